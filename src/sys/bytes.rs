@@ -1,0 +1,358 @@
+//! Writing to and reading from raw memory that another process may be changing.
+//!
+//! A slice promises that nobody else writes; shared memory cannot promise that. So encoded values
+//! go out through [`Writer`] and come in through [`Reader`], which copy with raw pointers and touch
+//! each byte once: what was checked is what is used, whatever the other side does meanwhile.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Why a [`Writer`] takes no more bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The value is longer than the limit that the writer was given.
+    TooLong {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The channel could not take the next piece of a long value (the send operation says why).
+    Interrupted,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WriteError::TooLong { limit } => {
+                write!(f, "the encoded value is longer than {limit} bytes")
+            }
+            WriteError::Interrupted => f.write_str("the channel took no further piece"),
+        }
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+/// A piece of memory that a [`Writer`] may fill.
+pub(crate) struct Piece {
+    pub(crate) start: *mut u8,
+    pub(crate) len: usize,
+}
+
+/// Where a long value goes, piece by piece.
+pub(crate) trait Pieces {
+    /// Takes the current piece, full, and lends the next one (never an empty one).
+    fn next(&mut self) -> Result<Piece, WriteError>;
+}
+
+/// The memory that a codec encodes into: bounded, and counting past its end.
+///
+/// Bytes beyond the end of the memory are counted and dropped, so that one pass tells the encoded
+/// length whether or not the value fitted; the channel then encodes again into enough space.
+///
+/// ```
+/// use sysv_channel::codec::Writer;
+///
+/// let mut memory = [0; 4];
+/// let mut writer = Writer::new(&mut memory);
+/// writer.write(b"abc")?;
+/// assert_eq!(writer.len(), 3);
+/// assert!(writer.fits());
+/// writer.write(b"def")?;
+/// assert_eq!(writer.len(), 6);
+/// assert!(!writer.fits());
+/// # Ok::<(), sysv_channel::codec::WriteError>(())
+/// ```
+pub struct Writer<'a> {
+    start: *mut u8,
+    cursor: *mut u8,
+    end: *mut u8,
+    /// Bytes in pieces already taken, or counted after the memory was full.
+    elsewhere: usize,
+    overflowed: bool,
+    limit: usize,
+    too_long: bool,
+    pieces: Option<&'a mut dyn Pieces>,
+    memory: PhantomData<&'a mut [u8]>,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer into `memory`.
+    pub fn new(memory: &'a mut [u8]) -> Self {
+        let len = memory.len();
+        // SAFETY: the slice is borrowed mutably for 'a, so its memory is writable for that long.
+        unsafe { Writer::from_raw(memory.as_mut_ptr(), len) }
+    }
+
+    /// A writer into `len` bytes from `start`.
+    ///
+    /// # Safety
+    /// The memory must stay mapped and writable for 'a. Other processes may access it.
+    pub(crate) unsafe fn from_raw(start: *mut u8, len: usize) -> Self {
+        Writer {
+            start,
+            cursor: start,
+            // SAFETY: the caller vouches for `len` bytes from `start`.
+            end: unsafe { start.add(len) },
+            elsewhere: 0,
+            overflowed: false,
+            limit: usize::MAX,
+            too_long: false,
+            pieces: None,
+            memory: PhantomData,
+        }
+    }
+
+    /// A writer that fills one piece after another.
+    ///
+    /// # Safety
+    /// Each piece must stay mapped and writable until the next is asked for or 'a ends.
+    pub(crate) unsafe fn in_pieces(pieces: &'a mut dyn Pieces) -> Result<Self, WriteError> {
+        let first = pieces.next()?;
+        // SAFETY: the caller vouches for the pieces.
+        let mut writer = unsafe { Writer::from_raw(first.start, first.len) };
+        writer.pieces = Some(pieces);
+        Ok(writer)
+    }
+
+    /// Refuses values longer than `limit` bytes in all.
+    pub(crate) fn limited(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// [`WriteError`] when the value becomes longer than the channel's maximum, or when the channel
+    /// cannot take the next piece of a long value. Memory that is full is not an error.
+    #[inline]
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        if bytes.len() <= self.end as usize - self.cursor as usize && !self.overflowed {
+            // SAFETY: the range was checked against the end of the memory that `from_raw` vouches
+            // for, and `bytes` is private memory, so the two do not overlap.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.cursor, bytes.len()) };
+            // SAFETY: the same check keeps the cursor at or below the end.
+            self.cursor = unsafe { self.cursor.add(bytes.len()) };
+            return if self.len() > self.limit { self.refuse() } else { Ok(()) };
+        }
+        self.write_past_the_end(bytes)
+    }
+
+    #[cold]
+    fn write_past_the_end(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
+        if self.len().saturating_add(bytes.len()) > self.limit {
+            return self.refuse();
+        }
+        let Some(pieces) = self.pieces.as_deref_mut() else {
+            self.overflowed = true;
+            self.elsewhere = self.elsewhere.saturating_add(bytes.len());
+            return Ok(());
+        };
+        loop {
+            let room = (self.end as usize - self.cursor as usize).min(bytes.len());
+            // SAFETY: `room` is at most what is left of the piece, and `bytes` is private memory.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.cursor, room) };
+            // SAFETY: as above.
+            self.cursor = unsafe { self.cursor.add(room) };
+            bytes = &bytes[room..];
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            let next = pieces.next()?;
+            self.elsewhere += self.cursor as usize - self.start as usize;
+            self.start = next.start;
+            self.cursor = next.start;
+            // SAFETY: `in_pieces`' caller vouches for every piece.
+            self.end = unsafe { next.start.add(next.len) };
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self) -> Result<(), WriteError> {
+        self.too_long = true;
+        Err(WriteError::TooLong { limit: self.limit })
+    }
+
+    /// Whether the value was refused for its length.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.too_long
+    }
+
+    /// How many bytes were written so far, those that did not fit included.
+    pub fn len(&self) -> usize {
+        (self.cursor as usize - self.start as usize).saturating_add(self.elsewhere)
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether all that was written fitted into the memory.
+    pub fn fits(&self) -> bool {
+        !self.overflowed
+    }
+
+    /// How many bytes stand in the current piece.
+    pub(crate) fn in_current_piece(&self) -> usize {
+        self.cursor as usize - self.start as usize
+    }
+}
+
+impl fmt::Debug for Writer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("len", &self.len()).field("fits", &self.fits()).finish()
+    }
+}
+
+/// A [`Reader`] was asked for more bytes than the value has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadError {
+    /// How many bytes were asked for.
+    pub wanted: usize,
+    /// How many were left.
+    pub left: usize,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the value ends too early: {} more bytes were expected, {} are left",
+            self.wanted, self.left
+        )
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// The bytes of one encoded value, each of which can be read once.
+///
+/// Over shared memory nothing can be looked at twice, so a writer that changes bytes behind the
+/// reader's back cannot change them between a check and a use. A length found in the bytes is
+/// compared with what is left before anything is allocated.
+///
+/// ```
+/// use sysv_channel::codec::Reader;
+///
+/// let mut reader = Reader::new(b"\x02hi");
+/// let [length] = reader.read_array::<1>()?;
+/// assert_eq!(reader.read_vec(length.into())?, b"hi");
+/// assert_eq!(reader.remaining(), 0);
+/// assert!(reader.read_array::<1>().is_err());
+/// # Ok::<(), sysv_channel::codec::ReadError>(())
+/// ```
+pub struct Reader<'a> {
+    cursor: *const u8,
+    end: *const u8,
+    private: bool,
+    memory: PhantomData<&'a [u8]>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader over private memory.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let range = bytes.as_ptr_range();
+        Reader { cursor: range.start, end: range.end, private: true, memory: PhantomData }
+    }
+
+    /// A reader over `len` bytes from `start` that other processes may be changing.
+    ///
+    /// # Safety
+    /// The memory must stay mapped and readable for 'a.
+    pub(crate) unsafe fn from_shared(start: *const u8, len: usize) -> Self {
+        Reader {
+            cursor: start,
+            // SAFETY: the caller vouches for `len` bytes from `start`.
+            end: unsafe { start.add(len) },
+            private: false,
+            memory: PhantomData,
+        }
+    }
+
+    /// How many bytes are left.
+    #[inline]
+    pub fn remaining(&self) -> usize {
+        self.end as usize - self.cursor as usize
+    }
+
+    /// Moves the next bytes into `out`.
+    ///
+    /// # Errors
+    /// [`ReadError`] when fewer than `out.len()` are left; nothing is consumed then.
+    #[inline]
+    pub fn read(&mut self, out: &mut [u8]) -> Result<(), ReadError> {
+        let from = self.take(out.len())?;
+        // SAFETY: `take` checked the range; `out` is private memory.
+        unsafe { std::ptr::copy_nonoverlapping(from, out.as_mut_ptr(), out.len()) };
+        Ok(())
+    }
+
+    /// The next `N` bytes.
+    ///
+    /// # Errors
+    /// [`ReadError`] when fewer than `N` are left; nothing is consumed then.
+    #[inline]
+    pub fn read_array<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
+        let mut array = [0; N];
+        self.read(&mut array)?;
+        Ok(array)
+    }
+
+    /// The next `len` bytes as a vector, copied once and not zeroed first.
+    ///
+    /// # Errors
+    /// [`ReadError`] when fewer than `len` are left; nothing is allocated or consumed then.
+    #[inline]
+    pub fn read_vec(&mut self, len: usize) -> Result<Vec<u8>, ReadError> {
+        let from = self.take(len)?;
+        let mut bytes = Vec::with_capacity(len);
+        // SAFETY: `take` checked the range, and the vector was just allocated with room for it.
+        unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), len) };
+        // SAFETY: the first `len` bytes were initialised by the copy.
+        unsafe { bytes.set_len(len) };
+        Ok(bytes)
+    }
+
+    /// Appends the rest to `bytes`.
+    pub(crate) fn append_to(mut self, bytes: &mut Vec<u8>) {
+        let len = self.remaining();
+        bytes.reserve(len);
+        if let Ok(from) = self.take(len) {
+            // SAFETY: `take` checked the range, and the vector has room for it behind its end.
+            unsafe {
+                std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr().add(bytes.len()), len)
+            };
+            // SAFETY: the copy initialised `len` bytes behind the old end.
+            unsafe { bytes.set_len(bytes.len() + len) };
+        }
+    }
+
+    /// The rest as a slice, if it stands in private memory where nobody can change it.
+    #[inline]
+    pub fn as_private(&self) -> Option<&'a [u8]> {
+        if !self.private {
+            return None;
+        }
+        // SAFETY: `private` is set by `new` alone, from a slice borrowed for 'a.
+        Some(unsafe { std::slice::from_raw_parts(self.cursor, self.remaining()) })
+    }
+
+    #[inline]
+    fn take(&mut self, len: usize) -> Result<*const u8, ReadError> {
+        if len > self.remaining() {
+            return Err(ReadError { wanted: len, left: self.remaining() });
+        }
+        let from = self.cursor;
+        // SAFETY: the check keeps the cursor at or below the end.
+        self.cursor = unsafe { self.cursor.add(len) };
+        Ok(from)
+    }
+}
+
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("remaining", &self.remaining()).finish()
+    }
+}

@@ -1,0 +1,363 @@
+//! Shared-memory segments.
+
+use std::ptr::{self, NonNull, null, null_mut};
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int, shmid_ds};
+
+use super::atomics::AtomicU64;
+use super::ffi::{self, check};
+use crate::sys::bytes::{Reader, Writer};
+use crate::sys::{Key, ObjectKind, ObjectName, Ownership, SegmentStat, SystemError};
+
+/// A segment; it stays when this is dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SegmentId {
+    id: i32,
+    key: i32,
+}
+
+impl SegmentId {
+    /// Makes a segment of `len` zero bytes that must not exist yet, and says whether it stands on
+    /// huge pages: asked for with `huge`, normal ones are taken where there are none.
+    ///
+    /// The memory is not reserved, except that of huge pages: a process that touches one which the
+    /// machine has no more of would be killed. `words` says how many leading bytes are used as
+    /// atomic words only; Linux does not care.
+    pub(crate) fn create(
+        key: Key,
+        len: usize,
+        mode: u32,
+        words: usize,
+        huge: bool,
+    ) -> Result<(Self, bool), SystemError> {
+        make(key.raw(), len, mode, words, huge)
+    }
+
+    /// The same without a key.
+    #[cfg(test)]
+    pub(crate) fn create_private(
+        len: usize,
+        mode: u32,
+        words: usize,
+        huge: bool,
+    ) -> Result<(Self, bool), SystemError> {
+        make(libc::IPC_PRIVATE, len, mode, words, huge)
+    }
+
+    /// Finds the segment with this key, also one that the caller may not use.
+    pub(crate) fn open(key: Key) -> Result<Self, SystemError> {
+        get(key.raw(), 0, 0)
+    }
+
+    pub(crate) fn id(&self) -> i32 {
+        self.id
+    }
+
+    pub(crate) fn key(&self) -> i32 {
+        self.key
+    }
+
+    /// How errors name it.
+    pub(crate) fn name(&self) -> ObjectName {
+        ObjectName { kind: ObjectKind::Segment, key: self.key, id: Some(self.id) }
+    }
+
+    fn error(&self, call: &'static str, errno: c_int) -> SystemError {
+        SystemError::new(self.name(), call, errno)
+    }
+
+    /// Maps the segment, whole.
+    pub(crate) fn attach(&self, read_only: bool) -> Result<Segment, SystemError> {
+        let len = self.stat()?.size;
+        let flags = if read_only { libc::SHM_RDONLY } else { 0 };
+        // SAFETY: a new mapping at an address of the kernel's choice touches nothing else.
+        let start = unsafe { libc::shmat(self.id, null(), flags) };
+        let errno = Errno::last_raw();
+        match NonNull::new(start.cast()) {
+            Some(start) if start.as_ptr() as isize != -1 => {
+                Ok(Segment { segment: *self, start, len })
+            }
+            _ => Err(self.error("shmat", errno)),
+        }
+    }
+
+    /// Owner, size, counts and times, also of a segment that the caller may not read.
+    pub(crate) fn stat(&self) -> Result<SegmentStat, SystemError> {
+        let raw = self.read()?;
+        Ok(SegmentStat {
+            ownership: Ownership {
+                key: ffi::key_of(&raw.shm_perm),
+                uid: raw.shm_perm.uid,
+                gid: raw.shm_perm.gid,
+                creator_uid: raw.shm_perm.cuid,
+                creator_gid: raw.shm_perm.cgid,
+                mode: raw.shm_perm.mode as u32 & 0o777,
+            },
+            size: raw.shm_segsz,
+            attached: raw.shm_nattch,
+            creator_pid: raw.shm_cpid,
+            last_pid: raw.shm_lpid,
+            last_attach: raw.shm_atime,
+            last_detach: raw.shm_dtime,
+            last_change: raw.shm_ctime,
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_permissions(&self, uid: u32, gid: u32, mode: u32) -> Result<(), SystemError> {
+        let mut raw = self.read()?;
+        raw.shm_perm.uid = uid;
+        raw.shm_perm.gid = gid;
+        raw.shm_perm.mode = mode as _;
+        control(self.id, libc::IPC_SET, &mut raw)
+            .map(drop)
+            .map_err(|errno| self.error("shmctl", errno))
+    }
+
+    /// Takes the key away at once and the memory when nobody has it mapped.
+    pub(crate) fn remove(&self) -> Result<(), SystemError> {
+        control(self.id, libc::IPC_RMID, null_mut())
+            .map(drop)
+            .map_err(|errno| self.error("shmctl", errno))
+    }
+
+    fn read(&self) -> Result<shmid_ds, SystemError> {
+        // SAFETY: shmid_ds is plain numbers, for which all zero is valid.
+        let mut raw: shmid_ds = unsafe { std::mem::zeroed() };
+        match control(self.id, libc::IPC_STAT, &mut raw) {
+            Ok(_) => Ok(raw),
+            Err(libc::EACCES) => {
+                let found = ffi::table_indices(self.id)
+                    .into_iter()
+                    .any(|index| control(index, ffi::SHM_STAT_ANY, &mut raw) == Ok(self.id));
+                if found { Ok(raw) } else { Err(self.error("shmctl", libc::EACCES)) }
+            }
+            Err(errno) => Err(self.error("shmctl", errno)),
+        }
+    }
+}
+
+fn make(
+    key: i32,
+    len: usize,
+    mode: u32,
+    _words: usize,
+    huge: bool,
+) -> Result<(SegmentId, bool), SystemError> {
+    let flags = libc::IPC_CREAT | libc::IPC_EXCL | mode as c_int;
+    if huge {
+        match get(key, len, flags | libc::SHM_HUGETLB) {
+            Ok(segment) => return Ok((segment, true)),
+            Err(error) if error.raw_os_error() == libc::EEXIST => return Err(error),
+            Err(_) => {}
+        }
+    }
+    get(key, len, flags | libc::SHM_NORESERVE).map(|segment| (segment, false))
+}
+
+fn get(key: i32, len: usize, flags: c_int) -> Result<SegmentId, SystemError> {
+    // SAFETY: shmget takes and answers numbers.
+    let id = check(unsafe { libc::shmget(key, len, flags) });
+    id.map(|id| SegmentId { id, key }).map_err(|errno| {
+        let name = ObjectName { kind: ObjectKind::Segment, key, id: None };
+        SystemError::new(name, "shmget", errno)
+    })
+}
+
+/// shmctl(2); `argument` is the shmid_ds that the command reads or fills, if any.
+fn control(id: i32, command: c_int, argument: *mut shmid_ds) -> Result<c_int, c_int> {
+    // SAFETY: every caller passes a whole shmid_ds, or null to IPC_RMID, which ignores it.
+    check(unsafe { libc::shmctl(id, command, argument) })
+}
+
+/// A mapped segment; unmapped when dropped.
+///
+/// Other processes may change any byte at any time. A store into a segment attached read-only
+/// kills the process (SIGSEGV).
+#[derive(Debug)]
+pub(crate) struct Segment {
+    segment: SegmentId,
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread.
+unsafe impl Send for Segment {}
+// SAFETY: through a shared reference the memory is reached by atomics, by raw copies of bytes, or
+// by unsafe functions whose callers vouch for exclusion.
+unsafe impl Sync for Segment {}
+
+impl Segment {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn id(&self) -> SegmentId {
+        self.segment
+    }
+
+    /// The start of a range that was checked against the segment's size.
+    #[inline]
+    pub(super) fn range_mut(&self, offset: usize, len: usize) -> *mut u8 {
+        let inside = offset <= self.len && len <= self.len - offset;
+        assert!(inside, "{len} bytes at {offset} of a segment of {} bytes", self.len);
+        // SAFETY: the offset is within the mapping, as just checked.
+        unsafe { self.start.as_ptr().add(offset) }
+    }
+
+    /// The word at `offset`, a multiple of 8.
+    #[inline]
+    pub(crate) fn word(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset.is_multiple_of(8), "word at unaligned offset {offset}");
+        let word: *const AtomicU64 = self.range_mut(offset, 8).cast();
+        // SAFETY: the range is inside the mapping, which starts on a page and lives as long as
+        // `self`, and the offset is a multiple of 8.
+        unsafe { &*word }
+    }
+
+    /// Lets `f` read a range that others may be changing.
+    #[inline]
+    pub(crate) fn read<R>(&self, offset: usize, len: usize, f: impl FnOnce(Reader<'_>) -> R) -> R {
+        let start = self.range_mut(offset, len);
+        // SAFETY: the range is inside the mapping, which lives as long as `self`.
+        f(unsafe { Reader::from_shared(start, len) })
+    }
+
+    /// Lets `f` fill a range that others may be reading.
+    #[inline]
+    pub(crate) fn write<R>(&self, offset: usize, len: usize, f: impl FnOnce(Writer<'_>) -> R) -> R {
+        let start = self.range_mut(offset, len);
+        // SAFETY: the range is inside the mapping, which lives as long as `self`.
+        f(unsafe { Writer::from_raw(start, len) })
+    }
+
+    /// A range as a slice.
+    ///
+    /// # Safety
+    /// Nobody, in this process or another, may write to the range while the slice lives.
+    #[inline]
+    pub(crate) unsafe fn lend(&self, offset: usize, len: usize) -> &[u8] {
+        let start = self.range_mut(offset, len);
+        // SAFETY: the range is inside the mapping; the caller vouches that nobody writes to it.
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+
+    /// A range as a slice to be filled.
+    ///
+    /// # Safety
+    /// Nobody else, in this process or another, may access the range while the slice lives.
+    #[inline]
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn lend_mut(&self, offset: usize, len: usize) -> &mut [u8] {
+        let start = self.range_mut(offset, len);
+        // SAFETY: the range is inside the mapping; the caller vouches that nobody else uses it.
+        unsafe { std::slice::from_raw_parts_mut(start, len) }
+    }
+
+    /// Copies `bytes` to `offset`.
+    #[inline]
+    pub(crate) fn copy_in(&self, offset: usize, bytes: &[u8]) {
+        let start = self.range_mut(offset, bytes.len());
+        // SAFETY: the range was checked, and private memory does not overlap the segment.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) }
+    }
+
+    /// Copies from `offset` to `bytes`.
+    #[inline]
+    pub(crate) fn copy_out(&self, offset: usize, bytes: &mut [u8]) {
+        let start = self.range_mut(offset, bytes.len());
+        // SAFETY: the range was checked, and private memory does not overlap the segment.
+        unsafe { ptr::copy_nonoverlapping(start, bytes.as_mut_ptr(), bytes.len()) }
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `attach`, and every borrow of it has ended.
+        unsafe { libc::shmdt(self.start.as_ptr().cast()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::{Cleanup, Ordering, SystemErrorKind};
+
+    #[test]
+    fn two_mappings_show_the_same_memory() {
+        let (id, huge) = SegmentId::create_private(8192, 0o600, 0, false).unwrap();
+        let _cleanup = Cleanup(|| drop(id.remove()));
+        assert!(!huge);
+        let (one, other) = (id.attach(false).unwrap(), id.attach(true).unwrap());
+        assert_eq!((one.len(), other.id()), (8192, id));
+        assert_eq!(one.word(8184).load(Ordering::Relaxed), 0);
+        one.word(8184).store(7, Ordering::Relaxed);
+        assert_eq!(other.word(8184).load(Ordering::Relaxed), 7);
+        one.write(3, 4, |mut writer| writer.write(b"four")).unwrap();
+        assert_eq!(other.read(3, 4, |mut reader| reader.read_array()), Ok(*b"four"));
+        one.copy_in(100, b"bytes");
+        let mut bytes = [0; 5];
+        other.copy_out(100, &mut bytes);
+        assert_eq!(&bytes, b"bytes");
+        // SAFETY: this thread alone uses the segment, and writes nothing until the slices are gone.
+        assert_eq!(unsafe { other.lend(100, 5) }, b"bytes");
+        // SAFETY: as above.
+        let last = unsafe { one.lend_mut(8191, 1) };
+        last[0] = 1;
+        assert_eq!(id.stat().unwrap().attached, 2);
+        drop(one);
+        assert_eq!(id.stat().unwrap().attached, 1);
+    }
+
+    #[test]
+    fn ranges_outside_are_refused() {
+        let (id, _) = SegmentId::create_private(4096, 0o600, 0, false).unwrap();
+        let _cleanup = Cleanup(|| drop(id.remove()));
+        let segment = id.attach(false).unwrap();
+        let refused = |f: &dyn Fn()| {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).unwrap_err();
+        };
+        refused(&|| _ = segment.word(4096));
+        refused(&|| _ = segment.word(4));
+        refused(&|| _ = segment.word(usize::MAX - 7));
+        refused(&|| segment.copy_in(4090, &[0; 7]));
+        refused(&|| segment.read(usize::MAX, 2, |_| ()));
+        refused(&|| segment.read(1, usize::MAX, |_| ()));
+        segment.read(4096, 0, |reader| assert_eq!(reader.remaining(), 0));
+    }
+
+    #[test]
+    fn stat_and_permissions() {
+        let (id, _) = SegmentId::create(Key::random(), 5000, 0o640, 0, false).unwrap();
+        let _cleanup = Cleanup(|| drop(id.remove()));
+        let stat = id.stat().unwrap();
+        assert_eq!((stat.size, stat.ownership.mode, stat.ownership.key), (5000, 0o640, id.key()));
+        assert_eq!(stat.creator_pid, crate::sys::process::pid());
+        assert_eq!(SegmentId::open(Key::new(id.key()).unwrap()), Ok(id));
+        id.set_permissions(stat.ownership.uid, stat.ownership.gid, 0o600).unwrap();
+        assert_eq!(id.stat().unwrap().ownership.mode, 0o600);
+    }
+
+    #[test]
+    fn huge_pages_fall_back_to_normal_ones() {
+        let (id, huge) = SegmentId::create_private(1 << 21, 0o600, 0, true).unwrap();
+        let _cleanup = Cleanup(|| drop(id.remove()));
+        let segment = id.attach(false).unwrap();
+        segment.word((1 << 21) - 8).store(1, Ordering::Relaxed);
+        println!("huge pages: {huge}");
+    }
+
+    #[test]
+    fn errors_tell_missing_from_removed_from_too_large() {
+        let key = Key::random();
+        assert_eq!(SegmentId::open(key).unwrap_err().kind(), SystemErrorKind::NotFound);
+        let (id, _) = SegmentId::create(key, 1, 0o600, 0, false).unwrap();
+        let twice = SegmentId::create(key, 1, 0o600, 0, true).unwrap_err();
+        id.remove().unwrap();
+        assert_eq!(twice.kind(), SystemErrorKind::AlreadyExists);
+        assert_eq!(id.attach(false).unwrap_err().kind(), SystemErrorKind::Removed);
+        let none = SegmentId::create(key, 0, 0o600, 0, false).unwrap_err();
+        assert_eq!(none.kind(), SystemErrorKind::LimitReached);
+    }
+}

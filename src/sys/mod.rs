@@ -1,0 +1,25 @@
+//! The kernel, as the rest of the crate sees it.
+//!
+//! A facade: everything above uses these names and signatures and nothing of `linux` itself, so
+//! that another module with the same names can stand in its place. What does not depend on the
+//! kernel (errors, keys, the shapes of messages and operations) stands beside it.
+
+pub(crate) mod bytes;
+mod error;
+mod key;
+mod linux;
+mod message;
+mod object;
+mod operation;
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("sysv-channel needs a 64-bit target: its messages begin with an 8-byte type word");
+
+pub use error::{SystemError, SystemErrorKind};
+pub use key::{Key, KeyError};
+pub use object::{Ownership, QueueStat};
+
+pub(crate) use linux::*;
+pub(crate) use message::{MessageBuffer, MessageSelect, Wait};
+pub(crate) use object::{ObjectKind, ObjectName, SegmentStat, SetStat};
+pub(crate) use operation::SemOp;
