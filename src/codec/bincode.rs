@@ -1,0 +1,170 @@
+//! The default codec: serde values in bincode 2's encoding with fixed-width integers.
+//!
+//! Fixed width because decoding it is loads and no branches, and because the encoded length of a
+//! struct then does not depend on the numbers in it.
+
+use bincode::config::{Configuration, Fixint, LittleEndian, standard};
+use bincode::enc::write::Writer as BincodeWriter;
+use bincode::error::{DecodeError as BincodeDecodeError, EncodeError as BincodeEncodeError};
+use bincode::serde::{EncodeError as SerdeEncodeError, OwnedSerdeDecoder, encode_into_writer};
+use serde::Serialize;
+use serde::de::{Deserialize, DeserializeOwned};
+
+use super::guard::{self, Input, Scalars};
+use super::{Codec, DecodeError, EncodeError, Reader, Schema, WriteError, Writer};
+
+const CONFIGURATION: Configuration<LittleEndian, Fixint> =
+    standard().with_fixed_int_encoding().with_little_endian();
+
+/// The default codec: any serde type, in [bincode 2's encoding][specification] with fixed-width
+/// little-endian integers.
+///
+/// Decoding withstands any bytes. A value may nest options, sequences, maps and enums 128 deep, and
+/// hold 65,536 elements that take no bytes (such as `()`); a deeper or emptier one is encoded, but
+/// refused by the receiver. serde's `flatten`, `tag`, `untagged` and `skip_serializing_if` do not
+/// work with a format that does not describe itself.
+///
+/// A field of type `Vec<u8>` is slow, because serde takes it byte by byte: use [`Bytes`], see
+/// there.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use sysv_channel::codec::{Bincode, Codec, Reader, Writer};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// struct Order {
+///     id: u64,
+///     symbol: String,
+/// }
+///
+/// let order = Order { id: 7, symbol: "ABC".into() };
+/// let mut memory = [0; 64];
+/// let mut writer = Writer::new(&mut memory);
+/// Bincode::encode(&order, &mut writer)?;
+/// let length = writer.len();
+/// assert_eq!(memory[..length], *b"\x07\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0ABC");
+///
+/// let decoded: Order = Bincode::decode(Reader::new(&memory[..length]))?;
+/// assert_eq!(decoded, order);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [`Bytes`]: super::Bytes
+/// [specification]: https://docs.rs/bincode/2.0.1/bincode/spec/index.html
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bincode;
+
+impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
+    const NAME: &'static str = "bincode 2, fixed-width, little-endian";
+
+    #[inline]
+    fn encode(value: &T, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let mut sink = Sink { out, refusal: None };
+        encode_into_writer(value, &mut sink, CONFIGURATION)
+            .map_err(|error| encode_error(error, sink.refusal))
+    }
+
+    #[inline]
+    fn decode(input: Reader<'_>) -> Result<T, DecodeError> {
+        guard::decode::<Fixed, _, T>(input)
+    }
+
+    fn schema() -> Schema {
+        Schema::of::<T>()
+    }
+}
+
+impl Bincode {
+    /// Decodes a value that may borrow strings and bytes from `bytes`, which are read in place.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when `bytes` are not exactly one encoded value.
+    ///
+    /// ```
+    /// use serde::Deserialize;
+    /// use sysv_channel::codec::Bincode;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Order<'a> {
+    ///     id: u64,
+    ///     symbol: &'a str,
+    /// }
+    ///
+    /// let order: Order<'_> =
+    ///     Bincode::decode_borrowed(b"\x07\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0ABC")?;
+    /// assert_eq!((order.id, order.symbol), (7, "ABC"));
+    /// # Ok::<(), sysv_channel::codec::DecodeError>(())
+    /// ```
+    #[inline]
+    pub fn decode_borrowed<'de, U: Deserialize<'de>>(bytes: &'de [u8]) -> Result<U, DecodeError> {
+        guard::decode::<Fixed, _, U>(bytes)
+    }
+}
+
+/// A [`Writer`] as bincode wants it; bincode's errors have no room for ours.
+struct Sink<'a, 'b> {
+    out: &'a mut Writer<'b>,
+    refusal: Option<WriteError>,
+}
+
+impl BincodeWriter for Sink<'_, '_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), BincodeEncodeError> {
+        self.out.write(bytes).map_err(|error| {
+            self.refusal = Some(error);
+            BincodeEncodeError::UnexpectedEnd
+        })
+    }
+}
+
+#[cold]
+fn encode_error(error: BincodeEncodeError, refusal: Option<WriteError>) -> EncodeError {
+    if let Some(refusal) = refusal {
+        return refusal.into();
+    }
+    match error {
+        BincodeEncodeError::OtherString(message) => EncodeError::new(message),
+        BincodeEncodeError::Serde(SerdeEncodeError::SequenceMustHaveLength) => {
+            EncodeError::new("a sequence must say its length: collect it into a Vec first")
+        }
+        other => EncodeError::new(format!("bincode: {other}")),
+    }
+}
+
+/// bincode's scalars, fixed-width and little-endian.
+struct Fixed;
+
+impl Scalars for Fixed {
+    #[inline]
+    fn read<T: DeserializeOwned>(input: &mut impl Input) -> Result<T, DecodeError> {
+        let mut decoder = OwnedSerdeDecoder::from_reader(Source(input), CONFIGURATION);
+        T::deserialize(decoder.as_deserializer()).map_err(decode_error)
+    }
+}
+
+struct Source<'a, I>(&'a mut I);
+
+impl<I: Input> bincode::de::read::Reader for Source<'_, I> {
+    #[inline]
+    fn read(&mut self, bytes: &mut [u8]) -> Result<(), BincodeDecodeError> {
+        self.0.read(bytes).map_err(|error| BincodeDecodeError::UnexpectedEnd {
+            additional: error.wanted - error.left,
+        })
+    }
+}
+
+#[cold]
+fn decode_error(error: BincodeDecodeError) -> DecodeError {
+    DecodeError::new(match error {
+        BincodeDecodeError::UnexpectedEnd { additional } => {
+            format!("the value ends too early: {additional} more bytes were expected")
+        }
+        BincodeDecodeError::InvalidBooleanValue(byte) => {
+            format!("a bool is 0 or 1, not {byte}")
+        }
+        BincodeDecodeError::InvalidCharEncoding(bytes) => {
+            format!("{bytes:02x?} do not begin with a character in UTF-8")
+        }
+        other => format!("bincode: {other}"),
+    })
+}

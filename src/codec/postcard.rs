@@ -1,0 +1,152 @@
+//! A second serde codec: smaller than bincode with fixed-width integers, slower to decode.
+
+use postcard::ser_flavors::Flavor as SerializeFlavor;
+use postcard::{de_flavors, serialize_with_flavor};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::guard::{self, Input, Scalars};
+use super::{Codec, DecodeError, EncodeError, Reader, Schema, WriteError, Writer};
+
+/// Any serde type in [postcard's encoding][specification]: integers take as many bytes as they need.
+///
+/// Smaller than `Bincode` where numbers are small, and slower. The same limits hold for what is
+/// decoded. postcard drops the message of a `Serialize` that fails.
+///
+/// ```
+/// use sysv_channel::codec::{Codec, Postcard, Reader, Writer};
+///
+/// let value = (7_u64, String::from("ABC"));
+/// let mut memory = [0; 64];
+/// let mut writer = Writer::new(&mut memory);
+/// Postcard::encode(&value, &mut writer)?;
+/// let length = writer.len();
+/// assert_eq!(memory[..length], *b"\x07\x03ABC");
+///
+/// let decoded: (u64, String) = Postcard::decode(Reader::new(&memory[..length]))?;
+/// assert_eq!(decoded, value);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [specification]: https://postcard.jamesmunns.com
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Postcard;
+
+impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
+    const NAME: &'static str = "postcard 1";
+
+    #[inline]
+    fn encode(value: &T, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let mut refusal = None;
+        serialize_with_flavor(value, Sink { out, refusal: &mut refusal })
+            .map_err(|error| encode_error(error, refusal))
+    }
+
+    #[inline]
+    fn decode(input: Reader<'_>) -> Result<T, DecodeError> {
+        guard::decode::<Variable, _, T>(input)
+    }
+
+    fn schema() -> Schema {
+        Schema::of::<T>()
+    }
+}
+
+/// A [`Writer`] as postcard wants it; postcard's errors have no room for ours.
+struct Sink<'a, 'b> {
+    out: &'a mut Writer<'b>,
+    refusal: &'a mut Option<WriteError>,
+}
+
+impl SerializeFlavor for Sink<'_, '_> {
+    type Output = ();
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.out.write(bytes).map_err(|error| {
+            *self.refusal = Some(error);
+            postcard::Error::SerializeBufferFull
+        })
+    }
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+#[cold]
+fn encode_error(error: postcard::Error, refusal: Option<WriteError>) -> EncodeError {
+    if let Some(refusal) = refusal {
+        return refusal.into();
+    }
+    match error {
+        postcard::Error::SerializeSeqLengthUnknown => {
+            EncodeError::new("a sequence must say its length: collect it into a Vec first")
+        }
+        postcard::Error::SerdeSerCustom => {
+            EncodeError::new("the value's Serialize failed (postcard does not keep its message)")
+        }
+        other => EncodeError::new(format!("postcard: {other}")),
+    }
+}
+
+/// postcard's scalars, of variable width.
+struct Variable;
+
+impl Scalars for Variable {
+    #[inline]
+    fn read<T: DeserializeOwned>(input: &mut impl Input) -> Result<T, DecodeError> {
+        let source = Source { input, scalar: [0; 8] };
+        T::deserialize(&mut postcard::Deserializer::from_flavor(source)).map_err(decode_error)
+    }
+}
+
+struct Source<'a, I> {
+    input: &'a mut I,
+    /// Where a float's or character's bytes stand while postcard looks at them.
+    scalar: [u8; 8],
+}
+
+impl<'a, I: Input> de_flavors::Flavor<'a> for Source<'a, I> {
+    type Remainder = ();
+    type Source = ();
+
+    #[inline]
+    fn pop(&mut self) -> postcard::Result<u8> {
+        let mut byte = [0];
+        self.input.read(&mut byte).map_err(|_| postcard::Error::DeserializeUnexpectedEnd)?;
+        Ok(byte[0])
+    }
+
+    /// Never asked for: a scalar does not borrow.
+    fn try_take_n(&mut self, _length: usize) -> postcard::Result<&'a [u8]> {
+        Err(postcard::Error::WontImplement)
+    }
+
+    #[inline]
+    fn try_take_n_temp<'b>(&'b mut self, length: usize) -> postcard::Result<&'b [u8]>
+    where
+        'a: 'b,
+    {
+        let bytes = self.scalar.get_mut(..length).ok_or(postcard::Error::WontImplement)?;
+        self.input.read(bytes).map_err(|_| postcard::Error::DeserializeUnexpectedEnd)?;
+        Ok(bytes)
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+#[cold]
+fn decode_error(error: postcard::Error) -> DecodeError {
+    DecodeError::new(match error {
+        postcard::Error::DeserializeUnexpectedEnd => "the value ends too early".to_string(),
+        other => format!("postcard: {other}"),
+    })
+}

@@ -1,0 +1,490 @@
+//! What every serde codec promises, checked on each of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use proptest::prelude::*;
+use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
+use serde::ser::{Error as _, SerializeMap, SerializeSeq, Serializer};
+use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "bincode")]
+use super::Bincode;
+#[cfg(feature = "postcard")]
+use super::Postcard;
+use super::guard::{EMPTY_ELEMENTS, LEVELS};
+use super::{Bytes, Codec, DecodeError, EncodeError, Reader, WriteError, Writer};
+
+/// A codec of all serde types, and its library on its own.
+trait SerdeCodec {
+    fn encode_into<T: Serialize + DeserializeOwned>(
+        value: &T,
+        out: &mut Writer<'_>,
+    ) -> Result<(), EncodeError>;
+    fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError>;
+    fn library_encodes<T: Serialize>(value: &T) -> Vec<u8>;
+
+    fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Vec<u8> {
+        let mut memory = vec![0; 1 << 16];
+        let mut writer = Writer::new(&mut memory);
+        Self::encode_into(value, &mut writer).unwrap();
+        assert!(writer.fits());
+        let length = writer.len();
+        memory.truncate(length);
+        memory
+    }
+
+    fn refusal<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> String {
+        match Self::decode::<T>(bytes) {
+            Ok(_) => panic!("{bytes:?} were taken for a {}", std::any::type_name::<T>()),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+#[cfg(feature = "bincode")]
+impl SerdeCodec for Bincode {
+    fn encode_into<T: Serialize + DeserializeOwned>(
+        value: &T,
+        out: &mut Writer<'_>,
+    ) -> Result<(), EncodeError> {
+        <Bincode as Codec<T>>::encode(value, out)
+    }
+
+    fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+        <Bincode as Codec<T>>::decode(Reader::new(bytes))
+    }
+
+    fn library_encodes<T: Serialize>(value: &T) -> Vec<u8> {
+        let configuration =
+            bincode::config::standard().with_fixed_int_encoding().with_little_endian();
+        bincode::serde::encode_to_vec(value, configuration).unwrap()
+    }
+}
+
+#[cfg(feature = "postcard")]
+impl SerdeCodec for Postcard {
+    fn encode_into<T: Serialize + DeserializeOwned>(
+        value: &T,
+        out: &mut Writer<'_>,
+    ) -> Result<(), EncodeError> {
+        <Postcard as Codec<T>>::encode(value, out)
+    }
+
+    fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+        <Postcard as Codec<T>>::decode(Reader::new(bytes))
+    }
+
+    fn library_encodes<T: Serialize>(value: &T) -> Vec<u8> {
+        postcard::to_allocvec(value).unwrap()
+    }
+}
+
+macro_rules! for_each_codec {
+    ($($test:ident)*) => {
+        #[cfg(feature = "bincode")]
+        mod bincode_codec {
+            $(#[test] fn $test() { super::$test::<super::Bincode>() })*
+        }
+        #[cfg(feature = "postcard")]
+        mod postcard_codec {
+            $(#[test] fn $test() { super::$test::<super::Postcard>() })*
+        }
+    };
+}
+
+for_each_codec! {
+    values_come_back_and_the_encoding_is_the_librarys
+    what_is_not_exactly_one_value_is_refused
+    hostile_bytes_are_decoded_or_refused
+    a_hostile_length_is_refused_at_once
+    a_size_hint_never_exceeds_the_bytes_left
+    elements_without_bytes_are_bounded
+    nesting_is_bounded
+    an_error_that_a_type_ignores_does_not_lift_the_bounds
+    malformed_scalars_are_refused
+    types_that_need_a_self_describing_format_are_refused
+    bulk_bytes_are_encoded_as_serde_bytes_does
+    a_serialize_that_fails_is_an_error
+    a_sequence_of_unknown_length_is_an_error
+    a_writer_that_is_full_counts_and_one_that_refuses_says_why
+    a_name_fits_the_channel_header
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Meters(f64);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Marker;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Node {
+    Leaf,
+    Number(i64),
+    Pair(String, Option<u16>),
+    Branch { left: Option<Box<Node>>, children: Vec<Node>, names: BTreeMap<String, Node> },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Record {
+    small: (bool, u8, i8, u16, i16),
+    wide: (u32, i32, u64, i64),
+    widest: (u128, i128),
+    floats: (f32, Meters),
+    character: char,
+    text: String,
+    bulk: Bytes,
+    array: [u16; 3],
+    nothing: ((), Marker),
+    node: Node,
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    let leaf = prop_oneof![
+        Just(Node::Leaf),
+        any::<i64>().prop_map(Node::Number),
+        any::<(String, Option<u16>)>().prop_map(|(text, number)| Node::Pair(text, number)),
+    ];
+    leaf.prop_recursive(4, 24, 3, |inner| {
+        (
+            proptest::option::of(inner.clone().prop_map(Box::new)),
+            proptest::collection::vec(inner.clone(), 0..3),
+            proptest::collection::btree_map(any::<String>(), inner, 0..3),
+        )
+            .prop_map(|(left, children, names)| Node::Branch { left, children, names })
+    })
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let numbers = (any::<(bool, u8, i8, u16, i16)>(), any::<(u32, i32, u64, i64)>());
+    let others = (any::<(u128, i128)>(), any::<(f32, f64)>(), any::<[u16; 3]>());
+    (numbers, others, any::<(char, String, Vec<u8>)>(), node()).prop_map(
+        |((small, wide), (widest, (float, meters), array), (character, text, bulk), node)| Record {
+            small,
+            wide,
+            widest,
+            floats: (float, Meters(meters)),
+            character,
+            text,
+            bulk: bulk.into(),
+            array,
+            nothing: ((), Marker),
+            node,
+        },
+    )
+}
+
+fn values_come_back_and_the_encoding_is_the_librarys<C: SerdeCodec>() {
+    proptest!(|(record in record())| {
+        let bytes = C::encode(&record);
+        prop_assert_eq!(&bytes, &C::library_encodes(&record));
+        prop_assert_eq!(C::decode::<Record>(&bytes), Ok(record));
+    });
+}
+
+fn what_is_not_exactly_one_value_is_refused<C: SerdeCodec>() {
+    proptest!(ProptestConfig::with_cases(32), |(record in record())| {
+        let mut bytes = C::encode(&record);
+        for length in 0..bytes.len() {
+            prop_assert!(C::decode::<Record>(&bytes[..length]).is_err());
+        }
+        bytes.push(0);
+        let refusal = C::refusal::<Record>(&bytes);
+        prop_assert!(refusal.starts_with("1 byte follows the value"), "{}", refusal);
+    });
+}
+
+fn hostile_bytes_are_decoded_or_refused<C: SerdeCodec>() {
+    proptest!(|(record in record(), flips in proptest::collection::vec(any::<u16>(), 1..8))| {
+        let mut bytes = C::encode(&record);
+        for flip in flips {
+            let bit = usize::from(flip) % (bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        let _ = C::decode::<Record>(&bytes);
+    });
+    proptest!(|(bytes in proptest::collection::vec(any::<u8>(), 0..256))| {
+        let _ = C::decode::<Record>(&bytes);
+        let _ = C::decode::<Node>(&bytes);
+        let _ = C::decode::<Vec<HashMap<u8, Option<String>>>>(&bytes);
+    });
+}
+
+fn a_hostile_length_is_refused_at_once<C: SerdeCodec>() {
+    for length in [17, 1 << 32, 1 << 60, u64::MAX] {
+        let mut bytes = C::encode(&length);
+        bytes.resize(16, 0);
+        let message = C::refusal::<String>(&bytes);
+        assert!(message.contains("ends too early"), "{message}");
+        C::refusal::<Bytes>(&bytes);
+        C::refusal::<serde_bytes::ByteBuf>(&bytes);
+        C::refusal::<Vec<u8>>(&bytes);
+        C::refusal::<Vec<u64>>(&bytes);
+        C::refusal::<Box<[Record]>>(&bytes);
+        C::refusal::<BTreeMap<u64, u64>>(&bytes);
+        C::refusal::<HashMap<String, Vec<u8>>>(&bytes);
+    }
+    let message = C::refusal::<Vec<u64>>(&C::encode(&(1_u64 << 60)));
+    assert_eq!(
+        message,
+        format!("a sequence claims {} elements, but 0 bytes are left", 1_u64 << 60)
+    );
+}
+
+/// A collection that trusts its size hint, as one that reserves would.
+#[derive(Debug, PartialEq)]
+struct SizeHint(Option<usize>);
+
+impl Serialize for SizeHint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq([0_u8; 0])
+    }
+}
+
+impl<'de> Deserialize<'de> for SizeHint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct HintVisitor;
+
+        impl<'de> Visitor<'de> for HintVisitor {
+            type Value = SizeHint;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a sequence")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<SizeHint, A::Error> {
+                let hint = elements.size_hint();
+                while elements.next_element::<()>()?.is_some() {}
+                Ok(SizeHint(hint))
+            }
+        }
+
+        deserializer.deserialize_seq(HintVisitor)
+    }
+}
+
+fn a_size_hint_never_exceeds_the_bytes_left<C: SerdeCodec>() {
+    assert_eq!(C::decode(&C::encode(&60_000_u64)), Ok(SizeHint(Some(0))));
+    let mut bytes = C::encode(&60_000_u64);
+    bytes.extend([7; 4]);
+    let with_rest = C::decode::<(SizeHint, [u8; 4])>(&bytes);
+    assert_eq!(with_rest, Ok((SizeHint(Some(4)), [7; 4])));
+}
+
+fn elements_without_bytes_are_bounded<C: SerdeCodec>() {
+    let most = EMPTY_ELEMENTS as u64;
+    assert_eq!(C::decode::<Vec<()>>(&C::encode(&most)).map(|units| units.len()), Ok(65_536));
+    C::refusal::<Vec<()>>(&C::encode(&(most + 1)));
+    C::refusal::<Vec<()>>(&C::encode(&u64::MAX));
+    C::refusal::<HashMap<(), ()>>(&C::encode(&u64::MAX));
+
+    // Bytes that follow make the first check pass, not the count.
+    let mut bytes = C::encode(&(most + 1));
+    bytes.resize(1000, 0);
+    let message = C::refusal::<(Vec<Marker>, [u8; 3])>(&bytes);
+    assert_eq!(message, "more than 65536 elements of the value take no bytes");
+
+    // Many sequences share the one budget.
+    let halves = |count: usize| C::encode(&vec![most / 2; count]);
+    assert_eq!(C::decode::<Vec<Vec<()>>>(&halves(2)).map(|halves| halves.len()), Ok(2));
+    C::refusal::<Vec<Vec<()>>>(&halves(3));
+    C::refusal::<Vec<Vec<()>>>(&halves(8000));
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct List {
+    next: Option<Box<List>>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Tree(Vec<Tree>);
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Directory(BTreeMap<u8, Directory>);
+
+fn nesting_is_bounded<C: SerdeCodec>() {
+    let list = |levels| (0..levels).fold(List::default(), |l, _| List { next: Some(Box::new(l)) });
+    let deepest = list(LEVELS);
+    assert_eq!(C::decode(&C::encode(&deepest)), Ok(deepest));
+    let message = C::refusal::<List>(&C::encode(&list(LEVELS + 1)));
+    assert!(message.contains("nest more than 128 deep"), "{message}");
+
+    let bomb = |level: &[u8]| level.repeat(1 << 20);
+    C::refusal::<List>(&bomb(&[1]));
+    C::refusal::<Option<Tree>>(&bomb(&C::encode(&1_u64)));
+    C::refusal::<Directory>(&bomb(&C::encode(&(1_u64, 0_u8))));
+    C::refusal::<Node>(&bomb(&C::encode(&(3_u32, 1_u8))));
+    C::refusal::<Wrapped>(&bomb(&C::encode(&0_u32)));
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Wrapped {
+    Again(Box<Wrapped>),
+    End,
+}
+
+/// A list of unit lists, each of which may be unreadable.
+#[derive(Debug, Serialize)]
+struct Lenient(Vec<()>);
+
+impl<'de> Deserialize<'de> for Lenient {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Lenient(Vec::deserialize(deserializer).unwrap_or_default()))
+    }
+}
+
+fn an_error_that_a_type_ignores_does_not_lift_the_bounds<C: SerdeCodec>() {
+    let greedy = C::encode(&vec![EMPTY_ELEMENTS as u64 + 1; 2000]);
+    let lists = C::decode::<Vec<Lenient>>(&greedy).unwrap_or_default();
+    assert!(lists.iter().all(|list| list.0.is_empty()));
+}
+
+fn malformed_scalars_are_refused<C: SerdeCodec>() {
+    C::refusal::<bool>(&[2]);
+    C::refusal::<char>(&[0xff; 4]);
+    assert_eq!(C::refusal::<Option<()>>(&[2]), "an option begins with 0 or 1, not 2");
+    let message = C::refusal::<String>(&C::encode(&Bytes::from(vec![b'a', 0xff])));
+    assert!(message.starts_with("a string is not UTF-8"), "{message}");
+    let message = C::refusal::<Node>(&C::encode(&4_u32));
+    assert!(message.contains("variant index 0 <= i < 4"), "{message}");
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Number(u64),
+}
+
+fn types_that_need_a_self_describing_format_are_refused<C: SerdeCodec>() {
+    let message = C::refusal::<Untagged>(&C::encode(&7_u64));
+    assert!(message.contains("does not describe itself"), "{message}");
+    let message = C::refusal::<IgnoredAny>(&C::encode(&7_u64));
+    assert!(message.contains("does not describe itself"), "{message}");
+}
+
+#[derive(Debug, Serialize)]
+struct IgnoredAny;
+
+impl<'de> Deserialize<'de> for IgnoredAny {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| IgnoredAny)
+    }
+}
+
+fn bulk_bytes_are_encoded_as_serde_bytes_does<C: SerdeCodec>() {
+    let plain: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+    let bytes = C::encode(&Bytes::from(plain.clone()));
+    assert_eq!(bytes, C::encode(&serde_bytes::ByteBuf::from(plain.clone())));
+    assert_eq!(bytes, C::encode(&plain));
+    assert_eq!(C::decode::<Bytes>(&bytes), Ok(Bytes::from(plain)));
+}
+
+#[derive(Debug, Deserialize)]
+struct Unwilling;
+
+impl Serialize for Unwilling {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom("not today"))
+    }
+}
+
+fn a_serialize_that_fails_is_an_error<C: SerdeCodec>() {
+    let mut memory = [0; 16];
+    let error = C::encode_into(&(1_u8, Unwilling), &mut Writer::new(&mut memory)).unwrap_err();
+    let message = error.to_string();
+    assert!(message == "not today" || message.contains("Serialize failed"), "{message}");
+    assert_eq!(error.write_error(), None);
+}
+
+#[derive(Debug, Deserialize)]
+enum Endless {
+    Sequence,
+    Map,
+}
+
+impl Serialize for Endless {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Endless::Sequence => serializer.serialize_seq(None)?.end(),
+            Endless::Map => serializer.serialize_map(None)?.end(),
+        }
+    }
+}
+
+fn a_sequence_of_unknown_length_is_an_error<C: SerdeCodec>() {
+    for endless in [Endless::Sequence, Endless::Map] {
+        let mut memory = [0; 16];
+        let error = C::encode_into(&endless, &mut Writer::new(&mut memory)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a sequence must say its length: collect it into a Vec first"
+        );
+    }
+}
+
+fn a_writer_that_is_full_counts_and_one_that_refuses_says_why<C: SerdeCodec>() {
+    let value = (1_u64, "a string".to_string());
+    let mut memory = [0; 6];
+    let mut writer = Writer::new(&mut memory);
+    assert_eq!(C::encode_into(&value, &mut writer), Ok(()));
+    assert_eq!((writer.len(), writer.fits()), (C::encode(&value).len(), false));
+
+    let mut writer = Writer::new(&mut memory).limited(5);
+    let error = C::encode_into(&value, &mut writer).unwrap_err();
+    assert_eq!(error.write_error(), Some(WriteError::TooLong { limit: 5 }));
+    assert_eq!(error.to_string(), "the encoded value is longer than 5 bytes");
+}
+
+fn a_name_fits_the_channel_header<C: Codec<u8>>() {
+    assert!((1..=63).contains(&C::NAME.len()));
+}
+
+#[cfg(feature = "bincode")]
+mod borrowed {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct View<'a> {
+        id: u64,
+        name: &'a str,
+        #[serde(borrow)]
+        parts: Vec<&'a [u8]>,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Owner(u64, String, Vec<Bytes>);
+
+    fn encoded() -> Vec<u8> {
+        let parts = vec![vec![1].into(), vec![].into(), vec![2, 3].into()];
+        <Bincode as SerdeCodec>::encode(&Owner(7, "ABC".into(), parts))
+    }
+
+    #[test]
+    fn strings_and_bytes_are_read_in_place() {
+        let bytes = encoded();
+        let view: View<'_> = Bincode::decode_borrowed(&bytes).unwrap();
+        let expected = View { id: 7, name: "ABC", parts: vec![&[1][..], &[], &[2, 3]] };
+        assert_eq!(view, expected);
+        assert!(bytes.as_ptr_range().contains(&view.name.as_ptr()));
+        assert!(bytes.as_ptr_range().contains(&view.parts[2].as_ptr()));
+    }
+
+    #[test]
+    fn what_is_not_exactly_one_value_is_refused() {
+        let mut bytes = encoded();
+        for length in 0..bytes.len() {
+            assert!(Bincode::decode_borrowed::<View<'_>>(&bytes[..length]).is_err());
+        }
+        bytes.push(0);
+        assert!(Bincode::decode_borrowed::<View<'_>>(&bytes).is_err());
+    }
+
+    #[test]
+    fn hostile_bytes_are_refused() {
+        assert!(Bincode::decode_borrowed::<&str>(&[0xff; 16]).is_err());
+        assert!(Bincode::decode_borrowed::<&str>(b"\x01\0\0\0\0\0\0\0\xff").is_err());
+        assert!(Bincode::decode_borrowed::<Vec<&str>>(&[0xff; 16]).is_err());
+        assert!(Bincode::decode_borrowed::<Vec<()>>(&[0xff; 8]).is_err());
+        assert!(Bincode::decode_borrowed::<List>(&[1; 1 << 20]).is_err());
+    }
+}

@@ -1,0 +1,232 @@
+//! What two programs compare at `open` to find out whether they mean the same type.
+//!
+//! A [`Schema`] is a canonical text of a type's shape, as serde sees it, and a hash of that text. The
+//! shape is learnt by running the type's own `Deserialize` against a deserializer that has no input:
+//! it notes what is asked of it and answers with sample values ([`trace`]). When the hashes of two
+//! programs differ, [`difference()`] compares the texts and names the first place.
+
+mod difference;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+use std::fmt::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::de::DeserializeOwned;
+
+pub(crate) use difference::difference;
+use trace::Trace;
+
+/// The shape of a type: what both ends of a channel must agree on.
+///
+/// The [text](Schema::text) spells the shape out; two schemas are compatible if their
+/// [fingerprints](Schema::fingerprint) are equal. Whether a field or a variant is added, removed,
+/// renamed, retyped or moved, the fingerprint changes. The names are those that serde uses, so
+/// `#[serde(rename)]` counts and the module that a type stands in does not.
+///
+/// | in Rust | in the text |
+/// |---|---|
+/// | `u8` ... `i128`, `f32`, `f64`, `bool`, `char`, `()` | the same |
+/// | `String`, byte strings | `str`, `bytes` |
+/// | `Option<T>`, `Vec<T>`, `HashMap<K, V>` | `option<T>`, `seq<T>`, `map<K,V>` |
+/// | `(A, B)`; more than three alike, as in `[T; 9]` | `(A,B)`; `array<T,9>` |
+/// | structs | `Unit`, `Newtype(T)`, `Tuple(A,B)`, `Struct{a:A,b:B}` |
+/// | enums | `Name[Unit\|Newtype(T)\|Tuple(A,B)\|Struct{a:A}]` |
+/// | the enclosing `Tree` again | `^Tree`; `^^Tree` for the second `Tree` outwards |
+/// | a variant that `Deserialize` always refuses | `Name(?)` |
+///
+/// # Limits
+///
+/// - What serde does not see is not in the shape: fields under `#[serde(skip)]`, the width of a
+///   field with its own `with` module, and any change of meaning (metres that become feet). Raise a
+///   version with [`Schema::named`] for those.
+/// - With `#[serde(alias)]` the aliases are part of the shape.
+/// - Some types cannot be traced: they ask the input what it holds (`#[serde(untagged)]`,
+///   `#[serde(flatten)]`, JSON values), read differently depending on values read before, refuse
+///   every sample value before the rest of the shape is known, panic, nest more than 128 deep or
+///   have more than 32,768 parts. Of those only the name is compared; [`Schema::is_traced`] says so.
+/// - Tracing builds and drops a few values of the type: its `Deserialize` and `Drop` run. A panic
+///   in them is caught, though the panic hook still prints it, and a program built with
+///   `panic = "abort"` ends.
+///
+/// # Examples
+///
+/// ```
+/// use serde::Deserialize;
+/// use sysv_channel::Schema;
+///
+/// #[derive(Deserialize)]
+/// enum Side { Buy, Sell(f64) }
+///
+/// #[derive(Deserialize)]
+/// struct Order { id: u64, symbol: String, side: Side, tags: Vec<u32> }
+///
+/// let schema = Schema::of::<Order>();
+/// assert_eq!(schema.text(), "Order{id:u64,symbol:str,side:Side[Buy|Sell(f64)],tags:seq<u32>}");
+/// assert!(schema.is_traced());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schema {
+    name: String,
+    text: String,
+    fingerprint: u128,
+    traced: bool,
+}
+
+impl Schema {
+    /// The schema of `T`, traced through its `Deserialize`; by name alone where that cannot be done.
+    ///
+    /// It takes some microseconds for a small type, as many passes as the largest enum has variants.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sysv_channel::Schema;
+    ///
+    /// assert_eq!(Schema::of::<Option<(u8, String)>>().text(), "option<(u8,str)>");
+    /// assert_ne!(Schema::of::<u32>().fingerprint(), Schema::of::<u64>().fingerprint());
+    /// ```
+    pub fn of<T: DeserializeOwned>() -> Schema {
+        let mut trace = Trace::new();
+        let complete = catch_unwind(AssertUnwindSafe(|| trace.run::<T>())).unwrap_or(false);
+        let short = short_type_name(std::any::type_name::<T>());
+        // serde's name counts, but it leaves out the generic arguments that Rust's has.
+        let name = match trace.root_name() {
+            Some(name) if short.split('<').next() != Some(name) => name.to_owned(),
+            _ => short,
+        };
+        let text = if complete { trace.text() } else { format!("?{name}") };
+        Schema::from_text(name, text, complete)
+    }
+
+    /// A schema by hand, for types that cannot be traced or whose meaning changes: only `name` and
+    /// `version` are compared.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sysv_channel::Schema;
+    ///
+    /// let schema = Schema::named("order", 2);
+    /// assert_eq!(schema.text(), "order@2");
+    /// assert_ne!(schema, Schema::named("order", 1));
+    /// ```
+    pub fn named(name: impl Into<String>, version: u32) -> Schema {
+        let name = name.into();
+        let mut text = String::new();
+        write_name(&mut text, &name);
+        let _ = write!(text, "@{version}");
+        Schema::from_text(name, text, false)
+    }
+
+    /// The schema of byte strings whose content only the two programs know.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(sysv_channel::Schema::bytes("Bytes").text(), "Bytes<bytes>");
+    /// ```
+    pub fn bytes(name: &str) -> Schema {
+        let mut text = String::new();
+        write_name(&mut text, name);
+        text.push_str("<bytes>");
+        Schema::from_text(name.to_owned(), text, false)
+    }
+
+    /// The schema of a struct that travels as its own bytes: the last segment of `name`, `size` and
+    /// `align` in bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let schema = sysv_channel::Schema::layout("market::Order", 48, 8);
+    /// assert_eq!(schema.text(), "Order(size=48,align=8)");
+    /// ```
+    pub fn layout(name: &str, size: usize, align: usize) -> Schema {
+        let name = short_type_name(name);
+        let text = format!("{name}(size={size},align={align})");
+        Schema::from_text(name, text, false)
+    }
+
+    /// The type's short name: serde's, or Rust's without the path.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The canonical text of the shape; `?Name` if the type could not be traced.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The 128-bit FNV-1a hash of the text, the same on every machine and for every compiler.
+    ///
+    /// Source: [RFC 9923](https://www.rfc-editor.org/rfc/rfc9923), the FNV hash. It guards against
+    /// mistakes, not against somebody who looks for a collision.
+    pub fn fingerprint(&self) -> u128 {
+        self.fingerprint
+    }
+
+    /// Whether the text is the shape itself, found by [`Schema::of`], and not only a name.
+    pub fn is_traced(&self) -> bool {
+        self.traced
+    }
+
+    fn from_text(name: String, text: String, traced: bool) -> Schema {
+        let fingerprint = fnv1a(text.as_bytes());
+        Schema { name, text, fingerprint, traced }
+    }
+}
+
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn fnv1a(bytes: &[u8]) -> u128 {
+    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    bytes.iter().fold(OFFSET, |hash, &byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
+}
+
+/// Writes a name that the text's own punctuation cannot be mistaken for: as it is, or in quotes.
+///
+/// Only ASCII is looked at, because what Unicode calls a letter changes with the compiler.
+fn write_name(out: &mut String, name: &str) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-' || !c.is_ascii();
+    if !name.is_empty() && name.chars().all(plain) {
+        out.push_str(name);
+        return;
+    }
+    out.push('"');
+    for c in name.chars() {
+        if c.is_ascii_control() {
+            out.extend(c.escape_unicode());
+        } else {
+            if matches!(c, '"' | '\\') {
+                out.push('\\');
+            }
+            out.push(c);
+        }
+    }
+    out.push('"');
+}
+
+/// `std::any::type_name` without the paths, which differ between programs.
+fn short_type_name(full: &str) -> String {
+    let mut short = String::with_capacity(full.len());
+    let mut segment = 0;
+    let mut characters = full.chars().peekable();
+    while let Some(c) = characters.next() {
+        if c == ':' && characters.next_if_eq(&':').is_some() {
+            short.truncate(segment);
+            continue;
+        }
+        short.push(c);
+        if !(c.is_alphanumeric() || matches!(c, '_' | '{' | '}')) {
+            segment = short.len();
+        }
+    }
+    short
+}

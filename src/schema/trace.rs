@@ -1,0 +1,396 @@
+//! Finds the shape of a type by running its `Deserialize` without any input.
+//!
+//! The shape is a tree of nodes, one per position in the type; a child is a field, an element or a
+//! variant. A pass builds one value: every call on the [`Tracer`] of a node notes what the type asked
+//! for there and hands it samples. Passes are repeated until every node is done:
+//!
+//! - At an enum, a pass takes the first variant that is not done. All enums of a type advance
+//!   together, so passes add up with variants and do not multiply.
+//! - A node that asks for the same as one of its ancestors, for a visitor of the same Rust type, is a
+//!   recursion. It becomes a reference, and the pass goes on with the ancestor's nodes, taking the
+//!   shortest way out: `None`, no elements, the variant that was built first.
+//! - A node whose samples are refused gets others in the next pass. One that refuses them all is
+//!   stuck: its shape is known, and `Option`s, sequences and enums around it avoid it.
+//!
+//! Every pass must change something, or the type is not traceable. Samples never show in the text.
+
+mod samples;
+mod text;
+mod tracer;
+
+use std::any::type_name;
+use std::fmt;
+
+use serde::de::{self, Deserialize};
+
+use samples::{LENGTHS, sample};
+use tracer::Tracer;
+
+const MAX_PASSES: usize = 10_000;
+const MAX_STEPS: usize = 1_000_000;
+const MAX_NODES: usize = 32_768;
+/// Low enough for the 2 MiB stack of a thread, at some kilobytes a level in a debug build.
+const MAX_DEPTH: usize = 128;
+/// How many samples a node may refuse: at least as many as the longest list of them.
+const MAX_REFUSALS: usize = 20;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// Not visited yet.
+    Unknown,
+    /// `Deserialize` succeeds here without asking for anything.
+    Nothing,
+    /// A variant that fails before its content is asked for.
+    Refused,
+    Leaf,
+    Option,
+    Sequence,
+    Map,
+    Tuple,
+    Unit,
+    Newtype,
+    TupleStruct,
+    Struct,
+    Enum,
+    /// The same as the ancestor with this index.
+    Reference(usize),
+}
+
+struct Node {
+    kind: Kind,
+    /// The container's or variant's name; what kind of thing it is for those without.
+    label: &'static str,
+    /// Of fields or variants.
+    names: &'static [&'static str],
+    /// The Rust type of the visitor: tells `Wrapper<u32>` from `Wrapper<u64>`.
+    visitor: &'static str,
+    parent: usize,
+    /// The children stand together, in the order of the type.
+    first_child: usize,
+    children: usize,
+    /// The whole shape below is known.
+    done: bool,
+    /// No value can be built here.
+    stuck: bool,
+    refusals: usize,
+    /// Which of its samples a leaf is at.
+    sample: usize,
+    /// The enum takes indices for variants, not names.
+    by_index: bool,
+    /// The variant that the enum took last.
+    chosen: usize,
+    /// The variant that was built first. Whatever it contains was built before, so taking it at
+    /// every enum comes to an end.
+    base: Option<usize>,
+}
+
+impl Node {
+    fn new(parent: usize) -> Node {
+        Node {
+            kind: Kind::Unknown,
+            label: "",
+            names: &[],
+            visitor: "",
+            parent,
+            first_child: 0,
+            children: 0,
+            done: false,
+            stuck: false,
+            refusals: 0,
+            sample: 0,
+            by_index: false,
+            chosen: 0,
+            base: None,
+        }
+    }
+}
+
+pub(super) struct Trace {
+    /// The root is the first.
+    nodes: Vec<Node>,
+    /// The enums being built and the variant each took.
+    open_enums: Vec<(usize, usize)>,
+    /// Below a reference: take the shortest way out.
+    recursing: bool,
+    depth: usize,
+    steps: usize,
+    /// This pass found out something new.
+    progress: bool,
+    untraceable: bool,
+}
+
+impl Trace {
+    pub(super) fn new() -> Trace {
+        Trace {
+            nodes: vec![Node::new(0)],
+            open_enums: Vec::new(),
+            recursing: false,
+            depth: 0,
+            steps: 0,
+            progress: false,
+            untraceable: false,
+        }
+    }
+
+    /// Traces `T`; true if its whole shape is known.
+    pub(super) fn run<'de, T: Deserialize<'de>>(&mut self) -> bool {
+        for _ in 0..MAX_PASSES {
+            self.progress = false;
+            // Whether a value came out does not matter, only what was seen on the way.
+            let _ = self.enter(0, |tracer| T::deserialize(tracer).map(drop));
+            if self.untraceable {
+                return false;
+            }
+            if self.nodes[0].done || !self.progress {
+                break;
+            }
+        }
+        self.nodes[0].done
+    }
+
+    /// The name that serde has for the root, if it has one.
+    pub(super) fn root_name(&self) -> Option<&'static str> {
+        let root = &self.nodes[0];
+        let named = matches!(
+            root.kind,
+            Kind::Unit | Kind::Newtype | Kind::TupleStruct | Kind::Struct | Kind::Enum
+        );
+        named.then_some(root.label)
+    }
+
+    /// Visits one node and draws the conclusions from how that went.
+    fn enter<R>(
+        &mut self,
+        node: usize,
+        visit: impl FnOnce(Tracer<'_>) -> Result<R, Stop>,
+    ) -> Result<R, Stop> {
+        self.steps += 1;
+        if self.depth == MAX_DEPTH || self.steps > MAX_STEPS {
+            return Err(self.give_up());
+        }
+        let (recursing, open_enums) = (self.recursing, self.open_enums.len());
+        self.depth += 1;
+        let mut result = visit(Tracer { trace: self, node });
+        self.depth -= 1;
+        self.recursing = recursing;
+        self.open_enums.truncate(open_enums);
+        match result {
+            Ok(_) if self.nodes[node].kind == Kind::Unknown => {
+                self.nodes[node].kind = Kind::Nothing;
+                self.progress = true;
+            }
+            Err(Stop::Refused) => {
+                self.refuse(node);
+                result = Err(Stop::Noted);
+            }
+            _ => {}
+        }
+        self.settle(node);
+        result
+    }
+
+    /// Notes what a node is, or checks that it still is that. Returns the node to go on with.
+    fn note<V>(
+        &mut self,
+        node: usize,
+        kind: Kind,
+        label: &'static str,
+        names: &'static [&'static str],
+        children: usize,
+    ) -> Result<usize, Stop> {
+        if self.nodes[node].kind == Kind::Unknown {
+            self.progress = true;
+            if children > MAX_NODES - self.nodes.len().min(MAX_NODES) {
+                return Err(self.give_up());
+            }
+            let visitor = type_name::<V>();
+            if children > 0
+                && let Some(ancestor) = self.ancestor(node, kind, label, visitor)
+            {
+                self.nodes[node].kind = Kind::Reference(ancestor);
+            } else {
+                let first_child = self.nodes.len();
+                self.nodes.resize_with(first_child + children, || Node::new(node));
+                let entry = &mut self.nodes[node];
+                (entry.kind, entry.label, entry.names) = (kind, label, names);
+                (entry.visitor, entry.first_child, entry.children) =
+                    (visitor, first_child, children);
+            }
+        }
+        let target = match self.nodes[node].kind {
+            Kind::Reference(ancestor) => {
+                self.recursing = true;
+                ancestor
+            }
+            _ => node,
+        };
+        let entry = &self.nodes[target];
+        if entry.kind != kind || entry.label != label || entry.names != names {
+            return Err(self.give_up());
+        }
+        Ok(target)
+    }
+
+    /// The nearest ancestor that is the same type. A variant is none: it is a part of its enum.
+    fn ancestor(&self, node: usize, kind: Kind, label: &str, visitor: &str) -> Option<usize> {
+        if self.nodes[self.nodes[node].parent].kind == Kind::Enum {
+            return None;
+        }
+        let mut at = node;
+        while at != 0 {
+            at = self.nodes[at].parent;
+            let entry = &self.nodes[at];
+            if entry.kind == kind && entry.label == label && entry.visitor == visitor {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    fn give_up(&mut self) -> Stop {
+        self.untraceable = true;
+        Stop::Noted
+    }
+
+    /// The type refused the value that it was given at this node: try another next time.
+    fn refuse(&mut self, node: usize) {
+        let node = match self.nodes[node].kind {
+            Kind::Reference(ancestor) => ancestor,
+            _ => node,
+        };
+        let entry = &mut self.nodes[node];
+        match entry.kind {
+            Kind::Enum if entry.children > 0 => {
+                let variant = entry.first_child + entry.chosen;
+                let name = entry.names[entry.chosen];
+                let content = &mut self.nodes[variant];
+                match content.kind {
+                    Kind::Unknown => {
+                        self.progress = true;
+                        (content.kind, content.label) = (Kind::Refused, name);
+                        (content.done, content.stuck) = (true, true);
+                    }
+                    Kind::Unit => {
+                        self.progress |= !content.stuck;
+                        content.stuck = true;
+                    }
+                    _ => self.refuse(variant),
+                }
+            }
+            _ => {
+                self.progress |= !entry.stuck;
+                entry.refusals += 1;
+                entry.stuck |= entry.refusals > MAX_REFUSALS;
+                self.next_sample(node);
+            }
+        }
+    }
+
+    fn next_sample(&mut self, node: usize) {
+        self.nodes[node].sample += 1;
+        for child in self.children(node) {
+            self.next_sample(child);
+        }
+    }
+
+    fn children(&self, node: usize) -> std::ops::Range<usize> {
+        let entry = &self.nodes[node];
+        entry.first_child..entry.first_child + entry.children
+    }
+
+    /// Works out from the children whether a node is done or stuck.
+    fn settle(&mut self, node: usize) {
+        let entry = &self.nodes[node];
+        if entry.done && entry.stuck {
+            return;
+        }
+        let children = &self.nodes[self.children(node)];
+        let done = entry.kind != Kind::Unknown && children.iter().all(|child| child.done);
+        let stuck = match entry.kind {
+            Kind::Option | Kind::Sequence | Kind::Map => false,
+            Kind::Enum => children.iter().all(|child| child.stuck),
+            _ => children.iter().any(|child| child.stuck),
+        };
+        let entry = &mut self.nodes[node];
+        self.progress |= (done && !entry.done) || (stuck && !entry.stuck);
+        entry.done |= done;
+        entry.stuck |= stuck;
+    }
+
+    /// Whether to go into an option's, sequence's or map's content.
+    fn wants(&self, node: usize) -> bool {
+        let children = &self.nodes[self.children(node)];
+        !self.recursing
+            && children.iter().any(|child| !child.done)
+            && children.iter().all(|child| !child.stuck)
+    }
+
+    /// Whether an option is to be `Some`. If a container refused `None`, every other try is.
+    fn wants_some(&self, node: usize) -> bool {
+        let entry = &self.nodes[node];
+        let may = !self.recursing && !self.nodes[entry.first_child].stuck;
+        self.wants(node) || (may && entry.sample % 2 == 1)
+    }
+
+    /// How many elements or entries to hand out.
+    fn length(&self, node: usize) -> usize {
+        let entry = &self.nodes[node];
+        if self.nodes[self.children(node)].iter().any(|child| child.stuck) {
+            0
+        } else if self.wants(node) || entry.refusals > 0 {
+            sample(LENGTHS, entry.refusals)
+        } else {
+            0
+        }
+    }
+
+    /// The variant to build next.
+    fn choose(&self, node: usize) -> Option<usize> {
+        let variants = &self.nodes[self.children(node)];
+        if !self.recursing
+            && let Some(next) = variants.iter().position(|variant| !variant.done && !variant.stuck)
+        {
+            return Some(next);
+        }
+        let base = self.nodes[node].base.filter(|&base| !variants[base].stuck);
+        base.or_else(|| {
+            (0..variants.len())
+                .find(|&i| !variants[i].stuck && !self.open_enums.contains(&(node, i)))
+        })
+    }
+
+    /// Only as many children as the visitor took: a struct with aliases has more names than fields.
+    fn shrink(&mut self, node: usize, taken: usize) {
+        let children = self.children(node);
+        if self.nodes[children.start + taken..children.end]
+            .iter()
+            .all(|child| child.kind == Kind::Unknown)
+        {
+            self.nodes[node].children = taken;
+            self.progress = true;
+        }
+    }
+}
+
+/// Why a pass ends early.
+#[derive(Debug)]
+enum Stop {
+    /// The type did not like its sample.
+    Refused,
+    /// What follows from it has been noted.
+    Noted,
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sample value was refused while the type's shape was traced")
+    }
+}
+
+impl std::error::Error for Stop {}
+
+impl de::Error for Stop {
+    fn custom<T: fmt::Display>(_: T) -> Stop {
+        Stop::Refused
+    }
+}
