@@ -1,0 +1,206 @@
+//! How a bare queue is made and found.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::{Queue, QueueError};
+use crate::codec::Codec;
+use crate::control::Owner;
+use crate::name::Name;
+use crate::sys::{Key, MessageQueue, SystemError, SystemErrorKind};
+
+/// How often `open_or_create` starts again when others create and remove the queue meanwhile.
+const ATTEMPTS: usize = 100;
+
+/// How a [`Queue`] is made and found, see [`Queue::options`].
+///
+/// ```
+/// use sysv_channel::Queue;
+///
+/// let queue = Queue::<u32>::options().mode(0o620).capacity(4096).private()?;
+/// let stat = queue.stat()?;
+/// assert_eq!((stat.ownership.mode, stat.capacity), (0o620, 4096));
+/// # Ok::<(), sysv_channel::QueueError>(())
+/// ```
+pub struct QueueOptions<T, C> {
+    mode: u32,
+    capacity: Option<u64>,
+    owner: Owner,
+    carries: PhantomData<fn() -> (T, C)>,
+}
+
+impl<T, C: Codec<T>> QueueOptions<T, C> {
+    pub(super) fn new() -> Self {
+        QueueOptions { mode: 0o600, capacity: None, owner: Owner::Myself, carries: PhantomData }
+    }
+
+    /// The permissions of a queue to be created, nine bits; 0600 unless set. Sending needs write
+    /// permission, receiving read permission. The umask does not count.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// How many bytes of encoded values, and how many values, a queue to be created holds (its
+    /// `msg_qbytes`); `kernel.msgmnb` unless set, and only root may go beyond that.
+    pub fn capacity(mut self, bytes: u64) -> Self {
+        self.capacity = Some(bytes);
+        self
+    }
+
+    /// Whose queues are opened; only this user's own unless set.
+    pub fn owner(mut self, owner: Owner) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    /// Creates a queue that must not exist yet.
+    ///
+    /// # Errors
+    /// [`QueueError::AlreadyExists`], or why it cannot be created. Nothing is left behind then.
+    pub fn create(self, name: impl Into<Name>) -> Result<Queue<T, C>, QueueError> {
+        let name = name.into();
+        let key = key_of(&name)?;
+        self.check()?;
+        self.make(name, key)
+    }
+
+    /// Opens an existing queue; mode and capacity stay as they are.
+    ///
+    /// # Errors
+    /// [`QueueError::NotFound`], [`QueueError::NotOwned`], or why it cannot be opened.
+    pub fn open(self, name: impl Into<Name>) -> Result<Queue<T, C>, QueueError> {
+        let name = name.into();
+        let key = key_of(&name)?;
+        self.find(name, key)
+    }
+
+    /// Opens the queue, or creates it if there is none.
+    ///
+    /// # Errors
+    /// As [`open`](QueueOptions::open) and [`create`](QueueOptions::create).
+    pub fn open_or_create(self, name: impl Into<Name>) -> Result<Queue<T, C>, QueueError> {
+        let name = name.into();
+        let key = key_of(&name)?;
+        self.check()?;
+        for _ in 0..ATTEMPTS {
+            match self.find(name.clone(), key) {
+                Err(QueueError::NotFound { .. } | QueueError::Removed { .. }) => {}
+                result => return result,
+            }
+            match self.make(name.clone(), key) {
+                Err(QueueError::AlreadyExists { .. }) => {}
+                result => return result,
+            }
+        }
+        self.find(name, key)
+    }
+
+    /// Creates a queue with a random key, and removes it when the `Queue` is dropped.
+    ///
+    /// Others open it by its [`key`](Queue::key). A process that is killed leaves it behind.
+    ///
+    /// # Errors
+    /// Why it cannot be created.
+    pub fn private(self) -> Result<Queue<T, C>, QueueError> {
+        self.check()?;
+        loop {
+            let key = Key::random();
+            match self.make(Name::Key(key), key) {
+                Err(QueueError::AlreadyExists { .. }) => {}
+                made => return made.map(Queue::removed_on_drop),
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), QueueError> {
+        check_mode(self.mode)?;
+        if self.capacity == Some(0) {
+            return Err(QueueError::InvalidOption(
+                "a queue with a capacity of 0 bytes takes no message".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn make(&self, name: Name, key: Key) -> Result<Queue<T, C>, QueueError> {
+        let queue = MessageQueue::create(key, self.mode).map_err(|error| absent(error, name))?;
+        if let Some(bytes) = self.capacity
+            && let Err(error) = queue.set_capacity(bytes)
+        {
+            // The first error tells more than a second would.
+            let _ = queue.remove();
+            return Err(error.into());
+        }
+        Ok(Queue::new(queue, key))
+    }
+
+    fn find(&self, name: Name, key: Key) -> Result<Queue<T, C>, QueueError> {
+        let queue = MessageQueue::open(key).map_err(|error| absent(error, name))?;
+        let ownership = queue.stat()?.ownership;
+        if !self.owner.allows(&ownership) {
+            return Err(QueueError::NotOwned {
+                object: queue.name().to_string(),
+                uid: ownership.uid,
+                creator_uid: ownership.creator_uid,
+            });
+        }
+        Ok(Queue::new(queue, key))
+    }
+}
+
+impl<T, C> fmt::Debug for QueueOptions<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueOptions")
+            .field("mode", &format_args!("{:#o}", self.mode))
+            .field("capacity", &self.capacity)
+            .field("owner", &self.owner)
+            .finish()
+    }
+}
+
+pub(super) fn check_mode(mode: u32) -> Result<(), QueueError> {
+    if mode > 0o777 {
+        let what = format!("mode {mode:#o} has more than the nine permission bits");
+        return Err(QueueError::InvalidOption(what));
+    }
+    Ok(())
+}
+
+fn key_of(name: &Name) -> Result<Key, QueueError> {
+    match name {
+        Name::Handle(_) => Err(QueueError::ChannelHandle { name: name.clone() }),
+        name => Ok(name.key()?),
+    }
+}
+
+fn absent(error: SystemError, name: Name) -> QueueError {
+    match error.kind() {
+        SystemErrorKind::NotFound => QueueError::NotFound { name },
+        SystemErrorKind::AlreadyExists => QueueError::AlreadyExists { name },
+        _ => QueueError::System(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Raw;
+    use crate::sys::process;
+
+    #[test]
+    fn queue_given_to_another_user_is_refused() {
+        if process::effective_uid() != 0 {
+            println!("skipped: only root can tell what it gave away from what it may not use");
+            return;
+        }
+        let queue = QueueOptions::<Vec<u8>, Raw>::new().private().unwrap();
+        queue.set_permissions(65534, 65534, 0o666).unwrap();
+        let open = |owner| QueueOptions::<Vec<u8>, Raw>::new().owner(owner).open(queue.key());
+        let refused = open(Owner::Myself).unwrap_err().to_string();
+        assert!(refused.contains("belongs to user 65534 and was created by user 0"), "{refused}");
+        assert!(matches!(open(Owner::User(1)), Err(QueueError::NotOwned { uid: 65534, .. })));
+        open(Owner::User(65534)).unwrap();
+        open(Owner::Anyone).unwrap();
+    }
+}
