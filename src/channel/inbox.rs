@@ -1,0 +1,253 @@
+//! One lane, as the receiver sees it.
+
+use super::Ready;
+use crate::control::{Control, Doorbell, lane_word};
+use crate::error::RecvError;
+use crate::ring::{Consumer, Damage, Found, Record};
+use crate::sys::Ordering;
+
+/// A claimed lane's ring, and the fragments that were collected from it.
+pub(super) struct Inbox {
+    lane: usize,
+    bell: Doorbell,
+    /// Missing before the first look, and while the lane's memory is damaged.
+    consumer: Option<Consumer>,
+    /// The owner under which damage was found; the next one starts afresh.
+    damaged_under: Option<u64>,
+    /// How far fragments were looked for, where descriptors decide the order of values.
+    scanned: u64,
+    partial: Option<Partial>,
+}
+
+/// The fragments of a value that were collected so far.
+struct Partial {
+    /// Where the first one stood: what the value is known by.
+    start: u64,
+    bytes: Vec<u8>,
+    /// Where the last fragment stands, once it was seen.
+    last: Option<u64>,
+}
+
+impl Inbox {
+    /// The lane starts with the first look at it.
+    pub(super) fn new(control: &Control, lane: usize) -> Self {
+        Inbox {
+            lane,
+            bell: control.lane_bell(lane),
+            consumer: None,
+            damaged_under: None,
+            scanned: 0,
+            partial: None,
+        }
+    }
+
+    fn start(&mut self, control: &Control) -> Result<(), RecvError> {
+        let place = control.layout().ring(self.lane);
+        let attached = Consumer::attach(control.segment.clone(), place);
+        let consumer = attached.map_err(|damage| self.damaged(control, damage))?;
+        self.scanned = consumer.position();
+        self.consumer = Some(consumer);
+        self.ring_if_moved(control);
+        Ok(())
+    }
+
+    /// Gives the lane up until it has another owner.
+    fn damaged(&mut self, control: &Control, damage: Damage) -> RecvError {
+        self.consumer = None;
+        self.partial = None;
+        self.damaged_under = Some(self.generation(control));
+        RecvError::Corrupt {
+            what: format!(
+                "lane {}, line {}: {}; the lane is ignored until another sender owns it",
+                self.lane, damage.position, damage.what
+            ),
+        }
+    }
+
+    fn generation(&self, control: &Control) -> u64 {
+        control.lane_word(self.lane, lane_word::GENERATION).load(Ordering::Relaxed)
+    }
+
+    /// Whether the lane can be used; one that was damaged gets a new start with a new owner.
+    #[inline]
+    fn usable(&mut self, control: &Control) -> Result<bool, RecvError> {
+        if self.consumer.is_some() {
+            return Ok(true);
+        }
+        if !control.layout().has_ring() || self.damaged_under == Some(self.generation(control)) {
+            return Ok(false);
+        }
+        self.start(control)?;
+        Ok(true)
+    }
+
+    /// Wakes the sender if room came free that it may wait for.
+    #[inline]
+    pub(super) fn ring_if_moved(&mut self, control: &Control) {
+        if self.consumer.as_mut().is_some_and(Consumer::take_moved) {
+            control.ring(self.bell);
+        }
+    }
+
+    /// The lane's next value, in order.
+    #[inline]
+    pub(super) fn next(&mut self, control: &Control) -> Result<Option<Ready>, RecvError> {
+        if !self.usable(control)? {
+            return Ok(None);
+        }
+        let found = self.next_record(control);
+        self.ring_if_moved(control);
+        found.map_err(|damage| self.damaged(control, damage))
+    }
+
+    #[inline]
+    fn next_record(&mut self, control: &Control) -> Result<Option<Ready>, Damage> {
+        loop {
+            let Some(consumer) = self.consumer.as_mut() else { return Ok(None) };
+            let Some(record) = consumer.next()? else { return Ok(None) };
+            if record.flags.is_whole() {
+                return Ok(Some(Ready::Record { lane: self.lane, record, slot: None }));
+            }
+            if record.flags.is_last() {
+                if let Some(ready) = self.completed(record, None) {
+                    return Ok(Some(ready));
+                }
+                // Its first fragments went with a receiver that died: the sender starts again.
+                self.take(&record);
+            } else {
+                self.collect_fragment(control, &record)?;
+                self.ring_if_moved(control);
+            }
+        }
+    }
+
+    /// Collects what waits to be collected, where descriptors decide the order of values.
+    pub(super) fn collect(&mut self, control: &Control) -> Result<(), RecvError> {
+        if !self.usable(control)? {
+            return Ok(());
+        }
+        let collected = self.collect_records(control);
+        self.ring_if_moved(control);
+        collected.map_err(|damage| self.damaged(control, damage))
+    }
+
+    fn collect_records(&mut self, control: &Control) -> Result<(), Damage> {
+        // Acquire: pairs with the sender's Release store when it has put a descriptor on the queue.
+        // A record behind it may still be taken back, so the search must not pass it.
+        let announced = control.lane_word(self.lane, lane_word::ANNOUNCED).load(Ordering::Acquire);
+        loop {
+            let Some(consumer) = self.consumer.as_mut() else { return Ok(()) };
+            self.scanned = self.scanned.max(consumer.position());
+            let Some((record, taken)) = consumer.at(self.scanned)? else { return Ok(()) };
+            if !taken && !record.flags.is_padding() {
+                if record.flags.is_last() {
+                    if record.end() > announced {
+                        return Ok(());
+                    }
+                    if let (false, Some(partial)) = (record.flags.is_first(), &mut self.partial) {
+                        partial.last.get_or_insert(record.position);
+                    }
+                } else {
+                    self.collect_fragment(control, &record)?;
+                    self.ring_if_moved(control);
+                }
+            }
+            self.scanned = record.end();
+        }
+    }
+
+    fn collect_fragment(&mut self, control: &Control, record: &Record) -> Result<(), Damage> {
+        if record.flags.is_first() {
+            // Whatever was there before will not be completed: its sender gave up or died.
+            self.partial = Some(Partial { start: record.position, bytes: Vec::new(), last: None });
+        }
+        let Some(consumer) = self.consumer.as_mut() else { return Ok(()) };
+        if let Some(partial) = &mut self.partial {
+            if (partial.bytes.len() + record.len) as u64 > control.layout().max_value {
+                let what = "its fragments make a value longer than the channel's maximum";
+                return Err(Damage { position: record.position, what });
+            }
+            consumer.read(record, |reader| reader.append_to(&mut partial.bytes));
+        }
+        consumer.take(record);
+        Ok(())
+    }
+
+    /// The value that ends with `record`, if all its fragments were collected.
+    fn completed(&mut self, record: Record, slot: Option<usize>) -> Option<Ready> {
+        let consumer = self.consumer.as_mut()?;
+        let Partial { start, mut bytes, .. } = self.partial.take()?;
+        consumer.read(&record, |reader| reader.append_to(&mut bytes));
+        Some(Ready::Long { lane: self.lane, record, start, bytes, slot })
+    }
+
+    /// The value that a descriptor names; `None` if it was taken before or can never be whole.
+    pub(super) fn resolve(
+        &mut self,
+        control: &Control,
+        position: u64,
+        slot: usize,
+    ) -> Result<Option<Ready>, RecvError> {
+        if !self.usable(control)? {
+            return Ok(None);
+        }
+        let resolved = self.resolve_record(control, position, slot);
+        self.ring_if_moved(control);
+        match resolved {
+            Ok(Some(ready)) => Ok(ready),
+            Ok(None) => Err(RecvError::Corrupt {
+                what: format!(
+                    "a descriptor names line {position} of lane {}, where no value is; it was \
+                     dropped",
+                    self.lane
+                ),
+            }),
+            Err(damage) => Err(self.damaged(control, damage)),
+        }
+    }
+
+    /// The outer `None` says that there is no such record.
+    fn resolve_record(
+        &mut self,
+        control: &Control,
+        position: u64,
+        slot: usize,
+    ) -> Result<Option<Option<Ready>>, Damage> {
+        let Some(consumer) = self.consumer.as_mut() else { return Ok(None) };
+        let record = match consumer.find(position)? {
+            Found::Taken => return Ok(Some(None)),
+            Found::Nothing => return Ok(None),
+            Found::Record(record) => record,
+        };
+        if record.flags.is_whole() {
+            return Ok(Some(Some(Ready::Record { lane: self.lane, record, slot: Some(slot) })));
+        }
+        if !record.flags.is_last() {
+            return Ok(None);
+        }
+        self.collect_records(control)?;
+        let belongs = |partial: &Partial| match partial.last {
+            Some(last) => last == position,
+            None => self.scanned == position,
+        };
+        if self.partial.as_ref().is_some_and(belongs) {
+            return Ok(Some(self.completed(record, Some(slot))));
+        }
+        // Its first fragments went with a receiver that died, or its sender took it back.
+        self.take(&record);
+        Ok(Some(None))
+    }
+
+    /// Takes a record: it counts as handed over.
+    #[inline]
+    pub(super) fn take(&mut self, record: &Record) {
+        if let Some(consumer) = &mut self.consumer {
+            consumer.take(record);
+        }
+    }
+
+    /// The consumer, for reading a record that is ready.
+    pub(super) fn consumer(&self) -> Option<&Consumer> {
+        self.consumer.as_ref()
+    }
+}

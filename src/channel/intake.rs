@@ -1,0 +1,395 @@
+//! Where the receiver looks for values: slots, lanes, queue.
+
+use std::time::{Duration, Instant};
+
+use super::Ready;
+use super::envelope::Envelope;
+use super::inbox::Inbox;
+use super::long::Long;
+use crate::codec::Reader;
+use crate::control::Slept;
+use crate::control::{Control, ENVELOPE, SLOTS, TYPE_WORD, lane_word, word};
+use crate::error::RecvError;
+use crate::ring::{self, TrustedPeers};
+use crate::sys::{
+    MessageBuffer, MessageQueue, MessageSelect, Ordering, SystemErrorKind, Wait, fence,
+};
+use crate::tag::{Select, Tag};
+
+/// How many values in a row come from one lane while others wait.
+const BURST: usize = 32;
+
+/// How many queue messages in a row are taken before fragments are collected.
+const MESSAGES_BEFORE_FRAGMENTS: usize = 8;
+
+/// How long a caller that only polls goes by what it finds without system calls.
+const ASK_AGAIN: Duration = Duration::from_millis(2);
+
+/// Everything that a receiver knows of what waits for it.
+pub(super) struct Intake {
+    inboxes: Vec<Inbox>,
+    /// The lane that is looked at first, and how many values came from it in a row.
+    turn: usize,
+    burst: usize,
+    /// The tags of the messages in the slots.
+    slots: [Option<Tag>; SLOTS],
+    /// The number of the next message put into a slot.
+    order: u64,
+    /// For which selection, at which event count, the queue was found empty.
+    empty: Option<(Select, u64)>,
+    messages: usize,
+    asked: Instant,
+}
+
+impl Intake {
+    pub(super) fn new(control: &Control) -> Self {
+        let mut slots = [None; SLOTS];
+        let mut order = 0;
+        if control.layout().has_queue() {
+            for (slot, tag) in slots.iter_mut().enumerate() {
+                // Relaxed: a predecessor's, who comes before us through the role semaphore.
+                let at = control.layout().slot(slot);
+                *tag = Tag::new(control.word(at).load(Ordering::Relaxed) as i64);
+                if tag.is_some() {
+                    order = order.max(slot_order(control, slot).saturating_add(1));
+                } else {
+                    // The kernel must be able to write here, or a message would be lost: have the
+                    // memory there before.
+                    let end = at + TYPE_WORD + control.layout().message_len();
+                    control.segment.copy_in(end - 1, &[0]);
+                }
+            }
+        }
+        Intake {
+            inboxes: Vec::new(),
+            turn: 0,
+            burst: 0,
+            slots,
+            order,
+            empty: None,
+            messages: 0,
+            asked: Instant::now(),
+        }
+    }
+
+    /// The next value that `select` asks for, if there is one.
+    ///
+    /// Without `ask` the queue is left alone as long as nobody counted a message up; with it the
+    /// kernel is asked in any case, since a sender can die between message and count.
+    #[inline]
+    pub(super) fn look(
+        &mut self,
+        control: &Control,
+        select: Select,
+        ask: bool,
+    ) -> Result<Option<Ready>, RecvError> {
+        let claimed = control.claimed();
+        while self.inboxes.len() < claimed {
+            let lane = self.inboxes.len();
+            self.inboxes.push(Inbox::new(control, lane));
+        }
+        match control.queue {
+            None => self.look_at_lanes(control),
+            Some(queue) => self.look_at_queue(control, queue, select, ask),
+        }
+    }
+
+    #[inline]
+    fn look_at_lanes(&mut self, control: &Control) -> Result<Option<Ready>, RecvError> {
+        let lanes = self.inboxes.len();
+        if self.burst >= BURST {
+            self.burst = 0;
+            self.turn += 1;
+        }
+        for _ in 0..lanes {
+            if self.turn >= lanes {
+                self.turn = 0;
+            }
+            if let Some(ready) = self.inboxes[self.turn].next(control)? {
+                self.burst += 1;
+                return Ok(Some(ready));
+            }
+            self.burst = 0;
+            self.turn += 1;
+        }
+        Ok(None)
+    }
+
+    fn look_at_queue(
+        &mut self,
+        control: &Control,
+        queue: MessageQueue,
+        select: Select,
+        ask: bool,
+    ) -> Result<Option<Ready>, RecvError> {
+        loop {
+            if self.messages >= MESSAGES_BEFORE_FRAGMENTS {
+                self.collect(control)?;
+            }
+            let slot = match self.filled_slot(control, select) {
+                Some(slot) => (slot, None),
+                None => match self.next_message(control, queue, select, ask)? {
+                    Some((slot, len)) => (slot, Some(len)),
+                    None => {
+                        self.collect(control)?;
+                        return Ok(None);
+                    }
+                },
+            };
+            if let Some(ready) = self.open(control, slot.0, slot.1)? {
+                return Ok(Some(ready));
+            }
+        }
+    }
+
+    fn collect(&mut self, control: &Control) -> Result<(), RecvError> {
+        self.messages = 0;
+        if control.layout().has_ring() {
+            for inbox in &mut self.inboxes {
+                inbox.collect(control)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The slot whose message `select` asks for first.
+    fn filled_slot(&self, control: &Control, select: Select) -> Option<usize> {
+        let matching = (0..SLOTS).filter_map(|slot| Some((slot, self.slots[slot]?)));
+        let matching = matching.filter(|&(_, tag)| select.matches(tag));
+        let order = |slot| slot_order(control, slot);
+        let first = match select {
+            Select::UpTo(_) => matching.min_by_key(|&(slot, tag)| (tag, order(slot))),
+            _ => matching.min_by_key(|&(slot, _)| order(slot)),
+        };
+        first.map(|(slot, _)| slot)
+    }
+
+    /// Takes the next message into a slot; says which, and how long its text is.
+    fn next_message(
+        &mut self,
+        control: &Control,
+        queue: MessageQueue,
+        select: Select,
+        ask: bool,
+    ) -> Result<Option<(usize, usize)>, RecvError> {
+        // Acquire: pairs with the sender's Release after msgsnd: a count that is seen has its
+        // message on the queue.
+        let events = control.word(word::EVENTS).load(Ordering::Acquire);
+        if !ask && self.empty == Some((select, events)) {
+            return Ok(None);
+        }
+        if ask {
+            self.asked = Instant::now();
+        }
+        let Some(slot) = self.slots.iter().position(Option::is_none) else {
+            return Err(RecvError::SlotsFull);
+        };
+        // Set before the message is there: a slot without a type counts as empty.
+        control.word(word::SLOT_ORDER + slot * 8).store(self.order, Ordering::Relaxed);
+        let at = control.layout().slot(slot);
+        let room = control.layout().message_len();
+        let received = queue.receive_into(kernel_select(select), &control.segment, at, room);
+        match received {
+            Ok(len) => {
+                self.order += 1;
+                self.messages += 1;
+                self.slots[slot] = Tag::new(control.word(at).load(Ordering::Relaxed) as i64);
+                wake_for_queue_space(control);
+                Ok(Some((slot, len)))
+            }
+            Err(error) => match error.kind() {
+                SystemErrorKind::NoMessage => {
+                    self.empty = Some((select, events));
+                    Ok(None)
+                }
+                SystemErrorKind::TooLong => Err(drop_foreign(control, queue, select)),
+                _ => Err(Slept::from(error).into()),
+            },
+        }
+    }
+
+    /// What the message in a slot stands for; `None` if that was taken before.
+    fn open(
+        &mut self,
+        control: &Control,
+        slot: usize,
+        text_len: Option<usize>,
+    ) -> Result<Option<Ready>, RecvError> {
+        let text = control.layout().slot(slot) + TYPE_WORD;
+        let envelope = control.segment.read(text, ENVELOPE, |mut reader| reader.read_array());
+        let envelope = envelope.ok().and_then(Envelope::read);
+        let expected = envelope.map(Envelope::text_len);
+        let whole = expected.is_some_and(|len| {
+            len <= control.layout().message_len() && text_len.is_none_or(|found| found == len)
+        });
+        match envelope {
+            Some(Envelope::Inline { len }) if whole => Ok(Some(Ready::Slot { slot, len })),
+            Some(Envelope::Descriptor { lane, position }) if whole && lane < self.inboxes.len() => {
+                let resolved = self.inboxes[lane].resolve(control, position, slot);
+                if !matches!(resolved, Ok(Some(_))) {
+                    self.clear(control, slot);
+                }
+                resolved
+            }
+            _ => {
+                let tag = self.slots[slot].unwrap_or_default();
+                self.clear(control, slot);
+                Err(RecvError::Corrupt {
+                    what: format!(
+                        "a message with type {tag} on the queue is not of this crate; it was \
+                         dropped"
+                    ),
+                })
+            }
+        }
+    }
+
+    #[inline]
+    fn clear(&mut self, control: &Control, slot: usize) {
+        self.slots[slot] = None;
+        // Release: what was read from the slot is read before the slot counts as empty. The
+        // kernel writes there next, through msgrcv of this very thread or of a successor.
+        control.word(control.layout().slot(slot)).store(0, Ordering::Release);
+    }
+
+    /// The tag of what is ready.
+    #[inline]
+    pub(super) fn tag(&self, ready: &Ready) -> Tag {
+        match *ready {
+            Ready::Slot { slot, .. }
+            | Ready::Record { slot: Some(slot), .. }
+            | Ready::Long { slot: Some(slot), .. } => self.slots[slot].unwrap_or_default(),
+            Ready::Record { record, .. } | Ready::Long { record, .. } => record.tag,
+        }
+    }
+
+    /// Reads the encoded bytes of what is ready.
+    #[inline]
+    pub(super) fn read<R>(
+        &self,
+        control: &Control,
+        ready: &Ready,
+        read: impl FnOnce(Reader<'_>) -> R,
+    ) -> R {
+        match ready {
+            Ready::Slot { slot, len } => {
+                control.segment.read(inline_at(control, *slot), *len, read)
+            }
+            Ready::Record { lane, record, .. } => match self.inboxes[*lane].consumer() {
+                Some(consumer) => consumer.read(record, read),
+                // A lane that is given up has nothing ready.
+                None => read(Reader::new(&[])),
+            },
+            Ready::Long { bytes, .. } => read(Reader::new(bytes)),
+        }
+    }
+
+    /// Lends the encoded bytes of what is ready.
+    pub(super) fn lend<'s>(
+        &'s self,
+        control: &'s Control,
+        ready: &'s Ready,
+        trust: TrustedPeers,
+    ) -> &'s [u8] {
+        match ready {
+            Ready::Slot { slot, len } => {
+                ring::lend(&control.segment, inline_at(control, *slot), *len, trust)
+            }
+            Ready::Record { lane, record, .. } => {
+                self.inboxes[*lane].consumer().map_or(&[], |consumer| consumer.lend(record, trust))
+            }
+            Ready::Long { bytes, .. } => bytes,
+        }
+    }
+
+    /// Hands over what was ready; `false` if its sender took it back before.
+    #[inline]
+    pub(super) fn hand_over(&mut self, control: &Control, ready: &Ready) -> bool {
+        let mut accepted = true;
+        let slot = match *ready {
+            Ready::Slot { slot, .. } => Some(slot),
+            Ready::Record { lane, record, slot } => {
+                self.inboxes[lane].take(&record);
+                self.inboxes[lane].ring_if_moved(control);
+                slot
+            }
+            Ready::Long { lane, record, start, slot, .. } => {
+                accepted = Long(control.lane_word(lane, lane_word::LONG)).complete(start);
+                self.inboxes[lane].take(&record);
+                self.inboxes[lane].ring_if_moved(control);
+                slot
+            }
+        };
+        if let Some(slot) = slot {
+            self.clear(control, slot);
+        }
+        accepted
+    }
+
+    /// Whether a caller that only polls should ask the kernel again.
+    pub(super) fn is_time_to_ask(&mut self) -> bool {
+        if self.asked.elapsed() < ASK_AGAIN {
+            return false;
+        }
+        self.asked = Instant::now();
+        true
+    }
+}
+
+fn slot_order(control: &Control, slot: usize) -> u64 {
+    // Relaxed: written by receivers alone, one after another.
+    control.word(word::SLOT_ORDER + slot * 8).load(Ordering::Relaxed)
+}
+
+/// Where the payload of an inline message stands.
+fn inline_at(control: &Control, slot: usize) -> usize {
+    control.layout().slot(slot) + TYPE_WORD + ENVELOPE
+}
+
+fn kernel_select(select: Select) -> MessageSelect {
+    match select {
+        Select::Any => MessageSelect::Any,
+        Select::Exactly(tag) => MessageSelect::Exactly(tag.get()),
+        Select::UpTo(tag) => MessageSelect::UpTo(tag.get()),
+        Select::Except(tag) => MessageSelect::Except(tag.get()),
+    }
+}
+
+/// Rings the lanes that wait for space in the queue.
+fn wake_for_queue_space(control: &Control) {
+    // SeqCst: pairs with the fence of a sender between its bit and its msgsnd.
+    fence(Ordering::SeqCst);
+    for index in 0..control.layout().want_words() {
+        let word = control.word(word::WANT_QUEUE + index * 8);
+        if word.load(Ordering::Relaxed) == 0 {
+            continue;
+        }
+        let mut wanting = word.swap(0, Ordering::Relaxed);
+        while wanting != 0 {
+            let lane = index * 64 + wanting.trailing_zeros() as usize;
+            wanting &= wanting - 1;
+            if lane < control.layout().lanes {
+                control.ring(control.lane_bell(lane));
+            }
+        }
+    }
+}
+
+/// Takes a message off that is longer than any of ours, which nothing else would ever do.
+fn drop_foreign(control: &Control, queue: MessageQueue, select: Select) -> RecvError {
+    let mut message = MessageBuffer::with_capacity(control.layout().message_len());
+    match queue.receive(kernel_select(select), &mut message, Wait::No, true) {
+        Ok(()) => {
+            wake_for_queue_space(control);
+            RecvError::Corrupt {
+                what: format!(
+                    "a message with type {} on the queue is longer than the channel's {} bytes, so \
+                     it is not of this crate; it was dropped",
+                    message.type_(),
+                    control.layout().message_len()
+                ),
+            }
+        }
+        Err(error) => Slept::from(error).into(),
+    }
+}

@@ -1,0 +1,75 @@
+//! A value read in place.
+
+use std::cell::RefMut;
+use std::fmt;
+use std::ops::Deref;
+
+use super::Ready;
+use super::receiver::State;
+use crate::control::Control;
+use crate::ring::TrustedPeers;
+use crate::tag::Tag;
+
+/// The encoded bytes of a received value, lent from the channel's memory.
+///
+/// Dropping it hands the value over. Until then nothing else can be received, and the value counts
+/// as not received: if the process dies, the next receiver gets it.
+pub struct Lease<'r> {
+    control: &'r Control,
+    state: RefMut<'r, State>,
+    ready: Ready,
+    tag: Tag,
+    trust: TrustedPeers,
+    /// Whether the hand-over happened when the lease began, as it does for values in fragments.
+    settled: bool,
+}
+
+impl<'r> Lease<'r> {
+    /// Lends what is ready; gives the state back if the sender took the value back.
+    pub(super) fn new(
+        control: &'r Control,
+        mut state: RefMut<'r, State>,
+        ready: Ready,
+        trust: TrustedPeers,
+    ) -> Result<Self, RefMut<'r, State>> {
+        let tag = state.intake.tag(&ready);
+        let settled = matches!(ready, Ready::Long { .. });
+        if settled && !state.intake.hand_over(control, &ready) {
+            return Err(state);
+        }
+        Ok(Lease { control, state, ready, tag, trust, settled })
+    }
+
+    /// The encoded bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.state.intake.lend(self.control, &self.ready, self.trust)
+    }
+
+    /// The tag that the value was sent with.
+    pub fn tag(&self) -> Tag {
+        self.tag
+    }
+}
+
+impl Deref for Lease<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        self.state.received(self.control, self.bytes().len());
+        if !self.settled {
+            self.state.intake.hand_over(self.control, &self.ready);
+        }
+    }
+}
+
+impl fmt::Debug for Lease<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("tag", &self.tag).field("len", &self.bytes().len()).finish()
+    }
+}

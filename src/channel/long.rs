@@ -1,0 +1,64 @@
+//! The state of a value that goes in fragments.
+//!
+//! Such a value is freed fragment by fragment while the receiver collects it, so a receiver that
+//! dies half-way takes the part that it had along. The sender therefore stays in its call until the
+//! value was handed over, and starts again if the receiver changed before. One word in the lane
+//! decides: the sender opens it, and then either the receiver moves it to done, as the hand-over,
+//! or the sender moves it to withdrawn. Both compare and exchange, so exactly one of them happens.
+
+use crate::sys::{AtomicU64, Ordering};
+
+const OPEN: u64 = 1;
+const DONE: u64 = 2;
+const WITHDRAWN: u64 = 3;
+
+/// A lane's word for the value on its way.
+pub(super) struct Long<'a>(pub(super) &'a AtomicU64);
+
+impl Long<'_> {
+    /// A value whose first fragment stands at `start` is on its way.
+    pub(super) fn open(&self, start: u64) {
+        self.0.swap(start << 2 | OPEN, Ordering::Relaxed);
+    }
+
+    /// Hands the value over; `false` if it was withdrawn.
+    pub(super) fn complete(&self, start: u64) -> bool {
+        self.settle(start, DONE)
+    }
+
+    /// Takes the value back; `false` if it was handed over.
+    pub(super) fn withdraw(&self, start: u64) -> bool {
+        self.settle(start, WITHDRAWN)
+    }
+
+    /// Whether the value was handed over.
+    pub(super) fn is_done(&self, start: u64) -> bool {
+        // Relaxed: nothing is read on the strength of it.
+        self.0.load(Ordering::Relaxed) == start << 2 | DONE
+    }
+
+    fn settle(&self, start: u64, state: u64) -> bool {
+        let (open, settled) = (start << 2 | OPEN, start << 2 | state);
+        // Relaxed: the word itself is all that is agreed on.
+        self.0.compare_exchange(open, settled, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_handed_over_or_withdrawn_and_never_both() {
+        let word = AtomicU64::new(0);
+        let long = Long(&word);
+        assert!(!long.complete(5));
+        long.open(5);
+        assert!(!long.complete(4) && !long.withdraw(6));
+        assert!(long.complete(5) && long.is_done(5));
+        assert!(!long.withdraw(5) && !long.complete(5));
+        long.open(9);
+        assert!(!long.is_done(9));
+        assert!(long.withdraw(9) && !long.complete(9));
+    }
+}

@@ -1,0 +1,247 @@
+//! `Channel<T>` and its two ends.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `options` | what a channel is created and opened with |
+//! | `sender` | which path a value takes, waiting for room |
+//! | `receiver` | waiting for values, handing them over |
+//! | `intake` | where the receiver looks: slots, lanes, queue |
+//! | `inbox` | one lane as the receiver sees it, fragments |
+//! | `envelope` | the first bytes of a queue message |
+//! | `long` | who has the last word on a value in fragments |
+//! | `lease` | a value read in place |
+//! | `stats` | figures |
+
+mod envelope;
+mod inbox;
+mod intake;
+mod lease;
+mod long;
+mod options;
+mod receiver;
+mod sender;
+mod stats;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::DefaultCodec;
+use crate::codec::Codec;
+use crate::control::{self, Control, Owner};
+use crate::error::{AttachError, OpenError};
+use crate::name::{Handle, Name};
+use crate::ring::{Record, TrustedPeers};
+use crate::sys::{Deadline, SystemError, SystemErrorKind};
+
+pub use lease::Lease;
+pub use options::Options;
+pub use receiver::{Iter, Receiver, TryIter};
+pub use sender::Sender;
+pub use stats::Stats;
+
+/// A typed channel between processes: many senders, one receiver, values of one type in order.
+///
+/// Created by one process and opened by others, by name, by key or through a [`Handle`]; see
+/// [`Options`] for its sizes and for its three shapes. Each process takes a [`Sender`] or the
+/// [`Receiver`] from it. The last user removes it, unless it is named and holds values that nobody
+/// has received, or is [durable](Options::durable).
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use sysv_channel::Channel;
+///
+/// #[derive(Serialize, Deserialize, Debug, PartialEq)]
+/// struct Order { id: u64, symbol: String }
+///
+/// # let name = format!("doc-channel-{}", std::process::id());
+/// # let name = name.as_str();
+/// // One process:
+/// let orders = Channel::<Order>::create(name)?;
+/// let rx = orders.receiver()?;
+///
+/// // Another, which knows only the name and the type:
+/// let tx = Channel::<Order>::open(name)?.sender()?;
+/// tx.send(&Order { id: 7, symbol: "ACME".to_owned() })?;
+///
+/// // The first again:
+/// assert_eq!(rx.recv()?, Order { id: 7, symbol: "ACME".to_owned() });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Channel<T, C = DefaultCodec> {
+    control: Arc<Control>,
+    spin: Duration,
+    trust: Option<TrustedPeers>,
+    value: PhantomData<fn(T) -> C>,
+}
+
+impl<T, C: Codec<T>> Channel<T, C> {
+    /// What a channel is created or opened with.
+    pub fn options() -> Options<T, C> {
+        Options::new()
+    }
+
+    /// Creates a channel with default options; adopts an unused one of the same kind, with the
+    /// values that it holds.
+    ///
+    /// # Errors
+    /// [`OpenError::AlreadyExists`] if somebody uses the channel; [`OpenError`] otherwise.
+    pub fn create(name: impl Into<Name>) -> Result<Self, OpenError> {
+        Self::options().create(name)
+    }
+
+    /// Opens a channel that somebody created.
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`] if nobody has; [`OpenError`] otherwise.
+    pub fn open(name: impl Into<Name>) -> Result<Self, OpenError> {
+        Self::options().open(name)
+    }
+
+    /// Opens a channel, or creates it with default options.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_or_create(name: impl Into<Name>) -> Result<Self, OpenError> {
+        Self::options().open_or_create(name)
+    }
+
+    /// Creates a channel that only those find who are given its [`handle`](Channel::handle).
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn private() -> Result<Self, OpenError> {
+        Self::options().private()
+    }
+
+    /// Removes a channel at once, also a durable one and one in use: whoever uses it is told that it
+    /// is gone, and the values that it holds are lost.
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`] if there is none, [`OpenError::NotOwned`] if it is another user's.
+    pub fn unlink(name: impl Into<Name>) -> Result<(), OpenError> {
+        control::unlink(&name.into(), Owner::Myself)
+    }
+
+    /// Attaches a sender.
+    ///
+    /// # Errors
+    /// [`AttachError::LanesExhausted`] if there are as many as the channel has lanes.
+    pub fn sender(&self) -> Result<Sender<T, C>, AttachError> {
+        Sender::attach(self.control.clone(), self.spin, self.trust)
+    }
+
+    /// Attaches the receiver.
+    ///
+    /// # Errors
+    /// [`AttachError::ReceiverExists`] if there is one.
+    pub fn receiver(&self) -> Result<Receiver<T, C>, AttachError> {
+        Receiver::attach(self.control.clone(), self.spin, self.trust)
+    }
+
+    /// A handle to this channel, to be sent to another process.
+    pub fn handle(&self) -> Handle {
+        self.control.handle()
+    }
+
+    /// What happened on the channel so far.
+    ///
+    /// # Errors
+    /// [`SystemError`] if the channel was removed.
+    pub fn stats(&self) -> Result<Stats, SystemError> {
+        Stats::of(&self.control)
+    }
+
+    fn from_control(control: Arc<Control>, spin: Duration, trust: Option<TrustedPeers>) -> Self {
+        Channel { control, spin, trust, value: PhantomData }
+    }
+}
+
+impl<T, C> Clone for Channel<T, C> {
+    fn clone(&self) -> Self {
+        Channel {
+            control: self.control.clone(),
+            spin: self.spin,
+            trust: self.trust,
+            value: PhantomData,
+        }
+    }
+}
+
+impl<T, C> fmt::Debug for Channel<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = &self.control.header;
+        f.debug_struct("Channel")
+            .field("name", &header.name)
+            .field("key", &format_args!("{}", header.key))
+            .field("type", &header.type_name)
+            .finish()
+    }
+}
+
+/// A private channel with its two ends, like [`std::sync::mpsc::channel`].
+///
+/// ```
+/// let (tx, rx) = sysv_channel::channel::<u32>()?;
+/// tx.send(&7)?;
+/// assert_eq!(rx.recv()?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`OpenError`].
+pub fn channel<T>() -> Result<(Sender<T>, Receiver<T>), OpenError>
+where
+    DefaultCodec: Codec<T>,
+{
+    let channel = Channel::<T>::private()?;
+    let ends = || Ok((channel.sender()?, channel.receiver()?));
+    ends().map_err(|error| match error {
+        AttachError::System(error) => OpenError::System(error),
+        error => OpenError::Corrupt { key: channel.handle().key, what: error.to_string() },
+    })
+}
+
+/// How long a call waits.
+#[derive(Clone, Copy)]
+struct Patience(Option<Deadline>);
+
+impl Patience {
+    fn for_ever() -> Self {
+        Patience(Some(Deadline::never()))
+    }
+
+    fn until(timeout: Duration) -> Self {
+        Patience(Some(Deadline::after(timeout)))
+    }
+
+    fn none() -> Self {
+        Patience(None)
+    }
+
+    fn is_none(self) -> bool {
+        self.0.is_none()
+    }
+
+    fn deadline(self) -> Deadline {
+        self.0.unwrap_or_else(Deadline::immediate)
+    }
+}
+
+/// A value that the receiver has found and not handed over yet.
+enum Ready {
+    /// It stands in a slot.
+    Slot { slot: usize, len: usize },
+    /// It is a record of a lane's ring; its descriptor, if it has one, stands in a slot.
+    Record { lane: usize, record: Record, slot: Option<usize> },
+    /// It came in fragments, of which `record` is the last.
+    Long { lane: usize, record: Record, start: u64, bytes: Vec<u8>, slot: Option<usize> },
+}
+
+fn attach_error(error: SystemError) -> AttachError {
+    match error.kind() {
+        SystemErrorKind::Removed => AttachError::Removed,
+        _ => AttachError::System(error),
+    }
+}

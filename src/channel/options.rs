@@ -1,0 +1,324 @@
+//! What a channel is created and opened with.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Channel;
+use crate::codec::Codec;
+use crate::control::{self, Control, ENVELOPE, Layout, MAX_LANES, Owner, Wanted};
+use crate::error::OpenError;
+use crate::name::Name;
+use crate::ring::{LINE, TrustedPeers};
+use crate::schema::Schema;
+use crate::sys::{Key, message_limits, process};
+
+/// The smallest ring: one page.
+const MIN_CAPACITY: usize = 4096;
+
+/// The largest ring.
+const MAX_CAPACITY: usize = 1 << 40;
+
+/// How often a name may appear or vanish between looking and making.
+const ATTEMPTS: usize = 100;
+
+/// What a channel is created and opened with.
+///
+/// The sizes are the creator's to choose; whoever opens the channel takes them as they are. Three
+/// shapes come from two of them:
+///
+/// | shape | options | |
+/// |---|---|---|
+/// | mixed (default) | | small values are queue messages, larger ones go through the sender's ring; the kernel keeps one order over all senders and selects by tag |
+/// | ring only | `inline_limit(0)` | no system call while both sides are busy; order for each sender; no selection |
+/// | queue only | `capacity(0)` | many small values, selection; nothing longer than `inline_limit` |
+///
+/// ```
+/// use std::time::Duration;
+/// use sysv_channel::Channel;
+///
+/// # let name = format!("doc-options-{}", std::process::id());
+/// # let name = name.as_str();
+/// let feed = Channel::<u64>::options()
+///     .inline_limit(0)
+///     .capacity(1 << 20)
+///     .lanes(1)
+///     .create(name)?;
+/// let same = Channel::<u64>::options().wait_for_creation(Duration::from_secs(1)).open(name)?;
+/// # Ok::<(), sysv_channel::OpenError>(())
+/// ```
+#[derive(Debug)]
+pub struct Options<T, C> {
+    inline_limit: usize,
+    lanes: usize,
+    capacity: usize,
+    return_capacity: usize,
+    max_value: u64,
+    mode: u32,
+    owner: Owner,
+    durable: bool,
+    huge_pages: bool,
+    spin: Option<Duration>,
+    wait_for_creation: Duration,
+    schema: Option<Schema>,
+    trust: Option<TrustedPeers>,
+    value: PhantomData<fn(T) -> C>,
+}
+
+impl<T, C: Codec<T>> Options<T, C> {
+    pub(super) fn new() -> Self {
+        Options {
+            inline_limit: 1024,
+            lanes: 32,
+            capacity: 256 << 10,
+            return_capacity: 0,
+            max_value: 64 << 20,
+            mode: 0o600,
+            owner: Owner::Myself,
+            durable: false,
+            huge_pages: false,
+            spin: None,
+            wait_for_creation: Duration::ZERO,
+            schema: None,
+            trust: None,
+            value: PhantomData,
+        }
+    }
+
+    /// The longest encoded value, in bytes, that travels as a message of the queue; default 1,024.
+    /// Zero makes a channel without a queue.
+    ///
+    /// At most `kernel.msgmax` less 16. The queue holds `kernel.msgmnb` bytes in all, 16,384 by
+    /// default.
+    pub fn inline_limit(mut self, bytes: usize) -> Self {
+        self.inline_limit = bytes;
+        self
+    }
+
+    /// How many senders there can be at one time, 1 to 4,096; default 32. A lane costs two
+    /// semaphores, and memory only once it is used.
+    pub fn lanes(mut self, lanes: usize) -> Self {
+        self.lanes = lanes;
+        self
+    }
+
+    /// The size of each sender's ring, in bytes: 4 KiB to 1 TiB, rounded up to a power of two;
+    /// default 256 KiB. Zero makes a channel without rings.
+    ///
+    /// A value longer than half of it goes in fragments.
+    pub fn capacity(mut self, bytes: usize) -> Self {
+        self.capacity = bytes;
+        self
+    }
+
+    /// The size of the ring from the receiver back to each sender, in bytes, as
+    /// [`capacity`](Options::capacity); default 0: none.
+    pub fn return_capacity(mut self, bytes: usize) -> Self {
+        self.return_capacity = bytes;
+        self
+    }
+
+    /// The longest encoded value at all, in bytes; default 64 MiB. It bounds the memory in which a
+    /// receiver collects a value that comes in fragments, for each sender.
+    pub fn max_value(mut self, bytes: u64) -> Self {
+        self.max_value = bytes;
+        self
+    }
+
+    /// The permission bits of the three objects; default 0600. They must let the creator read and
+    /// write. A group shares a channel with 0660 and [`owner`](Options::owner).
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Whose channels may be opened; default [`Owner::Myself`].
+    pub fn owner(mut self, owner: Owner) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    /// Makes a channel that only [`Channel::unlink`] removes; default: the last user does. Nobody
+    /// on it is told that the others are gone, and values wait in the kernel for the next receiver.
+    pub fn durable(mut self) -> Self {
+        self.durable = true;
+        self
+    }
+
+    /// Asks for huge pages. Where the kernel has none to spare, normal ones are used and a line on
+    /// standard error says so.
+    pub fn huge_pages(mut self) -> Self {
+        self.huge_pages = true;
+        self
+    }
+
+    /// How long a call looks for itself before it sleeps; default 20 microseconds, about what it
+    /// costs to be woken, and zero on a machine with one processor.
+    pub fn spin(mut self, time: Duration) -> Self {
+        self.spin = Some(time);
+        self
+    }
+
+    /// How long [`open`](Options::open) waits for a channel that nobody has created yet; default:
+    /// not at all.
+    pub fn wait_for_creation(mut self, time: Duration) -> Self {
+        self.wait_for_creation = time;
+        self
+    }
+
+    /// Names the schema by hand, instead of tracing the shape of `T`: for types that cannot be
+    /// traced, and for changes of meaning that a shape does not show. See [`Schema::named`].
+    pub fn schema(mut self, schema: Schema) -> Self {
+        self.schema = Some(schema);
+        self
+    }
+
+    /// Allows [`Receiver::recv_in_place`](crate::Receiver::recv_in_place), which lends slices of
+    /// the channel's memory.
+    pub fn in_place(mut self, trust: TrustedPeers) -> Self {
+        self.trust = Some(trust);
+        self
+    }
+
+    /// Creates the channel; adopts an unused one of the same kind, with the values that it holds.
+    ///
+    /// # Errors
+    /// [`OpenError::AlreadyExists`] if somebody uses it, [`OpenError::InvalidOptions`] for options
+    /// that cannot be, [`OpenError`] otherwise. Nothing is left behind then.
+    pub fn create(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
+        let wanted = self.wanted(name.into(), false)?;
+        Ok(self.channel(control::create(&wanted)?))
+    }
+
+    /// Opens the channel, and waits for a creator if
+    /// [`wait_for_creation`](Options::wait_for_creation) says so.
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`] if there is no such channel; [`OpenError`] otherwise.
+    pub fn open(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
+        let wanted = self.wanted(name.into(), false)?;
+        let control = control::wait_for(self.wait_for_creation, || control::open(&wanted))?;
+        Ok(self.channel(control))
+    }
+
+    /// Opens the channel, or creates it if there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_or_create(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
+        let wanted = self.wanted(name.into(), false)?;
+        for _ in 0..ATTEMPTS {
+            match control::open(&wanted) {
+                Err(OpenError::NotFound { .. }) => {}
+                result => return result.map(|control| self.channel(control)),
+            }
+            match control::create(&wanted) {
+                Err(OpenError::AlreadyExists { .. }) => {}
+                result => return result.map(|control| self.channel(control)),
+            }
+        }
+        Err(OpenError::NotFound { name: wanted.name })
+    }
+
+    /// Creates a channel without a name, at a random key, to be found through its
+    /// [`handle`](Channel::handle) only. Its last user removes it, values included.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn private(&self) -> Result<Channel<T, C>, OpenError> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let wanted = self.wanted(Name::Key(Key::random()), true)?;
+            match control::create(&wanted) {
+                Ok(control) => return Ok(self.channel(control)),
+                // A key that somebody has already: draw another.
+                Err(
+                    error @ (OpenError::AlreadyExists { .. }
+                    | OpenError::KeyCollision { .. }
+                    | OpenError::NotOwned { .. }
+                    | OpenError::HoldsValues { .. }),
+                ) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or(OpenError::UndoIgnored))
+    }
+
+    fn channel(&self, control: Control) -> Channel<T, C> {
+        // Alone on a processor, whoever spins keeps the other from doing what it waits for.
+        let alone = process::online_cpus() == 1;
+        let default = if alone { Duration::ZERO } else { Duration::from_micros(20) };
+        Channel::from_control(Arc::new(control), self.spin.unwrap_or(default), self.trust)
+    }
+
+    fn wanted(&self, name: Name, private: bool) -> Result<Wanted, OpenError> {
+        Ok(Wanted {
+            name,
+            layout: self.layout()?,
+            mode: self.mode,
+            durable: self.durable && !private,
+            private,
+            huge_pages: self.huge_pages,
+            owner: self.owner,
+            schema: self.schema.clone().unwrap_or_else(C::schema),
+            codec: C::NAME,
+        })
+    }
+
+    fn layout(&self) -> Result<Layout, OpenError> {
+        let invalid = |what: String| Err(OpenError::InvalidOptions(what));
+        if !(1..=MAX_LANES).contains(&self.lanes) {
+            return invalid(format!("lanes is {}, and may be 1 to {MAX_LANES}", self.lanes));
+        }
+        if self.mode & !0o777 != 0 || self.mode & 0o600 != 0o600 {
+            return invalid(format!(
+                "mode is {:04o}: it must be permission bits, and let the owner read and write",
+                self.mode
+            ));
+        }
+        let (longest, _) = message_limits();
+        if self.inline_limit > 0 && self.inline_limit + ENVELOPE > longest {
+            return invalid(format!(
+                "inline_limit is {}, and may be at most {}: the sysctl kernel.msgmax is {longest}, \
+                 less {ENVELOPE} bytes of envelope",
+                self.inline_limit,
+                longest.saturating_sub(ENVELOPE)
+            ));
+        }
+        if self.inline_limit == 0 && self.capacity == 0 {
+            return invalid("inline_limit and capacity are both 0: no path is left".to_owned());
+        }
+        let layout = Layout {
+            lanes: self.lanes,
+            ring_lines: ring_lines("capacity", self.capacity)?,
+            return_lines: ring_lines("return_capacity", self.return_capacity)?,
+            inline_limit: self.inline_limit,
+            max_value: self.max_value,
+        };
+        if !layout.is_sound() {
+            return invalid(format!(
+                "{} lanes of {} bytes are more than an address space holds",
+                self.lanes, self.capacity
+            ));
+        }
+        Ok(layout)
+    }
+}
+
+impl<T, C> Clone for Options<T, C> {
+    fn clone(&self) -> Self {
+        Options { schema: self.schema.clone(), value: PhantomData, ..*self }
+    }
+}
+
+fn ring_lines(option: &str, bytes: usize) -> Result<u64, OpenError> {
+    if bytes == 0 {
+        return Ok(0);
+    }
+    if bytes > MAX_CAPACITY {
+        return Err(OpenError::InvalidOptions(format!(
+            "{option} is {bytes}, and may be at most {MAX_CAPACITY}"
+        )));
+    }
+    Ok((bytes.max(MIN_CAPACITY).next_power_of_two() / LINE) as u64)
+}

@@ -1,0 +1,464 @@
+//! The receiving endpoint: waiting for values, and handing them over.
+
+use std::cell::{RefCell, RefMut};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::intake::Intake;
+use super::lease::Lease;
+use super::{Channel, Patience, Ready};
+use crate::DefaultCodec;
+use crate::codec::Codec;
+use crate::control::{Control, Parked, Slept, semaphores, word};
+use crate::error::{AttachError, RecvError};
+use crate::ring::TrustedPeers;
+use crate::sys::Ordering;
+use crate::tag::{Message, Select};
+
+/// The receiving side of a channel; there is one at a time.
+///
+/// Methods work through `&self`; a receiver can move to another thread, and cannot be shared by
+/// two. When its process dies, every value that it had not handed over stays, and the next receiver
+/// continues with exactly those.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let (tx, rx) = sysv_channel::channel::<String>()?;
+/// assert!(rx.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+/// tx.send(&"one".to_owned())?;
+/// tx.send(&"two".to_owned())?;
+/// drop(tx);
+/// let all: Vec<String> = rx.iter().collect::<Result<_, _>>()?;
+/// assert_eq!(all, ["one", "two"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Receiver<T, C = DefaultCodec> {
+    control: Arc<Control>,
+    spin: Duration,
+    trust: Option<TrustedPeers>,
+    state: RefCell<State>,
+    value: PhantomData<fn(C) -> T>,
+}
+
+pub(super) struct State {
+    pub(super) intake: Intake,
+    /// Whether the senders' semaphore was looked at since something last stirred.
+    looked_at_senders: bool,
+}
+
+impl From<Slept> for RecvError {
+    fn from(slept: Slept) -> Self {
+        match slept {
+            Slept::Timeout => RecvError::Timeout,
+            Slept::Removed => RecvError::Disconnected,
+            Slept::Failed(error) => RecvError::System(error),
+        }
+    }
+}
+
+impl<T, C: Codec<T>> Receiver<T, C> {
+    /// Takes the receiver's role.
+    pub(super) fn attach(
+        control: Arc<Control>,
+        spin: Duration,
+        trust: Option<TrustedPeers>,
+    ) -> Result<Self, AttachError> {
+        if !control.is_ours() {
+            return Err(AttachError::Forked);
+        }
+        let lanes = control.layout().lanes;
+        if !semaphores::take_receiver(control.set, lanes).map_err(super::attach_error)? {
+            let pid = control.set.last_pid(semaphores::RECEIVER).map_err(super::attach_error)?;
+            return Err(AttachError::ReceiverExists { pid });
+        }
+        let receiver = Receiver {
+            spin,
+            trust,
+            state: RefCell::new(State { intake: Intake::new(&control), looked_at_senders: false }),
+            value: PhantomData,
+            // From here on dropping the receiver gives the role back.
+            control,
+        };
+        let control = &receiver.control;
+        control.reset_bell(control.items_bell()).map_err(super::attach_error)?;
+        // Release: pairs with the Acquire of a sender that waits for a long value to be taken.
+        control.word(word::RECEIVER_GENERATION).fetch_add(1, Ordering::Release);
+        control.word(word::RECEIVER_CAME).swap(1, Ordering::Relaxed);
+        control.word(word::RECEIVER_LEFT).swap(0, Ordering::Relaxed);
+        // Senders sleep that were there when the last receiver went: they have to look again.
+        for lane in 0..control.claimed() {
+            control.ring(control.lane_bell(lane));
+        }
+        Ok(receiver)
+    }
+
+    /// Receives the next value, and waits until there is one.
+    ///
+    /// # Errors
+    /// [`RecvError`]; [`RecvError::Decode`] and [`RecvError::Corrupt`] consumed something that was
+    /// no value, and the next call goes on with the next.
+    #[inline]
+    pub fn recv(&self) -> Result<T, RecvError> {
+        Ok(self.receive(Select::Any, Patience::for_ever())?.value)
+    }
+
+    /// Receives the next value if there is one now.
+    ///
+    /// # Errors
+    /// [`RecvError::Empty`] if there is none; else as [`recv`](Receiver::recv).
+    pub fn try_recv(&self) -> Result<T, RecvError> {
+        Ok(self.receive(Select::Any, Patience::none())?.value)
+    }
+
+    /// Receives the next value, and waits at most `timeout` for it.
+    ///
+    /// # Errors
+    /// [`RecvError::Timeout`] if none came; else as [`recv`](Receiver::recv).
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
+        Ok(self.receive(Select::Any, Patience::until(timeout))?.value)
+    }
+
+    /// Receives the next value that `select` asks for, with its tag, and waits until there is one.
+    ///
+    /// Values passed over stay and keep their space. On a full queue they block every sender, also
+    /// those whose value is waited for: that is what selection costs.
+    ///
+    /// ```
+    /// use sysv_channel::{Select, Tag};
+    ///
+    /// let (tx, rx) = sysv_channel::channel::<String>()?;
+    /// let urgent = Tag::new(7).unwrap();
+    /// tx.send(&"ordinary".to_owned())?;
+    /// tx.send_tagged(urgent, &"urgent".to_owned())?;
+    /// let first = rx.recv_matching(Select::Exactly(urgent))?;
+    /// assert_eq!((first.tag, first.value.as_str()), (urgent, "urgent"));
+    /// assert_eq!(rx.recv()?, "ordinary");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`RecvError::NoSelection`] on a channel without a queue, unless `select` is
+    /// [`Select::Any`]; else as [`recv`](Receiver::recv).
+    pub fn recv_matching(&self, select: Select) -> Result<Message<T>, RecvError> {
+        self.receive(select, Patience::for_ever())
+    }
+
+    /// Like [`recv_matching`](Receiver::recv_matching), if there is such a value now.
+    ///
+    /// # Errors
+    /// [`RecvError::Empty`] if there is none; else as [`recv_matching`](Receiver::recv_matching).
+    pub fn try_recv_matching(&self, select: Select) -> Result<Message<T>, RecvError> {
+        self.receive(select, Patience::none())
+    }
+
+    /// Like [`recv_matching`](Receiver::recv_matching), and waits at most `timeout`.
+    ///
+    /// # Errors
+    /// [`RecvError::Timeout`] if none came; else as [`recv_matching`](Receiver::recv_matching).
+    pub fn recv_matching_timeout(
+        &self,
+        select: Select,
+        timeout: Duration,
+    ) -> Result<Message<T>, RecvError> {
+        self.receive(select, Patience::until(timeout))
+    }
+
+    /// Appends up to `max` values to `batch`: waits for the first, takes what else is there.
+    /// Returns how many it appended.
+    ///
+    /// ```
+    /// let (tx, rx) = sysv_channel::channel::<u32>()?;
+    /// tx.send_all(&[1, 2, 3])?;
+    /// let mut batch = Vec::new();
+    /// assert_eq!(rx.recv_batch(&mut batch, 2)?, 2);
+    /// assert_eq!(rx.recv_batch(&mut batch, 2)?, 1);
+    /// assert_eq!(batch, [1, 2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`recv`](Receiver::recv), for the first value; an error after that ends the batch and,
+    /// unless the channel is only empty, comes again or is lost with the value that it consumed, so
+    /// a value that cannot be decoded is reported only where it is the first of a batch.
+    pub fn recv_batch(&self, batch: &mut Vec<T>, max: usize) -> Result<usize, RecvError> {
+        if max == 0 {
+            return Ok(0);
+        }
+        batch.push(self.recv()?);
+        let mut received = 1;
+        while received < max {
+            match self.try_recv() {
+                Ok(value) => batch.push(value),
+                Err(error) if error.is_empty() || error.is_disconnected() => break,
+                Err(error) => return Err(error),
+            }
+            received += 1;
+        }
+        Ok(received)
+    }
+
+    /// Waits for the next value and lends its encoded bytes, without copying or decoding.
+    ///
+    /// The value is handed over when the [`Lease`] is dropped; until then the receiver is in the
+    /// middle of this call. Needs [`Options::in_place`](crate::Options::in_place).
+    ///
+    /// # Errors
+    /// [`RecvError::NotTrusted`] without that option; else as [`recv`](Receiver::recv).
+    pub fn recv_in_place(&self) -> Result<Lease<'_>, RecvError> {
+        self.lend(Patience::for_ever())
+    }
+
+    /// Like [`recv_in_place`](Receiver::recv_in_place), if there is a value now.
+    ///
+    /// # Errors
+    /// [`RecvError::Empty`] if there is none; else as [`recv_in_place`](Receiver::recv_in_place).
+    pub fn try_recv_in_place(&self) -> Result<Lease<'_>, RecvError> {
+        self.lend(Patience::none())
+    }
+
+    fn lend(&self, patience: Patience) -> Result<Lease<'_>, RecvError> {
+        let trust = self.trust.ok_or(RecvError::NotTrusted)?;
+        let mut state = self.enter()?;
+        loop {
+            let ready = self.wait(&mut state, Select::Any, patience)?;
+            match Lease::new(&self.control, state, ready, trust) {
+                Ok(lease) => return Ok(lease),
+                Err(unused) => state = unused,
+            }
+        }
+    }
+
+    fn enter(&self) -> Result<RefMut<'_, State>, RecvError> {
+        if !self.control.is_ours() {
+            return Err(RecvError::Forked);
+        }
+        self.state.try_borrow_mut().map_err(|_| RecvError::Reentrant)
+    }
+
+    #[inline]
+    fn receive(&self, select: Select, patience: Patience) -> Result<Message<T>, RecvError> {
+        let mut state = self.enter()?;
+        if select != Select::Any && !self.control.layout().has_queue() {
+            return Err(RecvError::NoSelection);
+        }
+        loop {
+            let ready = self.wait(&mut state, select, patience)?;
+            let tag = state.intake.tag(&ready);
+            let control = &*self.control;
+            let poisoned = OnPanic { control, state: &mut state, ready: &ready };
+            let (value, len) = poisoned.state.intake.read(control, &ready, |reader| {
+                let len = reader.remaining();
+                (C::decode(reader), len)
+            });
+            std::mem::forget(poisoned);
+            if state.intake.hand_over(control, &ready) {
+                state.received(control, len);
+                return Ok(Message { tag, value: value? });
+            }
+            // Its sender took it back while it was decoded: it was never sent.
+        }
+    }
+
+    /// Looks until a value is ready, the patience ends or the senders are gone.
+    #[inline]
+    fn wait(
+        &self,
+        state: &mut State,
+        select: Select,
+        patience: Patience,
+    ) -> Result<Ready, RecvError> {
+        let control = &*self.control;
+        if let Some(ready) = state.intake.look(control, select, false)? {
+            return Ok(ready);
+        }
+        if patience.is_none() {
+            return self.poll(state, select);
+        }
+        let spun = Control::spin(self.spin, || state.intake.look(control, select, false))?;
+        if let Some(ready) = spun {
+            return Ok(ready);
+        }
+        loop {
+            self.count(word::RECEIVER_PARKS, 1);
+            let parked = control.park(control.items_bell(), patience.deadline(), || {
+                if let Some(ready) = state.intake.look(control, select, true)? {
+                    return Ok(Some(ready));
+                }
+                if !state.looked_at_senders {
+                    // Looked at before the last look for values, which then finds all there are.
+                    if self.senders_are_gone()? {
+                        let last = state.intake.look(control, select, true)?;
+                        return last.map(Some).ok_or(RecvError::Disconnected);
+                    }
+                    state.looked_at_senders = true;
+                }
+                Ok(None)
+            })?;
+            match parked {
+                Parked::Found(ready) => return Ok(ready),
+                Parked::Rung => {}
+                Parked::Stirred => state.looked_at_senders = false,
+            }
+            self.count(word::RECEIVER_WAKEUPS, 1);
+            if let Some(ready) = state.intake.look(control, select, true)? {
+                return Ok(ready);
+            }
+        }
+    }
+
+    /// What a caller that does not wait is told when nothing was found.
+    fn poll(&self, state: &mut State, select: Select) -> Result<Ready, RecvError> {
+        let control = &*self.control;
+        // Relaxed, and cleared before the look: a hint that lets this call ask the kernel.
+        let left = control.word(word::SENDER_LEFT);
+        let left = left.load(Ordering::Relaxed) != 0 && left.swap(0, Ordering::Relaxed) != 0;
+        if left || state.intake.is_time_to_ask() {
+            let gone = self.senders_are_gone()?;
+            if let Some(ready) = state.intake.look(control, select, true)? {
+                return Ok(ready);
+            }
+            if gone {
+                return Err(RecvError::Disconnected);
+            }
+        }
+        Err(RecvError::Empty)
+    }
+
+    /// Whether senders have come and none is attached now.
+    fn senders_are_gone(&self) -> Result<bool, RecvError> {
+        if self.control.header.durable || !self.control.senders_came() {
+            return Ok(false);
+        }
+        match self.control.has_sender() {
+            Ok(there) => Ok(!there),
+            Err(error) => Err(Slept::from(error).into()),
+        }
+    }
+
+    #[inline]
+    fn count(&self, at: usize, more: u64) {
+        count(&self.control, at, more);
+    }
+
+    /// The values, one after another, until all senders are gone and nothing is left.
+    pub fn iter(&self) -> Iter<'_, T, C> {
+        Iter { receiver: self, ended: false }
+    }
+
+    /// The values that are there now.
+    pub fn try_iter(&self) -> TryIter<'_, T, C> {
+        TryIter { receiver: self, ended: false }
+    }
+
+    /// The channel that this receiver belongs to.
+    pub fn channel(&self) -> Channel<T, C> {
+        Channel::from_control(self.control.clone(), self.spin, self.trust)
+    }
+}
+
+/// Adds to a figure that only the receiver writes.
+#[inline]
+fn count(control: &Control, at: usize, more: u64) {
+    let word = control.word(at);
+    word.store(word.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+}
+
+impl State {
+    /// Counts a value.
+    #[inline]
+    pub(super) fn received(&self, control: &Control, len: usize) {
+        count(control, word::RECEIVED_VALUES, 1);
+        count(control, word::RECEIVED_BYTES, len as u64);
+    }
+}
+
+/// Consumes what was ready when decoding it panics: a poisoned value never comes twice.
+struct OnPanic<'a> {
+    control: &'a Control,
+    state: &'a mut State,
+    ready: &'a Ready,
+}
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        self.state.intake.hand_over(self.control, self.ready);
+    }
+}
+
+/// The values of a [`Receiver`], until all senders are gone.
+#[derive(Debug)]
+pub struct Iter<'a, T, C: Codec<T>> {
+    receiver: &'a Receiver<T, C>,
+    ended: bool,
+}
+
+impl<T, C: Codec<T>> Iterator for Iter<'_, T, C> {
+    type Item = Result<T, RecvError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        next_of(&mut self.ended, || self.receiver.recv())
+    }
+}
+
+/// The values that a [`Receiver`] has now.
+#[derive(Debug)]
+pub struct TryIter<'a, T, C: Codec<T>> {
+    receiver: &'a Receiver<T, C>,
+    ended: bool,
+}
+
+impl<T, C: Codec<T>> Iterator for TryIter<'_, T, C> {
+    type Item = Result<T, RecvError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        next_of(&mut self.ended, || self.receiver.try_recv())
+    }
+}
+
+/// The next item; a value that could not be decoded is an item, any other error the last one.
+fn next_of<T>(
+    ended: &mut bool,
+    receive: impl FnOnce() -> Result<T, RecvError>,
+) -> Option<Result<T, RecvError>> {
+    if *ended {
+        return None;
+    }
+    match receive() {
+        Ok(value) => Some(Ok(value)),
+        Err(error @ (RecvError::Decode(_) | RecvError::Corrupt { .. })) => Some(Err(error)),
+        Err(error) => {
+            *ended = true;
+            (!error.is_disconnected() && !error.is_empty()).then_some(Err(error))
+        }
+    }
+}
+
+impl<'a, T, C: Codec<T>> IntoIterator for &'a Receiver<T, C> {
+    type Item = Result<T, RecvError>;
+    type IntoIter = Iter<'a, T, C>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<T, C> Drop for Receiver<T, C> {
+    fn drop(&mut self) {
+        if !self.control.is_ours() {
+            return;
+        }
+        // The hint comes before the role is given up, so that it is there when the bells ring.
+        self.control.word(word::RECEIVER_LEFT).swap(1, Ordering::Relaxed);
+        // A set that is gone needs no goodbye.
+        let _ = semaphores::release_receiver(self.control.set, self.control.layout().lanes);
+    }
+}
+
+impl<T, C> fmt::Debug for Receiver<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("channel", &self.control.header.name).finish()
+    }
+}

@@ -1,0 +1,162 @@
+//! Sleep and wake.
+//!
+//! ```text
+//! waker:   make it so; fence(SeqCst)
+//!          t = parked.load; if t != 0 { post; parked.compare_exchange(t, 0) }
+//! sleeper: parked.swap(next ticket); fence(SeqCst)
+//!          if it is so { parked.swap(0); go on }
+//!          wait(bell, deadline); parked.swap(0); look again
+//! ```
+//!
+//! The two fences make sure that the waker sees the ticket or the sleeper sees the work. The post
+//! comes before `parked` is cleared: a waker that is stopped or killed between the two costs a
+//! wake-up for nothing, and never one that is missing. Tickets are never used twice, so a late
+//! waker cannot clear the ticket of a later sleeper. A post is a hint: nobody waits for one to
+//! arrive, and after each wake-up the state is looked at afresh.
+
+use std::time::{Duration, Instant};
+
+use super::{Control, lane_word, semaphores, word};
+use crate::sys::{self, Deadline, Ordering, SystemError, SystemErrorKind};
+
+/// Where one side sleeps: a semaphore, and the word that says whether it does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doorbell {
+    parked_at: usize,
+    bell: u16,
+}
+
+/// How a sleep ended.
+pub(crate) enum Parked<R> {
+    /// There was no need for it.
+    Found(R),
+    /// A peer rang.
+    Rung,
+    /// Something posted; it may have been the kernel, for a peer that died.
+    Stirred,
+}
+
+/// How a wait ended without what was waited for.
+pub(crate) enum Slept {
+    /// The deadline passed.
+    Timeout,
+    /// The channel was removed.
+    Removed,
+    /// A system call failed.
+    Failed(SystemError),
+}
+
+impl From<SystemError> for Slept {
+    fn from(error: SystemError) -> Self {
+        match error.kind() {
+            SystemErrorKind::Removed => Slept::Removed,
+            _ => Slept::Failed(error),
+        }
+    }
+}
+
+impl Control {
+    /// The bell that the receiver sleeps on.
+    pub(crate) fn items_bell(&self) -> Doorbell {
+        Doorbell { parked_at: word::RECEIVER_PARKED, bell: semaphores::ITEMS }
+    }
+
+    /// The bell that the sender on `lane` sleeps on.
+    pub(crate) fn lane_bell(&self, lane: usize) -> Doorbell {
+        Doorbell {
+            parked_at: self.layout().lane(lane) + lane_word::PARKED,
+            bell: semaphores::lane_bell(lane),
+        }
+    }
+
+    /// Wakes whoever sleeps at the bell, after something was made so.
+    #[inline]
+    pub(crate) fn ring(&self, doorbell: Doorbell) {
+        // SeqCst: pairs with the fence in `park`.
+        sys::fence(Ordering::SeqCst);
+        let ticket = self.word(doorbell.parked_at).load(Ordering::Relaxed);
+        if ticket != 0 {
+            self.wake(doorbell, ticket);
+        }
+    }
+
+    #[cold]
+    fn wake(&self, doorbell: Doorbell, ticket: u64) {
+        // A bell that is gone says that the channel was removed: the sleeper learns it from the
+        // kernel, and this side with its next call.
+        let _ = semaphores::post(self.set, doorbell.bell);
+        // Relaxed: only says that a post is on its way; a newer ticket stays.
+        let _ = self.word(doorbell.parked_at).compare_exchange(
+            ticket,
+            0,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Makes a bell its new owner's: no ticket, no posts.
+    pub(crate) fn reset_bell(&self, doorbell: Doorbell) -> Result<(), SystemError> {
+        self.word(doorbell.parked_at).swap(0, Ordering::Relaxed);
+        semaphores::empty(self.set, doorbell.bell)
+    }
+
+    /// Looks until there is something or `spin` is over.
+    #[inline]
+    pub(crate) fn spin<R, E>(
+        spin: Duration,
+        mut look: impl FnMut() -> Result<Option<R>, E>,
+    ) -> Result<Option<R>, E> {
+        if spin.is_zero() {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        loop {
+            for _ in 0..64 {
+                if let Some(found) = look()? {
+                    return Ok(Some(found));
+                }
+                sys::spin_hint();
+            }
+            if start.elapsed() >= spin {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Sleeps at the bell, once, unless `look` finds something first.
+    pub(crate) fn park<R, E: From<Slept>>(
+        &self,
+        doorbell: Doorbell,
+        deadline: Deadline,
+        look: impl FnOnce() -> Result<Option<R>, E>,
+    ) -> Result<Parked<R>, E> {
+        let parked = self.word(doorbell.parked_at);
+        parked.swap(self.next_ticket(), Ordering::Relaxed);
+        // SeqCst: pairs with the fence in `ring`.
+        sys::fence(Ordering::SeqCst);
+        let found = look();
+        let rung = match found {
+            Ok(None) => semaphores::sleep(self.set, doorbell.bell, deadline),
+            _ => Ok(true),
+        };
+        // A waker that is alive clears the ticket. Where it still stands, the post may be one that
+        // the kernel made for a dead process.
+        let cleared = parked.swap(0, Ordering::Relaxed) == 0;
+        match (found?, rung) {
+            (Some(found), _) => Ok(Parked::Found(found)),
+            (None, Ok(true)) => Ok(if cleared { Parked::Rung } else { Parked::Stirred }),
+            (None, Ok(false)) => Err(E::from(Slept::Timeout)),
+            (None, Err(error)) => Err(E::from(Slept::from(error))),
+        }
+    }
+
+    /// A ticket that nobody had before, and not zero.
+    fn next_ticket(&self) -> u64 {
+        loop {
+            let ticket = self.word(word::TICKET).fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            if ticket != 0 {
+                return ticket;
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The header of a control segment: written once by the creator, copied once by everybody else.
+
+use std::sync::Arc;
+
+use super::layout::{Layout, MAGIC, MAX_CODEC, MAX_SHAPE, MAX_TYPE, VERSION, lane_word, word};
+use crate::name::MAX_NAME;
+use crate::ring::LINE;
+use crate::sys::{Key, Ordering, Segment};
+
+/// Bit of the flags word: only `unlink` removes the channel.
+const DURABLE: u64 = 1;
+/// Bit of the flags word: the channel has no name, and is removed even if it holds values.
+const PRIVATE: u64 = 2;
+
+/// A private copy of what the creator wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) layout: Layout,
+    pub(crate) key: Key,
+    pub(crate) incarnation: u64,
+    pub(crate) mode: u32,
+    pub(crate) durable: bool,
+    pub(crate) private: bool,
+    pub(crate) fingerprint: u128,
+    pub(crate) name: String,
+    pub(crate) codec: String,
+    pub(crate) type_name: String,
+    pub(crate) shape: String,
+}
+
+/// Why a header cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BadHeader {
+    /// The magic is missing: the creator did not finish, or it is no header at all.
+    Unfinished,
+    Version(u64),
+    Damaged(String),
+}
+
+impl Header {
+    /// Writes everything but the magic.
+    pub(crate) fn write(&self, segment: &Segment) {
+        let layout = &self.layout;
+        let set = |at: usize, value: u64| {
+            // Relaxed, every one: `publish` follows with Release.
+            segment.word(at).store(value, Ordering::Relaxed);
+        };
+        set(word::VERSION, VERSION);
+        set(word::SIZE, segment.len() as u64);
+        set(word::LANES, layout.lanes as u64);
+        set(word::RING_LINES, layout.ring_lines);
+        set(word::RETURN_LINES, layout.return_lines);
+        set(word::INLINE_LIMIT, layout.inline_limit as u64);
+        set(word::MAX_VALUE, layout.max_value);
+        set(word::FINGERPRINT_LOW, self.fingerprint as u64);
+        set(word::FINGERPRINT_HIGH, (self.fingerprint >> 64) as u64);
+        let durable = if self.durable { DURABLE } else { 0 };
+        let private = if self.private { PRIVATE } else { 0 };
+        set(word::FLAGS, durable | private);
+        set(word::KEY, u64::from(self.key.raw() as u32));
+        set(word::INCARNATION, self.incarnation);
+        set(word::MODE, u64::from(self.mode));
+        for (len_at, text_at, text, max) in [
+            (word::NAME_LEN, layout.name_at(), &self.name, MAX_NAME),
+            (word::CODEC_LEN, layout.codec_at(), &self.codec, MAX_CODEC),
+            (word::TYPE_LEN, layout.type_at(), &self.type_name, MAX_TYPE),
+            (word::SHAPE_LEN, layout.shape_at(), &self.shape, MAX_SHAPE),
+        ] {
+            let text = cut(text, max);
+            segment.copy_in(text_at, text.as_bytes());
+            set(len_at, text.len() as u64);
+        }
+    }
+
+    /// Makes the header valid.
+    pub(crate) fn publish(segment: &Segment) {
+        // Release: pairs with the Acquire load in `read`, which sees a whole header or none.
+        segment.word(word::MAGIC).store(MAGIC, Ordering::Release);
+    }
+
+    /// Copies the header and checks it against the segment's real size.
+    pub(crate) fn read(segment: &Segment) -> Result<Header, BadHeader> {
+        let damaged = |what: &str| Err(BadHeader::Damaged(what.to_owned()));
+        if segment.len() < word::WANT_QUEUE + LINE + lane_word::BLOCK {
+            return Err(BadHeader::Unfinished);
+        }
+        // Acquire: pairs with the Release store in `publish`.
+        if segment.word(word::MAGIC).load(Ordering::Acquire) != MAGIC {
+            return Err(BadHeader::Unfinished);
+        }
+        let get = |at: usize| segment.word(at).load(Ordering::Relaxed);
+        let version = get(word::VERSION);
+        if version != VERSION {
+            return Err(BadHeader::Version(version));
+        }
+        let number = |at: usize| usize::try_from(get(at)).unwrap_or(usize::MAX);
+        let layout = Layout {
+            lanes: number(word::LANES),
+            ring_lines: get(word::RING_LINES),
+            return_lines: get(word::RETURN_LINES),
+            inline_limit: number(word::INLINE_LIMIT),
+            max_value: get(word::MAX_VALUE),
+        };
+        if !layout.is_sound() {
+            return damaged("its sizes are impossible");
+        }
+        if layout.size() != Some(segment.len()) || number(word::SIZE) != segment.len() {
+            return damaged("its sizes do not add up to that of the segment");
+        }
+        let text = |len_at: usize, text_at: usize, max: usize, what: &str| {
+            let len = number(len_at);
+            if len > max {
+                return Err(BadHeader::Damaged(format!("its {what} is longer than {max} bytes")));
+            }
+            let mut bytes = vec![0; len];
+            segment.copy_out(text_at, &mut bytes);
+            String::from_utf8(bytes)
+                .map_err(|_| BadHeader::Damaged(format!("its {what} is not UTF-8")))
+        };
+        let Some(key) = Key::new(get(word::KEY) as u32 as i32) else {
+            return damaged("its key is zero");
+        };
+        let flags = get(word::FLAGS);
+        Ok(Header {
+            layout,
+            key,
+            incarnation: get(word::INCARNATION),
+            mode: get(word::MODE) as u32 & 0o777,
+            durable: flags & DURABLE != 0,
+            private: flags & PRIVATE != 0,
+            fingerprint: u128::from(get(word::FINGERPRINT_HIGH)) << 64
+                | u128::from(get(word::FINGERPRINT_LOW)),
+            name: text(word::NAME_LEN, layout.name_at(), MAX_NAME, "name")?,
+            codec: text(word::CODEC_LEN, layout.codec_at(), MAX_CODEC, "codec")?,
+            type_name: text(word::TYPE_LEN, layout.type_at(), MAX_TYPE, "type")?,
+            shape: text(word::SHAPE_LEN, layout.shape_at(), MAX_SHAPE, "shape")?,
+        })
+    }
+
+    /// What is ours of two headers: all but what every incarnation has of its own.
+    pub(crate) fn same_channel(&self, other: &Header) -> bool {
+        let plain = |header: &Header| Header { incarnation: 0, ..header.clone() };
+        plain(self) == plain(other)
+    }
+}
+
+/// The text cut to what the header has room for, marked with an ellipsis.
+pub(crate) fn cut(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let mut end = max - '…'.len_utf8();
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
+/// The segment and the checked copy of its header.
+pub(crate) struct Mapped {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) header: Header,
+}

@@ -1,0 +1,319 @@
+//! Where everything stands in the control segment.
+//!
+//! ```text
+//! words   header, channel state, one block a lane        atomic 64-bit words, nothing else
+//! texts   name, codec, type, schema
+//! slots   where the kernel puts the message that the receiver has in hand
+//! rings   for each lane its ring, then its return ring, page-aligned
+//! ```
+//!
+//! Only pages that are used cost memory: lanes that nobody claimed are never touched. The header's
+//! layout fields are copied once, checked against the segment's real size, and never read again.
+
+use crate::name::MAX_NAME;
+use crate::ring::{LINE, Place};
+
+/// Changes with every change of the layout or of a protocol over it.
+pub(crate) const VERSION: u64 = 1;
+
+/// The first word of a finished control segment: "SysVChan" in ASCII.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"SysVChan");
+
+/// Concurrent senders at most: a set of 32,000 semaphores has room for many more, an attaching
+/// receiver has two operations for each.
+pub(crate) const MAX_LANES: usize = 4096;
+
+/// How many messages dead receivers in a row can have had in hand.
+pub(crate) const SLOTS: usize = 4;
+
+/// Bytes kept for the codec's name.
+pub(crate) const MAX_CODEC: usize = 63;
+
+/// Bytes kept for the type's name.
+pub(crate) const MAX_TYPE: usize = 255;
+
+/// Bytes kept for the type's shape; a longer one is cut, the fingerprint covers it whole.
+pub(crate) const MAX_SHAPE: usize = 1472;
+
+const PAGE: usize = 4096;
+
+/// Bytes in front of a message's text in a slot: the kernel writes the type there.
+pub(crate) const TYPE_WORD: usize = 8;
+
+/// Words of the header, in bytes from the segment's start.
+pub(crate) mod word {
+    use super::LINE;
+
+    pub(crate) const MAGIC: usize = 0;
+    pub(crate) const VERSION: usize = 8;
+    pub(crate) const SIZE: usize = 16;
+    pub(crate) const LANES: usize = 24;
+    pub(crate) const RING_LINES: usize = 32;
+    pub(crate) const RETURN_LINES: usize = 40;
+    pub(crate) const INLINE_LIMIT: usize = 48;
+    pub(crate) const MAX_VALUE: usize = 56;
+
+    pub(crate) const FINGERPRINT_LOW: usize = LINE;
+    pub(crate) const FINGERPRINT_HIGH: usize = LINE + 8;
+    pub(crate) const FLAGS: usize = LINE + 16;
+    pub(crate) const KEY: usize = LINE + 24;
+    /// Drawn by the creator: tells this channel from a later one with the same key.
+    pub(crate) const INCARNATION: usize = LINE + 32;
+    pub(crate) const MODE: usize = LINE + 40;
+    pub(crate) const NAME_LEN: usize = LINE + 48;
+    pub(crate) const CODEC_LEN: usize = LINE + 56;
+
+    pub(crate) const TYPE_LEN: usize = 2 * LINE;
+    pub(crate) const SHAPE_LEN: usize = 2 * LINE + 8;
+
+    /// One more than the highest lane that was ever owned.
+    pub(crate) const CLAIMED: usize = 3 * LINE;
+    /// Not zero once a sender has come.
+    pub(crate) const SENDERS_CAME: usize = 3 * LINE + 8;
+    /// Not zero when a sender closed and none has come since: a hint to look at the semaphore.
+    pub(crate) const SENDER_LEFT: usize = 3 * LINE + 16;
+
+    /// The ticket of the parked receiver, or zero.
+    pub(crate) const RECEIVER_PARKED: usize = 4 * LINE;
+    /// Not zero when the receiver closed and none has come since: a hint, like `SENDER_LEFT`.
+    pub(crate) const RECEIVER_LEFT: usize = 4 * LINE + 8;
+    /// Not zero once a receiver has come.
+    pub(crate) const RECEIVER_CAME: usize = 4 * LINE + 16;
+    /// Raised by every receiver that takes the role.
+    pub(crate) const RECEIVER_GENERATION: usize = 4 * LINE + 24;
+
+    /// The last ticket given out to anybody who parks.
+    pub(crate) const TICKET: usize = 5 * LINE;
+
+    /// Raised after each message put on the queue.
+    pub(crate) const EVENTS: usize = 6 * LINE;
+
+    pub(crate) const RECEIVED_VALUES: usize = 7 * LINE;
+    pub(crate) const RECEIVED_BYTES: usize = 7 * LINE + 8;
+    pub(crate) const RECEIVER_PARKS: usize = 7 * LINE + 16;
+    pub(crate) const RECEIVER_WAKEUPS: usize = 7 * LINE + 24;
+
+    /// In which order the slots were filled, a word each.
+    pub(crate) const SLOT_ORDER: usize = 8 * LINE;
+
+    /// Which lanes wait for space in the queue, a bit each.
+    pub(crate) const WANT_QUEUE: usize = 9 * LINE;
+}
+
+/// Words of a lane, in bytes from its block's start.
+pub(crate) mod lane_word {
+    use super::LINE;
+
+    /// Raised by every owner. The rest of this line is the owner's as well.
+    pub(crate) const GENERATION: usize = 0;
+    /// The end of the last ring record whose descriptor is on the queue.
+    pub(crate) const ANNOUNCED: usize = 8;
+    pub(crate) const SENT_VALUES: usize = 16;
+    pub(crate) const SENT_BYTES: usize = 24;
+    pub(crate) const PARKS: usize = 32;
+    pub(crate) const WAKEUPS: usize = 40;
+
+    /// The ticket of the parked sender, or zero.
+    pub(crate) const PARKED: usize = LINE;
+    /// The state of the value that goes in fragments: see `channel::long`.
+    pub(crate) const LONG: usize = LINE + 8;
+
+    pub(crate) const DELIVERED: usize = 2 * LINE;
+    pub(crate) const HEAD: usize = 3 * LINE;
+    pub(crate) const RETURN_DELIVERED: usize = 4 * LINE;
+    pub(crate) const RETURN_HEAD: usize = 5 * LINE;
+
+    pub(crate) const BLOCK: usize = 6 * LINE;
+}
+
+/// The sizes that the creator chose, which fix everything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) lanes: usize,
+    /// Lines of each lane's ring: 0 or a power of two.
+    pub(crate) ring_lines: u64,
+    /// Lines of each lane's return ring: 0 or a power of two.
+    pub(crate) return_lines: u64,
+    /// Longest encoded value that travels as a queue message; 0: there is no queue.
+    pub(crate) inline_limit: usize,
+    /// Longest encoded value at all.
+    pub(crate) max_value: u64,
+}
+
+impl Layout {
+    pub(crate) fn has_queue(&self) -> bool {
+        self.inline_limit > 0
+    }
+
+    pub(crate) fn has_ring(&self) -> bool {
+        self.ring_lines > 0
+    }
+
+    /// Words of the bitmap of lanes that wait for queue space.
+    pub(crate) fn want_words(&self) -> usize {
+        self.lanes.div_ceil(64)
+    }
+
+    fn lanes_at(&self) -> usize {
+        (word::WANT_QUEUE + self.want_words() * 8).next_multiple_of(LINE)
+    }
+
+    /// Bytes of atomic words at the segment's start.
+    pub(crate) fn words(&self) -> usize {
+        self.lanes_at() + self.lanes * lane_word::BLOCK
+    }
+
+    pub(crate) fn lane(&self, lane: usize) -> usize {
+        debug_assert!(lane < self.lanes);
+        self.lanes_at() + lane * lane_word::BLOCK
+    }
+
+    pub(crate) fn name_at(&self) -> usize {
+        self.words()
+    }
+
+    pub(crate) fn codec_at(&self) -> usize {
+        self.name_at() + (MAX_NAME + 1)
+    }
+
+    pub(crate) fn type_at(&self) -> usize {
+        self.codec_at() + (MAX_CODEC + 1)
+    }
+
+    pub(crate) fn shape_at(&self) -> usize {
+        self.type_at() + (MAX_TYPE + 1)
+    }
+
+    /// Longest text of a queue message of this crate.
+    pub(crate) fn message_len(&self) -> usize {
+        crate::control::ENVELOPE + self.inline_limit
+    }
+
+    fn slot_size(&self) -> usize {
+        (TYPE_WORD + self.message_len()).next_multiple_of(LINE)
+    }
+
+    /// A slot's type word; its text follows.
+    pub(crate) fn slot(&self, slot: usize) -> usize {
+        debug_assert!(slot < SLOTS);
+        self.shape_at() + MAX_SHAPE + slot * self.slot_size()
+    }
+
+    fn rings_at(&self) -> usize {
+        let slots = if self.has_queue() { SLOTS * self.slot_size() } else { 0 };
+        (self.shape_at() + MAX_SHAPE + slots).next_multiple_of(PAGE)
+    }
+
+    /// Bytes of one lane's rings; `None` if that is more than memory can have.
+    fn lane_rings(&self) -> Option<usize> {
+        let bytes = |lines: u64| usize::try_from(lines).ok()?.checked_mul(LINE);
+        let both = bytes(self.ring_lines)?.checked_add(bytes(self.return_lines)?)?;
+        both.checked_next_multiple_of(PAGE)
+    }
+
+    /// The segment's size; `None` if that is more than memory can have.
+    pub(crate) fn size(&self) -> Option<usize> {
+        let size = self.lane_rings()?.checked_mul(self.lanes)?.checked_add(self.rings_at())?;
+        (size <= isize::MAX as usize).then_some(size)
+    }
+
+    /// Whether the numbers, perhaps read from shared memory, can be a layout at all.
+    pub(crate) fn is_sound(&self) -> bool {
+        let power = |lines: u64| lines == 0 || lines.is_power_of_two() && lines >= 2;
+        (1..=MAX_LANES).contains(&self.lanes)
+            && power(self.ring_lines)
+            && power(self.return_lines)
+            && (self.ring_lines > 0 || self.inline_limit > 0)
+            && self.inline_limit <= 1 << 20
+            && self.size().is_some()
+    }
+
+    fn ring_at(&self, lane: usize) -> usize {
+        // `size` was checked, so neither step overflows.
+        self.rings_at() + lane * self.lane_rings().unwrap_or(0)
+    }
+
+    /// The ring from the lane's sender to the receiver.
+    pub(crate) fn ring(&self, lane: usize) -> Place {
+        Place {
+            lines_at: self.ring_at(lane),
+            lines: self.ring_lines,
+            delivered_at: self.lane(lane) + lane_word::DELIVERED,
+            head_at: self.lane(lane) + lane_word::HEAD,
+        }
+    }
+
+    /// The ring from the receiver back to the lane's sender.
+    pub(crate) fn return_ring(&self, lane: usize) -> Place {
+        Place {
+            lines_at: self.ring_at(lane) + self.ring_lines as usize * LINE,
+            lines: self.return_lines,
+            delivered_at: self.lane(lane) + lane_word::RETURN_DELIVERED,
+            head_at: self.lane(lane) + lane_word::RETURN_HEAD,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULT: Layout = Layout {
+        lanes: 32,
+        ring_lines: 4096,
+        return_lines: 64,
+        inline_limit: 1024,
+        max_value: 1 << 30,
+    };
+
+    #[test]
+    fn parts_do_not_overlap() {
+        let layout = DEFAULT;
+        let mut parts = vec![
+            (0, layout.lanes_at()),
+            (layout.name_at(), MAX_NAME),
+            (layout.codec_at(), MAX_CODEC),
+            (layout.type_at(), MAX_TYPE),
+            (layout.shape_at(), MAX_SHAPE),
+        ];
+        parts.extend((0..SLOTS).map(|slot| (layout.slot(slot), TYPE_WORD + layout.message_len())));
+        for lane in 0..layout.lanes {
+            parts.push((layout.lane(lane), lane_word::BLOCK));
+            for place in [layout.ring(lane), layout.return_ring(lane)] {
+                parts.push((place.lines_at, place.lines as usize * LINE));
+            }
+        }
+        parts.sort_unstable();
+        for pair in parts.windows(2) {
+            assert!(pair[0].0 + pair[0].1 <= pair[1].0, "{pair:?}");
+        }
+        let (start, len) = parts[parts.len() - 1];
+        assert!(start + len <= layout.size().unwrap());
+    }
+
+    #[test]
+    fn slots_and_lines_start_on_lines() {
+        for lanes in [1, 7, 64, 65, 4096] {
+            let layout = Layout { lanes, inline_limit: 1000, ..DEFAULT };
+            assert_eq!(layout.slot(1) % LINE, 0);
+            assert_eq!(layout.lane(lanes - 1) % LINE, 0);
+            assert_eq!(layout.ring(lanes - 1).lines_at % LINE, 0);
+        }
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_refused() {
+        for bad in [
+            Layout { lanes: 0, ..DEFAULT },
+            Layout { lanes: MAX_LANES + 1, ..DEFAULT },
+            Layout { ring_lines: 3, ..DEFAULT },
+            Layout { ring_lines: 1, ..DEFAULT },
+            Layout { ring_lines: 1 << 62, ..DEFAULT },
+            Layout { ring_lines: 0, inline_limit: 0, ..DEFAULT },
+            Layout { inline_limit: usize::MAX, ..DEFAULT },
+        ] {
+            assert!(!bad.is_sound(), "{bad:?}");
+        }
+        assert!(DEFAULT.is_sound());
+    }
+}

@@ -1,0 +1,110 @@
+//! The three System V objects of a channel, and who may use, make and remove them.
+//!
+//! One key names a semaphore set, a shared-memory segment and, where small values travel as
+//! messages, a message queue. The set comes first and goes last; its lock semaphore is held over
+//! every step that makes, opens or removes. An object is ours if key, owner, creator, mode and
+//! magic say so; nothing else is ever removed.
+
+mod doorbell;
+mod header;
+mod layout;
+mod lifecycle;
+mod ownership;
+pub(crate) mod semaphores;
+mod sweep;
+
+use std::sync::Arc;
+
+use crate::error::SendError;
+use crate::sys::{self, AtomicU64, MessageQueue, Ordering, Segment, SemaphoreSet, SystemError};
+
+pub(crate) use doorbell::{Doorbell, Parked, Slept};
+pub(crate) use header::{Header, cut};
+pub(crate) use layout::{Layout, MAX_LANES, SLOTS, TYPE_WORD, lane_word, word};
+pub(crate) use lifecycle::{Wanted, create, open, unlink, wait_for};
+pub use ownership::Owner;
+pub use sweep::{Removed, sweep, sweep_all};
+
+/// Bytes in front of the payload of each queue message: length, kind, lane, position.
+pub(crate) const ENVELOPE: usize = 16;
+
+/// A channel that this process uses. Dropping it gives the use up, and removes the channel if it
+/// was the last.
+pub(crate) struct Control {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) set: SemaphoreSet,
+    pub(crate) queue: Option<MessageQueue>,
+    pub(crate) header: Header,
+    /// Whose process this belongs to; a forked child has another token.
+    token: u64,
+}
+
+impl Control {
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.header.layout
+    }
+
+    /// Whether this process opened the channel, and not its parent before a fork.
+    #[inline]
+    pub(crate) fn is_ours(&self) -> bool {
+        self.token == sys::process::token()
+    }
+
+    #[inline]
+    pub(crate) fn word(&self, at: usize) -> &AtomicU64 {
+        self.segment.word(at)
+    }
+
+    /// A word of a lane's block.
+    #[inline]
+    pub(crate) fn lane_word(&self, lane: usize, at: usize) -> &AtomicU64 {
+        self.segment.word(self.layout().lane(lane) + at)
+    }
+
+    /// How many lanes were ever owned; the others were never touched.
+    #[inline]
+    pub(crate) fn claimed(&self) -> usize {
+        // Acquire: pairs with the Release in `claim_lane`; whoever sees the lane sees its
+        // owner's preparations.
+        let claimed = self.word(word::CLAIMED).load(Ordering::Acquire);
+        usize::try_from(claimed).unwrap_or(usize::MAX).min(self.layout().lanes)
+    }
+
+    /// Makes a lane visible to the receiver.
+    pub(crate) fn claim_lane(&self, lane: usize) {
+        // Release: pairs with the Acquire in `claimed`.
+        self.word(word::CLAIMED).fetch_max(lane as u64 + 1, Ordering::Release);
+    }
+
+    /// Whether a receiver is attached, by the semaphore that the kernel keeps true.
+    pub(crate) fn has_receiver(&self) -> Result<bool, SystemError> {
+        Ok(self.set.value(semaphores::RECEIVER)? != 0)
+    }
+
+    /// Whether a sender is attached, by the semaphore that the kernel keeps true.
+    pub(crate) fn has_sender(&self) -> Result<bool, SystemError> {
+        Ok(self.set.value(semaphores::SENDERS)? != 0)
+    }
+
+    /// The longest encoded value that the channel takes.
+    pub(crate) fn max_value(&self) -> u64 {
+        if self.layout().has_ring() {
+            self.layout().max_value
+        } else {
+            self.layout().max_value.min(self.layout().inline_limit as u64)
+        }
+    }
+
+    /// The error for a value that is longer than that.
+    pub(crate) fn too_long(&self) -> SendError {
+        SendError::TooLong { max: self.max_value() }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            self.close();
+        }
+    }
+}

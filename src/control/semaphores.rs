@@ -1,0 +1,243 @@
+//! The semaphores of a channel: lock, signature, users, roles and bells.
+//!
+//! | index | zero means | otherwise |
+//! |---|---|---|
+//! | 0 lock | free | taken, with undo |
+//! | 1, 2 signature | a set that nobody claimed | two constants: a set of this crate |
+//! | 3 users | unused | how many `Channel`s, with undo |
+//! | 4 receiver | no receiver | attached, with undo |
+//! | 5 senders | no sender | how many are attached, with undo |
+//! | 6 items bell | nothing to look at | posts for the receiver |
+//! | 8 + 2 n | lane n is free | owned, with undo |
+//! | 9 + 2 n | nothing to look at | posts for the sender on lane n |
+//!
+//! Whoever attaches arms the other side's bell in the same atomic step that takes the role: plus
+//! one, and minus one with undo, which leaves the value and makes the kernel add one when the
+//! process dies. A clean close does the same with its own hands. What takes away never waits: in a
+//! set that somebody else has set to other values it fails instead of hanging.
+
+use crate::sys::{Deadline, SemOp, SemaphoreSet, SystemError, SystemErrorKind};
+
+pub(crate) const LOCK: u16 = 0;
+const SIGNATURE: [(u16, i16); 2] = [(1, 0x5356), (2, 0x4348)];
+pub(crate) const USERS: u16 = 3;
+pub(crate) const RECEIVER: u16 = 4;
+pub(crate) const SENDERS: u16 = 5;
+pub(crate) const ITEMS: u16 = 6;
+const FIRST_LANE: u16 = 8;
+
+/// Operations in one call at most: SEMOPM is 500 on Linux by default, and may be set lower.
+const BATCH: usize = 250;
+
+/// Posts taken off a bell that is about to overflow; a post is a hint, so none is missed.
+const HALF: i16 = 16_384;
+
+/// Semaphores in the set of a channel with so many lanes.
+pub(crate) fn count(lanes: usize) -> usize {
+    usize::from(FIRST_LANE) + 2 * lanes
+}
+
+/// The semaphore that says whether the lane is owned.
+pub(crate) fn lane_role(lane: usize) -> u16 {
+    FIRST_LANE + 2 * lane as u16
+}
+
+/// The semaphore that the lane's sender sleeps on.
+pub(crate) fn lane_bell(lane: usize) -> u16 {
+    lane_role(lane) + 1
+}
+
+/// What a set under our key turned out to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Claim {
+    /// It carries the signature.
+    Signed,
+    /// All zero and never used: its creator was killed, or is about to claim it.
+    Virgin,
+    /// Something else.
+    Foreign,
+}
+
+/// Says whose the set is.
+pub(crate) fn inspect(set: SemaphoreSet) -> Result<Claim, SystemError> {
+    let stat = set.stat()?;
+    if stat.count < count(1) {
+        return Ok(Claim::Foreign);
+    }
+    let values = set.values()?;
+    let signed = SIGNATURE.iter().all(|&(index, value)| {
+        values.get(usize::from(index)).is_some_and(|&found| i32::from(found) == i32::from(value))
+    });
+    Ok(if signed {
+        Claim::Signed
+    } else if stat.last_operation == 0 && values.iter().all(|&value| value == 0) {
+        Claim::Virgin
+    } else {
+        Claim::Foreign
+    })
+}
+
+/// Signs a virgin set and takes its lock, in one step; `false` if another did.
+pub(crate) fn claim(set: SemaphoreSet) -> Result<bool, SystemError> {
+    let mut ops = vec![SemOp::zero(LOCK).no_wait(), SemOp::add(LOCK, 1).undo()];
+    for (index, value) in SIGNATURE {
+        ops.extend([SemOp::zero(index).no_wait(), SemOp::add(index, value)]);
+    }
+    succeeded(set.operate(&ops, Deadline::never()))
+}
+
+/// Puts this process into the signature, as whoever makes the segment.
+pub(crate) fn sign_again(set: SemaphoreSet) -> Result<(), SystemError> {
+    let (index, _) = SIGNATURE[0];
+    set.operate(&[SemOp::add(index, 1), SemOp::add(index, -1)], Deadline::never())
+}
+
+/// The process that signed last.
+pub(crate) fn signer(set: SemaphoreSet) -> Result<i32, SystemError> {
+    set.last_pid(SIGNATURE[0].0)
+}
+
+/// Takes the lock; `false` when the deadline passed.
+pub(crate) fn lock(set: SemaphoreSet, deadline: Deadline) -> Result<bool, SystemError> {
+    succeeded(set.operate(&[SemOp::zero(LOCK), SemOp::add(LOCK, 1).undo()], deadline))
+}
+
+/// Gives the lock back.
+pub(crate) fn unlock(set: SemaphoreSet) -> Result<(), SystemError> {
+    set.operate(&[SemOp::add(LOCK, -1).undo().no_wait()], Deadline::never())
+}
+
+/// Gives the lock back and becomes a user, in one step.
+pub(crate) fn unlock_as_user(set: SemaphoreSet) -> Result<(), SystemError> {
+    let ops = [SemOp::add(USERS, 1).undo(), SemOp::add(LOCK, -1).undo().no_wait()];
+    set.operate(&ops, Deadline::never())
+}
+
+/// Is no user any more.
+pub(crate) fn leave(set: SemaphoreSet) -> Result<(), SystemError> {
+    set.operate(&[SemOp::add(USERS, -1).undo().no_wait()], Deadline::never())
+}
+
+/// Takes a lane, and arms the items bell; `false` if it is owned.
+pub(crate) fn take_lane(set: SemaphoreSet, lane: usize) -> Result<bool, SystemError> {
+    let role = lane_role(lane);
+    let ops = [
+        SemOp::zero(role).no_wait(),
+        SemOp::add(role, 1).undo(),
+        SemOp::add(SENDERS, 1).undo(),
+        SemOp::add(ITEMS, 1),
+        SemOp::add(ITEMS, -1).undo(),
+    ];
+    succeeded(ringing(set, &[ITEMS], || set.operate(&ops, Deadline::never())))
+}
+
+/// Gives a lane back, and rings the items bell.
+pub(crate) fn release_lane(set: SemaphoreSet, lane: usize) -> Result<(), SystemError> {
+    let ops = [
+        SemOp::add(lane_role(lane), -1).undo().no_wait(),
+        SemOp::add(SENDERS, -1).undo().no_wait(),
+        SemOp::add(ITEMS, 1).undo(),
+    ];
+    ringing(set, &[ITEMS], || set.operate(&ops, Deadline::never()))
+}
+
+/// Takes the receiver's role, and arms every lane's bell; `false` if there is a receiver.
+///
+/// More lanes than one call has operations for are armed first and the role is taken last, so that
+/// there is no moment in which a receiver could die unnoticed.
+pub(crate) fn take_receiver(set: SemaphoreSet, lanes: usize) -> Result<bool, SystemError> {
+    let bells: Vec<u16> = (0..lanes).map(lane_bell).collect();
+    let (last, first) = batches(&bells);
+    if set.value(RECEIVER)? != 0 {
+        return Ok(false);
+    }
+    for batch in &first {
+        let ops: Vec<SemOp> = batch.iter().flat_map(|&bell| armed(bell)).collect();
+        ringing(set, batch, || set.operate(&ops, Deadline::never()))?;
+    }
+    let mut ops = vec![SemOp::zero(RECEIVER).no_wait(), SemOp::add(RECEIVER, 1).undo()];
+    ops.extend(last.iter().flat_map(|&bell| armed(bell)));
+    let taken = succeeded(ringing(set, last, || set.operate(&ops, Deadline::never())))?;
+    if !taken {
+        for batch in &first {
+            let ops: Vec<SemOp> = batch.iter().flat_map(|&bell| disarmed(bell)).collect();
+            ringing(set, batch, || set.operate(&ops, Deadline::never()))?;
+        }
+    }
+    Ok(taken)
+}
+
+/// Gives the receiver's role back, and rings every lane's bell.
+pub(crate) fn release_receiver(set: SemaphoreSet, lanes: usize) -> Result<(), SystemError> {
+    let bells: Vec<u16> = (0..lanes).map(lane_bell).collect();
+    set.operate(&[SemOp::add(RECEIVER, -1).undo().no_wait()], Deadline::never())?;
+    for batch in bells.chunks(BATCH) {
+        let ops: Vec<SemOp> = batch.iter().map(|&bell| SemOp::add(bell, 1).undo()).collect();
+        ringing(set, batch, || set.operate(&ops, Deadline::never()))?;
+    }
+    Ok(())
+}
+
+fn armed(bell: u16) -> [SemOp; 2] {
+    [SemOp::add(bell, 1), SemOp::add(bell, -1).undo()]
+}
+
+fn disarmed(bell: u16) -> [SemOp; 2] {
+    [SemOp::add(bell, 1).undo(), SemOp::add(bell, -1)]
+}
+
+/// The last batch, which leaves two operations for the role, and those before it.
+fn batches(bells: &[u16]) -> (&[u16], Vec<&[u16]>) {
+    let size = BATCH / 2 - 1;
+    let split = bells.len() - bells.len().min(size);
+    let (first, last) = bells.split_at(split);
+    (last, first.chunks(size).collect())
+}
+
+/// Posts to a bell: whoever sleeps on it wakes and looks.
+pub(crate) fn post(set: SemaphoreSet, bell: u16) -> Result<(), SystemError> {
+    ringing(set, &[bell], || set.operate(&[SemOp::add(bell, 1)], Deadline::never()))
+}
+
+/// Sleeps until somebody posts to the bell; `false` when the deadline passed.
+pub(crate) fn sleep(set: SemaphoreSet, bell: u16, deadline: Deadline) -> Result<bool, SystemError> {
+    succeeded(set.operate(&[SemOp::add(bell, -1)], deadline))
+}
+
+/// Takes off posts that a predecessor left.
+pub(crate) fn empty(set: SemaphoreSet, bell: u16) -> Result<(), SystemError> {
+    let value = set.value(bell)?;
+    if let Ok(posts @ 1..) = i16::try_from(value) {
+        // A poster or a dying process may only have added to it since.
+        succeeded(set.operate(&[SemOp::add(bell, -posts).no_wait()], Deadline::never()))?;
+    }
+    Ok(())
+}
+
+/// Carries out an operation that posts; a bell that would overflow is halved first.
+fn ringing(
+    set: SemaphoreSet,
+    bells: &[u16],
+    operate: impl Fn() -> Result<(), SystemError>,
+) -> Result<(), SystemError> {
+    loop {
+        match operate() {
+            Err(error) if error.kind() == SystemErrorKind::Overflow => {
+                for &bell in bells {
+                    let half = [SemOp::add(bell, -HALF).no_wait()];
+                    succeeded(set.operate(&half, Deadline::never()))?;
+                }
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Whether an operation that may not wait, or not longer, was carried out.
+fn succeeded(result: Result<(), SystemError>) -> Result<bool, SystemError> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == SystemErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,183 @@
+//! The side that takes records.
+
+use std::sync::Arc;
+
+use super::{Damage, MARK, POSITION_LIMIT, Place, Record, Ring, TrustedPeers};
+use crate::sys::bytes::Reader;
+use crate::sys::{Ordering, Segment};
+
+/// The taking side of a ring. There is one at a time; the receiver's role sees to that.
+pub(crate) struct Consumer {
+    ring: Ring,
+    /// The end of the longest prefix of taken records: what the shared `delivered` says.
+    position: u64,
+    /// What the shared `head` says.
+    head: u64,
+    /// How many records behind `position` are marked as taken.
+    marked: usize,
+    /// Whether `delivered` moved since the producer was last looked after.
+    moved: bool,
+}
+
+/// What stands at a position that a descriptor named.
+pub(crate) enum Found {
+    /// A record that waits to be taken.
+    Record(Record),
+    /// A record that was taken before.
+    Taken,
+    /// No record.
+    Nothing,
+}
+
+impl Consumer {
+    /// Takes the ring over where a predecessor left it.
+    pub(crate) fn attach(segment: Arc<Segment>, place: Place) -> Result<Self, Damage> {
+        let ring = Ring::new(segment, place);
+        // Acquire: pairs with the predecessor's Release store in `advance`.
+        let position = ring.delivered().load(Ordering::Acquire);
+        if position >= POSITION_LIMIT {
+            return Err(Damage { position, what: "the delivered position is out of range" });
+        }
+        // A predecessor may have left marks: counting one makes the first look skip them.
+        let mut consumer = Consumer { ring, position, head: position, marked: 1, moved: true };
+        consumer.publish_head();
+        consumer.skip_marked();
+        Ok(consumer)
+    }
+
+    /// How far everything was taken.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The stamp at `position`, if a record stands there.
+    #[inline]
+    fn stamped(&self, position: u64) -> Option<u64> {
+        // Acquire: pairs with the producer's Release store in `Producer::publish_record`.
+        let stamp = self.ring.stamp(position).load(Ordering::Acquire);
+        (stamp & !MARK == position + 1).then_some(stamp)
+    }
+
+    /// The oldest record that was not taken, or `None` when the ring has run dry.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<Option<Record>, Damage> {
+        // Every record takes a line, so a lap bounds the search whatever the stamps say.
+        for _ in 0..self.ring.lines() {
+            let Some(stamp) = self.stamped(self.position) else {
+                self.publish_head();
+                return Ok(None);
+            };
+            let record = self.ring.record(self.position)?;
+            if stamp & MARK == 0 && !record.flags.is_padding() {
+                return Ok(Some(record));
+            }
+            self.advance(record.end());
+        }
+        Ok(None)
+    }
+
+    /// Moves over what was taken out of turn, and over padding before and between.
+    fn skip_marked(&mut self) {
+        // Damage is reported by whoever looks for a record; here it only ends the prefix.
+        if self.marked > 0 && matches!(self.next(), Ok(None)) {
+            self.marked = 0;
+        }
+    }
+
+    /// The record at `position`, padding included, and whether it was taken.
+    ///
+    /// `position` must be one that was reached record by record, or be named by a descriptor.
+    pub(crate) fn at(&self, position: u64) -> Result<Option<(Record, bool)>, Damage> {
+        if position < self.position || position - self.position >= self.ring.lines() {
+            return Ok(None);
+        }
+        let Some(stamp) = self.stamped(position) else { return Ok(None) };
+        Ok(Some((self.ring.record(position)?, stamp & MARK != 0)))
+    }
+
+    /// What stands at a `position` that a descriptor names.
+    pub(crate) fn find(&mut self, position: u64) -> Result<Found, Damage> {
+        // Padding in front would make a record that is next in turn look out of turn.
+        self.next()?;
+        if position < self.position {
+            return Ok(Found::Taken);
+        }
+        Ok(match self.at(position)? {
+            Some((_, true)) => Found::Taken,
+            Some((record, false)) if !record.flags.is_padding() => Found::Record(record),
+            _ => Found::Nothing,
+        })
+    }
+
+    /// Hands the record's payload to `read`.
+    #[inline]
+    pub(crate) fn read<R>(&self, record: &Record, read: impl FnOnce(Reader<'_>) -> R) -> R {
+        self.ring.segment.read(record.payload, record.len, read)
+    }
+
+    /// Lends the record's payload as a slice, until it is taken.
+    pub(crate) fn lend(&self, record: &Record, trust: TrustedPeers) -> &[u8] {
+        super::lend(&self.ring.segment, record.payload, record.len, trust)
+    }
+
+    /// Takes the record: from here on it counts as handed over.
+    #[inline]
+    pub(crate) fn take(&mut self, record: &Record) {
+        if record.position == self.position {
+            self.advance(record.end());
+        } else {
+            // Relaxed: the mark is for this side and its successors, who come through the role
+            // semaphore; the producer writes over it only when `delivered` has passed.
+            self.ring.stamp(record.position).store(record.position + 1 | MARK, Ordering::Relaxed);
+            self.marked += 1;
+        }
+        self.skip_marked();
+    }
+
+    #[inline]
+    fn advance(&mut self, to: u64) {
+        self.position = to;
+        self.moved = true;
+        // Release: pairs with the producer's Acquire loads in `Producer::refresh` and `attach`;
+        // the reads of the payload are done before the lines are written over.
+        self.ring.delivered().store(to, Ordering::Release);
+        // A publication every eighth of the ring keeps the producer off the line above.
+        if to - self.head >= self.ring.lines() / 8 {
+            self.publish_head();
+        }
+    }
+
+    #[inline]
+    fn publish_head(&mut self) {
+        if self.head != self.position {
+            self.head = self.position;
+            // Release: pairs with the producer's Acquire load in `Producer::refresh`.
+            self.ring.head().store(self.position, Ordering::Release);
+        }
+    }
+
+    /// Whether room came free since the last call: then a waiting producer must be looked after.
+    #[inline]
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Whether a whole value waits here, be it in one record or in fragments.
+    pub(crate) fn holds_value(&self) -> bool {
+        let mut position = self.position;
+        let mut started = false;
+        while position - self.position < self.ring.lines() {
+            let Some(stamp) = self.stamped(position) else { return false };
+            let Ok(record) = self.ring.record(position) else { return false };
+            position = record.end();
+            if stamp & MARK != 0 || record.flags.is_padding() {
+                continue;
+            }
+            started |= record.flags.is_first();
+            if started && record.flags.is_last() {
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,231 @@
+//! A single-producer single-consumer ring of records over 64-byte lines of shared memory.
+//!
+//! ```text
+//! producer                                   consumer
+//!   clear the stamp of the line that follows
+//!   write header and payload
+//!   stamp.store(position + 1, Release)  --->   stamp.load(Acquire) == position + 1
+//!                                              read header and payload
+//!   delivered.load(Acquire)             <---   delivered.store(end, Release)
+//!   write over those lines
+//! ```
+//!
+//! A record starts on a line and takes whole lines: the stamp, a word with length, tag and flags,
+//! the payload. It never wraps; a padding record fills the end of the array. The stamp is the
+//! record's position, counted in lines since the ring began, plus one; it is the only thing that
+//! the consumer waits for, so a value of up to 48 bytes costs one cache line moved between cores.
+//! Old payload is never taken for a stamp, because the producer clears the stamp of the following
+//! line before it publishes; that line has to be free too.
+//!
+//! There is no tail. A producer that takes the ring over walks the stamps from `delivered`, the
+//! exact end of what was taken, and goes on behind the last; a half-written record has no stamp.
+//! `head` repeats `delivered` lazily on a line of its own, so that a busy producer does not drag the
+//! line that the consumer writes for every value.
+//!
+//! A record taken out of turn keeps its lines and gets [`MARK`] in its stamp; `delivered` moves over
+//! it once everything before it was taken.
+//!
+//! Nothing read from the ring is trusted: a header is copied once and checked against the array.
+
+mod consumer;
+mod fragments;
+mod lend;
+mod producer;
+
+use std::sync::Arc;
+
+use crate::sys::{AtomicU64, Segment};
+use crate::tag::Tag;
+
+pub(crate) use consumer::{Consumer, Found};
+pub(crate) use lend::lend;
+pub(crate) use producer::{Producer, Room};
+
+pub use lend::TrustedPeers;
+
+/// Bytes in a line: one cache line of every x86-64 and most other processors.
+pub(crate) const LINE: usize = 64;
+
+/// Set in the stamp of a record that was taken out of turn.
+const MARK: u64 = 1 << 63;
+
+/// Positions end here, so that a stamp is never zero and never looks marked.
+const POSITION_LIMIT: u64 = 1 << 62;
+
+/// Stamp and the word of length, tag and flags.
+const HEADER: usize = 16;
+
+/// Tags from here on take eight bytes in front of the payload.
+const WIDE_TAG: i64 = 1 << 24;
+
+/// What a record is, beside its length and tag.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
+    /// A value in one record.
+    pub(crate) const WHOLE: Flags = Flags(0b011);
+    /// The first of several fragments.
+    pub(crate) const FIRST: Flags = Flags(0b001);
+    /// A fragment between the first and the last.
+    pub(crate) const MIDDLE: Flags = Flags(0b000);
+    /// The last of several fragments.
+    pub(crate) const LAST: Flags = Flags(0b010);
+    /// Fills the array's end; holds no value.
+    const PADDING: Flags = Flags(0b100);
+    const WIDE: u8 = 0b1000;
+
+    /// Whether it only fills the end of the array.
+    pub(crate) fn is_padding(self) -> bool {
+        self.0 & Flags::PADDING.0 != 0
+    }
+
+    /// Whether a value starts here.
+    pub(crate) fn is_first(self) -> bool {
+        self.0 & Flags::FIRST.0 != 0
+    }
+
+    /// Whether a value ends here.
+    pub(crate) fn is_last(self) -> bool {
+        self.0 & Flags::LAST.0 != 0
+    }
+
+    /// Whether the record is a value by itself.
+    pub(crate) fn is_whole(self) -> bool {
+        self.is_first() && self.is_last()
+    }
+}
+
+/// A record, as a checked copy of its header tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record {
+    /// Its first line, counted since the ring began.
+    pub(crate) position: u64,
+    /// How many lines it takes.
+    lines: u64,
+    /// Where its payload starts in the segment.
+    payload: usize,
+    /// Payload bytes.
+    pub(crate) len: usize,
+    pub(crate) tag: Tag,
+    pub(crate) flags: Flags,
+}
+
+impl Record {
+    /// The position behind it.
+    pub(crate) fn end(&self) -> u64 {
+        self.position + self.lines
+    }
+}
+
+/// Something in the ring that no producer of this crate writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Damage {
+    /// Where, in lines since the ring began.
+    pub(crate) position: u64,
+    /// What is wrong there.
+    pub(crate) what: &'static str,
+}
+
+/// Where a ring's parts stand in the segment, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// The first line.
+    pub(crate) lines_at: usize,
+    /// How many lines: a power of two, 2 or more.
+    pub(crate) lines: u64,
+    /// The word that says how far everything was taken.
+    pub(crate) delivered_at: usize,
+    /// The word that repeats it lazily.
+    pub(crate) head_at: usize,
+}
+
+/// The shared parts of a ring, as both sides see them.
+struct Ring {
+    segment: Arc<Segment>,
+    place: Place,
+}
+
+impl Ring {
+    fn new(segment: Arc<Segment>, place: Place) -> Self {
+        debug_assert!(place.lines.is_power_of_two() && place.lines >= 2);
+        Ring { segment, place }
+    }
+
+    fn lines(&self) -> u64 {
+        self.place.lines
+    }
+
+    /// The longest record, in lines: half the array, so that padding and record together fit.
+    fn max_record_lines(&self) -> u64 {
+        self.place.lines / 2
+    }
+
+    fn index(&self, position: u64) -> u64 {
+        position & (self.place.lines - 1)
+    }
+
+    /// Lines from `position` to the end of the array.
+    fn lines_to_end(&self, position: u64) -> u64 {
+        self.place.lines - self.index(position)
+    }
+
+    #[inline]
+    fn offset(&self, position: u64) -> usize {
+        self.place.lines_at + self.index(position) as usize * LINE
+    }
+
+    #[inline]
+    fn stamp(&self, position: u64) -> &AtomicU64 {
+        self.segment.word(self.offset(position))
+    }
+
+    #[inline]
+    fn delivered(&self) -> &AtomicU64 {
+        self.segment.word(self.place.delivered_at)
+    }
+
+    #[inline]
+    fn head(&self) -> &AtomicU64 {
+        self.segment.word(self.place.head_at)
+    }
+
+    /// Copies and checks the header of the record whose stamp was seen at `position`.
+    #[inline]
+    fn record(&self, position: u64) -> Result<Record, Damage> {
+        let damage = |what| Damage { position, what };
+        let offset = self.offset(position);
+        let mut word = [0; 8];
+        self.segment.copy_out(offset + 8, &mut word);
+        let word = u64::from_le_bytes(word);
+        let mut len = (word & 0xffff_ffff) as usize;
+        let mut tag = (word >> 32 & 0xff_ffff) as i64;
+        let flags = Flags((word >> 56) as u8);
+        let lines = (HEADER + len).div_ceil(LINE) as u64;
+        if lines > self.lines_to_end(position) {
+            return Err(damage("its length reaches over the end of the ring"));
+        }
+        let mut payload = offset + HEADER;
+        if flags.is_padding() {
+            if lines != self.lines_to_end(position) {
+                return Err(damage("its padding does not end with the ring"));
+            }
+            return Ok(Record { position, lines, payload, len, tag: Tag::DEFAULT, flags });
+        }
+        if lines > self.max_record_lines() {
+            return Err(damage("it is longer than half the ring"));
+        }
+        if flags.0 & Flags::WIDE != 0 {
+            if len < 8 {
+                return Err(damage("its length does not cover its tag"));
+            }
+            let mut wide = [0; 8];
+            self.segment.copy_out(payload, &mut wide);
+            tag = i64::from_le_bytes(wide);
+            payload += 8;
+            len -= 8;
+        }
+        let tag = Tag::new(tag).ok_or(damage("its tag is not above zero"))?;
+        Ok(Record { position, lines, payload, len, tag, flags })
+    }
+}

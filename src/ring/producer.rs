@@ -1,0 +1,195 @@
+//! The side that writes records.
+
+use std::sync::Arc;
+
+use super::{Damage, Flags, HEADER, LINE, MARK, POSITION_LIMIT, Place, Record, Ring, WIDE_TAG};
+use crate::sys::bytes::Writer;
+use crate::sys::{Ordering, Segment};
+use crate::tag::Tag;
+
+/// The writing side of a ring. There is one at a time; the lane's role sees to that.
+pub(crate) struct Producer {
+    ring: Ring,
+    /// The line that the next record starts on.
+    position: u64,
+    /// Everything before this was taken; at or behind the shared `head` and `delivered`.
+    taken: u64,
+}
+
+/// Room for the payload of the next record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(super) offset: usize,
+    pub(crate) len: usize,
+}
+
+impl Producer {
+    /// Takes the ring over behind the last record that a predecessor published.
+    ///
+    /// Also says which record, not taken yet, was the last: its descriptor may be missing.
+    pub(crate) fn attach(
+        segment: Arc<Segment>,
+        place: Place,
+    ) -> Result<(Self, Option<Record>), Damage> {
+        let ring = Ring::new(segment, place);
+        // Acquire: pairs with the consumer's Release store in `Consumer::advance`, so that lines
+        // before it may be written over.
+        let taken = ring.delivered().load(Ordering::Acquire);
+        if taken >= POSITION_LIMIT {
+            return Err(Damage { position: taken, what: "the delivered position is out of range" });
+        }
+        let mut position = taken;
+        let mut last = None;
+        while position < taken + ring.lines() {
+            // Acquire: pairs with the predecessor's Release store in `publish`.
+            let stamp = ring.stamp(position).load(Ordering::Acquire);
+            if stamp & !MARK != position + 1 {
+                break;
+            }
+            // A record that is damaged is written over: nothing behind it could be found.
+            let Ok(record) = ring.record(position) else { break };
+            position = record.end();
+            if stamp & MARK == 0 && !record.flags.is_padding() {
+                last = Some(record);
+            }
+        }
+        Ok((Producer { ring, position, taken }, last))
+    }
+
+    /// The position of the next record.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The longest payload of one record with `tag`, in bytes.
+    pub(crate) fn max_payload(&self, tag: Tag) -> usize {
+        self.ring.max_record_lines() as usize * LINE - header_len(tag)
+    }
+
+    /// Lines that may be written now, the one that must follow a record not counted.
+    fn free(&self) -> u64 {
+        (self.taken + self.ring.lines()).saturating_sub(self.position + 1)
+    }
+
+    /// Learns how far the consumer is, until `wanted` lines are free or the truth is known.
+    fn refresh(&mut self, wanted: u64) -> Result<u64, Damage> {
+        // Acquire, both: they pair with the consumer's Release stores in `Consumer::advance` and
+        // `Consumer::publish_head`; what was read there may be written over here.
+        let head = self.ring.head().load(Ordering::Acquire);
+        if head > self.taken && head <= self.position {
+            self.taken = head;
+        }
+        if self.free() < wanted {
+            let delivered = self.ring.delivered().load(Ordering::Acquire);
+            if delivered > self.position || delivered < self.taken {
+                let what = "the delivered position is not between head and tail";
+                return Err(Damage { position: delivered, what });
+            }
+            self.taken = delivered;
+        }
+        Ok(self.free())
+    }
+
+    /// Room for a payload of exactly `len` bytes, or `None` while the ring is too full for it.
+    ///
+    /// `len` must not be above [`Producer::max_payload`].
+    pub(crate) fn room_for(&mut self, len: usize, tag: Tag) -> Result<Option<Room>, Damage> {
+        debug_assert!(len <= self.max_payload(tag));
+        let lines = (header_len(tag) + len).div_ceil(LINE) as u64;
+        let to_end = self.ring.lines_to_end(self.position);
+        let padding = if lines > to_end { to_end } else { 0 };
+        if self.free() < padding + lines && self.refresh(padding + lines)? < padding + lines {
+            return Ok(None);
+        }
+        if padding > 0 {
+            let len = padding as usize * LINE - HEADER;
+            self.publish_record(padding, len, 0, Flags::PADDING);
+        }
+        Ok(Some(self.room(lines, tag)))
+    }
+
+    /// The room that is there now without padding, at most that of the longest record; or `None`.
+    ///
+    /// It may be too small for the value; [`Producer::room_for`] then finds the right one.
+    #[inline]
+    pub(crate) fn room_now(&mut self, tag: Tag) -> Result<Option<Room>, Damage> {
+        // Asking again below an eighth, not at the last line, spares most values a second encoding.
+        let enough = (self.ring.lines() / 8).max(1);
+        let free = self.free();
+        let free = if free < enough { self.refresh(enough)? } else { free };
+        let lines =
+            free.min(self.ring.lines_to_end(self.position)).min(self.ring.max_record_lines());
+        Ok((lines > 0).then(|| self.room(lines, tag)))
+    }
+
+    #[inline]
+    fn room(&self, lines: u64, tag: Tag) -> Room {
+        let header = header_len(tag);
+        Room {
+            offset: self.ring.offset(self.position) + header,
+            len: lines as usize * LINE - header,
+        }
+    }
+
+    /// Writes a payload into `room`. Nothing is published yet.
+    #[inline]
+    pub(crate) fn fill<R>(&self, room: Room, write: impl FnOnce(Writer<'_>) -> R) -> R {
+        self.ring.segment.write(room.offset, room.len, write)
+    }
+
+    /// The first byte of `room`.
+    pub(super) fn start_of(&self, room: Room) -> *mut u8 {
+        // SAFETY: the room lies within the segment's lines, all of them free; nothing is read or
+        // written through the slice itself.
+        unsafe { self.ring.segment.lend_mut(room.offset, room.len) }.as_mut_ptr()
+    }
+
+    /// Lends the first `len` bytes of `room` as a slice.
+    pub(crate) fn lend<R>(&self, room: Room, len: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
+        assert!(len <= room.len, "a lent slice stays within its room");
+        // SAFETY: the lines from `position` on are free, so no consumer reads them before the
+        // stamp is published, and this producer, the only one, is borrowed by the closure's caller.
+        write(unsafe { self.ring.segment.lend_mut(room.offset, len) })
+    }
+
+    /// Publishes the record whose payload of `len` bytes stands in the room last given.
+    #[inline]
+    pub(crate) fn publish(&mut self, len: usize, tag: Tag, flags: Flags) {
+        let header = header_len(tag);
+        let lines = (header + len).div_ceil(LINE) as u64;
+        if tag.get() < WIDE_TAG {
+            self.publish_record(lines, len, tag.get() as u64, flags);
+        } else {
+            let at = self.ring.offset(self.position) + HEADER;
+            self.ring.segment.copy_in(at, &tag.get().to_le_bytes());
+            self.publish_record(lines, len + 8, 0, Flags(flags.0 | Flags::WIDE));
+        }
+    }
+
+    #[inline]
+    fn publish_record(&mut self, lines: u64, len: usize, tag: u64, flags: Flags) {
+        let word = len as u64 | tag << 32 | u64::from(flags.0) << 56;
+        let at = self.ring.offset(self.position) + 8;
+        self.ring.segment.copy_in(at, &word.to_le_bytes());
+        // Relaxed: ordered before the stamp by the stamp's Release; the consumer looks at this line
+        // only after it has seen that stamp.
+        self.ring.stamp(self.position + lines).store(0, Ordering::Relaxed);
+        // Release: pairs with the consumer's Acquire load in `Consumer::stamped` and a successor's
+        // in `attach`; header, payload and the cleared stamp are seen by whoever sees this one.
+        self.ring.stamp(self.position).store(self.position + 1, Ordering::Release);
+        self.position += lines;
+    }
+
+    /// Takes back the last record, which nobody was told of.
+    pub(crate) fn retract(&mut self, position: u64) {
+        // Relaxed: the consumer finds this record by its descriptor alone, and none was sent.
+        self.ring.stamp(position).store(0, Ordering::Relaxed);
+        self.position = position;
+    }
+}
+
+/// Bytes in front of the payload.
+#[inline]
+fn header_len(tag: Tag) -> usize {
+    if tag.get() < WIDE_TAG { HEADER } else { HEADER + 8 }
+}
