@@ -16,7 +16,9 @@ mod schema;
 mod sys;
 mod tag;
 
-pub use channel::{Channel, Iter, Lease, Options, Receiver, Sender, Stats, TryIter, channel};
+pub use channel::{
+    Channel, Iter, Lease, Options, Origin, Receiver, Sender, Stats, TryIter, channel,
+};
 pub use control::{Owner, Removed, sweep, sweep_all};
 pub use error::{AttachError, OpenError, RecvError, SendError};
 pub use name::{Handle, InvalidName, Name};
@@ -30,6 +32,6 @@ pub use tag::{InvalidTag, Message, Select, Tag};
 #[cfg(feature = "bincode")]
 pub type DefaultCodec = codec::Bincode;
 
-/// Without the feature `bincode` there is no default: name a codec.
+/// The codec of channels and queues that name none: without the feature `bincode`, bytes only.
 #[cfg(not(feature = "bincode"))]
-pub type DefaultCodec = codec::Unnamed;
+pub type DefaultCodec = codec::Raw;

@@ -168,3 +168,75 @@ fn bytes_are_reserved_filled_and_read_in_place() {
         assert_eq!(&*rx.recv_in_place().unwrap(), &[4; 100]);
     }
 }
+
+#[test]
+fn answers_go_back_to_whoever_asked() {
+    for inline in [0, 256] {
+        let channel = Channel::<Order>::options().inline_limit(inline).return_capacity(8192);
+        let channel = channel.private().unwrap();
+        let rx = channel.receiver().unwrap();
+        let clients: Vec<_> = (0..3u64)
+            .map(|client| {
+                let tx = channel.sender().unwrap();
+                thread::spawn(move || {
+                    for call in 0..300 {
+                        let id = client << 32 | call;
+                        tx.send(&order(id, (call % 600) as usize)).unwrap();
+                        assert_eq!(tx.recv_back::<(u64, Bytes)>().unwrap().0, id);
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..900 {
+            let (message, origin) = rx.recv_from(Select::Any).unwrap();
+            let answer = (message.value.id, message.value.body);
+            rx.send_back(origin, &answer).unwrap();
+        }
+        for client in clients {
+            client.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_answer_is_never_read_by_the_next_owner_of_the_lane() {
+    let channel = Channel::<u32>::options().lanes(1).return_capacity(4096).private().unwrap();
+    let rx = channel.receiver().unwrap();
+    let first = channel.sender().unwrap();
+    first.send(&1).unwrap();
+    let (_, origin) = rx.recv_from(Select::Any).unwrap();
+    rx.send_back(origin, &"for the first".to_owned()).unwrap();
+    drop(first);
+    let second = channel.sender().unwrap();
+    assert!(second.try_recv_back::<String>().unwrap_err().is_empty());
+    assert!(rx.send_back(origin, &"too late".to_owned()).unwrap_err().is_disconnected());
+    second.send(&2).unwrap();
+    let (_, origin) = rx.recv_from(Select::Any).unwrap();
+    rx.send_back(origin, &"for the second".to_owned()).unwrap();
+    assert_eq!(second.recv_back::<String>().unwrap(), "for the second");
+    drop(rx);
+    assert!(second.recv_back::<String>().unwrap_err().is_disconnected());
+}
+
+#[test]
+fn the_receiver_never_waits_to_answer() {
+    let channel = Channel::<u32>::options().return_capacity(4096).private().unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    tx.send(&1).unwrap();
+    let (_, origin) = rx.recv_from(Select::Any).unwrap();
+    let mut sent = 0u32;
+    while rx.send_back(origin, &sent).is_ok() {
+        sent += 1;
+    }
+    assert!(rx.send_back(origin, &0u32).unwrap_err().is_full());
+    let long = Bytes::from(vec![0; 3000]);
+    assert!(matches!(
+        rx.send_back(origin, &long).unwrap_err(),
+        sysv_channel::SendError::Full | sysv_channel::SendError::TooLong { .. }
+    ));
+    for answer in 0..sent {
+        assert_eq!(tx.recv_back::<u32>().unwrap(), answer);
+    }
+    rx.send_back(origin, &7u32).unwrap();
+    assert_eq!(tx.recv_back::<u32>().unwrap(), 7);
+}

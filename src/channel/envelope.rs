@@ -5,8 +5,8 @@ use crate::control::ENVELOPE;
 /// What a queue message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Envelope {
-    /// The value itself follows, so many bytes.
-    Inline { len: usize },
+    /// The value itself follows, so many bytes, from the lane's owner of that generation.
+    Inline { len: usize, lane: usize, generation: u64 },
     /// The value is a record of a lane's ring.
     Descriptor { lane: usize, position: u64 },
 }
@@ -17,33 +17,35 @@ const DESCRIPTOR: u8 = 2;
 impl Envelope {
     /// Writes it to the front of a message's text.
     pub(super) fn write(self, text: &mut [u8]) {
-        let (len, kind, lane, position) = match self {
-            Envelope::Inline { len } => (len, INLINE, 0, 0),
+        let (len, kind, lane, last) = match self {
+            Envelope::Inline { len, lane, generation } => (len, INLINE, lane, generation),
             Envelope::Descriptor { lane, position } => (0, DESCRIPTOR, lane, position),
         };
         text[..4].copy_from_slice(&(len as u32).to_le_bytes());
-        text[4..8].copy_from_slice(&[kind, 0, 0, 0]);
-        text[4 + 2..8].copy_from_slice(&(lane as u16).to_le_bytes());
-        text[8..ENVELOPE].copy_from_slice(&position.to_le_bytes());
+        text[4..6].copy_from_slice(&[kind, 0]);
+        text[6..8].copy_from_slice(&(lane as u16).to_le_bytes());
+        text[8..ENVELOPE].copy_from_slice(&last.to_le_bytes());
     }
 
     /// How long the message's text is.
     pub(super) fn text_len(self) -> usize {
         match self {
-            Envelope::Inline { len } => ENVELOPE + len,
+            Envelope::Inline { len, .. } => ENVELOPE + len,
             Envelope::Descriptor { .. } => ENVELOPE,
         }
     }
 
     /// Reads what stands at the front of a text; `None` if this crate did not write it.
     pub(super) fn read(bytes: [u8; ENVELOPE]) -> Option<Self> {
-        let [a, b, c, d, kind, zero, e, f, position @ ..] = bytes;
+        let [a, b, c, d, kind, zero, e, f, last @ ..] = bytes;
         let len = u32::from_le_bytes([a, b, c, d]) as usize;
         let lane = usize::from(u16::from_le_bytes([e, f]));
-        let position = u64::from_le_bytes(position);
+        let last = u64::from_le_bytes(last);
         match kind {
-            INLINE if zero == 0 && lane == 0 && position == 0 => Some(Envelope::Inline { len }),
-            DESCRIPTOR if zero == 0 && len == 0 => Some(Envelope::Descriptor { lane, position }),
+            INLINE if zero == 0 => Some(Envelope::Inline { len, lane, generation: last }),
+            DESCRIPTOR if zero == 0 && len == 0 => {
+                Some(Envelope::Descriptor { lane, position: last })
+            }
             _ => None,
         }
     }
@@ -56,8 +58,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for envelope in [
-            Envelope::Inline { len: 0 },
-            Envelope::Inline { len: 8000 },
+            Envelope::Inline { len: 0, lane: 0, generation: 1 },
+            Envelope::Inline { len: 8000, lane: 4095, generation: u64::MAX },
             Envelope::Descriptor { lane: 4095, position: 1 << 61 },
         ] {
             let mut text = [0xff; ENVELOPE];

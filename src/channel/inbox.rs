@@ -3,7 +3,7 @@
 use super::Ready;
 use crate::control::{Control, Doorbell, lane_word};
 use crate::error::RecvError;
-use crate::ring::{Consumer, Damage, Found, Record};
+use crate::ring::{Consumer, Damage, Found, Producer, Record};
 use crate::sys::Ordering;
 
 /// A claimed lane's ring, and the fragments that were collected from it.
@@ -17,6 +17,8 @@ pub(super) struct Inbox {
     /// How far fragments were looked for, where descriptors decide the order of values.
     scanned: u64,
     partial: Option<Partial>,
+    /// The way back to the lane's sender, once it was used.
+    back: Option<Producer>,
 }
 
 /// The fragments of a value that were collected so far.
@@ -38,6 +40,7 @@ impl Inbox {
             damaged_under: None,
             scanned: 0,
             partial: None,
+            back: None,
         }
     }
 
@@ -244,6 +247,17 @@ impl Inbox {
         if let Some(consumer) = &mut self.consumer {
             consumer.take(record);
         }
+    }
+
+    /// The way back, if the channel has one.
+    pub(super) fn back(&mut self, control: &Control) -> Result<Option<&mut Producer>, Damage> {
+        if control.layout().return_lines > 0 && self.back.is_none() {
+            let place = control.layout().return_ring(self.lane);
+            // What a predecessor's last reply was does not matter here: it needs no descriptor.
+            let (producer, _) = Producer::attach(control.segment.clone(), place)?;
+            self.back = Some(producer);
+        }
+        Ok(self.back.as_mut())
     }
 
     /// The consumer, for reading a record that is ready.

@@ -1,18 +1,19 @@
 //! Where the receiver looks for values: slots, lanes, queue.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Ready;
 use super::envelope::Envelope;
 use super::inbox::Inbox;
 use super::long::Long;
+use super::returns::Origin;
 use crate::codec::Reader;
 use crate::control::Slept;
 use crate::control::{Control, ENVELOPE, SLOTS, TYPE_WORD, lane_word, word};
 use crate::error::RecvError;
 use crate::ring::{self, TrustedPeers};
 use crate::sys::{
-    MessageBuffer, MessageQueue, MessageSelect, Ordering, SystemErrorKind, Wait, fence,
+    Deadline, MessageBuffer, MessageQueue, MessageSelect, Ordering, SystemErrorKind, Wait, fence,
 };
 use crate::tag::{Select, Tag};
 
@@ -38,7 +39,8 @@ pub(super) struct Intake {
     /// For which selection, at which event count, the queue was found empty.
     empty: Option<(Select, u64)>,
     messages: usize,
-    asked: Instant,
+    /// When a caller that only polls asks the kernel again.
+    ask_again: Deadline,
 }
 
 impl Intake {
@@ -68,7 +70,7 @@ impl Intake {
             order,
             empty: None,
             messages: 0,
-            asked: Instant::now(),
+            ask_again: Deadline::after(ASK_AGAIN),
         }
     }
 
@@ -179,7 +181,7 @@ impl Intake {
             return Ok(None);
         }
         if ask {
-            self.asked = Instant::now();
+            self.ask_again = Deadline::after(ASK_AGAIN);
         }
         let Some(slot) = self.slots.iter().position(Option::is_none) else {
             return Err(RecvError::SlotsFull);
@@ -223,7 +225,10 @@ impl Intake {
             len <= control.layout().message_len() && text_len.is_none_or(|found| found == len)
         });
         match envelope {
-            Some(Envelope::Inline { len }) if whole => Ok(Some(Ready::Slot { slot, len })),
+            Some(Envelope::Inline { len, lane, generation }) if whole => {
+                let origin = Origin { lane, generation };
+                Ok(Some(Ready::Slot { slot, len, origin }))
+            }
             Some(Envelope::Descriptor { lane, position }) if whole && lane < self.inboxes.len() => {
                 let resolved = self.inboxes[lane].resolve(control, position, slot);
                 if !matches!(resolved, Ok(Some(_))) {
@@ -263,6 +268,21 @@ impl Intake {
         }
     }
 
+    /// Who sent what is ready.
+    pub(super) fn origin(&self, control: &Control, ready: &Ready) -> Origin {
+        match *ready {
+            Ready::Slot { origin, .. } => origin,
+            Ready::Record { lane, record, .. } | Ready::Long { lane, record, .. } => {
+                Origin::of_record(control, lane, record.position)
+            }
+        }
+    }
+
+    /// The inbox of a lane that was claimed.
+    pub(super) fn inbox(&mut self, lane: usize) -> Option<&mut Inbox> {
+        self.inboxes.get_mut(lane)
+    }
+
     /// Reads the encoded bytes of what is ready.
     #[inline]
     pub(super) fn read<R>(
@@ -272,7 +292,7 @@ impl Intake {
         read: impl FnOnce(Reader<'_>) -> R,
     ) -> R {
         match ready {
-            Ready::Slot { slot, len } => {
+            Ready::Slot { slot, len, .. } => {
                 control.segment.read(inline_at(control, *slot), *len, read)
             }
             Ready::Record { lane, record, .. } => match self.inboxes[*lane].consumer() {
@@ -292,7 +312,7 @@ impl Intake {
         trust: TrustedPeers,
     ) -> &'s [u8] {
         match ready {
-            Ready::Slot { slot, len } => {
+            Ready::Slot { slot, len, .. } => {
                 ring::lend(&control.segment, inline_at(control, *slot), *len, trust)
             }
             Ready::Record { lane, record, .. } => {
@@ -327,12 +347,8 @@ impl Intake {
     }
 
     /// Whether a caller that only polls should ask the kernel again.
-    pub(super) fn is_time_to_ask(&mut self) -> bool {
-        if self.asked.elapsed() < ASK_AGAIN {
-            return false;
-        }
-        self.asked = Instant::now();
-        true
+    pub(super) fn is_time_to_ask(&self) -> bool {
+        self.ask_again.has_passed()
     }
 }
 

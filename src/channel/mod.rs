@@ -10,6 +10,7 @@
 //! | `envelope` | the first bytes of a queue message |
 //! | `long` | who has the last word on a value in fragments |
 //! | `lease` | a value read in place |
+//! | `returns` | the way back from the receiver to a sender |
 //! | `stats` | figures |
 
 mod envelope;
@@ -19,6 +20,7 @@ mod lease;
 mod long;
 mod options;
 mod receiver;
+mod returns;
 mod sender;
 mod stats;
 
@@ -38,6 +40,7 @@ use crate::sys::{Deadline, SystemError, SystemErrorKind};
 pub use lease::Lease;
 pub use options::Options;
 pub use receiver::{Iter, Receiver, TryIter};
+pub use returns::Origin;
 pub use sender::Sender;
 pub use stats::Stats;
 
@@ -232,7 +235,7 @@ impl Patience {
 /// A value that the receiver has found and not handed over yet.
 enum Ready {
     /// It stands in a slot.
-    Slot { slot: usize, len: usize },
+    Slot { slot: usize, len: usize, origin: Origin },
     /// It is a record of a lane's ring; its descriptor, if it has one, stands in a slot.
     Record { lane: usize, record: Record, slot: Option<usize> },
     /// It came in fragments, of which `record` is the last.

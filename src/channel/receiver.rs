@@ -36,10 +36,10 @@ use crate::tag::{Message, Select};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Receiver<T, C = DefaultCodec> {
-    control: Arc<Control>,
+    pub(super) control: Arc<Control>,
     spin: Duration,
     trust: Option<TrustedPeers>,
-    state: RefCell<State>,
+    pub(super) state: RefCell<State>,
     value: PhantomData<fn(C) -> T>,
 }
 
@@ -180,9 +180,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// ```
     ///
     /// # Errors
-    /// As [`recv`](Receiver::recv), for the first value; an error after that ends the batch and,
-    /// unless the channel is only empty, comes again or is lost with the value that it consumed, so
-    /// a value that cannot be decoded is reported only where it is the first of a batch.
+    /// As [`recv`](Receiver::recv); values appended before the error stay in `batch`.
     pub fn recv_batch(&self, batch: &mut Vec<T>, max: usize) -> Result<usize, RecvError> {
         if max == 0 {
             return Ok(0);
@@ -240,6 +238,17 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     #[inline]
     fn receive(&self, select: Select, patience: Patience) -> Result<Message<T>, RecvError> {
+        Ok(self.receive_from(select, patience, |_, _| ())?.0)
+    }
+
+    /// Receives a value, and what `origin` finds out about it before it is handed over.
+    #[inline]
+    pub(super) fn receive_from<O>(
+        &self,
+        select: Select,
+        patience: Patience,
+        origin: impl Fn(&Intake, &Ready) -> O,
+    ) -> Result<(Message<T>, O), RecvError> {
         let mut state = self.enter()?;
         if select != Select::Any && !self.control.layout().has_queue() {
             return Err(RecvError::NoSelection);
@@ -247,6 +256,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         loop {
             let ready = self.wait(&mut state, select, patience)?;
             let tag = state.intake.tag(&ready);
+            let origin = origin(&state.intake, &ready);
             let control = &*self.control;
             let poisoned = OnPanic { control, state: &mut state, ready: &ready };
             let (value, len) = poisoned.state.intake.read(control, &ready, |reader| {
@@ -256,7 +266,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             std::mem::forget(poisoned);
             if state.intake.hand_over(control, &ready) {
                 state.received(control, len);
-                return Ok(Message { tag, value: value? });
+                return Ok((Message { tag, value: value? }, origin));
             }
             // Its sender took it back while it was decoded: it was never sent.
         }
@@ -277,7 +287,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if patience.is_none() {
             return self.poll(state, select);
         }
-        let spun = Control::spin(self.spin, || state.intake.look(control, select, false))?;
+        let spun = Control::spin(self.spin, patience.deadline(), || {
+            state.intake.look(control, select, false)
+        })?;
         if let Some(ready) = spun {
             return Ok(ready);
         }

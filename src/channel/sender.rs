@@ -13,7 +13,7 @@ use crate::DefaultCodec;
 use crate::codec::{Codec, Raw, Writer};
 use crate::control::{Control, Doorbell, ENVELOPE, Parked, Slept, lane_word, semaphores, word};
 use crate::error::{AttachError, SendError};
-use crate::ring::{Damage, Flags, Producer, Record, Room, TrustedPeers};
+use crate::ring::{Consumer, Damage, Flags, Producer, Record, Room, TrustedPeers};
 use crate::sys::{MessageBuffer, MessageQueue, Ordering, SystemErrorKind, Wait, fence};
 use crate::tag::Tag;
 
@@ -34,18 +34,22 @@ use crate::tag::Tag;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Sender<T, C = DefaultCodec> {
-    control: Arc<Control>,
-    lane: usize,
+    pub(super) control: Arc<Control>,
+    pub(super) lane: usize,
+    /// Which owner of the lane this is.
+    pub(super) generation: u64,
     bell: Doorbell,
-    spin: Duration,
+    pub(super) spin: Duration,
     /// Handed on to a receiver that is made from this sender's channel.
     trust: Option<TrustedPeers>,
     state: RefCell<State>,
     value: PhantomData<fn(&T) -> C>,
 }
 
-struct State {
+pub(super) struct State {
     producer: Option<Producer>,
+    /// The way back from the receiver, if the channel has one.
+    pub(super) back: Option<Consumer>,
     /// Where queue messages are made; present if there is a queue.
     message: Option<MessageBuffer>,
     /// A record of the lane's last owner whose descriptor may be missing.
@@ -99,11 +103,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let bell = control.lane_bell(lane);
         let mut sender = Sender {
             lane,
+            generation: 0,
             bell,
             spin,
             trust,
             state: RefCell::new(State {
                 producer: None,
+                back: None,
                 message: None,
                 unannounced: None,
                 looked_at_receiver: false,
@@ -120,7 +126,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
     fn prepare(&mut self) -> Result<(), AttachError> {
         let control = &self.control;
         let state = self.state.get_mut();
-        control.lane_word(self.lane, lane_word::GENERATION).fetch_add(1, Ordering::Relaxed);
         control.reset_bell(self.bell).map_err(super::attach_error)?;
         if control.layout().has_ring() {
             let place = control.layout().ring(self.lane);
@@ -132,7 +137,22 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 state.unannounced =
                     last.filter(|record| record.position >= announced && record.flags.is_last());
             }
+            // Relaxed: ordered before the generation by its Release. Of a record that stands before
+            // this, the receiver knows that its sender is gone.
+            let owned_from = control.lane_word(self.lane, lane_word::OWNED_FROM);
+            owned_from.store(producer.position(), Ordering::Relaxed);
             state.producer = Some(producer);
+        }
+        // Release: pairs with the receiver's Acquire load in `Origin`.
+        let generation = control.lane_word(self.lane, lane_word::GENERATION);
+        self.generation = generation.fetch_add(1, Ordering::Release).wrapping_add(1);
+        if control.layout().return_lines > 0 {
+            let place = control.layout().return_ring(self.lane);
+            let consumer = Consumer::attach(control.segment.clone(), place);
+            state.back =
+                Some(consumer.map_err(|damage| AttachError::Corrupt {
+                    what: lane_damage(self.lane, damage),
+                })?);
         }
         if control.layout().has_queue() {
             state.message = Some(MessageBuffer::with_capacity(control.layout().message_len()));
@@ -240,7 +260,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(sent)
     }
 
-    fn enter(&self) -> Result<RefMut<'_, State>, SendError> {
+    pub(super) fn enter(&self) -> Result<RefMut<'_, State>, SendError> {
         if !self.control.is_ours() {
             return Err(SendError::Forked);
         }
@@ -404,7 +424,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let text = &mut message.text_mut_full()[ENVELOPE..][..layout.inline_limit];
         let (len, fits) = self.encode(value, Writer::new(text))?;
         if fits {
-            self.send_envelope(state, queue, tag, Envelope::Inline { len }, patience)?;
+            let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
+            self.send_envelope(state, queue, tag, inline, patience)?;
             return Ok(len);
         }
         if !layout.has_ring() {
@@ -598,7 +619,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     // ------------------------------------------------------------------ waiting
 
     /// Looks until there is something, the patience ends or the receiver is gone.
-    fn wait<R, E: From<SendError> + From<Slept>>(
+    pub(super) fn wait<R, E: From<SendError> + From<Slept>>(
         &self,
         state: &mut State,
         patience: Patience,
@@ -615,7 +636,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if state.must_ring {
             self.ring_receiver(state);
         }
-        if let Some(found) = Control::spin(spin, || look(self, state))? {
+        if let Some(found) = Control::spin(spin, patience.deadline(), || look(self, state))? {
             return Ok(found);
         }
         loop {
@@ -642,7 +663,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// Whether a receiver has come and none is attached now.
-    fn receiver_is_gone(&self) -> Result<bool, SendError> {
+    pub(super) fn receiver_is_gone(&self) -> Result<bool, SendError> {
         if self.control.header.durable || !self.control.receiver_came() {
             return Ok(false);
         }
@@ -741,14 +762,14 @@ fn try_queue(queue: MessageQueue, message: &MessageBuffer) -> Result<bool, SendE
     }
 }
 
-fn changed_length() -> SendError {
+pub(super) fn changed_length() -> SendError {
     SendError::Encode(crate::codec::EncodeError::new(
         "the value was longer when it was encoded a second time: its Serialize must give the same \
          bytes for the same value",
     ))
 }
 
-fn lane_damage(lane: usize, damage: Damage) -> String {
+pub(super) fn lane_damage(lane: usize, damage: Damage) -> String {
     format!("lane {lane}, line {}: {}", damage.position, damage.what)
 }
 

@@ -14,7 +14,7 @@
 //! waker cannot clear the ticket of a later sleeper. A post is a hint: nobody waits for one to
 //! arrive, and after each wake-up the state is looked at afresh.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Control, lane_word, semaphores, word};
 use crate::sys::{self, Deadline, Ordering, SystemError, SystemErrorKind};
@@ -100,16 +100,18 @@ impl Control {
         semaphores::empty(self.set, doorbell.bell)
     }
 
-    /// Looks until there is something or `spin` is over.
+    /// Looks until there is something, or `spin` or the deadline is over.
     #[inline]
     pub(crate) fn spin<R, E>(
         spin: Duration,
+        deadline: Deadline,
         mut look: impl FnMut() -> Result<Option<R>, E>,
     ) -> Result<Option<R>, E> {
+        let spin = sys::spin_budget(deadline.remaining().map_or(spin, |left| left.min(spin)));
         if spin.is_zero() {
             return Ok(None);
         }
-        let start = Instant::now();
+        let end = Deadline::after(spin);
         loop {
             for _ in 0..64 {
                 if let Some(found) = look()? {
@@ -117,7 +119,7 @@ impl Control {
                 }
                 sys::spin_hint();
             }
-            if start.elapsed() >= spin {
+            if end.has_passed() {
                 return Ok(None);
             }
         }

@@ -106,6 +106,8 @@ pub(crate) mod lane_word {
 
     /// Raised by every owner. The rest of this line is the owner's as well.
     pub(crate) const GENERATION: usize = 0;
+    /// Where in the ring the owner began.
+    pub(crate) const OWNED_FROM: usize = 48;
     /// The end of the last ring record whose descriptor is on the queue.
     pub(crate) const ANNOUNCED: usize = 8;
     pub(crate) const SENT_VALUES: usize = 16;

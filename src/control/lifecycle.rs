@@ -46,7 +46,7 @@ impl Wanted {
         Header {
             layout: self.layout,
             key,
-            incarnation: random(),
+            incarnation: process::random(),
             mode: self.mode,
             durable: self.durable,
             private: self.private,
@@ -90,11 +90,6 @@ impl Wanted {
             _ => Ok(()),
         }
     }
-}
-
-fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(process::pid())
 }
 
 /// What stands under a key whose set is ours and locked.

@@ -1,12 +1,10 @@
 //! Keys: the numbers by which processes find a System V object.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::num::NonZeroI32;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -78,8 +76,7 @@ impl Key {
 
     /// A key that nobody can guess by accident.
     pub(crate) fn random() -> Key {
-        // The process id and the time are hashed in because a forked child has its parent's state.
-        Key::folded(RandomState::new().hash_one((std::process::id(), SystemTime::now())))
+        Key::folded(super::process::random())
     }
 
     fn folded(hash: u64) -> Key {

@@ -11,7 +11,7 @@ mod queue;
 mod segment;
 mod semaphore;
 
-pub(crate) use atomics::{AtomicU64, Ordering, fence, spin_hint};
+pub(crate) use atomics::{AtomicU64, Ordering, fence, spin_budget, spin_hint};
 pub(crate) use clock::{Deadline, pause};
 pub(crate) use queue::{MessageQueue, message_limits};
 pub(crate) use segment::{Segment, SegmentId};

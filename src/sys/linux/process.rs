@@ -85,7 +85,7 @@ fn token_of_pid() -> u64 {
 }
 
 /// A random number, never 0; see getrandom(2).
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     let mut number = 0_u64;
     let len = size_of::<u64>();
     let filled = retry(|| {

@@ -40,10 +40,6 @@ impl MessageQueue {
         self.id
     }
 
-    pub(crate) fn key(&self) -> i32 {
-        self.key
-    }
-
     /// How errors name it.
     pub(crate) fn name(&self) -> ObjectName {
         ObjectName { kind: ObjectKind::Queue, key: self.key, id: Some(self.id) }
@@ -347,7 +343,7 @@ mod tests {
         let queue = MessageQueue::create(Key::random(), 0o640).unwrap();
         let _cleanup = Cleanup(|| drop(queue.remove()));
         let fresh = queue.stat().unwrap();
-        assert_eq!((fresh.ownership.key, fresh.ownership.mode), (queue.key(), 0o640));
+        assert_eq!((fresh.ownership.key, fresh.ownership.mode), (queue.key, 0o640));
         assert_eq!((fresh.last_send, fresh.last_send_pid), (None, 0));
         queue.send(&message(1, b"four"), Wait::Forever).unwrap();
         let stat = queue.stat().unwrap();

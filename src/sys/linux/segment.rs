@@ -54,10 +54,6 @@ impl SegmentId {
         self.id
     }
 
-    pub(crate) fn key(&self) -> i32 {
-        self.key
-    }
-
     /// How errors name it.
     pub(crate) fn name(&self) -> ObjectName {
         ObjectName { kind: ObjectKind::Segment, key: self.key, id: Some(self.id) }
@@ -332,9 +328,9 @@ mod tests {
         let (id, _) = SegmentId::create(Key::random(), 5000, 0o640, 0, false).unwrap();
         let _cleanup = Cleanup(|| drop(id.remove()));
         let stat = id.stat().unwrap();
-        assert_eq!((stat.size, stat.ownership.mode, stat.ownership.key), (5000, 0o640, id.key()));
+        assert_eq!((stat.size, stat.ownership.mode, stat.ownership.key), (5000, 0o640, id.key));
         assert_eq!(stat.creator_pid, crate::sys::process::pid());
-        assert_eq!(SegmentId::open(Key::new(id.key()).unwrap()), Ok(id));
+        assert_eq!(SegmentId::open(Key::new(id.key).unwrap()), Ok(id));
         id.set_permissions(stat.ownership.uid, stat.ownership.gid, 0o600).unwrap();
         assert_eq!(id.stat().unwrap().ownership.mode, 0o600);
     }
