@@ -1,4 +1,92 @@
 //! A typed channel between unrelated Linux processes, on System V IPC.
+//!
+//! Two programs that know only a name and a type exchange values, small and large, in order, with
+//! nothing lost when one of them dies. Small values travel as messages of a System V queue, large
+//! ones through lock-free rings in a System V shared-memory segment, and System V semaphores wake
+//! whoever sleeps.
+//!
+//! ```
+//! # #[cfg(feature = "bincode")] {
+//! use serde::{Deserialize, Serialize};
+//! use sysv_channel::Channel;
+//!
+//! #[derive(Debug, PartialEq, Serialize, Deserialize)]
+//! struct Order {
+//!     id: u64,
+//!     symbol: String,
+//! }
+//!
+//! # let name = format!("doc-crate-{}", std::process::id());
+//! # let name = name.as_str();
+//! // One process receives.
+//! let rx = Channel::<Order>::create(name)?.receiver()?;
+//!
+//! // Another sends. It knows only the name and the type.
+//! let tx = Channel::<Order>::open(name)?.sender()?;
+//! tx.send(&Order { id: 7, symbol: "ACME".to_owned() })?;
+//! drop(tx);
+//!
+//! // The values come in order, until the senders have come and gone.
+//! let orders = rx.iter().collect::<Result<Vec<_>, _>>()?;
+//! assert_eq!(orders, [Order { id: 7, symbol: "ACME".to_owned() }]);
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What to start from
+//!
+//! | | |
+//! |---|---|
+//! | [`Channel`] | many senders, one receiver; created by one process, opened by others |
+//! | [`channel`] | both ends of a private channel, like [`std::sync::mpsc::channel`] |
+//! | [`Options`] | sizes, shape, owner and lifetime of a channel |
+//! | [`Handle`] | one very channel, to be sent to a child or inside a message |
+//! | [`Queue`] | a bare System V queue: many receivers, programs in C and other languages |
+//! | [`codec`] | how values become bytes, and [`Bytes`](codec::Bytes) for bulk inside a value |
+//! | [`sweep`] | removes what crashes left behind |
+//!
+//! # Three shapes
+//!
+//! [`Options::inline_limit`] decides by encoded size which way a value takes.
+//!
+//! - **Mixed**, the default: values of up to 1,024 bytes are queue messages, larger ones records of
+//!   the sender's ring, announced on the queue. The kernel keeps one order over all senders, and the
+//!   receiver can [select](Select) by [tag](Tag).
+//! - **Ring only**, `inline_limit(0)`: no system call while both sides are busy, order for each
+//!   sender, no selection.
+//! - **Queue only**, `capacity(0)`: many small values, and selection.
+//!
+//! # What holds
+//!
+//! - A value whose `send` returned arrives, also if the sender dies; a half-written one never does.
+//! - What a receiver had not handed over when it died waits for the next one, each value once. (A
+//!   [`Queue`] is at most once: a message dies with the receiver that the kernel gave it to.)
+//! - Blocked calls wake when the other side dies, by the kernel: nobody polls or sends heartbeats.
+//! - `send` waits while a channel is full; nothing is overwritten or dropped.
+//! - [`open`](Channel::open) compares codec, layout and the [shape](Schema) of `T`.
+//! - Whatever stands in the shared memory: no access out of bounds, no endless loop, no unbounded
+//!   allocation, but an error.
+//! - The last user removes the channel, unless it is named and holds values, or is
+//!   [durable](Options::durable).
+//!
+//! # What it is made of
+//!
+//! One key names a semaphore set, a segment and, unless the channel is ring only, a message queue;
+//! `ipcs` lists them. A name is hashed to a key ([`Key::from_name`]). The roles of sender and
+//! receiver are semaphores that the kernel gives back when their process dies (`SEM_UNDO` in
+//! [semop(2)]); where a kernel ignores that, as gVisor does, creating or opening a channel says so.
+//! An error that a limit of the kernel causes names the sysctl to raise.
+//!
+//! Endpoints are [`Send`] and work through `&self`; a forked child opens the channel again. Each ipc
+//! namespace, and so usually each container, has channels of its own.
+//!
+//! # Features
+//!
+//! - `bincode` (default): the default codec, for any serde type.
+//! - `postcard`: a second serde codec, shorter and slower.
+//! - `pod`: `repr(C)` structs as their own bytes, for [`Queue`]s shared with C programs.
+//!
+//! [semop(2)]: https://man7.org/linux/man-pages/man2/semop.2.html
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -9,6 +97,10 @@ mod channel;
 pub mod codec;
 mod control;
 mod error;
+#[cfg(loom)]
+pub mod model;
+#[cfg(all(test, loom))]
+mod models;
 mod name;
 mod queue;
 mod ring;
@@ -35,3 +127,8 @@ pub type DefaultCodec = codec::Bincode;
 /// The codec of channels and queues that name none: without the feature `bincode`, bytes only.
 #[cfg(not(feature = "bincode"))]
 pub type DefaultCodec = codec::Raw;
+
+/// The README's programs, compiled and run with the documentation's.
+#[cfg(all(doctest, feature = "bincode"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -136,17 +136,14 @@ impl Inbox {
 
     fn collect_records(&mut self, control: &Control) -> Result<(), Damage> {
         // Acquire: pairs with the sender's Release store when it has put a descriptor on the queue.
-        // A record behind it may still be taken back, so the search must not pass it.
+        // A value behind it may still be taken back, so the search must not pass it.
         let announced = control.lane_word(self.lane, lane_word::ANNOUNCED).load(Ordering::Acquire);
         loop {
             let Some(consumer) = self.consumer.as_mut() else { return Ok(()) };
             self.scanned = self.scanned.max(consumer.position());
-            let Some((record, taken)) = consumer.at(self.scanned)? else { return Ok(()) };
+            let Some((record, taken)) = consumer.at(self.scanned, announced)? else { return Ok(()) };
             if !taken && !record.flags.is_padding() {
                 if record.flags.is_last() {
-                    if record.end() > announced {
-                        return Ok(());
-                    }
                     if let (false, Some(partial)) = (record.flags.is_first(), &mut self.partial) {
                         partial.last.get_or_insert(record.position);
                     }

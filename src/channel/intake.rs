@@ -8,12 +8,12 @@ use super::inbox::Inbox;
 use super::long::Long;
 use super::returns::Origin;
 use crate::codec::Reader;
-use crate::control::Slept;
-use crate::control::{Control, ENVELOPE, SLOTS, TYPE_WORD, lane_word, word};
+use crate::control::{Control, ENVELOPE, SLOTS, Slept, TYPE_WORD, lane_word, word};
 use crate::error::RecvError;
 use crate::ring::{self, TrustedPeers};
 use crate::sys::{
-    Deadline, MessageBuffer, MessageQueue, MessageSelect, Ordering, SystemErrorKind, Wait, fence,
+    Deadline, Fault, MessageBuffer, MessageQueue, MessageSelect, Ordering, SystemErrorKind, Wait,
+    fault, fence,
 };
 use crate::tag::{Select, Tag};
 
@@ -85,14 +85,18 @@ impl Intake {
         select: Select,
         ask: bool,
     ) -> Result<Option<Ready>, RecvError> {
-        let claimed = control.claimed();
-        while self.inboxes.len() < claimed {
-            let lane = self.inboxes.len();
-            self.inboxes.push(Inbox::new(control, lane));
-        }
+        self.see_claimed(control);
         match control.queue {
             None => self.look_at_lanes(control),
             Some(queue) => self.look_at_queue(control, queue, select, ask),
+        }
+    }
+
+    /// Learns of lanes that were claimed since the last look.
+    #[inline]
+    fn see_claimed(&mut self, control: &Control) {
+        for lane in self.inboxes.len()..control.claimed() {
+            self.inboxes.push(Inbox::new(control, lane));
         }
     }
 
@@ -139,6 +143,9 @@ impl Intake {
                 },
             };
             if let Some(ready) = self.open(control, slot.0, slot.1)? {
+                if fault(Fault::SlotClearedEarly) {
+                    control.word(control.layout().slot(slot.0)).store(0, Ordering::Release);
+                }
                 return Ok(Some(ready));
             }
         }
@@ -177,6 +184,7 @@ impl Intake {
         // Acquire: pairs with the sender's Release after msgsnd: a count that is seen has its
         // message on the queue.
         let events = control.word(word::EVENTS).load(Ordering::Acquire);
+        let ask = ask && !fault(Fault::EventsBelieved);
         if !ask && self.empty == Some((select, events)) {
             return Ok(None);
         }
@@ -196,6 +204,8 @@ impl Intake {
                 self.order += 1;
                 self.messages += 1;
                 self.slots[slot] = Tag::new(control.word(at).load(Ordering::Relaxed) as i64);
+                // Its sender may have claimed a lane after the look for values began.
+                self.see_claimed(control);
                 wake_for_queue_space(control);
                 Ok(Some((slot, len)))
             }
@@ -334,7 +344,8 @@ impl Intake {
                 slot
             }
             Ready::Long { lane, record, start, slot, .. } => {
-                accepted = Long(control.lane_word(lane, lane_word::LONG)).complete(start);
+                accepted = Long(control.lane_word(lane, lane_word::LONG)).complete(start)
+                    || fault(Fault::LongNotSettled);
                 self.inboxes[lane].take(&record);
                 self.inboxes[lane].ring_if_moved(control);
                 slot
@@ -373,6 +384,9 @@ fn kernel_select(select: Select) -> MessageSelect {
 
 /// Rings the lanes that wait for space in the queue.
 fn wake_for_queue_space(control: &Control) {
+    if fault(Fault::QueueSpaceNotGiven) {
+        return;
+    }
     // SeqCst: pairs with the fence of a sender between its bit and its msgsnd.
     fence(Ordering::SeqCst);
     for index in 0..control.layout().want_words() {

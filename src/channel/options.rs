@@ -11,10 +11,10 @@ use crate::error::OpenError;
 use crate::name::Name;
 use crate::ring::{LINE, TrustedPeers};
 use crate::schema::Schema;
-use crate::sys::{Key, message_limits, process};
+use crate::sys::{Key, MIN_RING_LINES, message_limits, process};
 
-/// The smallest ring: one page.
-const MIN_CAPACITY: usize = 4096;
+/// The smallest ring, in bytes.
+const MIN_CAPACITY: usize = MIN_RING_LINES * LINE;
 
 /// The largest ring.
 const MAX_CAPACITY: usize = 1 << 40;
@@ -276,13 +276,13 @@ impl<T, C: Codec<T>> Options<T, C> {
                 self.mode
             ));
         }
-        let (longest, _) = message_limits();
-        if self.inline_limit > 0 && self.inline_limit + ENVELOPE > longest {
+        let (msgmax, _) = message_limits();
+        let longest = msgmax.saturating_sub(ENVELOPE);
+        if self.inline_limit > longest {
             return invalid(format!(
-                "inline_limit is {}, and may be at most {}: the sysctl kernel.msgmax is {longest}, \
-                 less {ENVELOPE} bytes of envelope",
+                "inline_limit is {}, and may be at most {longest}: the sysctl kernel.msgmax is \
+                 {msgmax}, less {ENVELOPE} bytes of envelope",
                 self.inline_limit,
-                longest.saturating_sub(ENVELOPE)
             ));
         }
         if self.inline_limit == 0 && self.capacity == 0 {

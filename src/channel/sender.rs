@@ -14,7 +14,9 @@ use crate::codec::{Codec, Raw, Writer};
 use crate::control::{Control, Doorbell, ENVELOPE, Parked, Slept, lane_word, semaphores, word};
 use crate::error::{AttachError, SendError};
 use crate::ring::{Consumer, Damage, Flags, Producer, Record, Room, TrustedPeers};
-use crate::sys::{MessageBuffer, MessageQueue, Ordering, SystemErrorKind, Wait, fence};
+use crate::sys::{
+    Fault, MessageBuffer, MessageQueue, Ordering, SystemErrorKind, Wait, fault, fence,
+};
 use crate::tag::Tag;
 
 /// The sending side of a channel, in one process at one time.
@@ -134,8 +136,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
             let announced = control.lane_word(self.lane, lane_word::ANNOUNCED);
             let announced = announced.load(Ordering::Relaxed);
             if control.layout().has_queue() {
-                state.unannounced =
-                    last.filter(|record| record.position >= announced && record.flags.is_last());
+                let left = last.filter(|last| last.position >= announced && last.flags.is_last());
+                state.unannounced = left.filter(|_| !fault(Fault::LeftoverNotAnnounced));
             }
             // Relaxed: ordered before the generation by its Release. Of a record that stands before
             // this, the receiver knows that its sender is gone.
@@ -381,11 +383,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
     fn encode(&self, value: &T, writer: Writer<'_>) -> Result<(usize, bool), SendError> {
         let max = usize::try_from(self.control.max_value()).unwrap_or(usize::MAX);
         let mut writer = writer.limited(max);
-        match C::encode(value, &mut writer) {
-            Ok(()) => Ok((writer.len(), writer.fits())),
-            Err(_) if writer.is_too_long() => Err(self.control.too_long()),
-            Err(error) => Err(SendError::Encode(error)),
+        let encoded = C::encode(value, &mut writer);
+        // Asked first, since a Serialize can go on after an error of its serializer.
+        if writer.is_too_long() {
+            return Err(self.control.too_long());
         }
+        encoded?;
+        Ok((writer.len(), writer.fits()))
     }
 
     fn producer<'s>(&self, state: &'s mut State) -> &'s mut Producer {
@@ -510,6 +514,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Asks the receiver to ring this lane when it has taken a message.
     fn want_queue_space(&self) {
+        if fault(Fault::QueueSpaceNotWanted) {
+            return;
+        }
         let word = self.control.word(word::WANT_QUEUE + self.lane / 64 * 8);
         word.fetch_or(1 << (self.lane % 64), Ordering::Relaxed);
         // SeqCst: pairs with the fence of the receiver between msgrcv and its look at the bitmap.
@@ -532,7 +539,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return Err(SendError::NeedsWaiting { len, max });
         }
         loop {
-            match self.send_fragments_once(state, tag, value, patience) {
+            match self.send_fragments_once(state, tag, value, len, patience) {
                 Ok(()) => return Ok(len),
                 Err(Stop::Restart) => {}
                 Err(Stop::Fail(error)) => return Err(error),
@@ -545,36 +552,42 @@ impl<T, C: Codec<T>> Sender<T, C> {
         state: &mut State,
         tag: Tag,
         value: &T,
+        limit: usize,
         patience: Patience,
     ) -> Result<(), Stop> {
         let generation = self.receiver_generation();
         let long = Long(self.control.lane_word(self.lane, lane_word::LONG));
         let mut start = None;
-        // The producer leaves the state while it streams, so that waiting can use both.
-        let mut producer = state.producer.take().expect("fragments go through a ring");
-        let mut wait = |producer: &mut Producer, len: usize| -> Result<Room, Stop> {
-            if start.is_some() {
-                self.ring_receiver(state);
-            }
-            let room = self.wait(state, patience, self.spin, |sender, _| {
-                if start.is_some() && sender.receiver_generation() != generation {
-                    return Err(Stop::Restart);
+        let streamed = {
+            let state = &mut *state;
+            let mut streaming = Streaming { producer: state.producer.take(), state };
+            let Streaming { state, producer } = &mut streaming;
+            let producer = producer.as_mut().expect("fragments go through a ring");
+            let mut wait = |producer: &mut Producer, len: usize| -> Result<Room, Stop> {
+                if start.is_some() {
+                    self.ring_receiver(state);
                 }
-                let room = producer.room_for(len, tag);
-                room.map_err(|damage| sender.damaged(damage).into())
-            })?;
-            let first = *start.get_or_insert(producer.position());
-            if first == producer.position() {
-                long.open(first);
-            }
-            Ok(room)
+                let room = self.wait(state, patience, self.spin, |sender, _| {
+                    if start.is_some() && sender.receiver_generation() != generation {
+                        return Err(Stop::Restart);
+                    }
+                    let room = producer.room_for(len, tag);
+                    room.map_err(|damage| sender.damaged(damage).into())
+                })?;
+                let first = *start.get_or_insert(producer.position());
+                if first == producer.position() {
+                    long.open(first);
+                }
+                Ok(room)
+            };
+            producer.stream(tag, limit, &mut wait, |writer| {
+                let encoded = C::encode(value, writer);
+                if writer.is_too_long() {
+                    return Err(changed_length());
+                }
+                encoded.map_err(SendError::Encode)
+            })?
         };
-        let streamed = producer.stream(tag, &mut wait, |writer| {
-            // The length was measured before and is within the channel's maximum.
-            C::encode(value, writer).map_err(SendError::Encode)
-        });
-        state.producer = Some(producer);
-        let streamed = streamed?;
         streamed.result?;
         let start = start.expect("streaming asks for room at least once");
         let finish = || -> Result<(), Stop> {
@@ -593,7 +606,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 if long.is_done(start) {
                     return Ok(Some(()));
                 }
-                if sender.receiver_generation() != generation {
+                let changed = sender.receiver_generation() != generation;
+                if changed && !fault(Fault::LongNotRestarted) {
                     return Err(Stop::Restart);
                 }
                 Ok(None)
@@ -725,6 +739,19 @@ where
         }
         self.sent(state, len, false);
         Ok(())
+    }
+}
+
+/// A state whose producer is out while it streams, so that waiting can use both; it comes back also
+/// when encoding the value panics.
+struct Streaming<'s> {
+    state: &'s mut State,
+    producer: Option<Producer>,
+}
+
+impl Drop for Streaming<'_> {
+    fn drop(&mut self) {
+        self.state.producer = self.producer.take();
     }
 }
 

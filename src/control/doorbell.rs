@@ -17,7 +17,10 @@
 use std::time::Duration;
 
 use super::{Control, lane_word, semaphores, word};
-use crate::sys::{self, Deadline, Ordering, SystemError, SystemErrorKind};
+use crate::sys::{self, Deadline, Fault, Ordering, SystemError, SystemErrorKind, fault};
+
+/// How often a sleeper looks whether the channel's queue is still there.
+const LOOK_FOR_QUEUE: Duration = Duration::from_secs(1);
 
 /// Where one side sleeps: a semaphore, and the word that says whether it does.
 #[derive(Clone, Copy, Debug)]
@@ -72,8 +75,10 @@ impl Control {
     /// Wakes whoever sleeps at the bell, after something was made so.
     #[inline]
     pub(crate) fn ring(&self, doorbell: Doorbell) {
-        // SeqCst: pairs with the fence in `park`.
-        sys::fence(Ordering::SeqCst);
+        if !fault(Fault::NoRingFence) {
+            // SeqCst: pairs with the fence in `park`.
+            sys::fence(Ordering::SeqCst);
+        }
         let ticket = self.word(doorbell.parked_at).load(Ordering::Relaxed);
         if ticket != 0 {
             self.wake(doorbell, ticket);
@@ -82,6 +87,9 @@ impl Control {
 
     #[cold]
     fn wake(&self, doorbell: Doorbell, ticket: u64) {
+        if fault(Fault::ClearBeforePost) {
+            self.word(doorbell.parked_at).swap(0, Ordering::Relaxed);
+        }
         // A bell that is gone says that the channel was removed: the sleeper learns it from the
         // kernel, and this side with its next call.
         let _ = semaphores::post(self.set, doorbell.bell);
@@ -134,11 +142,13 @@ impl Control {
     ) -> Result<Parked<R>, E> {
         let parked = self.word(doorbell.parked_at);
         parked.swap(self.next_ticket(), Ordering::Relaxed);
-        // SeqCst: pairs with the fence in `ring`.
-        sys::fence(Ordering::SeqCst);
-        let found = look();
+        if !fault(Fault::NoParkFence) {
+            // SeqCst: pairs with the fence in `ring`.
+            sys::fence(Ordering::SeqCst);
+        }
+        let found = if fault(Fault::NoRecheck) { Ok(None) } else { look() };
         let rung = match found {
-            Ok(None) => semaphores::sleep(self.set, doorbell.bell, deadline),
+            Ok(None) => semaphores::sleep(self.set, doorbell.bell, self.nap(deadline)),
             _ => Ok(true),
         };
         // A waker that is alive clears the ticket. Where it still stands, the post may be one that
@@ -147,9 +157,23 @@ impl Control {
         match (found?, rung) {
             (Some(found), _) => Ok(Parked::Found(found)),
             (None, Ok(true)) => Ok(if cleared { Parked::Rung } else { Parked::Stirred }),
-            (None, Ok(false)) => Err(E::from(Slept::Timeout)),
+            (None, Ok(false)) if deadline.has_passed() => Err(E::from(Slept::Timeout)),
+            (None, Ok(false)) => match self.queued() {
+                Ok(_) => Ok(Parked::Stirred),
+                Err(error) => Err(E::from(Slept::from(error))),
+            },
             (None, Err(error)) => Err(E::from(Slept::from(error))),
         }
+    }
+
+    /// How long to sleep at a time.
+    ///
+    /// The kernel wakes nobody here when the queue alone is removed, so whoever needs it looks now
+    /// and then whether it is still there. The model's queues are removed with their sets only.
+    fn nap(&self, deadline: Deadline) -> Deadline {
+        let nap = Deadline::after(LOOK_FOR_QUEUE);
+        let sooner = deadline.remaining().is_some_and(|left| left < LOOK_FOR_QUEUE);
+        if self.queue.is_none() || sooner || cfg!(loom) { deadline } else { nap }
     }
 
     /// A ticket that nobody had before, and not zero.

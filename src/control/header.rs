@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::layout::{Layout, MAGIC, MAX_CODEC, MAX_SHAPE, MAX_TYPE, VERSION, lane_word, word};
 use crate::name::MAX_NAME;
 use crate::ring::LINE;
-use crate::sys::{Key, Ordering, Segment};
+use crate::sys::{Fault, Key, Ordering, Segment, fault};
 
 /// Bit of the flags word: only `unlink` removes the channel.
 const DURABLE: u64 = 1;
@@ -40,6 +40,9 @@ pub(crate) enum BadHeader {
 impl Header {
     /// Writes everything but the magic.
     pub(crate) fn write(&self, segment: &Segment) {
+        if fault(Fault::MagicFirst) {
+            Header::publish(segment);
+        }
         let layout = &self.layout;
         let set = |at: usize, value: u64| {
             // Relaxed, every one: `publish` follows with Release.

@@ -12,6 +12,7 @@
 
 use crate::name::MAX_NAME;
 use crate::ring::{LINE, Place};
+use crate::sys::{PAGE, SegmentPlan};
 
 /// Changes with every change of the layout or of a protocol over it.
 pub(crate) const VERSION: u64 = 1;
@@ -34,8 +35,6 @@ pub(crate) const MAX_TYPE: usize = 255;
 
 /// Bytes kept for the type's shape; a longer one is cut, the fingerprint covers it whole.
 pub(crate) const MAX_SHAPE: usize = 1472;
-
-const PAGE: usize = 4096;
 
 /// Bytes in front of a message's text in a slot: the kernel writes the type there.
 pub(crate) const TYPE_WORD: usize = 8;
@@ -198,12 +197,16 @@ impl Layout {
     /// A slot's type word; its text follows.
     pub(crate) fn slot(&self, slot: usize) -> usize {
         debug_assert!(slot < SLOTS);
-        self.shape_at() + MAX_SHAPE + slot * self.slot_size()
+        self.slots_at() + slot * self.slot_size()
+    }
+
+    fn slots_at(&self) -> usize {
+        self.shape_at() + MAX_SHAPE
     }
 
     fn rings_at(&self) -> usize {
         let slots = if self.has_queue() { SLOTS * self.slot_size() } else { 0 };
-        (self.shape_at() + MAX_SHAPE + slots).next_multiple_of(PAGE)
+        (self.slots_at() + slots).next_multiple_of(PAGE)
     }
 
     /// Bytes of one lane's rings; `None` if that is more than memory can have.
@@ -217,6 +220,11 @@ impl Layout {
     pub(crate) fn size(&self) -> Option<usize> {
         let size = self.lane_rings()?.checked_mul(self.lanes)?.checked_add(self.rings_at())?;
         (size <= isize::MAX as usize).then_some(size)
+    }
+
+    /// How the segment is used; `None` if it is more than memory can have.
+    pub(crate) fn plan(&self) -> Option<SegmentPlan> {
+        Some(SegmentPlan { len: self.size()?, words: self.words(), lines_at: self.slots_at() })
     }
 
     /// Whether the numbers, perhaps read from shared memory, can be a layout at all.

@@ -18,8 +18,8 @@ use crate::name::{Handle, Name};
 use crate::ring::Consumer;
 use crate::schema::{self, Schema};
 use crate::sys::{
-    self, Deadline, Key, MessageQueue, Ordering, SegmentId, SemaphoreSet, SystemError,
-    SystemErrorKind, process,
+    self, Deadline, Fault, Key, MessageQueue, Ordering, SegmentId, SemaphoreSet, SystemError,
+    SystemErrorKind, fault, process,
 };
 
 /// How often a set may vanish or change hands while we look for it.
@@ -103,9 +103,6 @@ enum Found {
 /// Creates a channel, or adopts an unused one of the same kind with the values that it holds.
 pub(crate) fn create(wanted: &Wanted) -> Result<Control, OpenError> {
     let key = wanted.name.key()?;
-    if !process::undo_works()? {
-        return Err(OpenError::UndoIgnored);
-    }
     let count = semaphores::count(wanted.layout.lanes);
     for _ in 0..ATTEMPTS {
         let (set, made) = match SemaphoreSet::create(key, count, wanted.mode) {
@@ -139,7 +136,8 @@ fn create_on(
         match semaphores::inspect(set)? {
             Claim::Signed => {
                 lock(set)?;
-                return Locked { set }.run(|locked| create_locked(wanted, key, locked));
+                return Locked { set }
+                    .run(|locked| create_locked(wanted, key, locked, Evidence::Signature));
             }
             Claim::Virgin
                 if stat.count == semaphores::count(wanted.layout.lanes)
@@ -154,7 +152,7 @@ fn create_on(
         return Ok(None);
     }
     Locked { set }.run(|locked| {
-        create_locked(wanted, key, locked).inspect_err(|_| {
+        create_locked(wanted, key, locked, Evidence::None).inspect_err(|_| {
             // A creation that fails leaves nothing; this set is ours and nobody could use it yet.
             let _ = set.remove();
         })
@@ -162,9 +160,17 @@ fn create_on(
 }
 
 /// Creates with the lock held.
-fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Then, OpenError> {
+fn create_locked(
+    wanted: &Wanted,
+    key: Key,
+    locked: &Locked,
+    evidence: Evidence,
+) -> Result<Then, OpenError> {
     let set = locked.set;
-    match look(key, set, wanted.owner)? {
+    if !process::undo_works(set, semaphores::TRIAL)? {
+        return Err(OpenError::UndoIgnored);
+    }
+    match look(key, set, wanted.owner, evidence)? {
         Found::Whole(mapped, queue) => {
             wanted.check_name(key, &mapped.header)?;
             if set.value(USERS)? != 0 {
@@ -177,7 +183,7 @@ fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Then, Ope
                 for at in [word::SENDERS_CAME, word::RECEIVER_CAME] {
                     control.word(at).store(0, Ordering::Relaxed);
                 }
-                return Ok(Then::Use(control));
+                return Ok(Then::Use(Box::new(control)));
             }
             if control.header.durable || control.holds_values() {
                 let refused = wanted.check(key, &control.header);
@@ -195,7 +201,7 @@ fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Then, Ope
                 set.remove()?;
                 return Ok(Then::Again);
             }
-            build(wanted, key, set).map(Then::Use).inspect_err(|_| {
+            build(wanted, key, set).map(|control| Then::Use(Box::new(control))).inspect_err(|_| {
                 // As above, also where the set is what a killed creator left.
                 let _ = set.remove();
             })
@@ -206,13 +212,12 @@ fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Then, Ope
 /// Makes segment and queue under a set that is ours and locked.
 fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenError> {
     let header = wanted.header(key);
-    let Some(size) = header.layout.size() else {
+    let Some(plan) = header.layout.plan() else {
         return Err(OpenError::InvalidOptions("the rings do not fit into memory".to_owned()));
     };
     // Whoever finds an unfinished segment knows it for ours by this process in the signature.
     semaphores::sign_again(set)?;
-    let words = header.layout.words();
-    let (id, huge) = SegmentId::create(key, size, wanted.mode, words, wanted.huge_pages)
+    let (id, huge) = SegmentId::create(key, plan, wanted.mode, wanted.huge_pages)
         .map_err(|error| taken(key, error))?;
     let made = || -> Result<Control, OpenError> {
         if wanted.huge_pages && !huge {
@@ -281,10 +286,10 @@ pub(crate) fn open(wanted: &Wanted) -> Result<Control, OpenError> {
 
 fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Control>, OpenError> {
     lock(set)?;
-    Locked { set }.run(|locked| match look(key, locked.set, wanted.owner)? {
+    Locked { set }.run(|locked| match look(key, locked.set, wanted.owner, Evidence::Signature)? {
         Found::Whole(mapped, queue) => {
             wanted.check(key, &mapped.header)?;
-            Ok(Then::Use(Control::new(mapped, locked.set, queue)))
+            Ok(Then::Use(Box::new(Control::new(mapped, locked.set, queue))))
         }
         Found::Rest { segment, queue } => {
             remove_rest(segment, queue)?;
@@ -302,7 +307,7 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
     };
     let removed = lock(set).and_then(|()| {
         Locked { set }.run(|_| {
-            match look(key, set, owner) {
+            match look(key, set, owner, Evidence::Signature) {
                 Ok(Found::Whole(mapped, queue)) => {
                     let wanted_name = Wanted::named(name.clone());
                     wanted_name.check_name(key, &mapped.header)?;
@@ -310,10 +315,14 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
                     remove_rest(Some(id), queue)?;
                 }
                 Ok(Found::Rest { segment, queue }) => remove_rest(segment, queue)?,
-                // A header that nobody can read is what one comes here for; owner and creator of
-                // each object were checked before its content.
+                // A header that nobody can read is what one comes here for; the segment's owner and
+                // creator were checked before its content.
                 Err(OpenError::Corrupt { .. } | OpenError::WrongVersion { .. }) => {
-                    remove_rest(find_segment(key)?, find_queue(key)?)?;
+                    let queue = find_queue(key)?;
+                    if let Some(queue) = queue {
+                        owner.check(queue_name(key), &queue.stat()?.ownership)?;
+                    }
+                    remove_rest(find_segment(key)?, queue)?;
                 }
                 Err(error) => return Err(error),
             }
@@ -369,11 +378,22 @@ fn find_set(key: Key, owner: Owner) -> Result<Option<SemaphoreSet>, OpenError> {
     gone_is_none(look())
 }
 
+/// What says that an unfinished object under our key is ours.
+#[derive(Clone, Copy)]
+pub(super) enum Evidence {
+    /// Nothing: the set was new or never signed, so nobody has made the others under it.
+    None,
+    /// The set's signature: whoever signed it may have been killed before the rest was finished.
+    Signature,
+    /// As above; and this queue was found when the channel was still whole.
+    Known(Option<MessageQueue>),
+}
+
 /// Looks at what stands under the key of a set that is ours and locked.
-fn look(key: Key, set: SemaphoreSet, owner: Owner) -> Result<Found, OpenError> {
+fn look(key: Key, set: SemaphoreSet, owner: Owner, evidence: Evidence) -> Result<Found, OpenError> {
     let queue = find_queue(key)?;
     let Some(id) = find_segment(key)? else {
-        return Ok(Found::Rest { segment: None, queue: unused(key, queue, owner)? });
+        return Ok(Found::Rest { segment: None, queue: unused(key, queue, owner, evidence)? });
     };
     let stat = id.stat()?;
     owner.check(format!("shared-memory segment {key} (id {})", id.id()), &stat.ownership)?;
@@ -381,8 +401,11 @@ fn look(key: Key, set: SemaphoreSet, owner: Owner) -> Result<Found, OpenError> {
     let corrupt = |what: String| OpenError::Corrupt { key, what };
     let header = match Header::read(&segment) {
         Ok(header) => header,
-        Err(BadHeader::Unfinished) if stat.creator_pid == semaphores::signer(set)? => {
-            let queue = unused(key, queue, owner)?;
+        Err(BadHeader::Unfinished)
+            if !matches!(evidence, Evidence::None)
+                && stat.creator_pid == semaphores::signer(set)? =>
+        {
+            let queue = unused(key, queue, owner, evidence)?;
             return Ok(Found::Rest { segment: Some(id), queue });
         }
         Err(BadHeader::Unfinished) => {
@@ -400,6 +423,13 @@ fn look(key: Key, set: SemaphoreSet, owner: Owner) -> Result<Found, OpenError> {
     }
     let set_stat = set.stat()?;
     if set_stat.count != semaphores::count(header.layout.lanes) {
+        if let Evidence::None = evidence {
+            // Its own set was removed by hand, and nobody can use what is left.
+            if let Some(queue) = queue {
+                owner.check(queue_name(key), &queue.stat()?.ownership)?;
+            }
+            return Ok(Found::Rest { segment: Some(id), queue });
+        }
         return Err(corrupt("its lanes are not those of the semaphore set".to_owned()));
     }
     check_mode(set_name(set), &set_stat.ownership, &header)?;
@@ -411,21 +441,27 @@ fn look(key: Key, set: SemaphoreSet, owner: Owner) -> Result<Found, OpenError> {
         return Ok(Found::Rest { segment: Some(id), queue: None });
     };
     let ownership = queue.stat()?.ownership;
-    owner.check(format!("message queue {key}"), &ownership)?;
-    check_mode(format!("message queue {key}"), &ownership, &header)?;
+    owner.check(queue_name(key), &ownership)?;
+    check_mode(queue_name(key), &ownership, &header)?;
     Ok(Found::Whole(Mapped { segment, header }, Some(queue)))
 }
 
-/// A queue without a header is ours only if it is empty and nobody ever used it.
+/// A queue without a header is ours only if it is empty and nobody ever used it, or we know it.
 fn unused(
     key: Key,
     queue: Option<MessageQueue>,
     owner: Owner,
+    evidence: Evidence,
 ) -> Result<Option<MessageQueue>, OpenError> {
     let Some(queue) = queue else { return Ok(None) };
     let stat = queue.stat()?;
-    owner.check(format!("message queue {key}"), &stat.ownership)?;
-    if stat.messages == 0 && stat.last_send.is_none() && stat.last_receive.is_none() {
+    owner.check(queue_name(key), &stat.ownership)?;
+    let ours = match evidence {
+        Evidence::None => false,
+        Evidence::Known(known) if known == Some(queue) => true,
+        _ => stat.messages == 0 && stat.last_send.is_none() && stat.last_receive.is_none(),
+    };
+    if ours {
         return Ok(Some(queue));
     }
     let found = format!("message queue (id {}), which another program uses", queue.id());
@@ -465,6 +501,10 @@ fn ignore_gone(removed: Result<(), SystemError>) -> Result<(), SystemError> {
     })
 }
 
+fn queue_name(key: Key) -> String {
+    format!("message queue {key}")
+}
+
 fn set_name(set: SemaphoreSet) -> String {
     format!("semaphore set {:#010x} (id {})", set.key(), set.id())
 }
@@ -492,7 +532,7 @@ fn lock(set: SemaphoreSet) -> Result<(), OpenError> {
 /// What to do with the lock after looking.
 enum Then {
     /// Become a user.
-    Use(Control),
+    Use(Box<Control>),
     /// The set may be gone: look it up again.
     Again,
 }
@@ -510,7 +550,7 @@ impl Locked {
     ) -> Result<Option<Control>, OpenError> {
         match action(&self) {
             Ok(Then::Use(control)) => match semaphores::unlock_as_user(self.set) {
-                Ok(()) => Ok(Some(control)),
+                Ok(()) => Ok(Some(*control)),
                 Err(error) => {
                     control.forget();
                     Err(error.into())
@@ -524,7 +564,9 @@ impl Locked {
             Err(error) => {
                 let _ = semaphores::unlock(self.set);
                 // The last user may have found the lock taken meanwhile and left the rest to us.
-                tidy(self.set);
+                if !fault(Fault::NoSecondLook) {
+                    tidy(self.set, Evidence::Signature);
+                }
                 Err(error)
             }
         }
@@ -534,14 +576,14 @@ impl Locked {
 /// Removes the channel on this set if nobody uses it and nobody has to find it.
 ///
 /// Whoever gives the lock back looks once more, so that the last user never has to wait for it.
-fn tidy(set: SemaphoreSet) {
+pub(super) fn tidy(set: SemaphoreSet, evidence: Evidence) {
     let attempt = || -> Result<(), OpenError> {
         while set.value(USERS)? == 0 {
             if !semaphores::lock(set, Deadline::immediate())? {
                 return Ok(());
             }
             let unused = set.value(USERS)? == 0;
-            if unused && remove_if_idle(set, false)? {
+            if unused && remove_if_idle(set, false, evidence)? {
                 return Ok(());
             }
             semaphores::unlock(set)?;
@@ -559,9 +601,13 @@ fn tidy(set: SemaphoreSet) {
 /// With the lock held and nobody using it: removes the channel unless it has to stay.
 ///
 /// Gives the lock back itself only by removing the set; says whether it did.
-pub(super) fn remove_if_idle(set: SemaphoreSet, even_with_values: bool) -> Result<bool, OpenError> {
+pub(super) fn remove_if_idle(
+    set: SemaphoreSet,
+    even_with_values: bool,
+    evidence: Evidence,
+) -> Result<bool, OpenError> {
     let Some(key) = Key::new(set.key()) else { return Ok(false) };
-    match look(key, set, Owner::Myself) {
+    match look(key, set, Owner::Myself, evidence) {
         Ok(Found::Whole(mapped, queue)) => {
             let control = Control::new(mapped, set, queue);
             let stays = !even_with_values
@@ -602,7 +648,7 @@ impl Control {
     /// Gives the use up, and removes the channel if it was the last.
     pub(super) fn close(&self) {
         if semaphores::leave(self.set).is_ok() {
-            tidy(self.set);
+            tidy(self.set, Evidence::Known(self.queue));
         }
     }
 

@@ -8,6 +8,7 @@
 //! | 4 receiver | no receiver | attached, with undo |
 //! | 5 senders | no sender | how many are attached, with undo |
 //! | 6 items bell | nothing to look at | posts for the receiver |
+//! | 7 trial | always | while a creator tries whether the kernel undoes |
 //! | 8 + 2 n | lane n is free | owned, with undo |
 //! | 9 + 2 n | nothing to look at | posts for the sender on lane n |
 //!
@@ -16,7 +17,7 @@
 //! process dies. A clean close does the same with its own hands. What takes away never waits: in a
 //! set that somebody else has set to other values it fails instead of hanging.
 
-use crate::sys::{Deadline, SemOp, SemaphoreSet, SystemError, SystemErrorKind};
+use crate::sys::{Deadline, Fault, SemOp, SemaphoreSet, SystemError, SystemErrorKind, fault};
 
 pub(crate) const LOCK: u16 = 0;
 const SIGNATURE: [(u16, i16); 2] = [(1, 0x5356), (2, 0x4348)];
@@ -24,6 +25,7 @@ pub(crate) const USERS: u16 = 3;
 pub(crate) const RECEIVER: u16 = 4;
 pub(crate) const SENDERS: u16 = 5;
 pub(crate) const ITEMS: u16 = 6;
+pub(crate) const TRIAL: u16 = 7;
 const FIRST_LANE: u16 = 8;
 
 /// Operations in one call at most: SEMOPM is 500 on Linux by default, and may be set lower.
@@ -99,18 +101,25 @@ pub(crate) fn signer(set: SemaphoreSet) -> Result<i32, SystemError> {
 
 /// Takes the lock; `false` when the deadline passed.
 pub(crate) fn lock(set: SemaphoreSet, deadline: Deadline) -> Result<bool, SystemError> {
+    if fault(Fault::NoLock) {
+        return Ok(true);
+    }
     succeeded(set.operate(&[SemOp::zero(LOCK), SemOp::add(LOCK, 1).undo()], deadline))
 }
 
 /// Gives the lock back.
 pub(crate) fn unlock(set: SemaphoreSet) -> Result<(), SystemError> {
+    if fault(Fault::NoLock) {
+        return Ok(());
+    }
     set.operate(&[SemOp::add(LOCK, -1).undo().no_wait()], Deadline::never())
 }
 
 /// Gives the lock back and becomes a user, in one step.
 pub(crate) fn unlock_as_user(set: SemaphoreSet) -> Result<(), SystemError> {
     let ops = [SemOp::add(USERS, 1).undo(), SemOp::add(LOCK, -1).undo().no_wait()];
-    set.operate(&ops, Deadline::never())
+    let ops = if fault(Fault::NoLock) { &ops[..1] } else { &ops };
+    set.operate(ops, Deadline::never())
 }
 
 /// Is no user any more.
@@ -121,13 +130,19 @@ pub(crate) fn leave(set: SemaphoreSet) -> Result<(), SystemError> {
 /// Takes a lane, and arms the items bell; `false` if it is owned.
 pub(crate) fn take_lane(set: SemaphoreSet, lane: usize) -> Result<bool, SystemError> {
     let role = lane_role(lane);
-    let ops = [
+    let mut ops = vec![
         SemOp::zero(role).no_wait(),
         SemOp::add(role, 1).undo(),
         SemOp::add(SENDERS, 1).undo(),
         SemOp::add(ITEMS, 1),
         SemOp::add(ITEMS, -1).undo(),
     ];
+    if fault(Fault::ItemsBellNotArmed) {
+        ops.truncate(3);
+    }
+    if fault(Fault::RoleNotChecked) {
+        ops.remove(0);
+    }
     succeeded(ringing(set, &[ITEMS], || set.operate(&ops, Deadline::never())))
 }
 
@@ -156,7 +171,12 @@ pub(crate) fn take_receiver(set: SemaphoreSet, lanes: usize) -> Result<bool, Sys
         ringing(set, batch, || set.operate(&ops, Deadline::never()))?;
     }
     let mut ops = vec![SemOp::zero(RECEIVER).no_wait(), SemOp::add(RECEIVER, 1).undo()];
-    ops.extend(last.iter().flat_map(|&bell| armed(bell)));
+    if fault(Fault::RoleNotChecked) {
+        ops.remove(0);
+    }
+    if !fault(Fault::LaneBellsNotArmed) {
+        ops.extend(last.iter().flat_map(|&bell| armed(bell)));
+    }
     let taken = succeeded(ringing(set, last, || set.operate(&ops, Deadline::never())))?;
     if !taken {
         for batch in &first {

@@ -1,7 +1,7 @@
 //! Removing what crashes left behind.
 
 use super::Owner;
-use super::lifecycle::remove_if_idle;
+use super::lifecycle::{Evidence, remove_if_idle, tidy};
 use super::semaphores::{self, Claim, USERS};
 use crate::error::OpenError;
 use crate::sys::{Deadline, Key, SemaphoreSet, SystemErrorKind};
@@ -70,7 +70,13 @@ fn sweep_one(set: SemaphoreSet, even_with_values: bool) -> Result<bool, OpenErro
     {
         return Ok(false);
     }
-    if set.value(USERS)? == 0 && remove_if_idle(set, even_with_values)? {
+    if set.value(USERS)? != 0 {
+        semaphores::unlock(set)?;
+        // The last user may have found the lock taken meanwhile and left the rest to us.
+        tidy(set, Evidence::Signature);
+        return Ok(false);
+    }
+    if remove_if_idle(set, even_with_values, Evidence::Signature)? {
         return Ok(true);
     }
     semaphores::unlock(set)?;

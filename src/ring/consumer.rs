@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Damage, MARK, POSITION_LIMIT, Place, Record, Ring, TrustedPeers};
+use super::{
+    Damage, MARK, PADDING, PIECE, POSITION_LIMIT, Place, Record, Ring, STAMP_FLAGS, TrustedPeers,
+};
 use crate::sys::bytes::Reader;
-use crate::sys::{Ordering, Segment};
+use crate::sys::{Fault, Ordering, Segment, fault};
 
 /// The taking side of a ring. There is one at a time; the receiver's role sees to that.
 pub(crate) struct Consumer {
@@ -35,6 +37,7 @@ impl Consumer {
         let ring = Ring::new(segment, place);
         // Acquire: pairs with the predecessor's Release store in `advance`.
         let position = ring.delivered().load(Ordering::Acquire);
+        let position = if fault(Fault::DeliveredIgnored) { 0 } else { position };
         if position >= POSITION_LIMIT {
             return Err(Damage { position, what: "the delivered position is out of range" });
         }
@@ -54,55 +57,75 @@ impl Consumer {
     #[inline]
     fn stamped(&self, position: u64) -> Option<u64> {
         // Acquire: pairs with the producer's Release store in `Producer::publish_record`.
-        let stamp = self.ring.stamp(position).load(Ordering::Acquire);
-        (stamp & !MARK == position + 1).then_some(stamp)
+        let order =
+            if fault(Fault::StampLoadRelaxed) { Ordering::Relaxed } else { Ordering::Acquire };
+        let stamp = self.ring.stamp(position).load(order);
+        (stamp & !STAMP_FLAGS == position + 1).then_some(stamp)
     }
 
     /// The oldest record that was not taken, or `None` when the ring has run dry.
+    ///
+    /// For rings whose records are not taken back: the header is read on the stamp's word.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Record>, Damage> {
+        if self.skip()? { self.ring.record(self.position).map(Some) } else { Ok(None) }
+    }
+
+    /// Moves over padding and over what was taken out of turn; whether a record stands behind it.
+    #[inline]
+    fn skip(&mut self) -> Result<bool, Damage> {
         // Every record takes a line, so a lap bounds the search whatever the stamps say.
         for _ in 0..self.ring.lines() {
             let Some(stamp) = self.stamped(self.position) else {
                 self.publish_head();
-                return Ok(None);
+                return Ok(false);
             };
-            let record = self.ring.record(self.position)?;
-            if stamp & MARK == 0 && !record.flags.is_padding() {
-                return Ok(Some(record));
+            if stamp & (MARK | PADDING) == 0 {
+                return Ok(true);
             }
-            self.advance(record.end());
+            let end = self.ring.record(self.position)?.end();
+            self.advance(end);
         }
-        Ok(None)
+        Ok(false)
     }
 
     /// Moves over what was taken out of turn, and over padding before and between.
     fn skip_marked(&mut self) {
         // Damage is reported by whoever looks for a record; here it only ends the prefix.
-        if self.marked > 0 && matches!(self.next(), Ok(None)) {
+        if self.marked > 0 && matches!(self.skip(), Ok(false)) {
             self.marked = 0;
         }
     }
 
     /// The record at `position`, padding included, and whether it was taken.
     ///
-    /// `position` must be one that was reached record by record, or be named by a descriptor.
-    pub(crate) fn at(&self, position: u64) -> Result<Option<(Record, bool)>, Damage> {
+    /// `position` must be one that was reached record by record, or be named by a descriptor. A
+    /// value that is not below `announced` is left alone: its sender may be taking it back and
+    /// writing another over it in this moment.
+    pub(crate) fn at(
+        &self,
+        position: u64,
+        announced: u64,
+    ) -> Result<Option<(Record, bool)>, Damage> {
         if position < self.position || position - self.position >= self.ring.lines() {
             return Ok(None);
         }
         let Some(stamp) = self.stamped(position) else { return Ok(None) };
+        let told = position < announced || fault(Fault::AnnouncedIgnored);
+        if stamp & (MARK | PADDING | PIECE) == 0 && !told {
+            return Ok(None);
+        }
         Ok(Some((self.ring.record(position)?, stamp & MARK != 0)))
     }
 
     /// What stands at a `position` that a descriptor names.
     pub(crate) fn find(&mut self, position: u64) -> Result<Found, Damage> {
         // Padding in front would make a record that is next in turn look out of turn.
-        self.next()?;
+        self.skip()?;
         if position < self.position {
             return Ok(Found::Taken);
         }
-        Ok(match self.at(position)? {
+        Ok(match self.at(position, u64::MAX)? {
             Some((_, true)) => Found::Taken,
             Some((record, false)) if !record.flags.is_padding() => Found::Record(record),
             _ => Found::Nothing,
@@ -128,7 +151,9 @@ impl Consumer {
         } else {
             // Relaxed: the mark is for this side and its successors, who come through the role
             // semaphore; the producer writes over it only when `delivered` has passed.
-            self.ring.stamp(record.position).store(record.position + 1 | MARK, Ordering::Relaxed);
+            self.ring
+                .stamp(record.position)
+                .store(record.flags.stamp(record.position) | MARK, Ordering::Relaxed);
             self.marked += 1;
         }
         self.skip_marked();
@@ -140,7 +165,9 @@ impl Consumer {
         self.moved = true;
         // Release: pairs with the producer's Acquire loads in `Producer::refresh` and `attach`;
         // the reads of the payload are done before the lines are written over.
-        self.ring.delivered().store(to, Ordering::Release);
+        let order =
+            if fault(Fault::DeliveredRelaxed) { Ordering::Relaxed } else { Ordering::Release };
+        self.ring.delivered().store(to, order);
         // A publication every eighth of the ring keeps the producer off the line above.
         if to - self.head >= self.ring.lines() / 8 {
             self.publish_head();

@@ -63,11 +63,12 @@ impl Producer {
     /// Lets `write` encode into one fragment after another.
     ///
     /// `wait` is asked for room of a given length, after the fragment before was published; what it
-    /// fails with ends the writing. The last fragment is left to be published by the caller, also
-    /// if it is the only one.
+    /// fails with ends the writing. More than `limit` bytes in all are refused. The last fragment is
+    /// left to be published by the caller, also if it is the only one.
     pub(crate) fn stream<R, E>(
         &mut self,
         tag: Tag,
+        limit: usize,
         wait: &mut dyn FnMut(&mut Producer, usize) -> Result<Room, E>,
         write: impl FnOnce(&mut Writer<'_>) -> R,
     ) -> Result<Streamed<R>, E> {
@@ -75,7 +76,8 @@ impl Producer {
             Fragments { producer: self, tag, room: None, started: false, wait, failure: None };
         // SAFETY: each piece lies in the segment, which the producer keeps mapped, in lines that are
         // free until they are published, which happens when the next piece is asked for.
-        let written = unsafe { Writer::in_pieces(&mut fragments) }.map(|mut writer| {
+        let written = unsafe { Writer::in_pieces(&mut fragments) }.map(|writer| {
+            let mut writer = writer.limited(limit);
             let result = write(&mut writer);
             (result, writer.in_current_piece())
         });

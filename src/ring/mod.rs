@@ -49,8 +49,18 @@ pub(crate) const LINE: usize = 64;
 /// Set in the stamp of a record that was taken out of turn.
 const MARK: u64 = 1 << 63;
 
-/// Positions end here, so that a stamp is never zero and never looks marked.
-const POSITION_LIMIT: u64 = 1 << 62;
+/// Set in the stamp of padding.
+const PADDING: u64 = 1 << 62;
+
+/// Set in the stamp of a fragment that is not the last. Like padding it is never taken back, so its
+/// header can be read by whoever sees the stamp; that of a value only by whoever was told of it.
+const PIECE: u64 = 1 << 61;
+
+/// What a stamp says beside the position.
+const STAMP_FLAGS: u64 = MARK | PADDING | PIECE;
+
+/// Positions end here, so that a stamp is never zero and never runs into its flags.
+const POSITION_LIMIT: u64 = 1 << 60;
 
 /// Stamp and the word of length, tag and flags.
 const HEADER: usize = 16;
@@ -78,6 +88,18 @@ impl Flags {
     /// Whether it only fills the end of the array.
     pub(crate) fn is_padding(self) -> bool {
         self.0 & Flags::PADDING.0 != 0
+    }
+
+    /// The stamp of such a record at `position`.
+    fn stamp(self, position: u64) -> u64 {
+        let flags = if self.is_padding() {
+            PADDING
+        } else if self.is_last() {
+            0
+        } else {
+            PIECE
+        };
+        (position + 1) | flags
     }
 
     /// Whether a value starts here.
@@ -156,9 +178,10 @@ impl Ring {
         self.place.lines
     }
 
-    /// The longest record, in lines: half the array, so that padding and record together fit.
+    /// The longest record, in lines: half the array, so that padding and record together fit, and
+    /// what the 32 bits of a header's length can say.
     fn max_record_lines(&self) -> u64 {
-        self.place.lines / 2
+        (self.place.lines / 2).min(u64::from(u32::MAX) / LINE as u64)
     }
 
     fn index(&self, position: u64) -> u64 {
@@ -229,3 +252,6 @@ impl Ring {
         Ok(Record { position, lines, payload, len, tag, flags })
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

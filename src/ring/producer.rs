@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Damage, Flags, HEADER, LINE, MARK, POSITION_LIMIT, Place, Record, Ring, WIDE_TAG};
+use super::{
+    Damage, Flags, HEADER, LINE, MARK, POSITION_LIMIT, Place, Record, Ring, STAMP_FLAGS, WIDE_TAG,
+};
 use crate::sys::bytes::Writer;
-use crate::sys::{Ordering, Segment};
+use crate::sys::{Fault, Ordering, Segment, fault};
 use crate::tag::Tag;
 
 /// The writing side of a ring. There is one at a time; the lane's role sees to that.
@@ -40,10 +42,10 @@ impl Producer {
         }
         let mut position = taken;
         let mut last = None;
-        while position < taken + ring.lines() {
+        while position < taken + ring.lines() && !fault(Fault::NoWalk) {
             // Acquire: pairs with the predecessor's Release store in `publish`.
             let stamp = ring.stamp(position).load(Ordering::Acquire);
-            if stamp & !MARK != position + 1 {
+            if stamp & !STAMP_FLAGS != position + 1 {
                 break;
             }
             // A record that is damaged is written over: nothing behind it could be found.
@@ -68,7 +70,8 @@ impl Producer {
 
     /// Lines that may be written now, the one that must follow a record not counted.
     fn free(&self) -> u64 {
-        (self.taken + self.ring.lines()).saturating_sub(self.position + 1)
+        let following = if fault(Fault::FollowingLineNotFree) { 0 } else { 1 };
+        (self.taken + self.ring.lines()).saturating_sub(self.position + following)
     }
 
     /// Learns how far the consumer is, until `wanted` lines are free or the truth is known.
@@ -170,18 +173,28 @@ impl Producer {
     fn publish_record(&mut self, lines: u64, len: usize, tag: u64, flags: Flags) {
         let word = len as u64 | tag << 32 | u64::from(flags.0) << 56;
         let at = self.ring.offset(self.position) + 8;
+        if fault(Fault::StampBeforeHeader) {
+            self.ring.stamp(self.position).store(flags.stamp(self.position), Ordering::Release);
+        }
         self.ring.segment.copy_in(at, &word.to_le_bytes());
         // Relaxed: ordered before the stamp by the stamp's Release; the consumer looks at this line
         // only after it has seen that stamp.
-        self.ring.stamp(self.position + lines).store(0, Ordering::Relaxed);
+        if !fault(Fault::NextStampNotCleared) {
+            self.ring.stamp(self.position + lines).store(0, Ordering::Relaxed);
+        }
         // Release: pairs with the consumer's Acquire load in `Consumer::stamped` and a successor's
         // in `attach`; header, payload and the cleared stamp are seen by whoever sees this one.
-        self.ring.stamp(self.position).store(self.position + 1, Ordering::Release);
+        let order =
+            if fault(Fault::StampStoreRelaxed) { Ordering::Relaxed } else { Ordering::Release };
+        self.ring.stamp(self.position).store(flags.stamp(self.position), order);
         self.position += lines;
     }
 
     /// Takes back the last record, which nobody was told of.
     pub(crate) fn retract(&mut self, position: u64) {
+        if fault(Fault::NotRetracted) {
+            return;
+        }
         // Relaxed: the consumer finds this record by its descriptor alone, and none was sent.
         self.ring.stamp(position).store(0, Ordering::Relaxed);
         self.position = position;

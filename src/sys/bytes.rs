@@ -118,7 +118,16 @@ impl<'a> Writer<'a> {
     /// Refuses values longer than `limit` bytes in all.
     pub(crate) fn limited(mut self, limit: usize) -> Self {
         self.limit = limit;
+        self.clip();
         self
+    }
+
+    /// Lets the current piece end at the limit, so that `write` has one comparison to make.
+    fn clip(&mut self) {
+        let left = self.end as usize - self.cursor as usize;
+        let room = left.min(self.limit.saturating_sub(self.len()));
+        // SAFETY: `room` is at most what is left of the piece.
+        self.end = unsafe { self.cursor.add(room) };
     }
 
     /// Appends `bytes`.
@@ -128,24 +137,26 @@ impl<'a> Writer<'a> {
     /// cannot take the next piece of a long value. Memory that is full is not an error.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        if bytes.len() <= self.end as usize - self.cursor as usize && !self.overflowed {
+        if bytes.len() <= self.end as usize - self.cursor as usize {
             // SAFETY: the range was checked against the end of the memory that `from_raw` vouches
             // for, and `bytes` is private memory, so the two do not overlap.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.cursor, bytes.len()) };
             // SAFETY: the same check keeps the cursor at or below the end.
             self.cursor = unsafe { self.cursor.add(bytes.len()) };
-            return if self.len() > self.limit { self.refuse() } else { Ok(()) };
+            return Ok(());
         }
         self.write_past_the_end(bytes)
     }
 
     #[cold]
     fn write_past_the_end(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
-        if self.len().saturating_add(bytes.len()) > self.limit {
+        if self.too_long || self.len().saturating_add(bytes.len()) > self.limit {
             return self.refuse();
         }
         let Some(pieces) = self.pieces.as_deref_mut() else {
             self.overflowed = true;
+            // Nothing shorter that comes later may go into the gap.
+            self.end = self.cursor;
             self.elsewhere = self.elsewhere.saturating_add(bytes.len());
             return Ok(());
         };
@@ -163,14 +174,17 @@ impl<'a> Writer<'a> {
             self.elsewhere += self.cursor as usize - self.start as usize;
             self.start = next.start;
             self.cursor = next.start;
-            // SAFETY: `in_pieces`' caller vouches for every piece.
-            self.end = unsafe { next.start.add(next.len) };
+            let room = next.len.min(self.limit.saturating_sub(self.elsewhere));
+            // SAFETY: `in_pieces`' caller vouches for the piece, and `room` is at most its length.
+            self.end = unsafe { next.start.add(room) };
         }
     }
 
     #[cold]
     fn refuse(&mut self) -> Result<(), WriteError> {
         self.too_long = true;
+        // A Serialize may go on after an error: nothing shorter may follow.
+        self.end = self.cursor;
         Err(WriteError::TooLong { limit: self.limit })
     }
 
@@ -320,10 +334,10 @@ impl<'a> Reader<'a> {
         let len = self.remaining();
         bytes.reserve(len);
         if let Ok(from) = self.take(len) {
+            // SAFETY: the room just reserved begins at the vector's end.
+            let end = unsafe { bytes.as_mut_ptr().add(bytes.len()) };
             // SAFETY: `take` checked the range, and the vector has room for it behind its end.
-            unsafe {
-                std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr().add(bytes.len()), len)
-            };
+            unsafe { std::ptr::copy_nonoverlapping(from, end, len) };
             // SAFETY: the copy initialised `len` bytes behind the old end.
             unsafe { bytes.set_len(bytes.len() + len) };
         }
@@ -354,5 +368,58 @@ impl<'a> Reader<'a> {
 impl fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").field("remaining", &self.remaining()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_kept_within_the_memory_and_beyond() {
+        for (memory, limit) in [(8, 4), (4, 4), (2, 4), (0, 4)] {
+            let mut memory = vec![0; memory];
+            let mut writer = Writer::new(&mut memory).limited(limit);
+            writer.write(b"ab").unwrap();
+            writer.write(b"cd").unwrap();
+            assert_eq!(writer.len(), 4);
+            assert_eq!(writer.write(b"e"), Err(WriteError::TooLong { limit }));
+            assert!(writer.is_too_long());
+        }
+    }
+
+    #[test]
+    fn nothing_follows_what_was_refused_or_did_not_fit() {
+        let mut memory = [0; 4];
+        let mut writer = Writer::new(&mut memory).limited(3);
+        assert!(writer.write(b"long").is_err());
+        assert!(writer.write(b"a").is_err());
+        assert!(writer.is_too_long());
+
+        let mut writer = Writer::new(&mut memory);
+        writer.write(b"too long").unwrap();
+        writer.write(b"a").unwrap();
+        assert_eq!((writer.len(), writer.fits()), (9, false));
+        assert_eq!(memory, [0; 4]);
+    }
+
+    #[test]
+    fn pieces_are_filled_to_the_last_byte_up_to_the_limit() {
+        struct Thirds([u8; 9], usize);
+        impl Pieces for Thirds {
+            fn next(&mut self) -> Result<Piece, WriteError> {
+                self.1 += 3;
+                let piece = self.0.get_mut(self.1 - 3..self.1).ok_or(WriteError::Interrupted)?;
+                Ok(Piece { start: piece.as_mut_ptr(), len: 3 })
+            }
+        }
+        let mut thirds = Thirds([0; 9], 0);
+        // SAFETY: the pieces are parts of an array that outlives the writer.
+        let mut writer = unsafe { Writer::in_pieces(&mut thirds) }.unwrap().limited(8);
+        writer.write(b"abcd").unwrap();
+        writer.write(b"efgh").unwrap();
+        assert_eq!((writer.len(), writer.in_current_piece()), (8, 2));
+        assert_eq!(writer.write(b"i"), Err(WriteError::TooLong { limit: 8 }));
+        assert_eq!(&thirds.0, b"abcdefgh\0");
     }
 }

@@ -78,10 +78,12 @@ impl MessageBuffer {
     }
 
     /// Where the type word stands; the text follows.
+    #[cfg(not(loom))]
     pub(super) fn as_ptr(&self) -> *const u64 {
         self.words.as_ptr()
     }
 
+    #[cfg(not(loom))]
     pub(super) fn as_mut_ptr(&mut self) -> *mut u64 {
         self.words.as_mut_ptr()
     }

@@ -6,9 +6,13 @@
 
 pub(crate) mod bytes;
 mod error;
+mod fault;
 mod key;
+#[cfg(not(loom))]
 mod linux;
 mod message;
+#[cfg(loom)]
+pub(crate) mod model;
 mod object;
 mod operation;
 
@@ -19,7 +23,13 @@ pub use error::{SystemError, SystemErrorKind};
 pub use key::{Key, KeyError};
 pub use object::{Ownership, QueueStat};
 
+pub(crate) use fault::Fault;
+#[cfg(not(loom))]
+pub(crate) use fault::fault;
+#[cfg(not(loom))]
 pub(crate) use linux::*;
 pub(crate) use message::{MessageBuffer, MessageSelect, Wait};
-pub(crate) use object::{ObjectKind, ObjectName, SegmentStat, SetStat};
+#[cfg(loom)]
+pub(crate) use model::*;
+pub(crate) use object::{ObjectKind, ObjectName, SegmentPlan, SegmentStat, SetStat};
 pub(crate) use operation::SemOp;

@@ -101,6 +101,18 @@ pub(crate) struct SegmentStat {
     pub(crate) last_change: i64,
 }
 
+/// How a segment that is made will be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentPlan {
+    /// Its size in bytes.
+    pub(crate) len: usize,
+    /// How many bytes from its start are used as atomic words only. Linux does not care.
+    pub(crate) words: usize,
+    /// From where on it is used in lines of 64 bytes, whose first word may be used as an atomic;
+    /// what stands before is written before anybody else reads it. Linux does not care.
+    pub(crate) lines_at: usize,
+}
+
 /// The three kinds of System V object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ObjectKind {

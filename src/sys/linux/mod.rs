@@ -17,6 +17,12 @@ pub(crate) use queue::{MessageQueue, message_limits};
 pub(crate) use segment::{Segment, SegmentId};
 pub(crate) use semaphore::SemaphoreSet;
 
+/// The smallest ring, in lines: a page.
+pub(crate) const MIN_RING_LINES: usize = 64;
+
+/// Bytes of a page.
+pub(crate) const PAGE: usize = 4096;
+
 /// Removes a test's object also when the test fails.
 #[cfg(test)]
 pub(crate) struct Cleanup<F: FnMut()>(pub(crate) F);

@@ -122,21 +122,19 @@ pub(crate) fn online_cpus() -> usize {
 /// Linux does; some sandboxes that imitate it (gVisor) do not, and there a peer's death goes
 /// unnoticed. Found out once per process, by a child that shares this memory but no undo list:
 /// it costs tens of microseconds and copies nothing.
-pub(crate) fn undo_works() -> Result<bool, SystemError> {
+///
+/// The child raises semaphore `index` of `set`, which must be zero and nobody else's meanwhile. A
+/// set made for this alone would stay if this process were killed half-way.
+pub(crate) fn undo_works(set: SemaphoreSet, index: u16) -> Result<bool, SystemError> {
     static WORKS: OnceLock<bool> = OnceLock::new();
     match WORKS.get() {
         Some(works) => Ok(*works),
-        None => {
-            let set = SemaphoreSet::create_private(1, 0o600)?;
-            let works = try_undo(set);
-            set.remove()?;
-            works.map(|works| *WORKS.get_or_init(|| works))
-        }
+        None => try_undo(set, index).map(|works| *WORKS.get_or_init(|| works)),
     }
 }
 
-fn try_undo(set: SemaphoreSet) -> Result<bool, SystemError> {
-    let mut id = set.id();
+fn try_undo(set: SemaphoreSet, index: u16) -> Result<bool, SystemError> {
+    let mut place = (set.id(), index);
     let failed = |call, errno| SystemError::new(set.name(), call, errno);
     // 16 KiB, aligned as every stack wants it; semop and the C library's wrapper need a few words.
     let mut stack = vec![0_u128; 1024];
@@ -144,9 +142,9 @@ fn try_undo(set: SemaphoreSet) -> Result<bool, SystemError> {
     let flags = libc::CLONE_VM | libc::CLONE_VFORK;
     // A signal handler must not run in the child, which stands on our memory with a small stack.
     let masked = SignalsBlocked::new();
-    // SAFETY: the child runs on its own stack, ends before `stack` and `id` are dropped (VFORK and
-    // the wait below), and does nothing but one system call.
-    let child = unsafe { libc::clone(add_and_die, top, flags, ptr::from_mut(&mut id).cast()) };
+    // SAFETY: the child runs on its own stack, ends before `stack` and `place` are dropped (VFORK
+    // and the wait below), and does nothing but one system call.
+    let child = unsafe { libc::clone(add_and_die, top, flags, ptr::from_mut(&mut place).cast()) };
     drop(masked);
     let child = check(child).map_err(|errno| failed("clone", errno))?;
     let mut status = 0;
@@ -163,14 +161,14 @@ fn try_undo(set: SemaphoreSet) -> Result<bool, SystemError> {
         Ok(_) | Err(libc::ECHILD) => {}
         Err(errno) => return Err(failed("waitpid", errno)),
     }
-    Ok(set.value(0)? == 0)
+    Ok(set.value(index)? == 0)
 }
 
-extern "C" fn add_and_die(id: *mut c_void) -> c_int {
-    let mut operation =
-        libc::sembuf { sem_num: 0, sem_op: 1, sem_flg: (libc::SEM_UNDO | libc::IPC_NOWAIT) as i16 };
-    // SAFETY: the parent passes a pointer to its set's id and waits until this child is done.
-    let id = unsafe { *id.cast::<c_int>() };
+extern "C" fn add_and_die(place: *mut c_void) -> c_int {
+    // SAFETY: the parent passes a pointer to its set's id and index, and waits for this child.
+    let (id, index) = unsafe { *place.cast::<(c_int, u16)>() };
+    let flags = (libc::SEM_UNDO | libc::IPC_NOWAIT) as i16;
+    let mut operation = libc::sembuf { sem_num: index, sem_op: 1, sem_flg: flags };
     // SAFETY: one operation that outlives the call.
     let answer = check(unsafe { libc::semop(id, &mut operation, 1) });
     answer.err().unwrap_or(0)
@@ -237,7 +235,7 @@ mod tests {
 
     #[test]
     fn self_test_agrees_with_a_dying_child() {
-        let set = SemaphoreSet::create_private(1, 0o600).unwrap();
+        let set = SemaphoreSet::create_private(2, 0o600).unwrap();
         let _cleanup = Cleanup(|| drop(set.remove()));
         // SAFETY: the child makes one system call, then exits.
         match unsafe { fork() }.unwrap() {
@@ -250,7 +248,7 @@ mod tests {
                 assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
             }
         }
-        assert_eq!(undo_works().unwrap(), set.value(0).unwrap() == 0);
+        assert_eq!(undo_works(set, 1).unwrap(), set.value(0).unwrap() == 0);
         assert!(online_cpus() >= 1);
     }
 }

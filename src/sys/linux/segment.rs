@@ -8,7 +8,7 @@ use nix::libc::{self, c_int, shmid_ds};
 use super::atomics::AtomicU64;
 use super::ffi::{self, check};
 use crate::sys::bytes::{Reader, Writer};
-use crate::sys::{Key, ObjectKind, ObjectName, Ownership, SegmentStat, SystemError};
+use crate::sys::{Key, ObjectKind, ObjectName, Ownership, SegmentPlan, SegmentStat, SystemError};
 
 /// A segment; it stays when this is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,20 +18,18 @@ pub(crate) struct SegmentId {
 }
 
 impl SegmentId {
-    /// Makes a segment of `len` zero bytes that must not exist yet, and says whether it stands on
+    /// Makes a segment of zero bytes that must not exist yet, and says whether it stands on
     /// huge pages: asked for with `huge`, normal ones are taken where there are none.
     ///
     /// The memory is not reserved, except that of huge pages: a process that touches one which the
-    /// machine has no more of would be killed. `words` says how many leading bytes are used as
-    /// atomic words only; Linux does not care.
+    /// machine has no more of would be killed.
     pub(crate) fn create(
         key: Key,
-        len: usize,
+        plan: SegmentPlan,
         mode: u32,
-        words: usize,
         huge: bool,
     ) -> Result<(Self, bool), SystemError> {
-        make(key.raw(), len, mode, words, huge)
+        make(key.raw(), plan.len, mode, huge)
     }
 
     /// The same without a key.
@@ -39,10 +37,10 @@ impl SegmentId {
     pub(crate) fn create_private(
         len: usize,
         mode: u32,
-        words: usize,
+        _words: usize,
         huge: bool,
     ) -> Result<(Self, bool), SystemError> {
-        make(libc::IPC_PRIVATE, len, mode, words, huge)
+        make(libc::IPC_PRIVATE, len, mode, huge)
     }
 
     /// Finds the segment with this key, also one that the caller may not use.
@@ -134,13 +132,7 @@ impl SegmentId {
     }
 }
 
-fn make(
-    key: i32,
-    len: usize,
-    mode: u32,
-    _words: usize,
-    huge: bool,
-) -> Result<(SegmentId, bool), SystemError> {
+fn make(key: i32, len: usize, mode: u32, huge: bool) -> Result<(SegmentId, bool), SystemError> {
     let flags = libc::IPC_CREAT | libc::IPC_EXCL | mode as c_int;
     if huge {
         match get(key, len, flags | libc::SHM_HUGETLB) {
@@ -280,6 +272,10 @@ mod tests {
     use super::*;
     use crate::sys::{Cleanup, Ordering, SystemErrorKind};
 
+    fn bytes(len: usize) -> SegmentPlan {
+        SegmentPlan { len, words: 0, lines_at: 0 }
+    }
+
     #[test]
     fn two_mappings_show_the_same_memory() {
         let (id, huge) = SegmentId::create_private(8192, 0o600, 0, false).unwrap();
@@ -325,7 +321,7 @@ mod tests {
 
     #[test]
     fn stat_and_permissions() {
-        let (id, _) = SegmentId::create(Key::random(), 5000, 0o640, 0, false).unwrap();
+        let (id, _) = SegmentId::create(Key::random(), bytes(5000), 0o640, false).unwrap();
         let _cleanup = Cleanup(|| drop(id.remove()));
         let stat = id.stat().unwrap();
         assert_eq!((stat.size, stat.ownership.mode, stat.ownership.key), (5000, 0o640, id.key));
@@ -348,12 +344,12 @@ mod tests {
     fn errors_tell_missing_from_removed_from_too_large() {
         let key = Key::random();
         assert_eq!(SegmentId::open(key).unwrap_err().kind(), SystemErrorKind::NotFound);
-        let (id, _) = SegmentId::create(key, 1, 0o600, 0, false).unwrap();
-        let twice = SegmentId::create(key, 1, 0o600, 0, true).unwrap_err();
+        let (id, _) = SegmentId::create(key, bytes(1), 0o600, false).unwrap();
+        let twice = SegmentId::create(key, bytes(1), 0o600, true).unwrap_err();
         id.remove().unwrap();
         assert_eq!(twice.kind(), SystemErrorKind::AlreadyExists);
         assert_eq!(id.attach(false).unwrap_err().kind(), SystemErrorKind::Removed);
-        let none = SegmentId::create(key, 0, 0o600, 0, false).unwrap_err();
+        let none = SegmentId::create(key, bytes(0), 0o600, false).unwrap_err();
         assert_eq!(none.kind(), SystemErrorKind::LimitReached);
     }
 }

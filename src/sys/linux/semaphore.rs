@@ -29,6 +29,7 @@ impl SemaphoreSet {
     }
 
     /// Makes a set without a key.
+    #[cfg(test)]
     pub(crate) fn create_private(count: usize, mode: u32) -> Result<Self, SystemError> {
         get(libc::IPC_PRIVATE, count, libc::IPC_CREAT | mode as c_int)
     }

@@ -1,0 +1,136 @@
+//! Creating, opening, closing and removing, by several at once, with death in between.
+
+use loom::thread;
+
+use super::{finds, finds_killed, holds, holds_killed, open, ring_only};
+use crate::control;
+use crate::model::Process;
+use crate::sys::{Fault, MessageQueue, SegmentId, SemaphoreSet};
+use crate::{Channel, Name, OpenError};
+
+/// Nothing stands under the key.
+fn nothing_is_left(name: &str) {
+    let key = Name::from(name).key().unwrap();
+    assert!(SemaphoreSet::open(key).is_err(), "a semaphore set is left");
+    assert!(SegmentId::open(key).is_err(), "a segment is left");
+    assert!(MessageQueue::open(key).is_err(), "a queue is left");
+}
+
+fn use_once(channel: &Channel<u8>) {
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    tx.send(&7).unwrap();
+    assert_eq!(rx.recv().unwrap(), 7);
+}
+
+#[test]
+fn a_creator_killed_anywhere_is_in_nobodys_way() {
+    let model = |step| {
+        let creator = Process::new().kill_at(step).spawn(|| {
+            drop(super::mixed(2).create("born").unwrap());
+        });
+        creator.join();
+        let channel = super::mixed(2).create("born").unwrap();
+        use_once(&channel);
+        drop(channel);
+        nothing_is_left("born");
+    };
+    holds_killed("creator killed, then another creates", model);
+    finds_killed("creator killed, then another creates", &[Fault::MagicFirst], model);
+}
+
+#[test]
+fn an_opener_finds_a_whole_channel_or_none() {
+    let model = |step| {
+        let creator = Process::new();
+        let creator = creator.kill_at(step).spawn(|| super::mixed(2).create("found"));
+        match super::mixed(2).open("found") {
+            Ok(channel) => use_once(&channel),
+            Err(OpenError::NotFound { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+        drop(creator.join());
+        let channel = super::mixed(2).open_or_create("found").unwrap();
+        use_once(&channel);
+        drop(channel);
+        nothing_is_left("found");
+    };
+    holds_killed("creator killed while another opens", model);
+}
+
+#[test]
+fn of_two_creators_both_have_a_channel_that_works() {
+    let model = || {
+        let other = thread::spawn(|| ring_only(2).open_or_create("both"));
+        let mine = ring_only(2).open_or_create("both").unwrap();
+        let theirs = other.join().unwrap().unwrap();
+        let tx = mine.sender().unwrap();
+        tx.send(&7).unwrap();
+        assert_eq!(theirs.receiver().unwrap().recv().unwrap(), 7);
+        drop((mine, theirs, tx));
+        nothing_is_left("both");
+    };
+    holds("two creators", model);
+    finds("two creators", &[Fault::NoLock], model);
+}
+
+#[test]
+fn the_last_to_go_removes_the_objects() {
+    let model = || {
+        let mine = ring_only(2).create("last").unwrap();
+        let other = Process::new();
+        let handle = mine.handle();
+        let theirs = other.enter(|| open(handle));
+        let other = other.spawn(move || drop(theirs));
+        drop(mine);
+        other.join().unwrap();
+        nothing_is_left("last");
+    };
+    holds("two go at once", model);
+}
+
+#[test]
+fn whoever_holds_the_lock_when_the_last_goes_removes_the_objects() {
+    let model = || {
+        let mine = ring_only(2).create("held").unwrap();
+        let other = Process::new();
+        // Fails after it had the lock: the type is another.
+        let other = other.spawn(|| {
+            let wrong = ring_only(2).schema(crate::Schema::named("other", 1));
+            assert!(wrong.open("held").is_err());
+        });
+        drop(mine);
+        other.join().unwrap();
+        nothing_is_left("held");
+    };
+    holds("last goes while another looks", model);
+    finds("last goes while another looks", &[Fault::NoSecondLook], model);
+}
+
+#[test]
+fn what_a_killed_last_user_left_is_swept() {
+    let model = |step| {
+        let user = Process::new();
+        let theirs = user.enter(|| ring_only(2).create("swept").unwrap());
+        let user = user.kill_at(step).spawn(move || drop(theirs));
+        user.join();
+        control::sweep().unwrap();
+        nothing_is_left("swept");
+    };
+    holds_killed("last user killed, then swept", model);
+}
+
+#[test]
+fn sweeping_never_touches_a_channel_in_use() {
+    let model = || {
+        let mine = ring_only(2).create("used").unwrap();
+        let handle = mine.handle();
+        let sweeper = thread::spawn(|| control::sweep().unwrap());
+        let other = open(handle);
+        drop(mine);
+        use_once(&other);
+        sweeper.join().unwrap();
+        drop(other);
+        nothing_is_left("used");
+    };
+    holds("sweep against open and close", model);
+}

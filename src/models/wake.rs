@@ -1,0 +1,96 @@
+//! Sleep and wake: on items, on ring space, on queue space, by several senders.
+
+use loom::thread;
+
+use super::{finds, holds, mixed, process_with_sender, ring_only};
+use crate::Options;
+use crate::model::set_queue_capacity;
+use crate::sys::Fault;
+
+/// A sender sends these values, a receiver takes them. Neither goes before both are done: a goodbye
+/// rings, and would hide a wake-up that was lost.
+fn one_sender(options: Options<u8, crate::codec::Bincode>, values: u8) {
+    let channel = options.private().unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let sender = thread::spawn(move || {
+        for value in 0..values {
+            tx.send(&value).unwrap();
+        }
+        tx
+    });
+    for value in 0..values {
+        assert_eq!(rx.recv().unwrap(), value);
+    }
+    drop(sender.join().unwrap());
+    assert!(rx.recv().unwrap_err().is_disconnected());
+}
+
+#[test]
+fn no_wake_up_on_items_is_lost() {
+    let model = || one_sender(ring_only(4), 2);
+    holds("sleep on items", model);
+    finds("sleep on items", &[Fault::NoRingFence, Fault::NoParkFence, Fault::NoRecheck], model);
+}
+
+#[test]
+fn no_wake_up_on_ring_space_is_lost() {
+    let model = || one_sender(ring_only(2), 3);
+    holds("sleep on items and on ring space", model);
+    finds("sleep on items and on ring space", &[Fault::NoRingFence, Fault::NoRecheck], model);
+}
+
+#[test]
+fn no_wake_up_on_queue_space_is_lost() {
+    let model = || {
+        set_queue_capacity(17);
+        one_sender(mixed(2), 2);
+    };
+    holds("sleep on items and on queue space", model);
+    finds(
+        "sleep on items and on queue space",
+        &[Fault::QueueSpaceNotWanted, Fault::QueueSpaceNotGiven, Fault::NoRecheck],
+        model,
+    );
+}
+
+#[test]
+fn two_senders_share_the_items_bell() {
+    let model = || {
+        let channel = ring_only(4).lanes(2).private().unwrap();
+        let rx = channel.receiver().unwrap();
+        let senders = [1_u8, 2].map(|value| {
+            let tx = channel.sender().unwrap();
+            thread::spawn(move || {
+                tx.send(&value).unwrap();
+                tx
+            })
+        });
+        let mut sum = rx.recv().unwrap();
+        sum += rx.recv().unwrap();
+        assert_eq!(sum, 3);
+        for sender in senders {
+            drop(sender.join().unwrap());
+        }
+    };
+    holds("two senders, one bell", model);
+    finds("two senders, one bell", &[Fault::NoRecheck, Fault::NoRingFence], model);
+}
+
+#[test]
+fn a_waker_that_is_killed_costs_nobody_a_wake_up() {
+    let model = |step| {
+        let channel = ring_only(4).lanes(2).private().unwrap();
+        let rx = channel.receiver().unwrap();
+        let (killed, tx) = process_with_sender(&channel);
+        drop(channel);
+        let killed = killed.kill_at(step).spawn(move || tx.send(&1).unwrap());
+        let mut got = Vec::new();
+        while let Ok(value) = rx.recv() {
+            got.push(value);
+        }
+        assert!(got.is_empty() || got == [1]);
+        let sent = killed.join().is_some();
+        assert!(!sent || got == [1]);
+    };
+    super::holds_killed("waker killed", model);
+}

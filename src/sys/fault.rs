@@ -1,0 +1,74 @@
+//! Steps that a model can do wrong, to show that it would notice.
+
+/// A step done wrong on purpose: a model that does not fail with it proves nothing.
+///
+/// Outside of models no step is ever done wrong, and the question costs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The stamp is published Relaxed.
+    StampStoreRelaxed,
+    /// The stamp is loaded Relaxed.
+    StampLoadRelaxed,
+    /// The stamp is published before the header.
+    StampBeforeHeader,
+    /// The stamp of the following line is not cleared.
+    NextStampNotCleared,
+    /// The following line need not be free.
+    FollowingLineNotFree,
+    /// The delivered position is published Relaxed.
+    DeliveredRelaxed,
+    /// The waker has no fence.
+    NoRingFence,
+    /// The sleeper has no fence.
+    NoParkFence,
+    /// The sleeper does not look again once it is parked.
+    NoRecheck,
+    /// The waker clears the ticket before it posts.
+    ClearBeforePost,
+    /// The kernel undoes nothing.
+    #[cfg(loom)]
+    NoUndo,
+    /// Disconnected is believed without another look for values.
+    NoLastLook,
+    /// The receiver's bell is not armed by a sender that attaches.
+    ItemsBellNotArmed,
+    /// The lanes' bells are not armed by a receiver that attaches.
+    LaneBellsNotArmed,
+    /// The role is taken without looking whether it is free.
+    RoleNotChecked,
+    /// A slot is cleared before its value is decoded.
+    SlotClearedEarly,
+    /// A new owner does not send the descriptor that its predecessor may have left out.
+    LeftoverNotAnnounced,
+    /// A sender that finds the queue full does not say so before it sleeps.
+    QueueSpaceNotWanted,
+    /// A receiver that takes a message does not look for senders that want the space.
+    QueueSpaceNotGiven,
+    /// A record is not taken back when its descriptor could not be sent.
+    NotRetracted,
+    /// A new owner starts at the delivered position instead of behind the last record.
+    NoWalk,
+    /// A new receiver starts a lane at its first line instead of the delivered position.
+    DeliveredIgnored,
+    /// A value in fragments is handed over without asking whether it was taken back.
+    LongNotSettled,
+    /// A sender of a value in fragments does not start again for a new receiver.
+    LongNotRestarted,
+    /// The magic is written before the header.
+    MagicFirst,
+    /// The lock is not taken.
+    NoLock,
+    /// Whoever gives the lock back does not look whether the channel became unused.
+    NoSecondLook,
+    /// Fragments are looked for behind values that may still be taken back.
+    AnnouncedIgnored,
+    /// The queue is taken for empty when nobody counted a message up.
+    EventsBelieved,
+}
+
+/// Whether the step is to be done wrong.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) const fn fault(_fault: Fault) -> bool {
+    false
+}

@@ -1,0 +1,253 @@
+//! What one execution's processes share: objects, processes, the clock.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering};
+
+use loom::sync::Mutex;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread::{self, ThreadId};
+
+use super::queue::QueueObject;
+use super::segment::SegmentObject;
+use super::semaphore::SetObject;
+use crate::sys::{Fault, ObjectKind, ObjectName, SystemError};
+
+pub(super) const ENOENT: i32 = 2;
+pub(super) const EAGAIN: i32 = 11;
+pub(super) const E2BIG: i32 = 7;
+pub(super) const EEXIST: i32 = 17;
+pub(super) const ERANGE: i32 = 34;
+pub(super) const ENOMSG: i32 = 42;
+pub(super) const EIDRM: i32 = 43;
+
+/// What no process's token is: the caller is dead.
+pub(super) const NOBODY: u64 = u64::MAX;
+
+/// The process of threads that were given none.
+pub(super) const MAIN: u64 = 1;
+
+static EXECUTIONS: StdAtomicU64 = StdAtomicU64::new(1);
+
+loom::lazy_static! {
+    /// The number of this execution: loom makes lazy statics anew for each.
+    static ref EXECUTION: u64 = EXECUTIONS.fetch_add(1, StdOrdering::Relaxed);
+}
+
+/// Everything of one execution. All threads of a model run on one thread of the operating system.
+pub(super) struct Kernel {
+    execution: u64,
+    next_id: i32,
+    pub(super) sets: BTreeMap<i32, Arc<SetObject>>,
+    pub(super) segments: BTreeMap<i32, Arc<SegmentObject>>,
+    pub(super) queues: BTreeMap<i32, Arc<QueueObject>>,
+    processes: Vec<(ThreadId, u64)>,
+    next_process: u64,
+    /// How many steps each process that will be killed has left.
+    kills: BTreeMap<u64, usize>,
+    dying: Vec<u64>,
+    pub(super) clock: u64,
+    pub(super) random: u64,
+    /// Taken over every call that looks up or changes what a key stands for.
+    names: Option<Arc<Mutex<()>>>,
+    /// Touched before each fence: loom takes none for a point where threads can change.
+    step: Option<Arc<AtomicUsize>>,
+}
+
+impl Kernel {
+    const fn new() -> Self {
+        Kernel {
+            execution: 0,
+            next_id: 0,
+            sets: BTreeMap::new(),
+            segments: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            processes: Vec::new(),
+            next_process: MAIN,
+            kills: BTreeMap::new(),
+            dying: Vec::new(),
+            clock: 0,
+            random: 0,
+            names: None,
+            step: None,
+        }
+    }
+
+    pub(super) fn new_id(&mut self) -> i32 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn current(&self) -> u64 {
+        let thread = thread::current().id();
+        let of = self.processes.iter().find(|(id, _)| *id == thread);
+        of.map_or(MAIN, |(_, process)| *process)
+    }
+}
+
+thread_local! {
+    static KERNEL: RefCell<Kernel> = const { RefCell::new(Kernel::new()) };
+    static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
+    static QUEUE_CAPACITY: Cell<u64> = const { Cell::new(16_384) };
+    static KILLED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does something with the kernel; nothing in it may be a step of loom's.
+pub(super) fn with<R>(action: impl FnOnce(&mut Kernel) -> R) -> R {
+    KERNEL.with_borrow_mut(action)
+}
+
+/// Makes sure that the kernel is this execution's.
+pub(super) fn begin() {
+    let execution = *EXECUTION;
+    if with(|kernel| kernel.execution) == execution {
+        return;
+    }
+    // What an execution before left belongs to loom objects that are gone: forget it undropped.
+    let old = with(|kernel| std::mem::replace(kernel, Kernel::new()));
+    std::mem::forget(old);
+    KILLED.set(KILLED.get());
+    let names = Arc::new(Mutex::new(()));
+    let step = Arc::new(AtomicUsize::new(0));
+    with(|kernel| {
+        kernel.execution = execution;
+        kernel.names = Some(names);
+        kernel.step = Some(step);
+    });
+}
+
+/// Holds the lock over names for `action`.
+pub(super) fn with_names<R>(action: impl FnOnce() -> R) -> R {
+    begin();
+    let names = with(|kernel| kernel.names.clone()).expect("begin made it");
+    let _guard = names.lock().expect("a model's kernel does not panic");
+    action()
+}
+
+/// A point at which loom may let another thread run, for what is none by itself.
+pub(super) fn yield_point() {
+    if let Some(step) = with(|kernel| kernel.step.clone()) {
+        step.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether the caller is dead, or unwinding: then nothing that it does has an effect.
+pub(super) fn is_inert() -> bool {
+    std::thread::panicking() || with(|kernel| kernel.dying.contains(&kernel.current()))
+}
+
+/// The calling thread's process.
+pub(super) fn current_process() -> u64 {
+    if is_inert() { NOBODY } else { with(|kernel| kernel.current()) }
+}
+
+/// The payload with which a killed process unwinds.
+pub(super) struct Killed;
+
+/// One step of the calling process, before which it may be killed; `false` if it is dead.
+#[inline]
+pub(super) fn step() -> bool {
+    if is_inert() {
+        return false;
+    }
+    let killed = with(|kernel| {
+        let process = kernel.current();
+        let Some(left) = kernel.kills.get_mut(&process) else { return false };
+        if *left > 0 {
+            *left -= 1;
+            return false;
+        }
+        kernel.kills.remove(&process);
+        kernel.dying.push(process);
+        true
+    });
+    if killed {
+        KILLED.set(true);
+        std::panic::resume_unwind(Box::new(Killed));
+    }
+    true
+}
+
+/// A process that nobody had before.
+pub(super) fn new_process() -> u64 {
+    begin();
+    with(|kernel| {
+        kernel.next_process += 1;
+        kernel.next_process
+    })
+}
+
+/// Lets the calling thread be of a process, to be killed before its step number `kill_at`, and
+/// returns of which it was before.
+pub(super) fn enter_process(process: u64, kill_at: Option<usize>) -> u64 {
+    let thread = thread::current().id();
+    with(|kernel| {
+        let before = kernel.current();
+        kernel.processes.retain(|(id, _)| *id != thread);
+        kernel.processes.push((thread, process));
+        if let Some(steps) = kill_at {
+            kernel.kills.insert(process, steps);
+        }
+        before
+    })
+}
+
+/// The process is gone: the kernel applies its undo entries, set by set.
+pub(super) fn end_process(process: u64) {
+    with(|kernel| {
+        kernel.kills.remove(&process);
+        kernel.dying.retain(|&dying| dying != process);
+    });
+    let sets: Vec<_> = with(|kernel| kernel.sets.values().cloned().collect());
+    for set in sets {
+        set.exit(process);
+    }
+    // Whatever the thread does from here on, it does as nobody's.
+    with(|kernel| kernel.dying.push(process));
+}
+
+/// Whether a process was killed since the last call.
+pub(super) fn take_killed() -> bool {
+    KILLED.replace(false)
+}
+
+/// Sets how many bytes a queue that is created from here on holds; 16,384 at first.
+///
+/// A model of a full queue needs a small one.
+pub fn set_queue_capacity(bytes: u64) {
+    QUEUE_CAPACITY.set(bytes);
+}
+
+pub(super) fn queue_capacity() -> u64 {
+    QUEUE_CAPACITY.get()
+}
+
+/// Whether the step is to be done wrong: see [`Fault`].
+pub(crate) fn fault(fault: Fault) -> bool {
+    FAULT.get() == Some(fault)
+}
+
+/// Does every such step wrong while `action` runs.
+#[cfg(test)]
+pub(crate) fn with_fault<R>(fault: Fault, action: impl FnOnce() -> R) -> R {
+    struct Mended;
+    impl Drop for Mended {
+        fn drop(&mut self) {
+            FAULT.set(None);
+        }
+    }
+    FAULT.set(Some(fault));
+    let _mended = Mended;
+    action()
+}
+
+pub(super) fn error(
+    kind: ObjectKind,
+    key: i32,
+    id: Option<i32>,
+    call: &'static str,
+    errno: i32,
+) -> SystemError {
+    SystemError::new(ObjectName { kind, key, id }, call, errno)
+}

@@ -1,0 +1,318 @@
+//! Semaphore sets, with undo and with sleepers whose operation the waker carries out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use loom::sync::{Condvar, Mutex, MutexGuard};
+
+use super::kernel::{self, EAGAIN, EEXIST, EIDRM, ENOENT, ERANGE};
+use super::{Deadline, process};
+use crate::sys::{Fault, Key, ObjectKind, Ownership, SemOp, SetStat, SystemError};
+
+const HIGHEST: i32 = 32_767;
+
+/// A set, by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SemaphoreSet {
+    id: i32,
+    key: i32,
+}
+
+pub(super) struct SetObject {
+    key: i32,
+    mode: u32,
+    creator: u64,
+    state: Mutex<State>,
+}
+
+struct State {
+    values: Vec<i32>,
+    pids: Vec<u64>,
+    /// What is added to each semaphore when a process ends.
+    undo: BTreeMap<u64, Vec<i32>>,
+    sleepers: Vec<Sleeper>,
+    next_ticket: u64,
+    used: bool,
+    removed: bool,
+}
+
+struct Sleeper {
+    ticket: u64,
+    process: u64,
+    operations: Vec<SemOp>,
+    deadline: Deadline,
+    outcome: Option<Result<(), i32>>,
+    woken: Arc<Condvar>,
+}
+
+impl State {
+    /// Carries the operations out whole, or says why not: `None` is that it would have to wait.
+    fn perform(&mut self, operations: &[SemOp], process: u64) -> Option<Result<(), i32>> {
+        let mut values = self.values.clone();
+        let mut undo = self.undo.get(&process).cloned();
+        for operation in operations {
+            let value = &mut values[usize::from(operation.index)];
+            let delta = i32::from(operation.delta);
+            let possible = if delta == 0 { *value == 0 } else { *value + delta >= 0 };
+            if !possible {
+                return if operation.wait { None } else { Some(Err(EAGAIN)) };
+            }
+            *value += delta;
+            if *value > HIGHEST {
+                return Some(Err(ERANGE));
+            }
+            if operation.undo && !kernel::fault(Fault::NoUndo) {
+                let undo = undo.get_or_insert_with(|| vec![0; self.values.len()]);
+                undo[usize::from(operation.index)] -= delta;
+            }
+        }
+        for operation in operations {
+            self.pids[usize::from(operation.index)] = process;
+        }
+        self.values = values;
+        self.used = true;
+        if let Some(undo) = undo {
+            self.undo.insert(process, undo);
+        }
+        Some(Ok(()))
+    }
+
+    /// Lets everyone go on whose operation has become possible.
+    fn wake(&mut self) {
+        while let Some(index) = (0..self.sleepers.len()).find(|&index| {
+            let sleeper = &self.sleepers[index];
+            if sleeper.outcome.is_some() {
+                return false;
+            }
+            let (operations, process) = (sleeper.operations.clone(), sleeper.process);
+            match self.perform(&operations, process) {
+                None => false,
+                outcome => {
+                    self.sleepers[index].outcome = outcome;
+                    true
+                }
+            }
+        }) {
+            self.sleepers[index].woken.notify_one();
+        }
+    }
+
+    fn end_all(&mut self, errno: i32, ends: impl Fn(&Sleeper) -> bool) {
+        for sleeper in &mut self.sleepers {
+            if sleeper.outcome.is_none() && ends(sleeper) {
+                sleeper.outcome = Some(Err(errno));
+                sleeper.woken.notify_one();
+            }
+        }
+    }
+}
+
+impl SetObject {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("a model's kernel does not panic")
+    }
+
+    /// Applies what a process that ended left to be undone.
+    pub(super) fn exit(&self, process: u64) {
+        let mut state = self.lock();
+        if state.removed {
+            return;
+        }
+        if let Some(undo) = state.undo.remove(&process) {
+            for (value, undo) in state.values.iter_mut().zip(undo) {
+                *value = (*value + undo).clamp(0, HIGHEST);
+            }
+            state.wake();
+        }
+    }
+
+    /// Ends every sleep whose deadline has passed.
+    pub(super) fn expire(&self) {
+        self.lock().end_all(EAGAIN, |sleeper| sleeper.deadline.has_passed());
+    }
+}
+
+impl SemaphoreSet {
+    pub(crate) fn create(key: Key, count: usize, mode: u32) -> Result<Self, SystemError> {
+        if !kernel::step() {
+            return Err(missing(key.raw(), EIDRM));
+        }
+        kernel::with_names(|| {
+            if find(key.raw()).is_some() {
+                return Err(missing(key.raw(), EEXIST));
+            }
+            let object = Arc::new(SetObject {
+                key: key.raw(),
+                mode,
+                creator: kernel::current_process(),
+                state: Mutex::new(State {
+                    values: vec![0; count],
+                    pids: vec![0; count],
+                    undo: BTreeMap::new(),
+                    sleepers: Vec::new(),
+                    next_ticket: 0,
+                    used: false,
+                    removed: false,
+                }),
+            });
+            let id = kernel::with(|kernel| {
+                let id = kernel.new_id();
+                kernel.sets.insert(id, object);
+                id
+            });
+            Ok(SemaphoreSet { id, key: key.raw() })
+        })
+    }
+
+    pub(crate) fn open(key: Key) -> Result<Self, SystemError> {
+        if !kernel::step() {
+            return Err(missing(key.raw(), EIDRM));
+        }
+        kernel::with_names(|| {
+            let id = find(key.raw()).ok_or_else(|| missing(key.raw(), ENOENT))?;
+            Ok(SemaphoreSet { id, key: key.raw() })
+        })
+    }
+
+    pub(crate) fn id(&self) -> i32 {
+        self.id
+    }
+
+    pub(crate) fn key(&self) -> i32 {
+        self.key
+    }
+
+    fn error(&self, call: &'static str, errno: i32) -> SystemError {
+        kernel::error(ObjectKind::Set, self.key, Some(self.id), call, errno)
+    }
+
+    fn object(&self, call: &'static str) -> Result<Arc<SetObject>, SystemError> {
+        let object = kernel::with(|kernel| kernel.sets.get(&self.id).cloned());
+        object.ok_or_else(|| self.error(call, EIDRM))
+    }
+
+    /// One step on the set's state.
+    fn call<R>(
+        &self,
+        call: &'static str,
+        action: impl FnOnce(&SetObject, &mut State) -> R,
+    ) -> Result<R, SystemError> {
+        if !kernel::step() {
+            return Err(self.error(call, EIDRM));
+        }
+        let object = self.object(call)?;
+        let mut state = object.lock();
+        if state.removed {
+            return Err(self.error(call, EIDRM));
+        }
+        Ok(action(&object, &mut state))
+    }
+
+    pub(crate) fn operate(&self, ops: &[SemOp], deadline: Deadline) -> Result<(), SystemError> {
+        if !kernel::step() {
+            return Err(self.error("semop", EIDRM));
+        }
+        let object = self.object("semop")?;
+        let process = process::token();
+        let mut state = object.lock();
+        if state.removed {
+            return Err(self.error("semop", EIDRM));
+        }
+        match state.perform(ops, process) {
+            Some(Ok(())) => {
+                state.wake();
+                return Ok(());
+            }
+            Some(Err(errno)) => return Err(self.error("semop", errno)),
+            None if deadline.has_passed() => return Err(self.error("semop", EAGAIN)),
+            None => {}
+        }
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        let woken = Arc::new(Condvar::new());
+        state.sleepers.push(Sleeper {
+            ticket,
+            process,
+            operations: ops.to_vec(),
+            deadline,
+            outcome: None,
+            woken: woken.clone(),
+        });
+        loop {
+            state = woken.wait(state).expect("a model's kernel does not panic");
+            let index = state.sleepers.iter().position(|sleeper| sleeper.ticket == ticket);
+            let index = index.expect("only the sleeper takes its entry off");
+            if let Some(outcome) = state.sleepers[index].outcome {
+                state.sleepers.remove(index);
+                return outcome.map_err(|errno| self.error("semop", errno));
+            }
+        }
+    }
+
+    pub(crate) fn value(&self, index: u16) -> Result<u16, SystemError> {
+        self.call("semctl", |_, state| state.values[usize::from(index)] as u16)
+    }
+
+    pub(crate) fn values(&self) -> Result<Vec<u16>, SystemError> {
+        self.call("semctl", |_, state| state.values.iter().map(|&value| value as u16).collect())
+    }
+
+    pub(crate) fn last_pid(&self, index: u16) -> Result<i32, SystemError> {
+        self.call("semctl", |_, state| state.pids[usize::from(index)] as i32)
+    }
+
+    pub(crate) fn stat(&self) -> Result<SetStat, SystemError> {
+        self.call("semctl", |object, state| SetStat {
+            ownership: ownership(object.key, object.mode),
+            count: state.values.len(),
+            last_operation: i64::from(state.used),
+            last_change: 1 + object.creator as i64,
+        })
+    }
+
+    pub(crate) fn remove(&self) -> Result<(), SystemError> {
+        if !kernel::step() {
+            return Err(self.error("semctl", EIDRM));
+        }
+        kernel::with_names(|| {
+            let object = self.object("semctl")?;
+            let mut state = object.lock();
+            if state.removed {
+                return Err(self.error("semctl", EIDRM));
+            }
+            state.removed = true;
+            state.end_all(EIDRM, |_| true);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn list() -> Result<Vec<(SemaphoreSet, SetStat)>, SystemError> {
+        if !kernel::step() {
+            return Ok(Vec::new());
+        }
+        let all = kernel::with_names(|| {
+            kernel::with(|kernel| {
+                let sets = kernel.sets.iter();
+                sets.map(|(&id, set)| SemaphoreSet { id, key: set.key }).collect::<Vec<_>>()
+            })
+        });
+        Ok(all.into_iter().filter_map(|set| Some((set, set.stat().ok()?))).collect())
+    }
+}
+
+/// All objects of a model belong to one user.
+pub(super) fn ownership(key: i32, mode: u32) -> Ownership {
+    Ownership { key, uid: 0, gid: 0, creator_uid: 0, creator_gid: 0, mode }
+}
+
+/// The set that a key stands for now.
+fn find(key: i32) -> Option<i32> {
+    let sets: Vec<_> =
+        kernel::with(|kernel| kernel.sets.iter().map(|(&id, set)| (id, set.clone())).collect());
+    let mut sets = sets.into_iter().filter(|(_, set)| set.key == key);
+    sets.find(|(_, set)| !set.lock().removed).map(|(id, _)| id)
+}
+
+fn missing(key: i32, errno: i32) -> SystemError {
+    kernel::error(ObjectKind::Set, key, None, "semget", errno)
+}
