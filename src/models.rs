@@ -2,6 +2,7 @@
 mod death;
 mod lifetime;
 mod order;
+mod queue;
 mod ring;
 mod wake;
 

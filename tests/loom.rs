@@ -11,6 +11,7 @@ fn main() {
     if filter.iter().any(|argument| argument == "--list") {
         return;
     }
+    a_normal_build_knows_nothing_of_loom();
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("loom");
     let built = Command::new(env!("CARGO"))
         .args(["test", "--profile", "loom", "--lib", "--test", "protocol"])
@@ -34,5 +35,22 @@ fn main() {
             eprintln!("the models could not be built: {error}");
             exit(1);
         }
+    }
+}
+
+fn a_normal_build_knows_nothing_of_loom() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--edges", "normal,build", "--all-features", "--prefix", "none"])
+        .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")])
+        .output();
+    let tree = tree.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let tree = tree.unwrap_or_default();
+    let mut packages: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    println!("a normal build needs {}", packages.join(", "));
+    if !packages.contains(&"sysv-channel") || packages.contains(&"loom") {
+        eprintln!("loom belongs to builds with --cfg loom alone");
+        exit(1);
     }
 }

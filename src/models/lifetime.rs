@@ -134,3 +134,30 @@ fn sweeping_never_touches_a_channel_in_use() {
     };
     holds("sweep against open and close", model);
 }
+
+#[test]
+fn whoever_waits_hears_of_removal() {
+    let model = || {
+        let channel = ring_only(2).durable().create("removed").unwrap();
+        let rx = channel.receiver().unwrap();
+        let remover = thread::spawn(|| Channel::<u8>::unlink("removed").unwrap());
+        assert!(rx.recv().unwrap_err().is_disconnected());
+        remover.join().unwrap();
+        drop((rx, channel));
+        nothing_is_left("removed");
+    };
+    holds("removal against receive", model);
+}
+
+#[test]
+fn a_sender_that_waits_for_room_hears_of_removal() {
+    let model = || {
+        let channel = ring_only(2).durable().create("removed").unwrap();
+        let tx = channel.sender().unwrap();
+        tx.send(&1).unwrap();
+        let remover = thread::spawn(|| Channel::<u8>::unlink("removed").unwrap());
+        assert!(tx.send(&2).unwrap_err().is_disconnected());
+        remover.join().unwrap();
+    };
+    holds("removal against send", model);
+}
