@@ -17,6 +17,8 @@ pub(super) struct Inbox {
     /// How far fragments were looked for, where descriptors decide the order of values.
     scanned: u64,
     partial: Option<Partial>,
+    /// The bytes of a value in fragments that is ready.
+    whole: Vec<u8>,
     /// The way back to the lane's sender, once it was used.
     back: Option<Producer>,
 }
@@ -40,6 +42,7 @@ impl Inbox {
             damaged_under: None,
             scanned: 0,
             partial: None,
+            whole: Vec::new(),
             back: None,
         }
     }
@@ -55,6 +58,7 @@ impl Inbox {
     }
 
     /// Gives the lane up until it has another owner.
+    #[cold]
     fn damaged(&mut self, control: &Control, damage: Damage) -> RecvError {
         self.consumer = None;
         self.partial = None;
@@ -100,7 +104,10 @@ impl Inbox {
         }
         let found = self.next_record(control);
         self.ring_if_moved(control);
-        found.map_err(|damage| self.damaged(control, damage))
+        match found {
+            Ok(found) => Ok(found),
+            Err(damage) => Err(self.damaged(control, damage)),
+        }
     }
 
     #[inline]
@@ -141,7 +148,9 @@ impl Inbox {
         loop {
             let Some(consumer) = self.consumer.as_mut() else { return Ok(()) };
             self.scanned = self.scanned.max(consumer.position());
-            let Some((record, taken)) = consumer.at(self.scanned, announced)? else { return Ok(()) };
+            let Some((record, taken)) = consumer.at(self.scanned, announced)? else {
+                return Ok(());
+            };
             if !taken && !record.flags.is_padding() {
                 if record.flags.is_last() {
                     if let (false, Some(partial)) = (record.flags.is_first(), &mut self.partial) {
@@ -178,7 +187,8 @@ impl Inbox {
         let consumer = self.consumer.as_mut()?;
         let Partial { start, mut bytes, .. } = self.partial.take()?;
         consumer.read(&record, |reader| reader.append_to(&mut bytes));
-        Some(Ready::Long { lane: self.lane, record, start, bytes, slot })
+        self.whole = bytes;
+        Some(Ready::Long { lane: self.lane, record, start, slot })
     }
 
     /// The value that a descriptor names; `None` if it was taken before or can never be whole.
@@ -255,6 +265,16 @@ impl Inbox {
             self.back = Some(producer);
         }
         Ok(self.back.as_mut())
+    }
+
+    /// The bytes of a value in fragments that is ready.
+    pub(super) fn whole(&self) -> &[u8] {
+        &self.whole
+    }
+
+    /// Gives back the memory of a value in fragments that was handed over.
+    pub(super) fn forget_whole(&mut self) {
+        self.whole = Vec::new();
     }
 
     /// The consumer, for reading a record that is ready.

@@ -310,7 +310,7 @@ impl Intake {
                 // A lane that is given up has nothing ready.
                 None => read(Reader::new(&[])),
             },
-            Ready::Long { bytes, .. } => read(Reader::new(bytes)),
+            Ready::Long { lane, .. } => read(Reader::new(self.inboxes[*lane].whole())),
         }
     }
 
@@ -328,7 +328,7 @@ impl Intake {
             Ready::Record { lane, record, .. } => {
                 self.inboxes[*lane].consumer().map_or(&[], |consumer| consumer.lend(record, trust))
             }
-            Ready::Long { bytes, .. } => bytes,
+            Ready::Long { lane, .. } => self.inboxes[*lane].whole(),
         }
     }
 
@@ -343,7 +343,7 @@ impl Intake {
                 self.inboxes[lane].ring_if_moved(control);
                 slot
             }
-            Ready::Long { lane, record, start, slot, .. } => {
+            Ready::Long { lane, record, start, slot } => {
                 accepted = Long(control.lane_word(lane, lane_word::LONG)).complete(start)
                     || fault(Fault::LongNotSettled);
                 self.inboxes[lane].take(&record);
@@ -355,6 +355,14 @@ impl Intake {
             self.clear(control, slot);
         }
         accepted
+    }
+
+    /// Gives back the memory of what was handed over.
+    #[inline]
+    pub(super) fn forget(&mut self, ready: &Ready) {
+        if let Ready::Long { lane, .. } = *ready {
+            self.inboxes[lane].forget_whole();
+        }
     }
 
     /// Whether a caller that only polls should ask the kernel again.

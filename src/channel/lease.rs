@@ -65,6 +65,7 @@ impl Drop for Lease<'_> {
         if !self.settled {
             self.state.intake.hand_over(self.control, &self.ready);
         }
+        self.state.intake.forget(&self.ready);
     }
 }
 

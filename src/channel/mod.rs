@@ -233,13 +233,14 @@ impl Patience {
 }
 
 /// A value that the receiver has found and not handed over yet.
+#[derive(Clone, Copy)]
 enum Ready {
     /// It stands in a slot.
     Slot { slot: usize, len: usize, origin: Origin },
     /// It is a record of a lane's ring; its descriptor, if it has one, stands in a slot.
     Record { lane: usize, record: Record, slot: Option<usize> },
-    /// It came in fragments, of which `record` is the last.
-    Long { lane: usize, record: Record, start: u64, bytes: Vec<u8>, slot: Option<usize> },
+    /// It came in fragments, of which `record` is the last; the lane's inbox has its bytes.
+    Long { lane: usize, record: Record, start: u64, slot: Option<usize> },
 }
 
 fn attach_error(error: SystemError) -> AttachError {

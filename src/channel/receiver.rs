@@ -264,7 +264,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 (C::decode(reader), len)
             });
             std::mem::forget(poisoned);
-            if state.intake.hand_over(control, &ready) {
+            let accepted = state.intake.hand_over(control, &ready);
+            state.intake.forget(&ready);
+            if accepted {
                 state.received(control, len);
                 return Ok((Message { tag, value: value? }, origin));
             }

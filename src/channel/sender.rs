@@ -714,8 +714,8 @@ where
     /// ```
     ///
     /// # Errors
-    /// [`SendError::TooLong`] if `len` is more than goes in one piece, half the channel's capacity;
-    /// else as [`send`](Sender::send).
+    /// [`SendError::TooLong`] if `len` is more than goes in one piece, half the channel's capacity
+    /// or, without rings, its `inline_limit`; else as [`send`](Sender::send).
     pub fn send_with(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), SendError> {
         let (tag, patience) = (Tag::DEFAULT, Patience::for_ever());
         let state = &mut *self.enter()?;
@@ -723,10 +723,17 @@ where
         if let Some(queue) = self.control.queue {
             self.announce_leftover(state, queue, patience)?;
         }
-        let ring = state.producer.as_ref().map_or(0, |producer| producer.max_payload(tag) as u64);
-        let max = ring.min(self.control.max_value());
+        let ring = state.producer.as_ref().map(|producer| producer.max_payload(tag) as u64);
+        let max = ring.unwrap_or(u64::MAX).min(self.control.max_value());
         if len as u64 > max {
             return Err(SendError::TooLong { max });
+        }
+        if let (None, Some(queue)) = (ring, self.control.queue) {
+            fill(&mut message(state).text_mut_full()[ENVELOPE..][..len]);
+            let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
+            self.send_envelope(state, queue, tag, inline, patience)?;
+            self.sent(state, len, false);
+            return Ok(());
         }
         let room =
             self.wait_for_producer(state, patience, |producer| producer.room_for(len, tag))?;

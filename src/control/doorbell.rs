@@ -8,6 +8,13 @@
 //!          wait(bell, deadline); parked.swap(0); look again
 //! ```
 //!
+//! On a channel without a queue, where a fence with every value costs half the speed of a stream of
+//! small ones, the waker's fence is left to the sleeper: it makes the kernel fence every processor
+//! that runs a process of the channel (`sys::heavy_barrier`). A process that cannot be registered
+//! for that says so in the header, and from then on everybody fences; a sleeper that cannot do this
+//! sleeps briefly once, for those who had not seen it yet. Models take this barrier for a fence on either
+//! side.
+//!
 //! The two fences make sure that the waker sees the ticket or the sleeper sees the work. The post
 //! comes before `parked` is cleared: a waker that is stopped or killed between the two costs a
 //! wake-up for nothing, and never one that is missing. Tickets are never used twice, so a late
@@ -18,6 +25,9 @@ use std::time::Duration;
 
 use super::{Control, lane_word, semaphores, word};
 use crate::sys::{self, Deadline, Fault, Ordering, SystemError, SystemErrorKind, fault};
+
+/// How long a sleeper first sleeps that cannot make the others' processors fence.
+const UNFENCED_NAP: Duration = Duration::from_millis(1);
 
 /// How often a sleeper looks whether the channel's queue is still there.
 const LOOK_FOR_QUEUE: Duration = Duration::from_secs(1);
@@ -60,11 +70,13 @@ impl From<SystemError> for Slept {
 
 impl Control {
     /// The bell that the receiver sleeps on.
+    #[inline]
     pub(crate) fn items_bell(&self) -> Doorbell {
         Doorbell { parked_at: word::RECEIVER_PARKED, bell: semaphores::ITEMS }
     }
 
     /// The bell that the sender on `lane` sleeps on.
+    #[inline]
     pub(crate) fn lane_bell(&self, lane: usize) -> Doorbell {
         Doorbell {
             parked_at: self.layout().lane(lane) + lane_word::PARKED,
@@ -76,12 +88,36 @@ impl Control {
     #[inline]
     pub(crate) fn ring(&self, doorbell: Doorbell) {
         if !fault(Fault::NoRingFence) {
-            // SeqCst: pairs with the fence in `park`.
-            sys::fence(Ordering::SeqCst);
+            self.waker_fence();
         }
         let ticket = self.word(doorbell.parked_at).load(Ordering::Relaxed);
         if ticket != 0 {
             self.wake(doorbell, ticket);
+        }
+    }
+
+    #[inline]
+    fn waker_fence(&self) {
+        // Both pair with `sleeper_fence`.
+        if self.queue.is_none() && self.word(word::FENCED).load(Ordering::Relaxed) == 0 {
+            sys::light_barrier();
+        } else {
+            sys::fence(Ordering::SeqCst);
+        }
+    }
+
+    /// The sleeper's fence; `false` if a waker may have gone without its own.
+    fn sleeper_fence(&self) -> bool {
+        // SeqCst: pairs with `waker_fence`.
+        sys::fence(Ordering::SeqCst);
+        // Whoever had not seen FENCED before the first nap has seen it after.
+        self.queue.is_some() || sys::heavy_barrier() || self.napped.swap(true, Ordering::Relaxed)
+    }
+
+    /// Says whether this process can go without fences where it wakes others.
+    fn register_waker(&self) {
+        if self.queue.is_none() && !sys::register_waker() {
+            self.word(word::FENCED).swap(1, Ordering::Relaxed);
         }
     }
 
@@ -104,6 +140,7 @@ impl Control {
 
     /// Makes a bell its new owner's: no ticket, no posts.
     pub(crate) fn reset_bell(&self, doorbell: Doorbell) -> Result<(), SystemError> {
+        self.register_waker();
         self.word(doorbell.parked_at).swap(0, Ordering::Relaxed);
         semaphores::empty(self.set, doorbell.bell)
     }
@@ -142,13 +179,10 @@ impl Control {
     ) -> Result<Parked<R>, E> {
         let parked = self.word(doorbell.parked_at);
         parked.swap(self.next_ticket(), Ordering::Relaxed);
-        if !fault(Fault::NoParkFence) {
-            // SeqCst: pairs with the fence in `ring`.
-            sys::fence(Ordering::SeqCst);
-        }
+        let fenced = fault(Fault::NoParkFence) || self.sleeper_fence();
         let found = if fault(Fault::NoRecheck) { Ok(None) } else { look() };
         let rung = match found {
-            Ok(None) => semaphores::sleep(self.set, doorbell.bell, self.nap(deadline)),
+            Ok(None) => semaphores::sleep(self.set, doorbell.bell, self.nap(deadline, fenced)),
             _ => Ok(true),
         };
         // A waker that is alive clears the ticket. Where it still stands, the post may be one that
@@ -168,12 +202,17 @@ impl Control {
 
     /// How long to sleep at a time.
     ///
+    /// Briefly where a waker may have gone without its fence.
     /// The kernel wakes nobody here when the queue alone is removed, so whoever needs it looks now
     /// and then whether it is still there. The model's queues are removed with their sets only.
-    fn nap(&self, deadline: Deadline) -> Deadline {
-        let nap = Deadline::after(LOOK_FOR_QUEUE);
-        let sooner = deadline.remaining().is_some_and(|left| left < LOOK_FOR_QUEUE);
-        if self.queue.is_none() || sooner || cfg!(loom) { deadline } else { nap }
+    fn nap(&self, deadline: Deadline, fenced: bool) -> Deadline {
+        let nap = match (fenced, self.queue) {
+            (false, _) => UNFENCED_NAP,
+            (true, Some(_)) if cfg!(not(loom)) => LOOK_FOR_QUEUE,
+            _ => return deadline,
+        };
+        let sooner = deadline.remaining().is_some_and(|left| left < nap);
+        if sooner { deadline } else { Deadline::after(nap) }
     }
 
     /// A ticket that nobody had before, and not zero.

@@ -78,6 +78,8 @@ pub(crate) mod word {
     pub(crate) const RECEIVER_LEFT: usize = 4 * LINE + 8;
     /// Not zero once a receiver has come.
     pub(crate) const RECEIVER_CAME: usize = 4 * LINE + 16;
+    /// Not zero once a process came that cannot leave its fences to those who sleep.
+    pub(crate) const FENCED: usize = 4 * LINE + 32;
     /// Raised by every receiver that takes the role.
     pub(crate) const RECEIVER_GENERATION: usize = 4 * LINE + 24;
 
@@ -142,19 +144,23 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    #[inline]
     pub(crate) fn has_queue(&self) -> bool {
         self.inline_limit > 0
     }
 
+    #[inline]
     pub(crate) fn has_ring(&self) -> bool {
         self.ring_lines > 0
     }
 
     /// Words of the bitmap of lanes that wait for queue space.
+    #[inline]
     pub(crate) fn want_words(&self) -> usize {
         self.lanes.div_ceil(64)
     }
 
+    #[inline]
     fn lanes_at(&self) -> usize {
         (word::WANT_QUEUE + self.want_words() * 8).next_multiple_of(LINE)
     }
@@ -164,6 +170,7 @@ impl Layout {
         self.lanes_at() + self.lanes * lane_word::BLOCK
     }
 
+    #[inline]
     pub(crate) fn lane(&self, lane: usize) -> usize {
         debug_assert!(lane < self.lanes);
         self.lanes_at() + lane * lane_word::BLOCK
@@ -234,7 +241,7 @@ impl Layout {
             && power(self.ring_lines)
             && power(self.return_lines)
             && (self.ring_lines > 0 || self.inline_limit > 0)
-            && self.inline_limit <= 1 << 20
+            && self.inline_limit <= i32::MAX as usize
             && self.size().is_some()
     }
 

@@ -7,6 +7,7 @@
 //! still be locked.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::header::{BadHeader, Mapped};
@@ -164,7 +165,7 @@ fn create_locked(
     wanted: &Wanted,
     key: Key,
     locked: &Locked,
-    evidence: Evidence,
+    evidence: Evidence<'_>,
 ) -> Result<Then, OpenError> {
     let set = locked.set;
     if !process::undo_works(set, semaphores::TRIAL)? {
@@ -380,24 +381,33 @@ fn find_set(key: Key, owner: Owner) -> Result<Option<SemaphoreSet>, OpenError> {
 
 /// What says that an unfinished object under our key is ours.
 #[derive(Clone, Copy)]
-pub(super) enum Evidence {
+pub(super) enum Evidence<'a> {
     /// Nothing: the set was new or never signed, so nobody has made the others under it.
     None,
     /// The set's signature: whoever signed it may have been killed before the rest was finished.
     Signature,
-    /// As above; and this queue was found when the channel was still whole.
-    Known(Option<MessageQueue>),
+    /// As above; and these objects were found when the channel was still whole.
+    Known(&'a Control),
 }
 
 /// Looks at what stands under the key of a set that is ours and locked.
-fn look(key: Key, set: SemaphoreSet, owner: Owner, evidence: Evidence) -> Result<Found, OpenError> {
+fn look(
+    key: Key,
+    set: SemaphoreSet,
+    owner: Owner,
+    evidence: Evidence<'_>,
+) -> Result<Found, OpenError> {
     let queue = find_queue(key)?;
     let Some(id) = find_segment(key)? else {
         return Ok(Found::Rest { segment: None, queue: unused(key, queue, owner, evidence)? });
     };
     let stat = id.stat()?;
     owner.check(format!("shared-memory segment {key} (id {})", id.id()), &stat.ownership)?;
-    let segment = Arc::new(id.attach(false)?);
+    let segment = match evidence {
+        // There may be no room for a second mapping.
+        Evidence::Known(control) if control.segment.id() == id => control.segment.clone(),
+        _ => Arc::new(id.attach(false)?),
+    };
     let corrupt = |what: String| OpenError::Corrupt { key, what };
     let header = match Header::read(&segment) {
         Ok(header) => header,
@@ -451,14 +461,14 @@ fn unused(
     key: Key,
     queue: Option<MessageQueue>,
     owner: Owner,
-    evidence: Evidence,
+    evidence: Evidence<'_>,
 ) -> Result<Option<MessageQueue>, OpenError> {
     let Some(queue) = queue else { return Ok(None) };
     let stat = queue.stat()?;
     owner.check(queue_name(key), &stat.ownership)?;
     let ours = match evidence {
         Evidence::None => false,
-        Evidence::Known(known) if known == Some(queue) => true,
+        Evidence::Known(control) if control.queue == Some(queue) => true,
         _ => stat.messages == 0 && stat.last_send.is_none() && stat.last_receive.is_none(),
     };
     if ours {
@@ -576,7 +586,7 @@ impl Locked {
 /// Removes the channel on this set if nobody uses it and nobody has to find it.
 ///
 /// Whoever gives the lock back looks once more, so that the last user never has to wait for it.
-pub(super) fn tidy(set: SemaphoreSet, evidence: Evidence) {
+pub(super) fn tidy(set: SemaphoreSet, evidence: Evidence<'_>) {
     let attempt = || -> Result<(), OpenError> {
         while set.value(USERS)? == 0 {
             if !semaphores::lock(set, Deadline::immediate())? {
@@ -604,7 +614,7 @@ pub(super) fn tidy(set: SemaphoreSet, evidence: Evidence) {
 pub(super) fn remove_if_idle(
     set: SemaphoreSet,
     even_with_values: bool,
-    evidence: Evidence,
+    evidence: Evidence<'_>,
 ) -> Result<bool, OpenError> {
     let Some(key) = Key::new(set.key()) else { return Ok(false) };
     match look(key, set, Owner::Myself, evidence) {
@@ -631,7 +641,8 @@ pub(super) fn remove_if_idle(
 impl Control {
     fn new(mapped: Mapped, set: SemaphoreSet, queue: Option<MessageQueue>) -> Self {
         let Mapped { segment, header } = mapped;
-        Control { segment, set, queue, header, token: process::token() }
+        let napped = AtomicBool::new(false);
+        Control { segment, set, queue, header, napped, token: process::token() }
     }
 
     /// Drops the mapping without having been a user.
@@ -648,7 +659,7 @@ impl Control {
     /// Gives the use up, and removes the channel if it was the last.
     pub(super) fn close(&self) {
         if semaphores::leave(self.set).is_ok() {
-            tidy(self.set, Evidence::Known(self.queue));
+            tidy(self.set, Evidence::Known(self));
         }
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod semaphores;
 mod sweep;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::error::SendError;
 use crate::sys::{self, AtomicU64, MessageQueue, Ordering, Segment, SemaphoreSet, SystemError};
@@ -35,11 +36,14 @@ pub(crate) struct Control {
     pub(crate) set: SemaphoreSet,
     pub(crate) queue: Option<MessageQueue>,
     pub(crate) header: Header,
+    /// Whether a sleep was short for want of a barrier.
+    napped: AtomicBool,
     /// Whose process this belongs to; a forked child has another token.
     token: u64,
 }
 
 impl Control {
+    #[inline]
     pub(crate) fn layout(&self) -> &Layout {
         &self.header.layout
     }
@@ -67,7 +71,7 @@ impl Control {
         // Acquire: pairs with the Release in `claim_lane`; whoever sees the lane sees its
         // owner's preparations.
         let claimed = self.word(word::CLAIMED).load(Ordering::Acquire);
-        usize::try_from(claimed).unwrap_or(usize::MAX).min(self.layout().lanes)
+        (claimed as usize).min(self.layout().lanes)
     }
 
     /// Makes a lane visible to the receiver.
@@ -87,6 +91,7 @@ impl Control {
     }
 
     /// The longest encoded value that the channel takes.
+    #[inline]
     pub(crate) fn max_value(&self) -> u64 {
         if self.layout().has_ring() {
             self.layout().max_value

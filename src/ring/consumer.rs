@@ -49,6 +49,7 @@ impl Consumer {
     }
 
     /// How far everything was taken.
+    #[inline]
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
@@ -68,11 +69,15 @@ impl Consumer {
     /// For rings whose records are not taken back: the header is read on the stamp's word.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Record>, Damage> {
-        if self.skip()? { self.ring.record(self.position).map(Some) } else { Ok(None) }
+        // A value that is next in turn, as most are, costs one look.
+        if self.stamped(self.position) == Some(self.position + 1) || self.skip()? {
+            self.ring.record(self.position).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Moves over padding and over what was taken out of turn; whether a record stands behind it.
-    #[inline]
     fn skip(&mut self) -> Result<bool, Damage> {
         // Every record takes a line, so a lap bounds the search whatever the stamps say.
         for _ in 0..self.ring.lines() {
@@ -90,6 +95,7 @@ impl Consumer {
     }
 
     /// Moves over what was taken out of turn, and over padding before and between.
+    #[inline]
     fn skip_marked(&mut self) {
         // Damage is reported by whoever looks for a record; here it only ends the prefix.
         if self.marked > 0 && matches!(self.skip(), Ok(false)) {

@@ -86,11 +86,13 @@ impl Flags {
     const WIDE: u8 = 0b1000;
 
     /// Whether it only fills the end of the array.
+    #[inline]
     pub(crate) fn is_padding(self) -> bool {
         self.0 & Flags::PADDING.0 != 0
     }
 
     /// The stamp of such a record at `position`.
+    #[inline]
     fn stamp(self, position: u64) -> u64 {
         let flags = if self.is_padding() {
             PADDING
@@ -103,16 +105,19 @@ impl Flags {
     }
 
     /// Whether a value starts here.
+    #[inline]
     pub(crate) fn is_first(self) -> bool {
         self.0 & Flags::FIRST.0 != 0
     }
 
     /// Whether a value ends here.
+    #[inline]
     pub(crate) fn is_last(self) -> bool {
         self.0 & Flags::LAST.0 != 0
     }
 
     /// Whether the record is a value by itself.
+    #[inline]
     pub(crate) fn is_whole(self) -> bool {
         self.is_first() && self.is_last()
     }
@@ -135,6 +140,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// The position behind it.
+    #[inline]
     pub(crate) fn end(&self) -> u64 {
         self.position + self.lines
     }
@@ -174,21 +180,25 @@ impl Ring {
         Ring { segment, place }
     }
 
+    #[inline]
     fn lines(&self) -> u64 {
         self.place.lines
     }
 
     /// The longest record, in lines: half the array, so that padding and record together fit, and
     /// what the 32 bits of a header's length can say.
+    #[inline]
     fn max_record_lines(&self) -> u64 {
         (self.place.lines / 2).min(u64::from(u32::MAX) / LINE as u64)
     }
 
+    #[inline]
     fn index(&self, position: u64) -> u64 {
         position & (self.place.lines - 1)
     }
 
     /// Lines from `position` to the end of the array.
+    #[inline]
     fn lines_to_end(&self, position: u64) -> u64 {
         self.place.lines - self.index(position)
     }

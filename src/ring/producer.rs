@@ -59,16 +59,19 @@ impl Producer {
     }
 
     /// The position of the next record.
+    #[inline]
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
     /// The longest payload of one record with `tag`, in bytes.
+    #[inline]
     pub(crate) fn max_payload(&self, tag: Tag) -> usize {
         self.ring.max_record_lines() as usize * LINE - header_len(tag)
     }
 
     /// Lines that may be written now, the one that must follow a record not counted.
+    #[inline]
     fn free(&self) -> u64 {
         let following = if fault(Fault::FollowingLineNotFree) { 0 } else { 1 };
         (self.taken + self.ring.lines()).saturating_sub(self.position + following)

@@ -116,6 +116,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Refuses values longer than `limit` bytes in all.
+    #[inline]
     pub(crate) fn limited(mut self, limit: usize) -> Self {
         self.limit = limit;
         self.clip();
@@ -189,11 +190,13 @@ impl<'a> Writer<'a> {
     }
 
     /// Whether the value was refused for its length.
+    #[inline]
     pub(crate) fn is_too_long(&self) -> bool {
         self.too_long
     }
 
     /// How many bytes were written so far, those that did not fit included.
+    #[inline]
     pub fn len(&self) -> usize {
         (self.cursor as usize - self.start as usize).saturating_add(self.elsewhere)
     }
@@ -204,6 +207,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Whether all that was written fitted into the memory.
+    #[inline]
     pub fn fits(&self) -> bool {
         !self.overflowed
     }
@@ -275,6 +279,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Safety
     /// The memory must stay mapped and readable for 'a.
+    #[inline]
     pub(crate) unsafe fn from_shared(start: *const u8, len: usize) -> Self {
         Reader {
             cursor: start,

@@ -4,6 +4,7 @@
 //! an error that names the object.
 
 mod atomics;
+mod barrier;
 mod clock;
 mod ffi;
 pub(crate) mod process;
@@ -12,6 +13,7 @@ mod segment;
 mod semaphore;
 
 pub(crate) use atomics::{AtomicU64, Ordering, fence, spin_budget, spin_hint};
+pub(crate) use barrier::{heavy_barrier, light_barrier, register_waker};
 pub(crate) use clock::{Deadline, pause};
 pub(crate) use queue::{MessageQueue, message_limits};
 pub(crate) use segment::{Segment, SegmentId};

@@ -7,6 +7,7 @@
 //! its undo entries are applied. Objects live for one execution.
 
 mod atomics;
+mod barrier;
 mod clock;
 mod kernel;
 pub(crate) mod process;
@@ -15,6 +16,7 @@ mod segment;
 mod semaphore;
 
 pub(crate) use atomics::{AtomicU64, Ordering, fence, spin_budget, spin_hint};
+pub(crate) use barrier::{heavy_barrier, light_barrier, register_waker};
 pub(crate) use clock::{Deadline, pause};
 pub(crate) use queue::{MessageQueue, message_limits};
 pub(crate) use segment::{Segment, SegmentId};

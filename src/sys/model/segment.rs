@@ -69,7 +69,8 @@ impl SegmentId {
                 return Err(missing(key.raw(), EEXIST));
             }
             let lines = (plan.len - plan.lines_at).div_ceil(LINE);
-            let line = || Line { stamp: UnsafeCell::new(AtomicU64::new(0)), guard: UnsafeGuard::new(()) };
+            let line =
+                || Line { stamp: UnsafeCell::new(AtomicU64::new(0)), guard: UnsafeGuard::new(()) };
             let object = Arc::new(SegmentObject {
                 key: key.raw(),
                 plan,
