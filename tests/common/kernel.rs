@@ -1,0 +1,191 @@
+//! The kernel's System V objects as `ipcs`, `ipcrm` and programs in other languages treat them.
+
+use std::fmt::Display;
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::ptr;
+
+use nix::libc::{self, c_int};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use sysv_channel::Key;
+
+/// The kinds of System V object, in the order in which a channel makes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Set,
+    Segment,
+    Queue,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 3] = [Kind::Set, Kind::Segment, Kind::Queue];
+}
+
+/// An object that the kernel has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Object {
+    pub(crate) kind: Kind,
+    pub(crate) id: i32,
+}
+
+/// Everything under a key, as `ipcs` lists it.
+pub(crate) fn objects(key: Key) -> Vec<Object> {
+    let kinds = [(Kind::Set, "sem"), (Kind::Segment, "shm"), (Kind::Queue, "msg")];
+    let listed = kinds.into_iter().flat_map(|(kind, file)| {
+        let table = fs::read_to_string(format!("/proc/sysvipc/{file}")).expect("a System V kernel");
+        let line = move |line: &str| {
+            let mut fields = line.split_whitespace();
+            let mut number = || fields.next()?.parse::<i32>().ok();
+            let (found, id) = (number()?, number()?);
+            (found == key.raw()).then_some(Object { kind, id })
+        };
+        table.lines().filter_map(line).collect::<Vec<_>>()
+    });
+    listed.collect()
+}
+
+impl Object {
+    /// What another program makes under a key: a set of two semaphores, one of them up; a segment
+    /// with text in it; a queue with a message on it.
+    pub(crate) fn foreign(kind: Kind, key: Key) -> Object {
+        let object = Object::untouched(kind, key);
+        match kind {
+            Kind::Set => {
+                let mut up = libc::sembuf { sem_num: 1, sem_op: 1, sem_flg: 0 };
+                // SAFETY: one operation that outlives the call.
+                check(unsafe { libc::semop(object.id, &mut up, 1) });
+            }
+            Kind::Segment => {
+                // SAFETY: a new mapping at an address of the kernel's choice touches nothing else.
+                let start = unsafe { libc::shmat(object.id, ptr::null(), 0) };
+                assert_ne!(start as isize, -1, "{}", io::Error::last_os_error());
+                // SAFETY: the segment has 4,096 bytes, and nobody else knows it.
+                unsafe { ptr::copy_nonoverlapping(b"text".as_ptr(), start.cast(), 4) };
+                // SAFETY: the mapping is not used any more.
+                check(unsafe { libc::shmdt(start) });
+            }
+            Kind::Queue => {
+                let message = [1_i64, 2];
+                // SAFETY: a type and eight bytes of text, which outlive the call.
+                check(unsafe { libc::msgsnd(object.id, message.as_ptr().cast(), 8, 0) });
+            }
+        }
+        object
+    }
+
+    /// An object that nobody has used yet.
+    pub(crate) fn untouched(kind: Kind, key: Key) -> Object {
+        let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
+        let id = match kind {
+            // SAFETY: semget takes and answers numbers.
+            Kind::Set => unsafe { libc::semget(key.raw(), 2, flags) },
+            // SAFETY: shmget takes and answers numbers.
+            Kind::Segment => unsafe { libc::shmget(key.raw(), 4096, flags) },
+            // SAFETY: msgget takes and answers numbers.
+            Kind::Queue => unsafe { libc::msgget(key.raw(), flags) },
+        };
+        Object { kind, id: check(id) }
+    }
+
+    /// Removes it, as `ipcrm` does.
+    pub(crate) fn remove(self) {
+        let (id, remove) = (self.id, libc::IPC_RMID);
+        check(match self.kind {
+            // SAFETY: IPC_RMID takes no argument.
+            Kind::Set => unsafe { libc::semctl(id, 0, remove) },
+            // SAFETY: as above.
+            Kind::Segment => unsafe { libc::shmctl(id, remove, ptr::null_mut()) },
+            // SAFETY: as above.
+            Kind::Queue => unsafe { libc::msgctl(id, remove, ptr::null_mut()) },
+        });
+    }
+
+    /// Gives it other permission bits.
+    pub(crate) fn set_mode(self, mode: u16) {
+        self.change(|permissions| permissions.mode = mode as _);
+    }
+
+    /// Gives it to another user.
+    pub(crate) fn set_owner(self, user: u32) {
+        self.change(|permissions| permissions.uid = user);
+    }
+
+    fn change(self, change: impl FnOnce(&mut libc::ipc_perm)) {
+        let (id, get, set) = (self.id, libc::IPC_STAT, libc::IPC_SET);
+        match self.kind {
+            Kind::Set => {
+                // SAFETY: a semid_ds is plain numbers, for which all zero is valid.
+                let mut state: libc::semid_ds = unsafe { std::mem::zeroed() };
+                // SAFETY: the structure outlives the call.
+                check(unsafe { libc::semctl(id, 0, get, &raw mut state) });
+                change(&mut state.sem_perm);
+                // SAFETY: as above.
+                check(unsafe { libc::semctl(id, 0, set, &raw mut state) });
+            }
+            Kind::Segment => {
+                // SAFETY: a shmid_ds is plain numbers, for which all zero is valid.
+                let mut state: libc::shmid_ds = unsafe { std::mem::zeroed() };
+                // SAFETY: the structure outlives the call.
+                check(unsafe { libc::shmctl(id, get, &raw mut state) });
+                change(&mut state.shm_perm);
+                // SAFETY: as above.
+                check(unsafe { libc::shmctl(id, set, &raw mut state) });
+            }
+            Kind::Queue => {
+                // SAFETY: a msqid_ds is plain numbers, for which all zero is valid.
+                let mut state: libc::msqid_ds = unsafe { std::mem::zeroed() };
+                // SAFETY: the structure outlives the call.
+                check(unsafe { libc::msgctl(id, get, &raw mut state) });
+                change(&mut state.msg_perm);
+                // SAFETY: as above.
+                check(unsafe { libc::msgctl(id, set, &raw mut state) });
+            }
+        }
+    }
+
+    /// Takes a channel's lock, semaphore 0 of the set, with undo, and keeps it.
+    pub(crate) fn take_lock(self) {
+        let mut take =
+            libc::sembuf { sem_num: 0, sem_op: 1, sem_flg: libc::SEM_UNDO as libc::c_short };
+        // SAFETY: one operation that outlives the call.
+        check(unsafe { libc::semop(self.id, &mut take, 1) });
+    }
+}
+
+/// Whether a thread, of whatever process, sleeps.
+pub(crate) fn is_asleep(thread: impl Display) -> bool {
+    let state = fs::read_to_string(format!("/proc/{thread}/stat")).unwrap_or_default();
+    // The state follows the name, which stands in parentheses.
+    state.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('S'))
+}
+
+/// Stops a child, and waits until it stands still.
+pub(crate) fn stop(process: u32) {
+    let process = Pid::from_raw(process as i32);
+    kill(process, Signal::SIGSTOP).expect("the child is there");
+    let stopped = waitpid(process, Some(WaitPidFlag::WUNTRACED));
+    assert!(matches!(stopped, Ok(WaitStatus::Stopped(..))), "{stopped:?}");
+}
+
+/// Lets a stopped child go on.
+pub(crate) fn go_on(process: u32) {
+    kill(Pid::from_raw(process as i32), Signal::SIGCONT).expect("the child is there");
+}
+
+/// Has a command run in an ipc namespace of its own, and in a user namespace if that takes one.
+pub(crate) fn unshare_ipc(command: &mut Command) {
+    let ipc = CloneFlags::CLONE_NEWIPC;
+    let apart = move || Ok(unshare(ipc).or_else(|_| unshare(ipc | CloneFlags::CLONE_NEWUSER))?);
+    // SAFETY: between fork and exec the closure makes system calls only.
+    unsafe { command.pre_exec(apart) };
+}
+
+fn check(answer: c_int) -> c_int {
+    assert_ne!(answer, -1, "{}", io::Error::last_os_error());
+    answer
+}

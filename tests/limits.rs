@@ -1,0 +1,268 @@
+//! The kernel's and the process's limits, each in an ipc namespace of its own: what cannot be made
+//! is an error that names the limit, and leaves nothing.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::libc;
+use nix::sched::{CloneFlags, unshare};
+use sysv_channel::codec::Raw;
+use sysv_channel::{AttachError, Channel, OpenError, Options, SendError, SystemErrorKind};
+
+type Bytes = Vec<u8>;
+
+const APART: &str = "SYSV_CHANNEL_TEST_APART";
+
+/// Runs a test's body in a process and an ipc namespace of its own; `test` is its name.
+fn apart(test: &str, body: impl FnOnce()) {
+    if std::env::var_os(APART).is_some_and(|apart| apart == test) {
+        return body();
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(APART, test);
+    // SAFETY: between fork and exec the closure makes one system call.
+    unsafe { command.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWIPC)?)) };
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) => return println!("skipped: no ipc namespace for {test}: {error}"),
+    };
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("1 passed"), "{test} is no test: {text}");
+}
+
+/// Sets a sysctl of the namespace; says why if it cannot.
+fn set(sysctl: &str, value: impl ToString) -> bool {
+    let path = format!("/proc/sys/{}", sysctl.replace('.', "/"));
+    match fs::write(&path, value.to_string()) {
+        Ok(()) => true,
+        Err(error) => {
+            println!("skipped: {path} is not to be written: {error}");
+            false
+        }
+    }
+}
+
+/// The numbers of `kernel.sem`: semaphores in a set and in all, operations in a call, sets.
+fn set_sem(numbers: [u32; 4]) -> bool {
+    set("kernel.sem", numbers.map(|number| number.to_string()).join(" "))
+}
+
+const SEM: [u32; 4] = [32_000, 1_024_000_000, 500, 32_000];
+
+/// How many objects the namespace has.
+fn objects() -> usize {
+    let count = |kind| fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap().lines().count();
+    ["msg", "sem", "shm"].map(|kind| count(kind) - 1).iter().sum()
+}
+
+fn options() -> Options<Bytes, Raw> {
+    Channel::<Bytes, Raw>::options()
+}
+
+/// Each way of creating fails with these words and leaves as many objects as there were.
+#[track_caller]
+fn refused(options: &Options<Bytes, Raw>, words: &[&str]) -> OpenError {
+    let before = objects();
+    let mut last = None;
+    for refused in [options.create("limits"), options.open_or_create("limits"), options.private()] {
+        let error = refused.unwrap_err();
+        for word in words {
+            assert!(error.to_string().contains(word), "{word:?} is missing: {error}");
+        }
+        assert_eq!(objects(), before, "{error}");
+        last = Some(error);
+    }
+    last.unwrap()
+}
+
+#[track_caller]
+fn is_limit(error: OpenError) {
+    let OpenError::System(error) = error else { panic!("{error:?}") };
+    assert_eq!(error.kind(), SystemErrorKind::LimitReached);
+}
+
+#[track_caller]
+fn works(options: &Options<Bytes, Raw>) {
+    let channel = options.create("limits").unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    tx.try_send(&vec![1; 10]).unwrap();
+    assert_eq!(rx.try_recv().unwrap(), [1; 10]);
+}
+
+#[test]
+fn message_queues_run_out() {
+    apart("message_queues_run_out", || {
+        if !set("kernel.msgmni", 0) {
+            return;
+        }
+        is_limit(refused(&options(), &["msgget", "raise kernel.msgmni (now 0 queues)"]));
+        works(&options().inline_limit(0));
+        set("kernel.msgmni", 1);
+        works(&options());
+        let _channel = options().create("other").unwrap();
+        is_limit(refused(&options(), &["raise kernel.msgmni (now 1 queues)"]));
+    });
+}
+
+#[test]
+fn segments_run_out() {
+    apart("segments_run_out", || {
+        if !set("kernel.shmmni", 0) {
+            return;
+        }
+        let words = ["shmget", "raise kernel.shmmni (now 0 segments)", "kernel.shmall"];
+        is_limit(refused(&options(), &words));
+        is_limit(refused(&options().inline_limit(0), &words));
+        set("kernel.shmmni", 1);
+        works(&options());
+    });
+}
+
+#[test]
+fn shared_memory_runs_out() {
+    apart("shared_memory_runs_out", || {
+        if !set("kernel.shmmax", 1 << 20) {
+            return;
+        }
+        let words = ["shmget", "raise kernel.shmmax (now 1048576 bytes in a segment)"];
+        is_limit(refused(&options(), &words));
+        works(&options().capacity(4096));
+        set("kernel.shmmax", 1_u64 << 40);
+        set("kernel.shmall", 100);
+        is_limit(refused(&options(), &["shmget", "raise kernel.shmall", "pages"]));
+        works(&options().capacity(4096).lanes(2));
+    });
+}
+
+#[test]
+fn semaphore_sets_run_out() {
+    apart("semaphore_sets_run_out", || {
+        let [in_a_set, in_all, operations, sets] = SEM;
+        if !set_sem([in_a_set, in_all, operations, 0]) {
+            return;
+        }
+        // Already the look whether the kernel does SEM_UNDO wants one.
+        let words = ["semget", "raise the fourth number of kernel.sem (now 0 semaphore sets)"];
+        is_limit(refused(&options(), &words));
+        set_sem([in_a_set, in_all, operations, 1]);
+        works(&options());
+        let _channel = options().create("other").unwrap();
+        is_limit(refused(&options(), &["raise the fourth number of kernel.sem (now 1 "]));
+        // A default channel has 72 semaphores.
+        set_sem([71, in_all, operations, sets]);
+        let words = ["raise the first number of kernel.sem (now 71 semaphores in a set)"];
+        is_limit(refused(&options(), &words));
+        works(&options().lanes(31));
+        set_sem([in_a_set, 72 + 71, operations, sets]);
+        is_limit(refused(&options(), &["the second number of kernel.sem (now 143 "]));
+        works(&options().lanes(31));
+    });
+}
+
+#[test]
+fn semaphore_operations_run_out() {
+    apart("semaphore_operations_run_out", || {
+        let [in_a_set, in_all, operations, sets] = SEM;
+        if !set_sem([in_a_set, in_all, 20, sets]) {
+            return;
+        }
+        let channel = options().create("limits").unwrap();
+        let tx = channel.sender().unwrap();
+        for _ in 0..3 {
+            let error = channel.receiver().unwrap_err();
+            assert!(matches!(error, AttachError::System(_)), "{error}");
+            let words = "raise the third number of kernel.sem (now 20 operations in one call)";
+            assert!(error.to_string().contains(words), "{error}");
+            tx.send(&vec![1]).unwrap();
+        }
+        set_sem([in_a_set, in_all, operations, sets]);
+        let rx = channel.receiver().unwrap();
+        assert_eq!(rx.try_iter().count(), 3);
+        drop(tx);
+        assert!(rx.recv().unwrap_err().is_disconnected());
+    });
+}
+
+#[test]
+fn queues_are_too_small_for_a_message() {
+    apart("queues_are_too_small_for_a_message", || {
+        if !set("kernel.msgmnb", 500) {
+            return;
+        }
+        let words = ["inline_limit of 1024", "1040 bytes", "holds 500", "kernel.msgmnb"];
+        let error = refused(&options(), &words);
+        assert!(matches!(error, OpenError::InvalidOptions(_)));
+        works(&options().inline_limit(484));
+        refused(&options().inline_limit(485), &["501 bytes", "holds 500"]);
+    });
+}
+
+#[test]
+fn messages_are_too_short_for_a_value() {
+    apart("messages_are_too_short_for_a_value", || {
+        if !set("kernel.msgmax", 500) {
+            return;
+        }
+        let words = ["inline_limit is 1024", "at most 484", "kernel.msgmax is 500"];
+        let error = refused(&options(), &words);
+        assert!(matches!(error, OpenError::InvalidOptions(_)));
+        let channel = options().inline_limit(484).create("limits").unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(&vec![1; 484]).unwrap();
+        // Lowered under a channel that is in use: what was sent arrives, what is now too long is
+        // refused on every kind of call.
+        set("kernel.msgmax", 100);
+        let value = vec![2; 85];
+        let hour = std::time::Duration::from_secs(3600);
+        for refused in [tx.send(&value), tx.try_send(&value), tx.send_timeout(&value, hour)] {
+            let error = refused.unwrap_err();
+            assert!(matches!(error, SendError::System(_)), "{error}");
+            assert!(error.to_string().contains("raise kernel.msgmax (now 100 "), "{error}");
+        }
+        tx.send(&vec![3; 84]).unwrap();
+        tx.send(&vec![4; 1000]).unwrap();
+        for expected in [vec![1; 484], vec![3; 84], vec![4; 1000]] {
+            assert_eq!(rx.recv().unwrap(), expected);
+        }
+        drop((tx, rx, channel));
+        // As long as an int can say.
+        let longest = 4 << 20;
+        if set("kernel.msgmax", longest) && set("kernel.msgmnb", 2 * longest) {
+            works(&options().inline_limit(longest - 16));
+            refused(&options().inline_limit(longest - 15), &["at most 4194288"]);
+        }
+        assert_eq!(objects(), 0);
+    });
+}
+
+#[test]
+fn the_address_space_is_too_small_for_the_segment() {
+    apart("the_address_space_is_too_small_for_the_segment", || {
+        // More than any machine has room for.
+        let huge = options().lanes(4096).capacity(1 << 40);
+        let error = huge.create("limits").unwrap_err();
+        assert!(matches!(error, OpenError::System(_)), "{error}");
+        println!("{error}");
+        assert_eq!(objects(), 0);
+
+        let large = options().lanes(4).capacity(1 << 30);
+        let channel = large.create("other").unwrap();
+        let limit = libc::rlimit { rlim_cur: 5 << 30, rlim_max: 5 << 30 };
+        // SAFETY: the limit outlives the call.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        is_limit(refused(&large, &["shmat", "address space", "RLIMIT_AS"]));
+        let before = objects();
+        let error = Channel::<Bytes, Raw>::open("other").unwrap_err();
+        assert!(error.to_string().contains("RLIMIT_AS"), "{error}");
+        assert_eq!(objects(), before);
+        // Whoever had it open goes on.
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(&vec![1; 5000]).unwrap();
+        assert_eq!(rx.recv().unwrap(), [1; 5000]);
+        works(&options());
+        drop((tx, rx, channel));
+        assert_eq!(objects(), 0);
+    });
+}

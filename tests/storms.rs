@@ -1,0 +1,351 @@
+//! Processes stopped and killed at any moment, under load.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use common::{Parcel, Shape, Stage, at_any_moment, play, random, say};
+use sysv_channel::{Channel, Receiver, SendError, Sender};
+
+/// Long enough for a look, too short for a process that is stopped.
+const SHORT: Duration = Duration::from_millis(5);
+
+/// How many processes each storm kills.
+const KILLS: u64 = 60;
+
+/// The parts that this binary plays when it is started as a child.
+#[test]
+fn child() {
+    play(|role, arguments| {
+        let channel = Channel::<Parcel>::open(arguments[0]).unwrap();
+        match role {
+            "send on" => {
+                let shape = Shape::named(arguments[1]);
+                send_on(&channel.sender().unwrap(), shape, arguments[2].parse().unwrap());
+            }
+            "receive on" => receive_on(&channel.receiver().unwrap()),
+            _ => unreachable!("no such role: {role}"),
+        }
+    });
+}
+
+/// Sends one parcel after another, and says the number of each that was sent.
+fn send_on(tx: &Sender<Parcel>, shape: Shape, sender: u64) {
+    say("attached");
+    for id in 0.. {
+        tx.send(&Parcel::new(sender, id, shape.some_len(id))).unwrap();
+        say(id);
+    }
+}
+
+/// Receives whatever comes, and says what it was.
+fn receive_on(rx: &Receiver<Parcel>) {
+    say("attached");
+    loop {
+        match rx.recv() {
+            Ok(parcel) => {
+                parcel.check();
+                say(format_args!("{} {}", parcel.sender, parcel.id));
+            }
+            Err(error) => assert!(error.is_disconnected(), "{error}"),
+        }
+    }
+}
+
+// ---------------------------------------------------------------------- stopped
+
+#[test]
+fn deadlines_hold_while_the_other_process_is_stopped_and_nothing_is_lost() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("stopped");
+        let channel = shape.options::<Parcel>().create(stage.name()).unwrap();
+        let tx = channel.sender().unwrap();
+        let mut child = stage.child("receive on", &[]);
+        child.expect("attached");
+        let mut sent = 0;
+        for _ in 0..10 {
+            at_any_moment(500);
+            child.stop();
+            let full = loop {
+                match tx.send_timeout(&Parcel::new(1, sent, 500), SHORT) {
+                    Ok(()) => sent += 1,
+                    Err(error) => break error,
+                }
+            };
+            assert!(full.is_timeout(), "{shape:?}: {full}");
+            assert!(tx.try_send(&Parcel::new(1, sent, 500)).is_err_and(|error| error.is_full()));
+            child.go_on();
+            // It blocks until the other goes on.
+            tx.send(&Parcel::new(1, sent, 5)).unwrap();
+            sent += 1;
+        }
+        (0..sent).for_each(|id| child.expect(&format!("1 {id}")));
+        child.kill();
+
+        let rx = channel.receiver().unwrap();
+        drop(tx);
+        let mut child = stage.child("send on", &[&format!("{shape:?}"), "2"]);
+        child.expect("attached");
+        let mut received = 0;
+        for _ in 0..10 {
+            at_any_moment(500);
+            child.stop();
+            let empty = loop {
+                match rx.recv_timeout(SHORT) {
+                    Ok(parcel) => {
+                        assert_eq!(parcel, Parcel::new(2, received, shape.some_len(received)));
+                        received += 1;
+                    }
+                    Err(error) => break error,
+                }
+            };
+            assert!(empty.is_timeout(), "{shape:?}: {empty}");
+            child.go_on();
+            // It blocks until the other goes on.
+            assert_eq!(rx.recv().unwrap().id, received);
+            received += 1;
+        }
+    }
+}
+
+// ---------------------------------------------------------------------- storms
+
+/// Who received what, in the order in which it was handed over.
+#[derive(Default)]
+struct Ledger {
+    /// For each sender, the number that comes next.
+    next: BTreeMap<u64, u64>,
+    /// Values that receivers took along when they were killed.
+    missing: u64,
+    /// What the present receiver has seen of each sender.
+    seen: BTreeMap<u64, u64>,
+}
+
+impl Ledger {
+    /// Another receiver starts.
+    fn turn(&mut self) {
+        self.seen.clear();
+    }
+
+    /// Enters a value: no sender's values come twice, out of order or, within one receiver, with
+    /// gaps.
+    fn enter(&mut self, sender: u64, id: u64) {
+        let next = self.next.entry(sender).or_default();
+        assert!(id >= *next, "sender {sender}: {id} came again, {next} was next");
+        if let Some(seen) = self.seen.insert(sender, id) {
+            assert_eq!(id, seen + 1, "sender {sender}: a gap");
+        }
+        self.missing += id - *next;
+        *next = id + 1;
+    }
+
+    /// How many are missing of so many that each sender has sent.
+    ///
+    /// One more may have been received than the sender told of.
+    fn missing_of(&self, sent: impl IntoIterator<Item = (u64, u64)>) -> u64 {
+        let mut missing = self.missing;
+        for (sender, sent) in sent {
+            let next = self.next.get(&sender).copied().unwrap_or(0);
+            assert!(next <= sent + 1, "sender {sender}: {sent} sent, {next} received");
+            missing += sent.saturating_sub(next);
+        }
+        missing
+    }
+
+    fn enter_line(&mut self, line: &str) {
+        let (sender, id) = line.split_once(' ').expect("sender and number");
+        self.enter(sender.parse().unwrap(), id.parse().unwrap());
+    }
+}
+
+#[test]
+fn killed_receivers_leave_everything_to_their_successors_mixed() {
+    kill_receivers(Shape::Mixed);
+}
+
+#[test]
+fn killed_receivers_leave_everything_to_their_successors_ring_only() {
+    kill_receivers(Shape::RingOnly);
+}
+
+#[test]
+fn killed_receivers_leave_everything_to_their_successors_queue_only() {
+    kill_receivers(Shape::QueueOnly);
+}
+
+fn kill_receivers(shape: Shape) {
+    let stage = Stage::new("receivers killed");
+    let channel = shape.options::<Parcel>().create(stage.name()).unwrap();
+    let enough = &AtomicBool::new(false);
+    // Returns how many parcels were sent.
+    let send = |sender: u64, tx: Sender<Parcel>| {
+        for id in 0.. {
+            let parcel = Parcel::new(sender, id, shape.some_len(id + sender));
+            loop {
+                match tx.send(&parcel) {
+                    Ok(()) => break,
+                    Err(SendError::Disconnected) if enough.load(Ordering::Relaxed) => return id,
+                    Err(SendError::Disconnected) => thread::yield_now(),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            if enough.load(Ordering::Relaxed) {
+                return id + 1;
+            }
+        }
+        unreachable!("parcels are numbered for ever");
+    };
+    let mut ledger = Ledger::default();
+    let sent = thread::scope(|scope| {
+        let senders = [1, 2].map(|sender| {
+            let tx = channel.sender().unwrap();
+            scope.spawn(move || send(sender, tx))
+        });
+        for kills in 1..=KILLS {
+            let mut child = stage.child("receive on", &[]);
+            child.expect("attached");
+            for _ in 0..random(100) {
+                ledger.enter_line(&child.hear());
+            }
+            at_any_moment(1000);
+            child.kill().iter().for_each(|line| ledger.enter_line(line));
+            ledger.turn();
+            // A value that it had handed over and not told of went along with each.
+            assert!(ledger.missing <= kills, "{shape:?}: {} missing", ledger.missing);
+        }
+        let rx = channel.receiver().unwrap();
+        enough.store(true, Ordering::Relaxed);
+        for parcel in rx.iter() {
+            let parcel = parcel.unwrap();
+            parcel.check();
+            ledger.enter(parcel.sender, parcel.id);
+        }
+        senders.map(|sender| sender.join().unwrap())
+    });
+    let missing = ledger.missing_of([(1, sent[0]), (2, sent[1])]);
+    assert!(missing <= KILLS, "{shape:?}: {missing} missing");
+}
+
+#[test]
+fn killed_senders_leave_their_lane_and_all_that_they_sent_mixed() {
+    kill_senders(Shape::Mixed);
+}
+
+#[test]
+fn killed_senders_leave_their_lane_and_all_that_they_sent_ring_only() {
+    kill_senders(Shape::RingOnly);
+}
+
+#[test]
+fn killed_senders_leave_their_lane_and_all_that_they_sent_queue_only() {
+    kill_senders(Shape::QueueOnly);
+}
+
+fn kill_senders(shape: Shape) {
+    let stage = Stage::new("senders killed");
+    let channel = shape.options::<Parcel>().lanes(1).create(stage.name()).unwrap();
+    let rx = channel.receiver().unwrap();
+    let mut ledger = Ledger::default();
+    let mut told = 0;
+    for sender in 0..KILLS {
+        let mut child = stage.child("send on", &[&format!("{shape:?}"), &sender.to_string()]);
+        child.expect("attached");
+        let mut receive = || {
+            for parcel in rx.iter() {
+                let parcel = parcel.unwrap();
+                parcel.check();
+                // What the sender before had begun may still come, before anything else.
+                assert!(parcel.sender == sender || parcel.sender + 1 == sender);
+                ledger.enter(parcel.sender, parcel.id);
+            }
+        };
+        let kill = move || {
+            let mut lines = 0;
+            // In a third of all rounds the channel runs full.
+            if sender % 3 > 0 {
+                lines = random(100);
+                (0..lines).for_each(|_| drop(child.hear()));
+            }
+            at_any_moment(1000);
+            lines + child.kill().len() as u64
+        };
+        let sent = if sender % 3 == 0 {
+            let sent = kill();
+            receive();
+            sent
+        } else {
+            thread::scope(|scope| {
+                let killer = scope.spawn(kill);
+                receive();
+                killer.join().unwrap()
+            })
+        };
+        let received = ledger.next.get(&sender).copied().unwrap_or(0);
+        // One more may have been sent and not told of.
+        assert!(received == sent || received == sent + 1, "{shape:?}: {sent} sent, {received} got");
+        told += sent;
+    }
+    assert_eq!(ledger.missing, 0, "{shape:?}");
+    assert!(told > KILLS, "{shape:?}: {told}");
+}
+
+#[test]
+fn senders_and_receivers_killed_at_random_lose_no_more_than_they_had_in_hand() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("all killed");
+        let options = shape.options::<Parcel>().lanes(3).durable();
+        let channel = options.create(stage.name()).unwrap();
+        let mut ledger = Ledger::default();
+        let mut sent = BTreeMap::new();
+        let receive = || {
+            let mut child = stage.child("receive on", &[]);
+            child.expect("attached");
+            child
+        };
+        let send = |sender: u64| {
+            let mut child = stage.child("send on", &[&format!("{shape:?}"), &sender.to_string()]);
+            child.expect("attached");
+            (sender, child)
+        };
+        let mut receiver = receive();
+        let mut senders = [0, 1, 2].into_iter().map(send).collect::<Vec<_>>();
+        let mut kills = 0;
+        for number in 3..KILLS / 2 {
+            for _ in 0..random(50) {
+                ledger.enter_line(&receiver.hear());
+            }
+            at_any_moment(1000);
+            if random(2) == 0 {
+                receiver.kill().iter().for_each(|line| ledger.enter_line(line));
+                ledger.turn();
+                kills += 1;
+                receiver = receive();
+            } else {
+                let (sender, child) = senders.swap_remove(random(3) as usize);
+                sent.insert(sender, child.kill().len() as u64);
+                senders.push(send(number));
+            }
+        }
+        for (sender, child) in senders {
+            sent.insert(sender, child.kill().len() as u64);
+        }
+        receiver.kill().iter().for_each(|line| ledger.enter_line(line));
+        ledger.turn();
+        kills += 1;
+        let rx = channel.receiver().unwrap();
+        let end = loop {
+            match rx.recv_timeout(SHORT) {
+                Ok(parcel) => ledger.enter(parcel.sender, parcel.id),
+                Err(error) => break error,
+            }
+        };
+        assert!(end.is_timeout(), "{shape:?}: {end}");
+        let missing = ledger.missing_of(sent);
+        assert!(missing <= kills, "{shape:?}: {missing} missing, {kills} receivers killed");
+    }
+}

@@ -1,0 +1,215 @@
+//! Options that cannot be, and what every error says.
+
+use std::error::Error;
+
+use sysv_channel::codec::{DecodeError, EncodeError, Raw};
+use sysv_channel::{
+    AttachError, Channel, Key, Name, OpenError, Options, RecvError, SendError, SystemError,
+};
+
+use super::{reads, unique_name};
+
+type Bytes = Vec<u8>;
+
+fn msgmax() -> usize {
+    std::fs::read_to_string("/proc/sys/kernel/msgmax").unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn options_that_cannot_be_are_refused_with_what_can() {
+    let options = Channel::<Bytes, Raw>::options;
+    let above = (msgmax() - 15).to_string();
+    let at_most = (msgmax() - 16).to_string();
+    let wrong: Vec<(Options<Bytes, Raw>, Vec<&str>)> = vec![
+        (options().lanes(0), vec!["lanes is 0", "1 to 4096"]),
+        (options().lanes(4097), vec!["lanes is 4097", "1 to 4096"]),
+        (options().lanes(usize::MAX), vec!["lanes is", "1 to 4096"]),
+        (options().mode(0o1600), vec!["mode is 1600", "permission bits"]),
+        (options().mode(0o400), vec!["mode is 0400", "read and write"]),
+        (options().mode(0), vec!["mode is 0000", "read and write"]),
+        (options().mode(u32::MAX), vec!["mode is", "permission bits"]),
+        (options().inline_limit(msgmax() - 15), vec![&above, &at_most, "kernel.msgmax"]),
+        (options().inline_limit(usize::MAX), vec!["inline_limit", &at_most, "kernel.msgmax"]),
+        (options().inline_limit(0).capacity(0), vec!["both 0", "no path"]),
+        (options().capacity((1 << 40) + 1), vec!["capacity is 1099511627777", "1099511627776"]),
+        (options().capacity(usize::MAX), vec!["capacity is", "1099511627776"]),
+        (options().return_capacity(usize::MAX), vec!["return_capacity is", "1099511627776"]),
+    ];
+    for (options, words) in wrong {
+        let name = unique_name("wrong options");
+        for refused in [
+            options.create(name.as_str()),
+            options.open_or_create(name.as_str()),
+            options.private(),
+        ] {
+            let error = refused.unwrap_err();
+            assert!(matches!(error, OpenError::InvalidOptions(_)), "{error}");
+            reads(&error, &[&["unusable channel options"], &words[..]].concat());
+        }
+        let left = Channel::<Bytes, Raw>::open(name.as_str());
+        assert!(matches!(left, Err(OpenError::NotFound { .. })));
+    }
+}
+
+#[test]
+fn the_largest_that_can_be_is_made() {
+    let options = Channel::<Bytes, Raw>::options;
+    for options in [
+        options().lanes(4096).capacity(4096),
+        options().inline_limit(msgmax().min(16_384) - 16),
+        options().mode(0o777),
+        options().capacity(1).return_capacity(1),
+        options().capacity(16 << 30).lanes(2),
+        options().max_value(u64::MAX),
+    ] {
+        let channel = options.private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        for len in [1, 1500] {
+            let value = vec![5; len];
+            tx.try_send(&value).unwrap();
+            assert_eq!(rx.try_recv().unwrap(), value);
+        }
+    }
+}
+
+#[test]
+fn names_have_a_length() {
+    for (name, words) in
+        [(String::new(), ["1 to 255", "has 0"]), ("n".repeat(256), ["1 to 255", "has 256"])]
+    {
+        let channel = Channel::<Bytes, Raw>::create(name.as_str());
+        let error = channel.unwrap_err();
+        assert!(matches!(error, OpenError::InvalidName(_)));
+        assert!(error.source().is_some());
+        reads(&error, &words);
+        let error = Channel::<Bytes, Raw>::unlink(name.as_str()).unwrap_err();
+        reads(&error, &words);
+    }
+    let longest = Channel::<Bytes, Raw>::create("n".repeat(255)).unwrap();
+    Channel::<Bytes, Raw>::open("n".repeat(255)).unwrap();
+    drop(longest);
+}
+
+/// A system call's error, as one meets it.
+fn system_error() -> SystemError {
+    let removed = unique_name("removed");
+    let channel = Channel::<Bytes, Raw>::create(removed.as_str()).unwrap();
+    Channel::<Bytes, Raw>::unlink(removed.as_str()).unwrap();
+    channel.stats().unwrap_err()
+}
+
+#[test]
+fn every_open_error_reads_well() {
+    let key = Key::new(0x162e).unwrap();
+    let name = || Name::from("orders");
+    let object = || "message queue 0x0000162e".to_owned();
+    for (error, words) in [
+        (OpenError::InvalidOptions("lanes is 0".into()), &["options", "lanes is 0"][..]),
+        (OpenError::NotFound { name: name() }, &["\"orders\"", "wait_for_creation"]),
+        (OpenError::AlreadyExists { name: name() }, &["\"orders\"", "in use", "open it"]),
+        (
+            OpenError::KeyCollision { key, found: "a dog".into() },
+            &["0x0000162e", "taken by a dog", "another name", "ipcrm"],
+        ),
+        (
+            OpenError::NotOwned { object: object(), uid: 5, creator_uid: 6 },
+            &["message queue 0x0000162e", "user 5", "user 6", "Options::owner"],
+        ),
+        (
+            OpenError::WrongMode { object: object(), found: 0o666, expected: 0o600 },
+            &["message queue 0x0000162e", "666", "600", "changed"],
+        ),
+        (OpenError::WrongVersion { found: 2, expected: 1 }, &["version 2", "speaks 1", "build"]),
+        (
+            OpenError::WrongType {
+                mine: "Order".into(),
+                theirs: "Trade".into(),
+                difference: "field id".into(),
+            },
+            &["carries Trade", "asked for Order", "field id"],
+        ),
+        (
+            OpenError::WrongCodec { mine: "raw", theirs: "postcard".into() },
+            &["\"raw\"", "\"postcard\"", "same codec"],
+        ),
+        (OpenError::HoldsValues { name: name() }, &["\"orders\"", "holds values", "unlink"]),
+        (OpenError::Corrupt { key, what: "odd".into() }, &["0x0000162e", "odd", "unlink"]),
+        (OpenError::Busy { pid: 42 }, &["process 42", "lock", "stopped"]),
+        (OpenError::UndoIgnored, &["SEM_UNDO", "gVisor"]),
+        (OpenError::System(system_error()), &["msgctl", "message queue", "removed"]),
+    ] {
+        reads(&error, words);
+        assert_eq!(error.source().is_some(), matches!(error, OpenError::System(_)));
+    }
+}
+
+#[test]
+fn every_attach_error_reads_well() {
+    for (error, words) in [
+        (AttachError::LanesExhausted { lanes: 8 }, &["8 lanes", "Options::lanes"][..]),
+        (AttachError::ReceiverExists { pid: 42 }, &["process 42", "receiver"]),
+        (AttachError::Removed, &["removed", "again"]),
+        (AttachError::Forked, &["parent", "fork", "child"]),
+        (AttachError::Corrupt { what: "odd".into() }, &["damaged", "odd"]),
+        (AttachError::System(system_error()), &["msgctl", "removed"]),
+    ] {
+        reads(&error, words);
+    }
+}
+
+#[test]
+fn every_send_error_reads_well() {
+    for (error, words) in [
+        (SendError::Full, &["full"][..]),
+        (SendError::Timeout, &["full", "deadline"]),
+        (SendError::Disconnected, &["receiver", "gone", "removed"]),
+        (SendError::TooLong { max: 77 }, &["77 bytes", "max_value", "inline_limit"]),
+        (
+            SendError::NeedsWaiting { len: 9000, max: 8176 },
+            &["9000", "8176", "fragments", "send_timeout", "capacity"],
+        ),
+        (SendError::Encode(EncodeError::new("a price is missing")), &["a price is missing"]),
+        (SendError::Reentrant, &["in the middle", "Serialize"]),
+        (SendError::Forked, &["parent", "fork"]),
+        (SendError::Corrupt { what: "odd".into() }, &["damaged", "odd"]),
+        (SendError::System(system_error()), &["msgctl", "removed"]),
+    ] {
+        reads(&error, words);
+        assert_eq!(error.is_full(), matches!(error, SendError::Full));
+        assert_eq!(error.is_timeout(), matches!(error, SendError::Timeout));
+        assert_eq!(error.is_disconnected(), matches!(error, SendError::Disconnected));
+    }
+}
+
+#[test]
+fn every_receive_error_reads_well() {
+    for (error, words) in [
+        (RecvError::Empty, &["empty"][..]),
+        (RecvError::Timeout, &["empty", "deadline"]),
+        (RecvError::Disconnected, &["senders", "gone", "removed"]),
+        (RecvError::Decode(DecodeError::new("no price")), &["dropped", "no price"]),
+        (RecvError::NoSelection, &["rings", "inline_limit", "tag"]),
+        (RecvError::NotTrusted, &["in place", "Options::in_place"]),
+        (RecvError::SlotsFull, &["dead receivers", "Select::Any"]),
+        (RecvError::Reentrant, &["in the middle", "Deserialize"]),
+        (RecvError::Forked, &["parent", "fork"]),
+        (RecvError::Corrupt { what: "odd".into() }, &["damaged", "odd"]),
+        (RecvError::System(system_error()), &["msgctl", "removed"]),
+    ] {
+        reads(&error, words);
+        assert_eq!(error.is_empty(), matches!(error, RecvError::Empty));
+        assert_eq!(error.is_timeout(), matches!(error, RecvError::Timeout));
+        assert_eq!(error.is_disconnected(), matches!(error, RecvError::Disconnected));
+    }
+}
+
+#[test]
+fn what_was_not_asked_for_is_refused() {
+    let channel = Channel::<Bytes, Raw>::options().inline_limit(0).private().unwrap();
+    let (_tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    assert!(matches!(rx.recv_in_place().unwrap_err(), RecvError::NotTrusted));
+    assert!(matches!(rx.try_recv_in_place().unwrap_err(), RecvError::NotTrusted));
+    let select = sysv_channel::Select::UpTo(sysv_channel::Tag::DEFAULT);
+    assert!(matches!(rx.recv_matching(select).unwrap_err(), RecvError::NoSelection));
+    assert!(matches!(rx.try_recv_matching(select).unwrap_err(), RecvError::NoSelection));
+}
