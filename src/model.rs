@@ -58,10 +58,17 @@ fn check_to(preemptions: usize, model: impl Fn() + Sync + Send + 'static) -> usi
 /// # Panics
 /// As [`check`].
 pub fn check_kills(model: impl Fn(usize) + Copy + Sync + Send + 'static) -> (usize, usize) {
+    check_kills_to(PREEMPTIONS_WITH_KILLS, model)
+}
+
+pub(crate) fn check_kills_to(
+    preemptions: usize,
+    model: impl Fn(usize) + Copy + Sync + Send + 'static,
+) -> (usize, usize) {
     let mut executions = 0;
     for step in 0.. {
         killed_anybody();
-        executions += check_to(PREEMPTIONS_WITH_KILLS, move || model(step));
+        executions += check_to(preemptions, move || model(step));
         if !killed_anybody() {
             return (step, executions);
         }

@@ -108,10 +108,13 @@ impl Control {
 
     /// The sleeper's fence; `false` if a waker may have gone without its own.
     fn sleeper_fence(&self) -> bool {
-        // SeqCst: pairs with `waker_fence`.
-        sys::fence(Ordering::SeqCst);
+        if self.queue.is_some() {
+            // SeqCst: pairs with `waker_fence`.
+            sys::fence(Ordering::SeqCst);
+            return true;
+        }
         // Whoever had not seen FENCED before the first nap has seen it after.
-        self.queue.is_some() || sys::heavy_barrier() || self.napped.swap(true, Ordering::Relaxed)
+        sys::heavy_barrier() || self.napped.swap(true, Ordering::Relaxed)
     }
 
     /// Says whether this process can go without fences where it wakes others.

@@ -37,16 +37,12 @@ fn options_that_cannot_be_are_refused_with_what_can() {
     ];
     for (options, words) in wrong {
         let name = unique_name("wrong options");
-        for refused in [
-            options.create(name.as_str()),
-            options.open_or_create(name.as_str()),
-            options.private(),
-        ] {
+        for refused in [options.create(&*name), options.open_or_create(&*name), options.private()] {
             let error = refused.unwrap_err();
             assert!(matches!(error, OpenError::InvalidOptions(_)), "{error}");
             reads(&error, &[&["unusable channel options"], &words[..]].concat());
         }
-        let left = Channel::<Bytes, Raw>::open(name.as_str());
+        let left = Channel::<Bytes, Raw>::open(&*name);
         assert!(matches!(left, Err(OpenError::NotFound { .. })));
     }
 }
@@ -93,8 +89,8 @@ fn names_have_a_length() {
 /// A system call's error, as one meets it.
 fn system_error() -> SystemError {
     let removed = unique_name("removed");
-    let channel = Channel::<Bytes, Raw>::create(removed.as_str()).unwrap();
-    Channel::<Bytes, Raw>::unlink(removed.as_str()).unwrap();
+    let channel = Channel::<Bytes, Raw>::create(&*removed).unwrap();
+    Channel::<Bytes, Raw>::unlink(&*removed).unwrap();
     channel.stats().unwrap_err()
 }
 

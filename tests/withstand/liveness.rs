@@ -158,7 +158,8 @@ fn lanes_run_out_and_come_free() {
 
 #[test]
 fn there_is_one_receiver_at_a_time() {
-    let channel = create(Shape::Mixed, &unique_name("one receiver"));
+    let name = unique_name("one receiver");
+    let channel = create(Shape::Mixed, &name);
     for _ in 0..3 {
         let rx = channel.receiver().unwrap();
         let error = channel.receiver().unwrap_err();

@@ -14,6 +14,7 @@ mod signals;
 mod trap;
 
 use std::fmt;
+use std::ops::Deref;
 use std::process::{Command, abort};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sysv_channel::codec::Raw;
 use sysv_channel::{Channel, DefaultCodec, Options, Receiver, Schema, Sender};
 
 /// How long a test may take before it counts as hanging.
@@ -64,11 +66,29 @@ impl Shape {
     }
 }
 
-/// A name that no other test and no other run has.
-fn unique_name(test: &str) -> String {
+/// A name that no other test and no other run has; its channel goes with it, also when the test
+/// fails.
+struct Name(String);
+
+fn unique_name(test: &str) -> Name {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("sysv-channel {test} {}.{count}", std::process::id())
+    Name(format!("sysv-channel {test} {}.{count}", std::process::id()))
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        // Most tests leave nothing.
+        let _ = Channel::<Vec<u8>, Raw>::unlink(&**self);
+    }
 }
 
 /// Ends the test's process if the test hangs.

@@ -167,8 +167,8 @@ fn signals_end_no_wait_for_a_creator() {
     let mut created = None;
     let opened = storm(
         &mut (),
-        |_| options.open(name.as_str()).map(drop),
-        || created = Some(Channel::<Bytes, Raw>::create(name.as_str()).unwrap()),
+        |_| options.open(&*name).map(drop),
+        || created = Some(Channel::<Bytes, Raw>::create(&*name).unwrap()),
     );
     opened.unwrap();
     let soon = Channel::<Bytes, Raw>::options().wait_for_creation(Duration::from_millis(60));

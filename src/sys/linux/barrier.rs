@@ -6,7 +6,7 @@
 //! value costs a stream of small ones half its speed, since it waits for the line that the other
 //! side is reading.
 
-use std::sync::atomic::{Ordering, compiler_fence};
+use std::sync::atomic::{Ordering, compiler_fence, fence};
 
 use nix::libc;
 
@@ -24,7 +24,11 @@ pub(crate) fn light_barrier() {
 }
 
 /// The sleeper's half: a fence on every processor that runs a registered process, and here.
+///
+/// Where the kernel refuses, it is a fence here only, and `false`.
 pub(crate) fn heavy_barrier() -> bool {
+    // SeqCst: the refusal of a system call orders nothing.
+    fence(Ordering::SeqCst);
     membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
 }
 

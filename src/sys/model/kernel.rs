@@ -104,10 +104,9 @@ pub(super) fn begin() {
     if with(|kernel| kernel.execution) == execution {
         return;
     }
-    // What an execution before left belongs to loom objects that are gone: forget it undropped.
+    // What the execution before left is dropped outside of the borrow: mappings may be in it.
     let old = with(|kernel| std::mem::replace(kernel, Kernel::new()));
-    std::mem::forget(old);
-    KILLED.set(KILLED.get());
+    drop(old);
     let names = Arc::new(Mutex::new(()));
     let step = Arc::new(AtomicUsize::new(0));
     with(|kernel| {
