@@ -201,12 +201,13 @@ impl<T, C: Codec<T>> Options<T, C> {
         Ok(self.channel(control))
     }
 
-    /// Opens the channel, or creates it if there is none.
+    /// Opens the channel, or creates it if there is none. One that nobody uses is adopted with the
+    /// values that it holds, as by [`create`](Options::create), whatever its sizes.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open_or_create(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
-        let wanted = self.wanted(name.into(), false)?;
+        let wanted = Wanted { revive: true, ..self.wanted(name.into(), false)? };
         for _ in 0..ATTEMPTS {
             match control::open(&wanted) {
                 Err(OpenError::NotFound { .. }) => {}
@@ -259,6 +260,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             durable: self.durable && !private,
             private,
             huge_pages: self.huge_pages,
+            revive: false,
             owner: self.owner,
             schema: self.schema.clone().unwrap_or_else(C::schema),
             codec: C::NAME,

@@ -1,4 +1,10 @@
-//! The sending endpoint: which path a value takes, and waiting for room.
+//! The sending endpoint: attaching, the calls, and waiting for room.
+//!
+//! The paths that a value can take are in `ring`, `queue` and `fragments`.
+
+mod fragments;
+mod queue;
+mod ring;
 
 use std::cell::{RefCell, RefMut};
 use std::fmt;
@@ -6,17 +12,15 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::envelope::Envelope;
-use super::long::Long;
+pub(super) use ring::changed_length;
+
 use super::{Channel, Patience};
 use crate::DefaultCodec;
-use crate::codec::{Codec, Raw, Writer};
-use crate::control::{Control, Doorbell, ENVELOPE, Parked, Slept, lane_word, semaphores, word};
+use crate::codec::Codec;
+use crate::control::{Control, Doorbell, Parked, Slept, lane_word, semaphores, word};
 use crate::error::{AttachError, SendError};
-use crate::ring::{Consumer, Damage, Flags, Producer, Record, Room, TrustedPeers};
-use crate::sys::{
-    Fault, MessageBuffer, MessageQueue, Ordering, SystemErrorKind, Wait, fault, fence,
-};
+use crate::ring::{Consumer, Damage, Producer, Record, TrustedPeers};
+use crate::sys::{Fault, MessageBuffer, Ordering, fault};
 use crate::tag::Tag;
 
 /// The sending side of a channel, in one process at one time.
@@ -62,13 +66,6 @@ pub(super) struct State {
     must_ring: bool,
 }
 
-/// Why a value in fragments goes no further.
-enum Stop {
-    /// Another receiver has come: the first fragments may be lost.
-    Restart,
-    Fail(SendError),
-}
-
 impl From<Slept> for SendError {
     fn from(slept: Slept) -> Self {
         match slept {
@@ -76,18 +73,6 @@ impl From<Slept> for SendError {
             Slept::Removed => SendError::Disconnected,
             Slept::Failed(error) => SendError::System(error),
         }
-    }
-}
-
-impl From<SendError> for Stop {
-    fn from(error: SendError) -> Self {
-        Stop::Fail(error)
-    }
-}
-
-impl From<Slept> for Stop {
-    fn from(slept: Slept) -> Self {
-        Stop::Fail(slept.into())
     }
 }
 
@@ -330,308 +315,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
         word.store(word.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
     }
 
-    // ------------------------------------------------------------------ ring
-
-    /// Encodes straight into the ring; returns the encoded length.
-    #[inline]
-    fn send_by_ring(
-        &self,
-        state: &mut State,
-        tag: Tag,
-        value: &T,
-        patience: Patience,
-    ) -> Result<usize, SendError> {
-        let room = match self.producer(state).room_now(tag) {
-            Ok(Some(room)) => room,
-            Ok(None) => {
-                self.wait_for_producer(state, patience, |producer| producer.room_now(tag))?
-            }
-            Err(damage) => return Err(self.damaged(damage)),
-        };
-        let producer = self.producer(state);
-        let (len, fits) = producer.fill(room, |writer| self.encode(value, writer))?;
-        if fits {
-            producer.publish(len, tag, Flags::WHOLE);
-            return Ok(len);
-        }
-        if len > producer.max_payload(tag) {
-            return self.send_in_fragments(state, tag, value, len, patience);
-        }
-        let len = self.fill_exactly(state, tag, value, len, patience)?;
-        self.producer(state).publish(len, tag, Flags::WHOLE);
-        Ok(len)
-    }
-
-    /// Waits for room of the length that a first pass found, and encodes again.
-    fn fill_exactly(
-        &self,
-        state: &mut State,
-        tag: Tag,
-        value: &T,
-        len: usize,
-        patience: Patience,
-    ) -> Result<usize, SendError> {
-        let room =
-            self.wait_for_producer(state, patience, |producer| producer.room_for(len, tag))?;
-        let producer = self.producer(state);
-        let (again, fits) = producer.fill(room, |writer| self.encode(value, writer))?;
-        if fits { Ok(again) } else { Err(changed_length()) }
-    }
-
-    /// Encodes a value; returns its length, and whether it fitted.
-    #[inline]
-    fn encode(&self, value: &T, writer: Writer<'_>) -> Result<(usize, bool), SendError> {
-        let max = usize::try_from(self.control.max_value()).unwrap_or(usize::MAX);
-        let mut writer = writer.limited(max);
-        let encoded = C::encode(value, &mut writer);
-        // Asked first, since a Serialize can go on after an error of its serializer.
-        if writer.is_too_long() {
-            return Err(self.control.too_long());
-        }
-        encoded?;
-        Ok((writer.len(), writer.fits()))
-    }
-
-    fn producer<'s>(&self, state: &'s mut State) -> &'s mut Producer {
-        state.producer.as_mut().expect("a bulk value goes through a ring")
-    }
-
-    fn wait_for_producer<R>(
-        &self,
-        state: &mut State,
-        patience: Patience,
-        mut look: impl FnMut(&mut Producer) -> Result<Option<R>, Damage>,
-    ) -> Result<R, SendError> {
-        self.wait(state, patience, self.spin, |sender, state| {
-            look(sender.producer(state)).map_err(|damage| sender.damaged(damage))
-        })
-    }
-
-    fn damaged(&self, damage: Damage) -> SendError {
-        SendError::Corrupt { what: lane_damage(self.lane, damage) }
-    }
-
-    // ------------------------------------------------------------------ queue
-
-    /// Sends a small value as a message, a larger one as a record with a descriptor.
-    fn send_by_queue(
-        &self,
-        state: &mut State,
-        queue: MessageQueue,
-        tag: Tag,
-        value: &T,
-        patience: Patience,
-    ) -> Result<usize, SendError> {
-        self.announce_leftover(state, queue, patience)?;
-        let layout = *self.control.layout();
-        let message = message(state);
-        let text = &mut message.text_mut_full()[ENVELOPE..][..layout.inline_limit];
-        let (len, fits) = self.encode(value, Writer::new(text))?;
-        if fits {
-            let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
-            self.send_envelope(state, queue, tag, inline, patience)?;
-            return Ok(len);
-        }
-        if !layout.has_ring() {
-            return Err(self.control.too_long());
-        }
-        if len > self.producer(state).max_payload(tag) {
-            return self.send_in_fragments(state, tag, value, len, patience);
-        }
-        let len = self.fill_exactly(state, tag, value, len, patience)?;
-        self.publish_announced(state, queue, len, tag, Flags::WHOLE, patience)?;
-        Ok(len)
-    }
-
-    /// Sends the descriptor that the lane's last owner may not have sent.
-    fn announce_leftover(
-        &self,
-        state: &mut State,
-        queue: MessageQueue,
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        let Some(record) = state.unannounced else { return Ok(()) };
-        let descriptor = Envelope::Descriptor { lane: self.lane, position: record.position };
-        self.send_envelope(state, queue, record.tag, descriptor, patience)?;
-        self.announce(record.end());
-        state.unannounced = None;
-        Ok(())
-    }
-
-    /// Publishes a record and puts its descriptor on the queue; takes it back if that fails.
-    fn publish_announced(
-        &self,
-        state: &mut State,
-        queue: MessageQueue,
-        len: usize,
-        tag: Tag,
-        flags: Flags,
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        let producer = self.producer(state);
-        let position = producer.position();
-        producer.publish(len, tag, flags);
-        let end = producer.position();
-        let descriptor = Envelope::Descriptor { lane: self.lane, position };
-        let sent = self.send_envelope(state, queue, tag, descriptor, patience);
-        match sent {
-            Ok(()) => self.announce(end),
-            Err(_) => self.producer(state).retract(position),
-        }
-        sent
-    }
-
-    fn announce(&self, end: u64) {
-        // Release: pairs with the receiver's Acquire load before it looks behind a record that was
-        // announced.
-        self.control.lane_word(self.lane, lane_word::ANNOUNCED).store(end, Ordering::Release);
-    }
-
-    /// Puts the message in the buffer on the queue, with this envelope.
-    fn send_envelope(
-        &self,
-        state: &mut State,
-        queue: MessageQueue,
-        tag: Tag,
-        envelope: Envelope,
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        let message = message(state);
-        message.set_type(tag.get());
-        message.set_len(envelope.text_len());
-        envelope.write(&mut message.text_mut_full()[..ENVELOPE]);
-        if !try_queue(queue, message)? {
-            // No spinning: each look is a system call.
-            self.wait::<(), SendError>(state, patience, Duration::ZERO, |sender, state| {
-                sender.want_queue_space();
-                Ok(try_queue(queue, self::message(state))?.then_some(()))
-            })?;
-        }
-        // Release: pairs with the receiver's Acquire load of the count.
-        self.control.word(word::EVENTS).fetch_add(1, Ordering::Release);
-        Ok(())
-    }
-
-    /// Asks the receiver to ring this lane when it has taken a message.
-    fn want_queue_space(&self) {
-        if fault(Fault::QueueSpaceNotWanted) {
-            return;
-        }
-        let word = self.control.word(word::WANT_QUEUE + self.lane / 64 * 8);
-        word.fetch_or(1 << (self.lane % 64), Ordering::Relaxed);
-        // SeqCst: pairs with the fence of the receiver between msgrcv and its look at the bitmap.
-        fence(Ordering::SeqCst);
-    }
-
-    // ------------------------------------------------------------------ fragments
-
-    /// Sends a value that is longer than half the ring, and waits until it was handed over.
-    fn send_in_fragments(
-        &self,
-        state: &mut State,
-        tag: Tag,
-        value: &T,
-        len: usize,
-        patience: Patience,
-    ) -> Result<usize, SendError> {
-        if patience.is_none() {
-            let max = self.producer(state).max_payload(tag);
-            return Err(SendError::NeedsWaiting { len, max });
-        }
-        loop {
-            match self.send_fragments_once(state, tag, value, len, patience) {
-                Ok(()) => return Ok(len),
-                Err(Stop::Restart) => {}
-                Err(Stop::Fail(error)) => return Err(error),
-            }
-        }
-    }
-
-    fn send_fragments_once(
-        &self,
-        state: &mut State,
-        tag: Tag,
-        value: &T,
-        limit: usize,
-        patience: Patience,
-    ) -> Result<(), Stop> {
-        let generation = self.receiver_generation();
-        let long = Long(self.control.lane_word(self.lane, lane_word::LONG));
-        let mut start = None;
-        let streamed = {
-            let state = &mut *state;
-            let mut streaming = Streaming { producer: state.producer.take(), state };
-            let Streaming { state, producer } = &mut streaming;
-            let producer = producer.as_mut().expect("fragments go through a ring");
-            let mut wait = |producer: &mut Producer, len: usize| -> Result<Room, Stop> {
-                if start.is_some() {
-                    self.ring_receiver(state);
-                }
-                let room = self.wait(state, patience, self.spin, |sender, _| {
-                    if start.is_some() && sender.receiver_generation() != generation {
-                        return Err(Stop::Restart);
-                    }
-                    let room = producer.room_for(len, tag);
-                    room.map_err(|damage| sender.damaged(damage).into())
-                })?;
-                let first = *start.get_or_insert(producer.position());
-                if first == producer.position() {
-                    long.open(first);
-                }
-                Ok(room)
-            };
-            producer.stream(tag, limit, &mut wait, |writer| {
-                let encoded = C::encode(value, writer);
-                if writer.is_too_long() {
-                    return Err(changed_length());
-                }
-                encoded.map_err(SendError::Encode)
-            })?
-        };
-        streamed.result?;
-        let start = start.expect("streaming asks for room at least once");
-        let finish = || -> Result<(), Stop> {
-            match self.control.queue {
-                None => self.producer(state).publish(streamed.last, tag, streamed.flags),
-                Some(queue) => {
-                    let flags = streamed.flags;
-                    self.publish_announced(state, queue, streamed.last, tag, flags, patience)?;
-                }
-            }
-            if streamed.flags.is_whole() {
-                return Ok(());
-            }
-            self.ring_receiver(state);
-            self.wait(state, patience, self.spin, |sender, _| {
-                if long.is_done(start) {
-                    return Ok(Some(()));
-                }
-                let changed = sender.receiver_generation() != generation;
-                if changed && !fault(Fault::LongNotRestarted) {
-                    return Err(Stop::Restart);
-                }
-                Ok(None)
-            })
-        };
-        let mut finish = finish;
-        match finish() {
-            // The receiver may hand the value over in this very moment: one of the two wins.
-            Err(_)
-                if !streamed.flags.is_whole() && !long.withdraw(start) && long.is_done(start) =>
-            {
-                Ok(())
-            }
-            finished => finished,
-        }
-    }
-
-    fn receiver_generation(&self) -> u64 {
-        // Acquire: pairs with the Release in the receiver's attaching.
-        self.control.word(word::RECEIVER_GENERATION).load(Ordering::Acquire)
-    }
-
-    // ------------------------------------------------------------------ waiting
-
     /// Looks until there is something, the patience ends or the receiver is gone.
     pub(super) fn wait<R, E: From<SendError> + From<Slept>>(
         &self,
@@ -693,75 +376,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 }
 
-impl<T> Sender<T, Raw>
-where
-    Raw: Codec<T>,
-{
-    /// Sends `len` bytes that `fill` writes straight into the channel's memory, and waits while
-    /// there is no room.
-    ///
-    /// The slice holds old bytes at first, and all of it is sent.
-    ///
-    /// ```
-    /// use sysv_channel::Channel;
-    /// use sysv_channel::codec::{Bytes, Raw};
-    ///
-    /// let frames = Channel::<Bytes, Raw>::options().inline_limit(0).private()?;
-    /// let (tx, rx) = (frames.sender()?, frames.receiver()?);
-    /// tx.send_with(1000, |bytes| bytes.fill(7))?;
-    /// assert_eq!(rx.recv()?.len(), 1000);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`SendError::TooLong`] if `len` is more than goes in one piece, half the channel's capacity
-    /// or, without rings, its `inline_limit`; else as [`send`](Sender::send).
-    pub fn send_with(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), SendError> {
-        let (tag, patience) = (Tag::DEFAULT, Patience::for_ever());
-        let state = &mut *self.enter()?;
-        self.check_receiver()?;
-        if let Some(queue) = self.control.queue {
-            self.announce_leftover(state, queue, patience)?;
-        }
-        let ring = state.producer.as_ref().map(|producer| producer.max_payload(tag) as u64);
-        let max = ring.unwrap_or(u64::MAX).min(self.control.max_value());
-        if len as u64 > max {
-            return Err(SendError::TooLong { max });
-        }
-        if let (None, Some(queue)) = (ring, self.control.queue) {
-            fill(&mut message(state).text_mut_full()[ENVELOPE..][..len]);
-            let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
-            self.send_envelope(state, queue, tag, inline, patience)?;
-            self.sent(state, len, false);
-            return Ok(());
-        }
-        let room =
-            self.wait_for_producer(state, patience, |producer| producer.room_for(len, tag))?;
-        self.producer(state).lend(room, len, fill);
-        match self.control.queue {
-            None => self.producer(state).publish(len, tag, Flags::WHOLE),
-            Some(queue) => {
-                self.publish_announced(state, queue, len, tag, Flags::WHOLE, patience)?;
-            }
-        }
-        self.sent(state, len, false);
-        Ok(())
-    }
-}
-
-/// A state whose producer is out while it streams, so that waiting can use both; it comes back also
-/// when encoding the value panics.
-struct Streaming<'s> {
-    state: &'s mut State,
-    producer: Option<Producer>,
-}
-
-impl Drop for Streaming<'_> {
-    fn drop(&mut self) {
-        self.state.producer = self.producer.take();
-    }
-}
-
 /// Rings at the end of a batch, also when the values' iterator panics.
 struct Batch<'a, T, C: Codec<T>> {
     sender: &'a Sender<T, C>,
@@ -774,33 +388,6 @@ impl<T, C: Codec<T>> Drop for Batch<'_, T, C> {
             self.sender.ring_receiver(self.state);
         }
     }
-}
-
-fn message(state: &mut State) -> &mut MessageBuffer {
-    state.message.as_mut().expect("a channel with a queue has a message buffer")
-}
-
-/// Puts a message on the queue if there is room.
-fn try_queue(queue: MessageQueue, message: &MessageBuffer) -> Result<bool, SendError> {
-    match queue.send(message, Wait::No) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == SystemErrorKind::WouldBlock => {
-            // Somebody may have made the queue smaller than the message: it would wait for ever.
-            let capacity = queue.stat().map_err(Slept::from)?.capacity;
-            if message.text().len() as u64 > capacity {
-                return Err(SendError::TooLong { max: capacity.saturating_sub(ENVELOPE as u64) });
-            }
-            Ok(false)
-        }
-        Err(error) => Err(Slept::from(error).into()),
-    }
-}
-
-pub(super) fn changed_length() -> SendError {
-    SendError::Encode(crate::codec::EncodeError::new(
-        "the value was longer when it was encoded a second time: its Serialize must give the same \
-         bytes for the same value",
-    ))
 }
 
 pub(super) fn lane_damage(lane: usize, damage: Damage) -> String {

@@ -5,7 +5,9 @@
 //! every step that makes, opens or removes. An object is ours if key, owner, creator, mode and
 //! magic say so; nothing else is ever removed.
 
+mod closing;
 mod doorbell;
+mod find;
 mod header;
 mod layout;
 mod lifecycle;

@@ -1,7 +1,8 @@
 //! Removing what crashes left behind.
 
 use super::Owner;
-use super::lifecycle::{Evidence, remove_if_idle, tidy};
+use super::closing::{remove_if_idle, tidy};
+use super::find::Evidence;
 use super::semaphores::{self, Claim, USERS};
 use crate::error::OpenError;
 use crate::sys::{Deadline, Key, SemaphoreSet, SystemErrorKind};

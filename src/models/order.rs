@@ -3,13 +3,13 @@
 use loom::thread;
 
 use super::{finds, finds_killed, holds, holds_killed};
-use crate::model::check_kills_to;
-use crate::sys::model::with_fault;
-use std::panic::catch_unwind;
 use crate::codec::{Bincode, Schema};
+use crate::model::check_kills_to;
 use crate::model::{Process, expire_deadlines, set_queue_capacity};
 use crate::sys::Fault;
+use crate::sys::model::with_fault;
 use crate::{Channel, Options, Select, Tag};
+use std::panic::catch_unwind;
 use std::time::Duration;
 
 /// Strings: one letter is a message, more are ring records, many go in fragments.

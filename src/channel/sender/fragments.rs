@@ -1,0 +1,150 @@
+//! In fragments: a value longer than half the ring.
+
+use super::{Sender, State, changed_length};
+use crate::channel::Patience;
+use crate::channel::long::Long;
+use crate::codec::Codec;
+use crate::control::{Slept, lane_word, word};
+use crate::error::SendError;
+use crate::ring::{Producer, Room};
+use crate::sys::{Fault, Ordering, fault};
+use crate::tag::Tag;
+
+/// Why a value in fragments goes no further.
+enum Stop {
+    /// Another receiver has come: the first fragments may be lost.
+    Restart,
+    Fail(SendError),
+}
+
+impl From<SendError> for Stop {
+    fn from(error: SendError) -> Self {
+        Stop::Fail(error)
+    }
+}
+
+impl From<Slept> for Stop {
+    fn from(slept: Slept) -> Self {
+        Stop::Fail(slept.into())
+    }
+}
+
+impl<T, C: Codec<T>> Sender<T, C> {
+    /// Sends a value that is longer than half the ring, and waits until it was handed over.
+    pub(super) fn send_in_fragments(
+        &self,
+        state: &mut State,
+        tag: Tag,
+        value: &T,
+        len: usize,
+        patience: Patience,
+    ) -> Result<usize, SendError> {
+        if patience.is_none() {
+            let max = self.producer(state).max_payload(tag);
+            return Err(SendError::NeedsWaiting { len, max });
+        }
+        loop {
+            match self.send_fragments_once(state, tag, value, len, patience) {
+                Ok(()) => return Ok(len),
+                Err(Stop::Restart) => {}
+                Err(Stop::Fail(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn send_fragments_once(
+        &self,
+        state: &mut State,
+        tag: Tag,
+        value: &T,
+        limit: usize,
+        patience: Patience,
+    ) -> Result<(), Stop> {
+        let generation = self.receiver_generation();
+        let long = Long(self.control.lane_word(self.lane, lane_word::LONG));
+        let mut start = None;
+        let streamed = {
+            let state = &mut *state;
+            let mut streaming = Streaming { producer: state.producer.take(), state };
+            let Streaming { state, producer } = &mut streaming;
+            let producer = producer.as_mut().expect("fragments go through a ring");
+            let mut wait = |producer: &mut Producer, len: usize| -> Result<Room, Stop> {
+                if start.is_some() {
+                    self.ring_receiver(state);
+                }
+                let room = self.wait(state, patience, self.spin, |sender, _| {
+                    if start.is_some() && sender.receiver_generation() != generation {
+                        return Err(Stop::Restart);
+                    }
+                    let room = producer.room_for(len, tag);
+                    room.map_err(|damage| sender.damaged(damage).into())
+                })?;
+                let first = *start.get_or_insert(producer.position());
+                if first == producer.position() {
+                    long.open(first);
+                }
+                Ok(room)
+            };
+            producer.stream(tag, limit, &mut wait, |writer| {
+                let encoded = C::encode(value, writer);
+                if writer.is_too_long() {
+                    return Err(changed_length());
+                }
+                encoded.map_err(SendError::Encode)
+            })?
+        };
+        streamed.result?;
+        let start = start.expect("streaming asks for room at least once");
+        let finish = || -> Result<(), Stop> {
+            match self.control.queue {
+                None => self.producer(state).publish(streamed.last, tag, streamed.flags),
+                Some(queue) => {
+                    let flags = streamed.flags;
+                    self.publish_announced(state, queue, streamed.last, tag, flags, patience)?;
+                }
+            }
+            if streamed.flags.is_whole() {
+                return Ok(());
+            }
+            self.ring_receiver(state);
+            self.wait(state, patience, self.spin, |sender, _| {
+                if long.is_done(start) {
+                    return Ok(Some(()));
+                }
+                let changed = sender.receiver_generation() != generation;
+                if changed && !fault(Fault::LongNotRestarted) {
+                    return Err(Stop::Restart);
+                }
+                Ok(None)
+            })
+        };
+        let mut finish = finish;
+        match finish() {
+            // The receiver may hand the value over in this very moment: one of the two wins.
+            Err(_)
+                if !streamed.flags.is_whole() && !long.withdraw(start) && long.is_done(start) =>
+            {
+                Ok(())
+            }
+            finished => finished,
+        }
+    }
+
+    pub(super) fn receiver_generation(&self) -> u64 {
+        // Acquire: pairs with the Release in the receiver's attaching.
+        self.control.word(word::RECEIVER_GENERATION).load(Ordering::Acquire)
+    }
+}
+
+/// A state whose producer is out while it streams, so that waiting can use both; it comes back also
+/// when encoding the value panics.
+struct Streaming<'s> {
+    state: &'s mut State,
+    producer: Option<Producer>,
+}
+
+impl Drop for Streaming<'_> {
+    fn drop(&mut self) {
+        self.state.producer = self.producer.take();
+    }
+}

@@ -1,0 +1,147 @@
+//! By queue: the value itself as a message, or the descriptor of a ring record.
+
+use std::time::Duration;
+
+use super::{Sender, State};
+use crate::channel::Patience;
+use crate::channel::envelope::Envelope;
+use crate::codec::{Codec, Writer};
+use crate::control::{ENVELOPE, Slept, lane_word, word};
+use crate::error::SendError;
+use crate::ring::Flags;
+use crate::sys::{
+    Fault, MessageBuffer, MessageQueue, Ordering, SystemErrorKind, Wait, fault, fence,
+};
+use crate::tag::Tag;
+
+impl<T, C: Codec<T>> Sender<T, C> {
+    /// Sends a small value as a message, a larger one as a record with a descriptor.
+    pub(super) fn send_by_queue(
+        &self,
+        state: &mut State,
+        queue: MessageQueue,
+        tag: Tag,
+        value: &T,
+        patience: Patience,
+    ) -> Result<usize, SendError> {
+        self.announce_leftover(state, queue, patience)?;
+        let layout = *self.control.layout();
+        let message = message(state);
+        let text = &mut message.text_mut_full()[ENVELOPE..][..layout.inline_limit];
+        let (len, fits) = self.encode(value, Writer::new(text))?;
+        if fits {
+            let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
+            self.send_envelope(state, queue, tag, inline, patience)?;
+            return Ok(len);
+        }
+        if !layout.has_ring() {
+            return Err(self.control.too_long());
+        }
+        if len > self.producer(state).max_payload(tag) {
+            return self.send_in_fragments(state, tag, value, len, patience);
+        }
+        let len = self.fill_exactly(state, tag, value, len, patience)?;
+        self.publish_announced(state, queue, len, tag, Flags::WHOLE, patience)?;
+        Ok(len)
+    }
+
+    /// Sends the descriptor that the lane's last owner may not have sent.
+    pub(super) fn announce_leftover(
+        &self,
+        state: &mut State,
+        queue: MessageQueue,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        let Some(record) = state.unannounced else { return Ok(()) };
+        let descriptor = Envelope::Descriptor { lane: self.lane, position: record.position };
+        self.send_envelope(state, queue, record.tag, descriptor, patience)?;
+        self.announce(record.end());
+        state.unannounced = None;
+        Ok(())
+    }
+
+    /// Publishes a record and puts its descriptor on the queue; takes it back if that fails.
+    pub(super) fn publish_announced(
+        &self,
+        state: &mut State,
+        queue: MessageQueue,
+        len: usize,
+        tag: Tag,
+        flags: Flags,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        let producer = self.producer(state);
+        let position = producer.position();
+        producer.publish(len, tag, flags);
+        let end = producer.position();
+        let descriptor = Envelope::Descriptor { lane: self.lane, position };
+        let sent = self.send_envelope(state, queue, tag, descriptor, patience);
+        match sent {
+            Ok(()) => self.announce(end),
+            Err(_) => self.producer(state).retract(position),
+        }
+        sent
+    }
+
+    pub(super) fn announce(&self, end: u64) {
+        // Release: pairs with the receiver's Acquire load before it looks behind a record that was
+        // announced.
+        self.control.lane_word(self.lane, lane_word::ANNOUNCED).store(end, Ordering::Release);
+    }
+
+    /// Puts the message in the buffer on the queue, with this envelope.
+    pub(super) fn send_envelope(
+        &self,
+        state: &mut State,
+        queue: MessageQueue,
+        tag: Tag,
+        envelope: Envelope,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        let message = message(state);
+        message.set_type(tag.get());
+        message.set_len(envelope.text_len());
+        envelope.write(&mut message.text_mut_full()[..ENVELOPE]);
+        if !try_queue(queue, message)? {
+            // No spinning: each look is a system call.
+            self.wait::<(), SendError>(state, patience, Duration::ZERO, |sender, state| {
+                sender.want_queue_space();
+                Ok(try_queue(queue, self::message(state))?.then_some(()))
+            })?;
+        }
+        // Release: pairs with the receiver's Acquire load of the count.
+        self.control.word(word::EVENTS).fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Asks the receiver to ring this lane when it has taken a message.
+    pub(super) fn want_queue_space(&self) {
+        if fault(Fault::QueueSpaceNotWanted) {
+            return;
+        }
+        let word = self.control.word(word::WANT_QUEUE + self.lane / 64 * 8);
+        word.fetch_or(1 << (self.lane % 64), Ordering::Relaxed);
+        // SeqCst: pairs with the fence of the receiver between msgrcv and its look at the bitmap.
+        fence(Ordering::SeqCst);
+    }
+}
+
+pub(super) fn message(state: &mut State) -> &mut MessageBuffer {
+    state.message.as_mut().expect("a channel with a queue has a message buffer")
+}
+
+/// Puts a message on the queue if there is room.
+fn try_queue(queue: MessageQueue, message: &MessageBuffer) -> Result<bool, SendError> {
+    match queue.send(message, Wait::No) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == SystemErrorKind::WouldBlock => {
+            // Somebody may have made the queue smaller than the message: it would wait for ever.
+            let capacity = queue.stat().map_err(Slept::from)?.capacity;
+            if message.text().len() as u64 > capacity {
+                return Err(SendError::TooLong { max: capacity.saturating_sub(ENVELOPE as u64) });
+            }
+            Ok(false)
+        }
+        Err(error) => Err(Slept::from(error).into()),
+    }
+}

@@ -1,0 +1,155 @@
+//! By ring: the value is encoded straight into the lane's memory.
+
+use super::queue::message;
+use super::{Sender, State, lane_damage};
+use crate::channel::Patience;
+use crate::channel::envelope::Envelope;
+use crate::codec::{Codec, Raw, Writer};
+use crate::control::ENVELOPE;
+use crate::error::SendError;
+use crate::ring::{Damage, Flags, Producer};
+use crate::tag::Tag;
+
+impl<T, C: Codec<T>> Sender<T, C> {
+    /// Encodes straight into the ring; returns the encoded length.
+    #[inline]
+    pub(super) fn send_by_ring(
+        &self,
+        state: &mut State,
+        tag: Tag,
+        value: &T,
+        patience: Patience,
+    ) -> Result<usize, SendError> {
+        let room = match self.producer(state).room_now(tag) {
+            Ok(Some(room)) => room,
+            Ok(None) => {
+                self.wait_for_producer(state, patience, |producer| producer.room_now(tag))?
+            }
+            Err(damage) => return Err(self.damaged(damage)),
+        };
+        let producer = self.producer(state);
+        let (len, fits) = producer.fill(room, |writer| self.encode(value, writer))?;
+        if fits {
+            producer.publish(len, tag, Flags::WHOLE);
+            return Ok(len);
+        }
+        if len > producer.max_payload(tag) {
+            return self.send_in_fragments(state, tag, value, len, patience);
+        }
+        let len = self.fill_exactly(state, tag, value, len, patience)?;
+        self.producer(state).publish(len, tag, Flags::WHOLE);
+        Ok(len)
+    }
+
+    /// Waits for room of the length that a first pass found, and encodes again.
+    pub(super) fn fill_exactly(
+        &self,
+        state: &mut State,
+        tag: Tag,
+        value: &T,
+        len: usize,
+        patience: Patience,
+    ) -> Result<usize, SendError> {
+        let room =
+            self.wait_for_producer(state, patience, |producer| producer.room_for(len, tag))?;
+        let producer = self.producer(state);
+        let (again, fits) = producer.fill(room, |writer| self.encode(value, writer))?;
+        if fits { Ok(again) } else { Err(changed_length()) }
+    }
+
+    /// Encodes a value; returns its length, and whether it fitted.
+    #[inline]
+    pub(super) fn encode(&self, value: &T, writer: Writer<'_>) -> Result<(usize, bool), SendError> {
+        let max = usize::try_from(self.control.max_value()).unwrap_or(usize::MAX);
+        let mut writer = writer.limited(max);
+        let encoded = C::encode(value, &mut writer);
+        // Asked first, since a Serialize can go on after an error of its serializer.
+        if writer.is_too_long() {
+            return Err(self.control.too_long());
+        }
+        encoded?;
+        Ok((writer.len(), writer.fits()))
+    }
+
+    pub(super) fn producer<'s>(&self, state: &'s mut State) -> &'s mut Producer {
+        state.producer.as_mut().expect("a bulk value goes through a ring")
+    }
+
+    pub(super) fn wait_for_producer<R>(
+        &self,
+        state: &mut State,
+        patience: Patience,
+        mut look: impl FnMut(&mut Producer) -> Result<Option<R>, Damage>,
+    ) -> Result<R, SendError> {
+        self.wait(state, patience, self.spin, |sender, state| {
+            look(sender.producer(state)).map_err(|damage| sender.damaged(damage))
+        })
+    }
+
+    pub(super) fn damaged(&self, damage: Damage) -> SendError {
+        SendError::Corrupt { what: lane_damage(self.lane, damage) }
+    }
+}
+
+impl<T> Sender<T, Raw>
+where
+    Raw: Codec<T>,
+{
+    /// Sends `len` bytes that `fill` writes straight into the channel's memory, and waits while
+    /// there is no room.
+    ///
+    /// The slice holds old bytes at first, and all of it is sent.
+    ///
+    /// ```
+    /// use sysv_channel::Channel;
+    /// use sysv_channel::codec::{Bytes, Raw};
+    ///
+    /// let frames = Channel::<Bytes, Raw>::options().inline_limit(0).private()?;
+    /// let (tx, rx) = (frames.sender()?, frames.receiver()?);
+    /// tx.send_with(1000, |bytes| bytes.fill(7))?;
+    /// assert_eq!(rx.recv()?.len(), 1000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SendError::TooLong`] if `len` is more than goes in one piece, half the channel's capacity
+    /// or, without rings, its `inline_limit`; else as [`send`](Sender::send).
+    pub fn send_with(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), SendError> {
+        let (tag, patience) = (Tag::DEFAULT, Patience::for_ever());
+        let state = &mut *self.enter()?;
+        self.check_receiver()?;
+        if let Some(queue) = self.control.queue {
+            self.announce_leftover(state, queue, patience)?;
+        }
+        let ring = state.producer.as_ref().map(|producer| producer.max_payload(tag) as u64);
+        let max = ring.unwrap_or(u64::MAX).min(self.control.max_value());
+        if len as u64 > max {
+            return Err(SendError::TooLong { max });
+        }
+        if let (None, Some(queue)) = (ring, self.control.queue) {
+            fill(&mut message(state).text_mut_full()[ENVELOPE..][..len]);
+            let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
+            self.send_envelope(state, queue, tag, inline, patience)?;
+            self.sent(state, len, false);
+            return Ok(());
+        }
+        let room =
+            self.wait_for_producer(state, patience, |producer| producer.room_for(len, tag))?;
+        self.producer(state).lend(room, len, fill);
+        match self.control.queue {
+            None => self.producer(state).publish(len, tag, Flags::WHOLE),
+            Some(queue) => {
+                self.publish_announced(state, queue, len, tag, Flags::WHOLE, patience)?;
+            }
+        }
+        self.sent(state, len, false);
+        Ok(())
+    }
+}
+
+pub(in crate::channel) fn changed_length() -> SendError {
+    SendError::Encode(crate::codec::EncodeError::new(
+        "the value was longer when it was encoded a second time: its Serialize must give the same \
+         bytes for the same value",
+    ))
+}

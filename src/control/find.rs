@@ -1,0 +1,184 @@
+//! What stands under a key, and whose it is.
+
+use std::sync::Arc;
+
+use super::header::{BadHeader, Mapped};
+use super::lifecycle::gone_is_none;
+use super::ownership::check_mode;
+use super::semaphores::{self, Claim};
+use super::{Control, Header, Owner};
+use crate::error::OpenError;
+use crate::sys::{Key, MessageQueue, SegmentId, SemaphoreSet, SystemError, SystemErrorKind};
+
+/// What stands under a key whose set is ours and locked.
+pub(super) enum Found {
+    /// A finished channel.
+    Whole(Mapped, Option<MessageQueue>),
+    /// What a killed creator or remover left.
+    Rest { segment: Option<SegmentId>, queue: Option<MessageQueue> },
+}
+
+/// The set under a key if it carries our signature, `None` if there is no channel.
+pub(super) fn find_set(key: Key, owner: Owner) -> Result<Option<SemaphoreSet>, OpenError> {
+    let look = || -> Result<Option<SemaphoreSet>, OpenError> {
+        let set = match SemaphoreSet::open(key) {
+            Ok(set) => set,
+            Err(error) if error.kind() == SystemErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        owner.check(set_name(set), &set.stat()?.ownership)?;
+        match semaphores::inspect(set)? {
+            Claim::Signed => Ok(Some(set)),
+            // Its creator is about to sign it, or was killed: no channel either way, yet.
+            Claim::Virgin => Ok(None),
+            Claim::Foreign => {
+                let found = format!("{}, which is not of this crate", set_name(set));
+                Err(OpenError::KeyCollision { key, found })
+            }
+        }
+    };
+    gone_is_none(look())
+}
+
+/// What says that an unfinished object under our key is ours.
+#[derive(Clone, Copy)]
+pub(super) enum Evidence<'a> {
+    /// Nothing: the set was new or never signed, so nobody has made the others under it.
+    None,
+    /// The set's signature: whoever signed it may have been killed before the rest was finished.
+    Signature,
+    /// As above; and these objects were found when the channel was still whole.
+    Known(&'a Control),
+}
+
+/// Looks at what stands under the key of a set that is ours and locked.
+pub(super) fn look(
+    key: Key,
+    set: SemaphoreSet,
+    owner: Owner,
+    evidence: Evidence<'_>,
+) -> Result<Found, OpenError> {
+    let queue = find_queue(key)?;
+    let Some(id) = find_segment(key)? else {
+        return Ok(Found::Rest { segment: None, queue: unused(key, queue, owner, evidence)? });
+    };
+    let stat = id.stat()?;
+    owner.check(format!("shared-memory segment {key} (id {})", id.id()), &stat.ownership)?;
+    let segment = match evidence {
+        // There may be no room for a second mapping.
+        Evidence::Known(control) if control.segment.id() == id => control.segment.clone(),
+        _ => Arc::new(id.attach(false)?),
+    };
+    let corrupt = |what: String| OpenError::Corrupt { key, what };
+    let header = match Header::read(&segment) {
+        Ok(header) => header,
+        Err(BadHeader::Unfinished)
+            if !matches!(evidence, Evidence::None)
+                && stat.creator_pid == semaphores::signer(set)? =>
+        {
+            let queue = unused(key, queue, owner, evidence)?;
+            return Ok(Found::Rest { segment: Some(id), queue });
+        }
+        Err(BadHeader::Unfinished) => {
+            let found =
+                format!("shared-memory segment (id {}), which is not of this crate", id.id());
+            return Err(OpenError::KeyCollision { key, found });
+        }
+        Err(BadHeader::Version(found)) => {
+            return Err(OpenError::WrongVersion { found, expected: super::layout::VERSION });
+        }
+        Err(BadHeader::Damaged(what)) => return Err(corrupt(what)),
+    };
+    if header.key != key {
+        return Err(corrupt("it names another key".to_owned()));
+    }
+    let set_stat = set.stat()?;
+    if set_stat.count != semaphores::count(header.layout.lanes) {
+        if let Evidence::None = evidence {
+            // Its own set was removed by hand, and nobody can use what is left.
+            if let Some(queue) = queue {
+                owner.check(queue_name(key), &queue.stat()?.ownership)?;
+            }
+            return Ok(Found::Rest { segment: Some(id), queue });
+        }
+        return Err(corrupt("its lanes are not those of the semaphore set".to_owned()));
+    }
+    check_mode(set_name(set), &set_stat.ownership, &header)?;
+    check_mode(format!("shared-memory segment {key}"), &stat.ownership, &header)?;
+    if !header.layout.has_queue() {
+        return Ok(Found::Whole(Mapped { segment, header }, None));
+    }
+    let Some(queue) = queue else {
+        return Ok(Found::Rest { segment: Some(id), queue: None });
+    };
+    let ownership = queue.stat()?.ownership;
+    owner.check(queue_name(key), &ownership)?;
+    check_mode(queue_name(key), &ownership, &header)?;
+    Ok(Found::Whole(Mapped { segment, header }, Some(queue)))
+}
+
+/// A queue without a header is ours only if it is empty and nobody ever used it, or we know it.
+fn unused(
+    key: Key,
+    queue: Option<MessageQueue>,
+    owner: Owner,
+    evidence: Evidence<'_>,
+) -> Result<Option<MessageQueue>, OpenError> {
+    let Some(queue) = queue else { return Ok(None) };
+    let stat = queue.stat()?;
+    owner.check(queue_name(key), &stat.ownership)?;
+    let ours = match evidence {
+        Evidence::None => false,
+        Evidence::Known(control) if control.queue == Some(queue) => true,
+        _ => stat.messages == 0 && stat.last_send.is_none() && stat.last_receive.is_none(),
+    };
+    if ours {
+        return Ok(Some(queue));
+    }
+    let found = format!("message queue (id {}), which another program uses", queue.id());
+    Err(OpenError::KeyCollision { key, found })
+}
+
+pub(super) fn find_queue(key: Key) -> Result<Option<MessageQueue>, SystemError> {
+    found(MessageQueue::open(key))
+}
+
+pub(super) fn find_segment(key: Key) -> Result<Option<SegmentId>, SystemError> {
+    found(SegmentId::open(key))
+}
+
+fn found<O>(opened: Result<O, SystemError>) -> Result<Option<O>, SystemError> {
+    match opened {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.kind() == SystemErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn remove_rest(
+    segment: Option<SegmentId>,
+    queue: Option<MessageQueue>,
+) -> Result<(), SystemError> {
+    if let Some(queue) = queue {
+        ignore_gone(queue.remove())?;
+    }
+    if let Some(segment) = segment {
+        ignore_gone(segment.remove())?;
+    }
+    Ok(())
+}
+
+pub(super) fn ignore_gone(removed: Result<(), SystemError>) -> Result<(), SystemError> {
+    removed.or_else(|error| match error.kind() {
+        SystemErrorKind::Removed => Ok(()),
+        _ => Err(error),
+    })
+}
+
+pub(super) fn queue_name(key: Key) -> String {
+    format!("message queue {key}")
+}
+
+pub(super) fn set_name(set: SemaphoreSet) -> String {
+    format!("semaphore set {:#010x} (id {})", set.key(), set.id())
+}
