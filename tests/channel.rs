@@ -242,19 +242,19 @@ fn the_receiver_never_waits_to_answer() {
 }
 
 #[test]
-fn a_mailbox_that_is_opened_again_waits_for_new_senders() {
+fn a_mailbox_that_is_created_again_waits_for_new_senders() {
     let name = format!("reopened mailbox {}", std::process::id());
     let leave_a_value = || {
         let channel = Channel::<u8>::create(name.as_str()).unwrap();
         channel.sender().unwrap().send(&7).unwrap();
     };
     leave_a_value();
-    let rx = Channel::<u8>::open(name.as_str()).unwrap().receiver().unwrap();
+    let rx = Channel::<u8>::open_or_create(name.as_str()).unwrap().receiver().unwrap();
     assert_eq!(rx.recv().unwrap(), 7);
     assert!(rx.recv().unwrap_err().is_disconnected(), "who only opens it finds the old life over");
     drop(rx);
     leave_a_value();
-    let rx = Channel::<u8>::open_or_create(name.as_str()).unwrap().receiver().unwrap();
+    let rx = Channel::<u8>::create(name.as_str()).unwrap().receiver().unwrap();
     assert_eq!(rx.recv().unwrap(), 7);
-    assert!(rx.try_recv().unwrap_err().is_empty(), "whoever keeps it begins a new life");
+    assert!(rx.try_recv().unwrap_err().is_empty(), "whoever creates it begins a new life");
 }

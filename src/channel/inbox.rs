@@ -1,9 +1,10 @@
 //! One lane, as the receiver sees it.
 
 use super::Ready;
+use super::intake::Glance;
 use crate::control::{Control, Doorbell, lane_word};
 use crate::error::RecvError;
-use crate::ring::{Consumer, Damage, Found, Producer, Record};
+use crate::ring::{Consumer, Damage, Found, Producer, Record, Unusual};
 use crate::sys::Ordering;
 
 /// A claimed lane's ring, and the fragments that were collected from it.
@@ -93,6 +94,17 @@ impl Inbox {
     pub(super) fn ring_if_moved(&mut self, control: &Control) {
         if self.consumer.as_mut().is_some_and(Consumer::take_moved) {
             control.ring(self.bell);
+        }
+    }
+
+    /// What a glance at the lane's next record shows.
+    #[inline(always)]
+    pub(super) fn glance(&mut self) -> Glance {
+        let Some(consumer) = self.consumer.as_mut() else { return Glance::Other };
+        match consumer.glance() {
+            Ok(Some(record)) => Glance::Record(self.lane, record),
+            Ok(None) => Glance::Nothing,
+            Err(Unusual) => Glance::Other,
         }
     }
 

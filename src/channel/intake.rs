@@ -10,7 +10,7 @@ use super::returns::Origin;
 use crate::codec::Reader;
 use crate::control::{Control, ENVELOPE, SLOTS, Slept, TYPE_WORD, lane_word, word};
 use crate::error::RecvError;
-use crate::ring::{self, TrustedPeers};
+use crate::ring::{self, Record, TrustedPeers};
 use crate::sys::{
     Deadline, Fault, MessageBuffer, MessageQueue, MessageSelect, Ordering, SystemErrorKind, Wait,
     fault, fence,
@@ -25,6 +25,16 @@ const MESSAGES_BEFORE_FRAGMENTS: usize = 8;
 
 /// How long a caller that only polls goes by what it finds without system calls.
 const ASK_AGAIN: Duration = Duration::from_millis(2);
+
+/// What a glance at the lanes shows.
+pub(super) enum Glance {
+    /// A value in one record, of this lane.
+    Record(usize, Record),
+    /// Something that takes a longer look: a new lane, a fragment, damage.
+    Other,
+    /// Nothing.
+    Nothing,
+}
 
 /// Everything that a receiver knows of what waits for it.
 pub(super) struct Intake {
@@ -98,6 +108,57 @@ impl Intake {
         for lane in self.inboxes.len()..control.claimed() {
             self.inboxes.push(Inbox::new(control, lane));
         }
+    }
+
+    /// Looks at the lanes as `look` does, at what is there most often.
+    #[inline(always)]
+    pub(super) fn glance(&mut self, control: &Control) -> Glance {
+        let lanes = self.inboxes.len();
+        if lanes < control.claimed() {
+            return Glance::Other;
+        }
+        if self.burst >= BURST {
+            self.burst = 0;
+            self.turn += 1;
+        }
+        for _ in 0..lanes {
+            if self.turn >= lanes {
+                self.turn = 0;
+            }
+            match self.inboxes[self.turn].glance() {
+                Glance::Nothing => {}
+                Glance::Record(lane, record) => {
+                    self.burst += 1;
+                    return Glance::Record(lane, record);
+                }
+                Glance::Other => return Glance::Other,
+            }
+            self.burst = 0;
+            self.turn += 1;
+        }
+        Glance::Nothing
+    }
+
+    /// Reads the encoded bytes of a record.
+    #[inline]
+    pub(super) fn read_record<R>(
+        &self,
+        lane: usize,
+        record: &Record,
+        read: impl FnOnce(Reader<'_>) -> R,
+    ) -> R {
+        match self.inboxes[lane].consumer() {
+            Some(consumer) => consumer.read(record, read),
+            // A lane that is given up has nothing ready.
+            None => read(Reader::new(&[])),
+        }
+    }
+
+    /// Hands over a record that has no descriptor.
+    #[inline]
+    pub(super) fn take_record(&mut self, control: &Control, lane: usize, record: &Record) {
+        self.inboxes[lane].take(record);
+        self.inboxes[lane].ring_if_moved(control);
     }
 
     #[inline]
@@ -198,6 +259,9 @@ impl Intake {
         control.word(word::SLOT_ORDER + slot * 8).store(self.order, Ordering::Relaxed);
         let at = control.layout().slot(slot);
         let room = control.layout().message_len();
+        // A successor reads the envelope that stands here. It must be this message's, also if the
+        // message is a foreign one too short to have any.
+        control.segment.copy_in(at + TYPE_WORD, &[0; ENVELOPE]);
         let received = queue.receive_into(kernel_select(select), &control.segment, at, room);
         match received {
             Ok(len) => {
@@ -305,11 +369,7 @@ impl Intake {
             Ready::Slot { slot, len, .. } => {
                 control.segment.read(inline_at(control, *slot), *len, read)
             }
-            Ready::Record { lane, record, .. } => match self.inboxes[*lane].consumer() {
-                Some(consumer) => consumer.read(record, read),
-                // A lane that is given up has nothing ready.
-                None => read(Reader::new(&[])),
-            },
+            Ready::Record { lane, record, .. } => self.read_record(*lane, record, read),
             Ready::Long { lane, .. } => read(Reader::new(self.inboxes[*lane].whole())),
         }
     }
@@ -339,8 +399,7 @@ impl Intake {
         let slot = match *ready {
             Ready::Slot { slot, .. } => Some(slot),
             Ready::Record { lane, record, slot } => {
-                self.inboxes[lane].take(&record);
-                self.inboxes[lane].ring_if_moved(control);
+                self.take_record(control, lane, &record);
                 slot
             }
             Ready::Long { lane, record, start, slot } => {

@@ -201,13 +201,16 @@ impl<T, C: Codec<T>> Options<T, C> {
         Ok(self.channel(control))
     }
 
-    /// Opens the channel, or creates it if there is none. One that nobody uses is adopted with the
-    /// values that it holds, as by [`create`](Options::create), whatever its sizes.
+    /// Opens the channel, or creates it if there is none.
+    ///
+    /// One that its last users left with values in it is opened as they left it: a receiver gets
+    /// the values and is then told that the senders are gone. A receiver that keeps a mailbox
+    /// [creates](Options::create) it, which begins a new life with the old values.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open_or_create(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
-        let wanted = Wanted { revive: true, ..self.wanted(name.into(), false)? };
+        let wanted = self.wanted(name.into(), false)?;
         for _ in 0..ATTEMPTS {
             match control::open(&wanted) {
                 Err(OpenError::NotFound { .. }) => {}
@@ -260,7 +263,6 @@ impl<T, C: Codec<T>> Options<T, C> {
             durable: self.durable && !private,
             private,
             huge_pages: self.huge_pages,
-            revive: false,
             owner: self.owner,
             schema: self.schema.clone().unwrap_or_else(C::schema),
             codec: C::NAME,

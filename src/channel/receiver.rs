@@ -1,19 +1,20 @@
 //! The receiving endpoint: waiting for values, and handing them over.
 
 use std::cell::{RefCell, RefMut};
+use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::intake::Intake;
+use super::intake::{Glance, Intake};
 use super::lease::Lease;
 use super::{Channel, Patience, Ready};
 use crate::DefaultCodec;
 use crate::codec::Codec;
 use crate::control::{Control, Parked, Slept, semaphores, word};
 use crate::error::{AttachError, RecvError};
-use crate::ring::TrustedPeers;
+use crate::ring::{Record, TrustedPeers};
 use crate::sys::{Fault, Ordering, fault};
 use crate::tag::{Message, Select};
 
@@ -221,7 +222,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let trust = self.trust.ok_or(RecvError::NotTrusted)?;
         let mut state = self.enter()?;
         loop {
-            let ready = self.wait(&mut state, Select::Any, patience)?;
+            let ready = self.wait(&mut state, Select::Any, patience, self.spin)?;
             match Lease::new(&self.control, state, ready, trust) {
                 Ok(lease) => return Ok(lease),
                 Err(unused) => state = unused,
@@ -253,11 +254,23 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if select != Select::Any && !self.control.layout().has_queue() {
             return Err(RecvError::NoSelection);
         }
+        let control = &*self.control;
         loop {
-            let ready = self.wait(&mut state, select, patience)?;
+            if let Some((lane, record)) = self.next_in_feed(&mut state, patience) {
+                let ready = Ready::Record { lane, record, slot: None };
+                let origin = origin(&state.intake, &ready);
+                let poisoned = OnPanic { control, state: &mut state, ready: &ready };
+                let value = poisoned.state.intake.read_record(lane, &record, C::decode);
+                std::mem::forget(poisoned);
+                state.intake.take_record(control, lane, &record);
+                state.received(control, record.len);
+                return Ok((Message { tag: record.tag, value: value? }, origin));
+            }
+            // A feed's receiver has spun already.
+            let spin = if control.queue.is_some() { self.spin } else { Duration::ZERO };
+            let ready = self.wait(&mut state, select, patience, spin)?;
             let tag = state.intake.tag(&ready);
             let origin = origin(&state.intake, &ready);
-            let control = &*self.control;
             let poisoned = OnPanic { control, state: &mut state, ready: &ready };
             let (value, len) = poisoned.state.intake.read(control, &ready, |reader| {
                 let len = reader.remaining();
@@ -274,6 +287,33 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
     }
 
+    /// The next value of a channel without a queue, if it is a record that comes while this spins;
+    /// `wait` sees to everything else.
+    // NB: what follows is `wait` again, for the one case that a busy feed sees, because a `Ready`
+    // in a `Result` is handed up through memory: measured with a small struct, a round trip of 360
+    // ns instead of 260, and 90 ns a value instead of 47.
+    #[inline(always)]
+    fn next_in_feed(&self, state: &mut State, patience: Patience) -> Option<(usize, Record)> {
+        let control = &*self.control;
+        if control.queue.is_some() {
+            return None;
+        }
+        let mut glance = state.intake.glance(control);
+        if matches!(glance, Glance::Nothing) && !patience.is_none() {
+            let seen = Control::spin::<_, Infallible>(self.spin, patience.deadline(), || {
+                let glance = state.intake.glance(control);
+                Ok((!matches!(glance, Glance::Nothing)).then_some(glance))
+            });
+            if let Ok(Some(seen)) = seen {
+                glance = seen;
+            }
+        }
+        match glance {
+            Glance::Record(lane, record) => Some((lane, record)),
+            Glance::Other | Glance::Nothing => None,
+        }
+    }
+
     /// Looks until a value is ready, the patience ends or the senders are gone.
     #[inline]
     fn wait(
@@ -281,6 +321,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         state: &mut State,
         select: Select,
         patience: Patience,
+        spin: Duration,
     ) -> Result<Ready, RecvError> {
         let control = &*self.control;
         if let Some(ready) = state.intake.look(control, select, false)? {
@@ -289,9 +330,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if patience.is_none() {
             return self.poll(state, select);
         }
-        let spun = Control::spin(self.spin, patience.deadline(), || {
-            state.intake.look(control, select, false)
-        })?;
+        let spun =
+            Control::spin(spin, patience.deadline(), || state.intake.look(control, select, false))?;
         if let Some(ready) = spun {
             return Ok(ready);
         }

@@ -38,8 +38,6 @@ pub(crate) struct Wanted {
     pub(crate) durable: bool,
     pub(crate) private: bool,
     pub(crate) huge_pages: bool,
-    /// Whether opening it unused begins a new life, as creating it does.
-    pub(crate) revive: bool,
     pub(crate) owner: Owner,
     pub(crate) schema: Schema,
     pub(crate) codec: &'static str,
@@ -282,11 +280,7 @@ fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Contro
     Locked { set }.run(|locked| match look(key, locked.set, wanted.owner, Evidence::Signature)? {
         Found::Whole(mapped, queue) => {
             wanted.check(key, &mapped.header)?;
-            let control = Control::new(mapped, locked.set, queue);
-            if wanted.revive && locked.set.value(USERS)? == 0 {
-                control.begin_new_life();
-            }
-            Ok(Then::Use(Box::new(control)))
+            Ok(Then::Use(Box::new(Control::new(mapped, locked.set, queue))))
         }
         Found::Rest { segment, queue } => {
             remove_rest(segment, queue)?;
@@ -346,7 +340,6 @@ impl Wanted {
             durable: false,
             private: false,
             huge_pages: false,
-            revive: false,
             owner: Owner::Myself,
             schema: Schema::bytes(""),
             codec: "",

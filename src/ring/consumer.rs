@@ -21,6 +21,9 @@ pub(crate) struct Consumer {
     moved: bool,
 }
 
+/// What stands there takes a longer look: padding, a mark, a fragment, damage.
+pub(crate) struct Unusual;
+
 /// What stands at a position that a descriptor named.
 pub(crate) enum Found {
     /// A record that waits to be taken.
@@ -62,6 +65,19 @@ impl Consumer {
             if fault(Fault::StampLoadRelaxed) { Ordering::Relaxed } else { Ordering::Acquire };
         let stamp = self.ring.stamp(position).load(order);
         (stamp & !STAMP_FLAGS == position + 1).then_some(stamp)
+    }
+
+    /// The oldest record, if it is a whole value and was not taken.
+    #[inline(always)]
+    pub(crate) fn glance(&mut self) -> Result<Option<Record>, Unusual> {
+        let Some(stamp) = self.stamped(self.position) else {
+            self.publish_head();
+            return Ok(None);
+        };
+        match self.ring.record(self.position) {
+            Ok(record) if stamp & MARK == 0 && record.flags.is_whole() => Ok(Some(record)),
+            _ => Err(Unusual),
+        }
     }
 
     /// The oldest record that was not taken, or `None` when the ring has run dry.

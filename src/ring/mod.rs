@@ -37,7 +37,7 @@ use std::sync::Arc;
 use crate::sys::{AtomicU64, Segment};
 use crate::tag::Tag;
 
-pub(crate) use consumer::{Consumer, Found};
+pub(crate) use consumer::{Consumer, Found, Unusual};
 pub(crate) use lend::lend;
 pub(crate) use producer::{Producer, Room};
 

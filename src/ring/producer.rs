@@ -191,6 +191,12 @@ impl Producer {
             if fault(Fault::StampStoreRelaxed) { Ordering::Relaxed } else { Ordering::Release };
         self.ring.stamp(self.position).store(flags.stamp(self.position), order);
         self.position += lines;
+        // NB: the line that the next record has to clear is taken over from the other core now, while
+        // nobody waits for it; then that record's stamp waits for one line and not for two. Measured
+        // in a round trip of a small struct: 290 ns without, 230 with.
+        if self.free() > 1 && !fault(Fault::NextStampNotCleared) {
+            self.ring.stamp(self.position + 1).store(0, Ordering::Relaxed);
+        }
     }
 
     /// Takes back the last record, which nobody was told of.
