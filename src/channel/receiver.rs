@@ -256,7 +256,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
         let control = &*self.control;
         loop {
-            if let Some((lane, record)) = self.next_in_feed(&mut state, patience) {
+            let mut spin = self.spin;
+            if let Some((lane, record)) = self.next_in_feed(&mut state, patience, &mut spin) {
                 let ready = Ready::Record { lane, record, slot: None };
                 let origin = origin(&state.intake, &ready);
                 let poisoned = OnPanic { control, state: &mut state, ready: &ready };
@@ -266,8 +267,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 state.received(control, record.len);
                 return Ok((Message { tag: record.tag, value: value? }, origin));
             }
-            // A feed's receiver has spun already.
-            let spin = if control.queue.is_some() { self.spin } else { Duration::ZERO };
             let ready = self.wait(&mut state, select, patience, spin)?;
             let tag = state.intake.tag(&ready);
             let origin = origin(&state.intake, &ready);
@@ -288,12 +287,17 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// The next value of a channel without a queue, if it is a record that comes while this spins;
-    /// `wait` sees to everything else.
+    /// else `wait` sees to it, and `spin` says how long that is to spin.
     // NB: what follows is `wait` again, for the one case that a busy feed sees, because a `Ready`
     // in a `Result` is handed up through memory: measured with a small struct, a round trip of 360
     // ns instead of 260, and 90 ns a value instead of 47.
     #[inline(always)]
-    fn next_in_feed(&self, state: &mut State, patience: Patience) -> Option<(usize, Record)> {
+    fn next_in_feed(
+        &self,
+        state: &mut State,
+        patience: Patience,
+        spin: &mut Duration,
+    ) -> Option<(usize, Record)> {
         let control = &*self.control;
         if control.queue.is_some() {
             return None;
@@ -310,7 +314,12 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
         match glance {
             Glance::Record(lane, record) => Some((lane, record)),
-            Glance::Other | Glance::Nothing => None,
+            // Padding, for one: the value behind it is about to come.
+            Glance::Other => None,
+            Glance::Nothing => {
+                *spin = Duration::ZERO;
+                None
+            }
         }
     }
 
