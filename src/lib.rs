@@ -80,6 +80,11 @@
 //! Endpoints are [`Send`] and work through `&self`; a forked child opens the channel again. Each ipc
 //! namespace, and so usually each container, has channels of its own.
 //!
+//! # Models
+//!
+//! With `--cfg loom` the same types run on a model of the kernel, and [loom](https://docs.rs/loom)
+//! explores what you build on them: see [`model_checking`].
+//!
 //! # Features
 //!
 //! - `bincode` (default): the default codec, for any serde type.
@@ -99,6 +104,8 @@ mod control;
 mod error;
 #[cfg(loom)]
 pub mod model;
+#[cfg(doc)]
+pub mod model_checking;
 #[cfg(all(test, loom))]
 mod models;
 mod name;

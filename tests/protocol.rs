@@ -11,7 +11,7 @@
 use std::panic::catch_unwind;
 
 use sysv_channel::codec::{Bincode, Schema};
-use sysv_channel::model::{check, loom::thread};
+use sysv_channel::model::{Process, check, check_kills, loom::thread};
 use sysv_channel::{Channel, Receiver, Select, Sender, Tag};
 
 const URGENT: Tag = Tag::DEFAULT;
@@ -80,4 +80,20 @@ fn loom_finds_the_request_that_the_hasty_model_worker_loses() {
 fn the_patient_model_worker_answers_in_every_execution() {
     let executions = check(|| conversation(patient_worker));
     println!("request, answer, stop: {executions} executions");
+}
+
+#[test]
+fn a_dead_sender_is_noticed_wherever_the_model_kills_it() {
+    let (steps, executions) = check_kills(|step| {
+        let options = Channel::<u8>::options().lanes(1).inline_limit(0).capacity(256);
+        let channel = options.private().unwrap();
+        let (rx, handle) = (channel.receiver().unwrap(), channel.handle());
+        let process = Process::new();
+        let tx = process.enter(|| Channel::<u8>::open(handle).unwrap().sender().unwrap());
+        let process = process.kill_at(step).spawn(move || tx.send(&42).unwrap());
+        let got: Vec<u8> = rx.iter().map(|value| value.unwrap()).collect();
+        let sent = process.join().is_some();
+        assert!(got == [42] || got.is_empty() && !sent);
+    });
+    println!("dead sender: killed at each of {steps} steps, {executions} executions");
 }

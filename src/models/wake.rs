@@ -94,3 +94,30 @@ fn a_waker_that_is_killed_costs_nobody_a_wake_up() {
     };
     super::holds_killed("waker killed", model);
 }
+
+#[test]
+fn a_stopped_waker_costs_nobody_a_wake_up() {
+    let model = |step| {
+        let channel = ring_only(4).lanes(2).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let (stopped, other) = process_with_sender(&channel);
+        let stopped = stopped.stop_at(step).spawn(move || {
+            other.send(&1).unwrap();
+            std::mem::forget(other);
+        });
+        let sender = thread::spawn(move || {
+            tx.send(&2).unwrap();
+            tx
+        });
+        // One value may be all that comes, and it has to.
+        let first = rx.recv().unwrap();
+        assert!(first == 1 || first == 2);
+        if first == 1 {
+            assert_eq!(rx.recv().unwrap(), 2);
+        }
+        stopped.join();
+        drop(sender.join().unwrap());
+    };
+    super::holds_killed("waker stopped", model);
+    super::finds_killed("waker stopped", &[Fault::ClearBeforePost], model);
+}

@@ -48,6 +48,8 @@ pub(crate) fn random() -> u64 {
 pub struct Process {
     number: u64,
     kill_at: Option<usize>,
+    /// Whether it only stops there: nothing is undone.
+    stops: bool,
 }
 
 impl Default for Process {
@@ -63,7 +65,7 @@ pub struct Running<R>(JoinHandle<Option<R>>);
 impl Process {
     /// A process that ends by itself.
     pub fn new() -> Self {
-        Process { number: kernel::new_process(), kill_at: None }
+        Process { number: kernel::new_process(), kill_at: None, stops: false }
     }
 
     /// Does something in the process's name, on the calling thread.
@@ -81,12 +83,23 @@ impl Process {
         self
     }
 
+    /// Stops the process before its step number `step` for good, as `SIGSTOP` does: it does nothing
+    /// more, and nothing is undone. For [`killed_anybody`] and `check_kills` it counts as killed.
+    pub fn stop_at(mut self, step: usize) -> Self {
+        self.kill_at = Some(step);
+        self.stops = true;
+        self
+    }
+
     /// Starts it.
     pub fn spawn<R: 'static>(self, main: impl FnOnce() -> R + 'static) -> Running<R> {
         Running(thread::spawn(move || {
             kernel::enter_process(self.number, self.kill_at);
             let ended = catch_unwind(AssertUnwindSafe(main));
-            kernel::end_process(self.number);
+            let stopped = self.stops && ended.as_ref().is_err_and(|payload| payload.is::<Killed>());
+            if !stopped {
+                kernel::end_process(self.number);
+            }
             match ended {
                 Ok(result) => Some(result),
                 Err(payload) if payload.is::<Killed>() => None,
