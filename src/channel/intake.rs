@@ -113,30 +113,14 @@ impl Intake {
     /// Looks at the lanes as `look` does, at what is there most often.
     #[inline(always)]
     pub(super) fn glance(&mut self, control: &Control) -> Glance {
-        let lanes = self.inboxes.len();
-        if lanes < control.claimed() {
+        if self.inboxes.len() < control.claimed() {
             return Glance::Other;
         }
-        if self.burst >= BURST {
-            self.burst = 0;
-            self.turn += 1;
-        }
-        for _ in 0..lanes {
-            if self.turn >= lanes {
-                self.turn = 0;
-            }
-            match self.inboxes[self.turn].glance() {
-                Glance::Nothing => {}
-                Glance::Record(lane, record) => {
-                    self.burst += 1;
-                    return Glance::Record(lane, record);
-                }
-                Glance::Other => return Glance::Other,
-            }
-            self.burst = 0;
-            self.turn += 1;
-        }
-        Glance::Nothing
+        let seen = self.in_turns(|inbox| match inbox.glance() {
+            Glance::Nothing => None,
+            seen => Some(seen),
+        });
+        seen.unwrap_or(Glance::Nothing)
     }
 
     /// Reads the encoded bytes of a record.
@@ -163,23 +147,29 @@ impl Intake {
 
     #[inline]
     fn look_at_lanes(&mut self, control: &Control) -> Result<Option<Ready>, RecvError> {
-        let lanes = self.inboxes.len();
+        self.in_turns(|inbox| inbox.next(control).transpose()).transpose()
+    }
+
+    /// Asks one lane after another until one has something; the same one first for a while.
+    #[inline(always)]
+    fn in_turns<R>(&mut self, mut ask: impl FnMut(&mut Inbox) -> Option<R>) -> Option<R> {
         if self.burst >= BURST {
             self.burst = 0;
             self.turn += 1;
         }
-        for _ in 0..lanes {
-            if self.turn >= lanes {
+        for _ in 0..self.inboxes.len() {
+            if self.turn >= self.inboxes.len() {
                 self.turn = 0;
             }
-            if let Some(ready) = self.inboxes[self.turn].next(control)? {
+            let found = ask(&mut self.inboxes[self.turn]);
+            if found.is_some() {
                 self.burst += 1;
-                return Ok(Some(ready));
+                return found;
             }
             self.burst = 0;
             self.turn += 1;
         }
-        Ok(None)
+        None
     }
 
     fn look_at_queue(
