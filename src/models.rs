@@ -3,6 +3,7 @@ mod death;
 mod lifetime;
 mod order;
 mod queue;
+mod returns;
 mod ring;
 mod wake;
 

@@ -219,6 +219,22 @@ fn an_answer_is_never_read_by_the_next_owner_of_the_lane() {
 }
 
 #[test]
+fn answers_to_a_former_owner_take_no_room_from_the_next() {
+    let channel = Channel::<u32>::options().lanes(1).return_capacity(4096).private().unwrap();
+    let rx = channel.receiver().unwrap();
+    let first = channel.sender().unwrap();
+    first.send(&1).unwrap();
+    let (_, origin) = rx.recv_from(Select::Any).unwrap();
+    while rx.send_back(origin, &0).is_ok() {}
+    drop(first);
+    let second = channel.sender().unwrap();
+    second.send(&2).unwrap();
+    let (_, origin) = rx.recv_from(Select::Any).unwrap();
+    rx.send_back(origin, &7).unwrap();
+    assert_eq!(second.recv_back::<u32>().unwrap(), 7);
+}
+
+#[test]
 fn the_receiver_never_waits_to_answer() {
     let channel = Channel::<u32>::options().return_capacity(4096).private().unwrap();
     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());

@@ -13,7 +13,7 @@ use crate::error::RecvError;
 use crate::ring::{self, Record, TrustedPeers};
 use crate::sys::{
     Deadline, Fault, MessageBuffer, MessageQueue, MessageSelect, Ordering, SystemErrorKind, Wait,
-    fault, fence,
+    fault,
 };
 use crate::tag::{Select, Tag};
 
@@ -142,7 +142,9 @@ impl Intake {
     #[inline]
     pub(super) fn take_record(&mut self, control: &Control, lane: usize, record: &Record) {
         self.inboxes[lane].take(record);
-        self.inboxes[lane].ring_if_moved(control);
+        if !fault(Fault::SpaceNotRung) {
+            self.inboxes[lane].ring_if_moved(control);
+        }
     }
 
     #[inline]
@@ -232,9 +234,9 @@ impl Intake {
         select: Select,
         ask: bool,
     ) -> Result<Option<(usize, usize)>, RecvError> {
-        // Acquire: pairs with the sender's Release after msgsnd: a count that is seen has its
-        // message on the queue.
-        let events = control.word(word::EVENTS).load(Ordering::Acquire);
+        // Relaxed: a count that is seen was raised after msgsnd, and the kernel's lock of the queue
+        // puts that before the msgrcv below.
+        let events = control.word(word::EVENTS).load(Ordering::Relaxed);
         let ask = ask && !fault(Fault::EventsBelieved);
         if !ask && self.empty == Some((select, events)) {
             return Ok(None);
@@ -444,10 +446,9 @@ fn wake_for_queue_space(control: &Control) {
     if fault(Fault::QueueSpaceNotGiven) {
         return;
     }
-    // SeqCst: pairs with the fence of a sender between its bit and its msgsnd.
-    fence(Ordering::SeqCst);
     for index in 0..control.layout().want_words() {
         let word = control.word(word::WANT_QUEUE + index * 8);
+        // Relaxed: after the msgrcv that made room, as `Sender::want_queue_space` says.
         if word.load(Ordering::Relaxed) == 0 {
             continue;
         }

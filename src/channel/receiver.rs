@@ -85,8 +85,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         };
         let control = &receiver.control;
         control.reset_bell(control.items_bell()).map_err(super::attach_error)?;
-        // Release: pairs with the Acquire of a sender that waits for a long value to be taken.
-        control.word(word::RECEIVER_GENERATION).fetch_add(1, Ordering::Release);
+        control.word(word::RECEIVER_GENERATION).fetch_add(1, Ordering::Relaxed);
         control.word(word::RECEIVER_CAME).swap(1, Ordering::Relaxed);
         control.word(word::RECEIVER_LEFT).swap(0, Ordering::Relaxed);
         // Senders sleep that were there when the last receiver went: they have to look again.

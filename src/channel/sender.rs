@@ -132,14 +132,17 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         // Release: pairs with the receiver's Acquire load in `Origin`.
         let generation = control.lane_word(self.lane, lane_word::GENERATION);
-        self.generation = generation.fetch_add(1, Ordering::Release).wrapping_add(1);
+        let order = if fault(Fault::OwnerRelaxed) { Ordering::Relaxed } else { Ordering::Release };
+        self.generation = generation.fetch_add(1, order).wrapping_add(1);
         if control.layout().return_lines > 0 {
             let place = control.layout().return_ring(self.lane);
-            let consumer = Consumer::attach(control.segment.clone(), place);
-            state.back =
-                Some(consumer.map_err(|damage| AttachError::Corrupt {
-                    what: lane_damage(self.lane, damage),
-                })?);
+            let damaged = |damage| AttachError::Corrupt { what: lane_damage(self.lane, damage) };
+            let mut back = Consumer::attach(control.segment.clone(), place).map_err(damaged)?;
+            // All of it is for former owners, and would keep answers for this one out.
+            while let Some(record) = back.next().map_err(damaged)? {
+                back.take(&record);
+            }
+            state.back = Some(back);
         }
         if control.layout().has_queue() {
             state.message = Some(MessageBuffer::with_capacity(control.layout().message_len()));
@@ -147,8 +150,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         control.claim_lane(self.lane);
         control.word(word::SENDERS_CAME).swap(1, Ordering::Relaxed);
         control.word(word::SENDER_LEFT).swap(0, Ordering::Relaxed);
-        // A predecessor may have died between its message and this.
-        control.word(word::EVENTS).fetch_add(1, Ordering::Release);
+        // A predecessor may have died between its message and this. Relaxed: as in `send_envelope`.
+        control.word(word::EVENTS).fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -327,8 +330,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return Ok(found);
         }
         if patience.is_none() {
-            let gone = self.receiver_is_gone()?;
-            return Err(if gone { SendError::Disconnected } else { SendError::Full }.into());
+            if !self.receiver_is_gone()? {
+                return Err(SendError::Full.into());
+            }
+            return self.last_look(state, look);
         }
         if state.must_ring {
             self.ring_receiver(state);
@@ -344,7 +349,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 }
                 if !state.looked_at_receiver {
                     if self.receiver_is_gone()? {
-                        return Err(E::from(SendError::Disconnected));
+                        return self.last_look(state, &mut look).map(Some);
                     }
                     state.looked_at_receiver = true;
                 }
@@ -357,6 +362,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
             }
             self.count(lane_word::WAKEUPS, 1);
         }
+    }
+
+    /// Looks once more, now that the receiver is gone: it may have answered or made room before.
+    fn last_look<R, E: From<SendError>>(
+        &self,
+        state: &mut State,
+        mut look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
+    ) -> Result<R, E> {
+        let found = if fault(Fault::NoLastLook) { None } else { look(self, state)? };
+        found.ok_or_else(|| SendError::Disconnected.into())
     }
 
     /// Whether a receiver has come and none is attached now.

@@ -77,7 +77,8 @@ impl Header {
 
     /// Makes the header valid.
     pub(crate) fn publish(segment: &Segment) {
-        // Release: pairs with the Acquire load in `read`, which sees a whole header or none.
+        // Release: keeps the compiler from moving it before the header. Its writer can be killed
+        // between any two stores; who reads it comes through the lock.
         segment.word(word::MAGIC).store(MAGIC, Ordering::Release);
     }
 
@@ -87,8 +88,8 @@ impl Header {
         if segment.len() < word::WANT_QUEUE + LINE + lane_word::BLOCK {
             return Err(BadHeader::Unfinished);
         }
-        // Acquire: pairs with the Release store in `publish`.
-        if segment.word(word::MAGIC).load(Ordering::Acquire) != MAGIC {
+        // Relaxed: under the lock, which the header's writer had.
+        if segment.word(word::MAGIC).load(Ordering::Relaxed) != MAGIC {
             return Err(BadHeader::Unfinished);
         }
         let get = |at: usize| segment.word(at).load(Ordering::Relaxed);

@@ -70,16 +70,14 @@ impl Control {
     /// How many lanes were ever owned; the others were never touched.
     #[inline]
     pub(crate) fn claimed(&self) -> usize {
-        // Acquire: pairs with the Release in `claim_lane`; whoever sees the lane sees its
-        // owner's preparations.
-        let claimed = self.word(word::CLAIMED).load(Ordering::Acquire);
+        // Relaxed: what is read of the lane then is read by stamp, or means something by itself.
+        let claimed = self.word(word::CLAIMED).load(Ordering::Relaxed);
         (claimed as usize).min(self.layout().lanes)
     }
 
     /// Makes a lane visible to the receiver.
     pub(crate) fn claim_lane(&self, lane: usize) {
-        // Release: pairs with the Acquire in `claimed`.
-        self.word(word::CLAIMED).fetch_max(lane as u64 + 1, Ordering::Release);
+        self.word(word::CLAIMED).fetch_max(lane as u64 + 1, Ordering::Relaxed);
     }
 
     /// Whether a receiver is attached, by the semaphore that the kernel keeps true.

@@ -40,6 +40,24 @@ fn no_wake_up_on_ring_space_is_lost() {
 }
 
 #[test]
+fn one_value_that_is_taken_lets_a_waiting_sender_through() {
+    let model = || {
+        let channel = ring_only(2).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(&0).unwrap();
+        let sender = thread::spawn(move || {
+            tx.send(&1).unwrap();
+            tx
+        });
+        assert_eq!(rx.recv().unwrap(), 0);
+        // Without another look from the receiver, which would ring too.
+        drop(sender.join().unwrap());
+    };
+    holds("sleep on ring space, one value taken", model);
+    finds("sleep on ring space, one value taken", &[Fault::SpaceNotRung, Fault::NoRecheck], model);
+}
+
+#[test]
 fn no_wake_up_on_queue_space_is_lost() {
     let model = || {
         set_queue_capacity(17);

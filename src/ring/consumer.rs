@@ -38,8 +38,9 @@ impl Consumer {
     /// Takes the ring over where a predecessor left it.
     pub(crate) fn attach(segment: Arc<Segment>, place: Place) -> Result<Self, Damage> {
         let ring = Ring::new(segment, place);
-        // Acquire: pairs with the predecessor's Release store in `advance`.
-        let position = ring.delivered().load(Ordering::Acquire);
+        // Relaxed: a predecessor's store came before it gave up the role, and a role changes hands in
+        // the kernel.
+        let position = ring.delivered().load(Ordering::Relaxed);
         let position = if fault(Fault::DeliveredIgnored) { 0 } else { position };
         if position >= POSITION_LIMIT {
             return Err(Damage { position, what: "the delivered position is out of range" });

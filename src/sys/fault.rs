@@ -64,6 +64,12 @@ pub(crate) enum Fault {
     AnnouncedIgnored,
     /// The queue is taken for empty when nobody counted a message up.
     EventsBelieved,
+    /// A waiting sender is not rung when the record in its way is taken, only with the next look.
+    SpaceNotRung,
+    /// A lane's generation is raised Relaxed, after its owner said where it begins.
+    OwnerRelaxed,
+    /// An answer is read by whoever owns the lane.
+    AnswerNotAddressed,
 }
 
 /// Whether the step is to be done wrong.

@@ -131,8 +131,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     pub(super) fn receiver_generation(&self) -> u64 {
-        // Acquire: pairs with the Release in the receiver's attaching.
-        self.control.word(word::RECEIVER_GENERATION).load(Ordering::Acquire)
+        // Relaxed: only says that another has come; who has the value is settled in `Long`.
+        self.control.word(word::RECEIVER_GENERATION).load(Ordering::Relaxed)
     }
 }
 

@@ -9,9 +9,7 @@ use crate::codec::{Codec, Writer};
 use crate::control::{ENVELOPE, Slept, lane_word, word};
 use crate::error::SendError;
 use crate::ring::Flags;
-use crate::sys::{
-    Fault, MessageBuffer, MessageQueue, Ordering, SystemErrorKind, Wait, fault, fence,
-};
+use crate::sys::{Fault, MessageBuffer, MessageQueue, Ordering, SystemErrorKind, Wait, fault};
 use crate::tag::Tag;
 
 impl<T, C: Codec<T>> Sender<T, C> {
@@ -109,8 +107,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 Ok(try_queue(queue, self::message(state))?.then_some(()))
             })?;
         }
-        // Release: pairs with the receiver's Acquire load of the count.
-        self.control.word(word::EVENTS).fetch_add(1, Ordering::Release);
+        // Relaxed: whoever sees it comes to the queue's lock in the kernel after this message did.
+        self.control.word(word::EVENTS).fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -120,9 +118,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return;
         }
         let word = self.control.word(word::WANT_QUEUE + self.lane / 64 * 8);
+        // Relaxed: the msgsnd that follows comes before the receiver's msgrcv, which then sees the
+        // bit, or after it, and finds room. The kernel's lock of the queue decides.
         word.fetch_or(1 << (self.lane % 64), Ordering::Relaxed);
-        // SeqCst: pairs with the fence of the receiver between msgrcv and its look at the bitmap.
-        fence(Ordering::SeqCst);
     }
 }
 

@@ -1,0 +1,97 @@
+//! Answers through the lane that a value came by: to the sender that asked, or to nobody.
+
+use loom::thread;
+
+use super::{finds, finds_killed, holds, holds_killed, mixed, process_with_receiver, ring_only};
+use crate::codec::Bincode;
+use crate::sys::Fault;
+use crate::{Channel, Options, Receiver, Select};
+
+/// A feed with one lane and a way back.
+fn both_ways() -> Options<u8, Bincode> {
+    ring_only(2).return_capacity(2 * 64)
+}
+
+/// Answers so many values, each with ten more; whoever asked may be gone.
+fn answer(rx: &Receiver<u8>, values: usize) {
+    for _ in 0..values {
+        let Ok((message, origin)) = rx.recv_from(Select::Any) else { return };
+        if let Err(error) = rx.send_back(origin, &(message.value + 10)) {
+            assert!(error.is_disconnected(), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_wakes_who_asked() {
+    let model = |options: fn() -> Options<u8, Bincode>| {
+        let channel = options().private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let receiver = thread::spawn(move || {
+            answer(&rx, 2);
+            rx
+        });
+        for value in 0..2 {
+            tx.send(&value).unwrap();
+            assert_eq!(tx.recv_back::<u8>().unwrap(), value + 10);
+        }
+        drop(receiver.join().unwrap());
+        assert!(tx.recv_back::<u8>().unwrap_err().is_disconnected());
+    };
+    let by_ring = move || model(both_ways);
+    holds("ask and answer, ring only", by_ring);
+    finds("ask and answer, ring only", &[Fault::NoRingFence, Fault::NoRecheck], by_ring);
+    let by_queue = move || model(|| mixed(2).return_capacity(2 * 64));
+    holds("ask and answer, mixed", by_queue);
+    finds("ask and answer, mixed", &[Fault::NoRecheck], by_queue);
+}
+
+#[test]
+fn an_answer_never_reaches_the_next_owner_of_the_lane() {
+    let model = || {
+        // Durable, so that the receiver stays while there is no sender. Room for an answer to the
+        // former owner beside the one to the next.
+        let options = ring_only(2).return_capacity(4 * 64).durable();
+        let channel = options.create("answers").unwrap();
+        let rx = channel.receiver().unwrap();
+        let first = channel.sender().unwrap();
+        first.send(&1).unwrap();
+        let receiver = thread::spawn(move || {
+            answer(&rx, 1);
+            rx
+        });
+        drop(first);
+        let second = channel.sender().unwrap();
+        let rx = receiver.join().unwrap();
+        assert!(second.try_recv_back::<u8>().unwrap_err().is_empty());
+        second.send(&2).unwrap();
+        answer(&rx, 1);
+        assert_eq!(second.try_recv_back::<u8>().unwrap(), 12);
+        drop((second, rx, channel));
+        Channel::<u8>::unlink("answers").unwrap();
+    };
+    holds("answer against a change of owner", model);
+    let faults = [Fault::AnswerNotAddressed, Fault::OwnerRelaxed];
+    finds("answer against a change of owner", &faults, model);
+}
+
+#[test]
+fn whoever_waits_for_an_answer_hears_of_the_receivers_death() {
+    let model = |step| {
+        let channel = both_ways().private().unwrap();
+        let (process, rx) = process_with_receiver(&channel);
+        let tx = channel.sender().unwrap();
+        let receiver = process.kill_at(step).spawn(move || answer(&rx, 1));
+        let sent = tx.send(&1);
+        match tx.recv_back::<u8>() {
+            Ok(value) => assert_eq!(value, 11),
+            Err(error) => assert!(error.is_disconnected(), "{error}"),
+        }
+        assert!(tx.recv_back::<u8>().unwrap_err().is_disconnected());
+        assert!(sent.is_ok() || sent.is_err_and(|error| error.is_disconnected()));
+        receiver.join();
+    };
+    holds_killed("who answers is killed", model);
+    let faults = [Fault::NoUndo, Fault::LaneBellsNotArmed, Fault::NoLastLook];
+    finds_killed("who answers is killed", &faults, model);
+}
