@@ -82,3 +82,31 @@ fn lines_are_not_written_over_before_they_are_taken() {
     holds("a ring of two lines", model);
     finds("a ring of two lines", &[Fault::DeliveredRelaxed, Fault::FollowingLineNotFree], model);
 }
+
+#[test]
+fn a_new_owner_writes_only_over_what_was_taken() {
+    let model = || {
+        let layout = layout(4);
+        let segment = segment(&layout);
+        let mut former = Producer::attach(segment.clone(), layout.ring(0)).unwrap().0;
+        let mut consumer = Consumer::attach(segment.clone(), layout.ring(0)).unwrap();
+        (0..3).for_each(|byte| assert!(publish(&mut former, 8, byte)));
+        drop(former);
+        let receiver = thread::spawn(move || {
+            for byte in 0..3 {
+                assert_eq!(take(&mut consumer).unwrap(), [byte; 8]);
+            }
+            consumer
+        });
+        let mut next = Producer::attach(segment, layout.ring(0)).unwrap().0;
+        let published = (3..6).take_while(|&byte| publish(&mut next, 8, byte)).count();
+        let mut consumer = receiver.join().unwrap();
+        for byte in 3..3 + published as u8 {
+            assert_eq!(take(&mut consumer).unwrap(), [byte; 8]);
+        }
+        assert!(take(&mut consumer).is_none());
+    };
+    holds("taken over while records are taken", model);
+    let faults = [Fault::TakeoverRelaxed, Fault::DeliveredRelaxed];
+    finds("taken over while records are taken", &faults, model);
+}

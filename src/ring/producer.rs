@@ -36,7 +36,9 @@ impl Producer {
         let ring = Ring::new(segment, place);
         // Acquire: pairs with the consumer's Release store in `Consumer::advance`, so that lines
         // before it may be written over.
-        let taken = ring.delivered().load(Ordering::Acquire);
+        let order =
+            if fault(Fault::TakeoverRelaxed) { Ordering::Relaxed } else { Ordering::Acquire };
+        let taken = ring.delivered().load(order);
         if taken >= POSITION_LIMIT {
             return Err(Damage { position: taken, what: "the delivered position is out of range" });
         }

@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     FollowingLineNotFree,
     /// The delivered position is published Relaxed.
     DeliveredRelaxed,
+    /// A new owner of the ring loads the delivered position Relaxed.
+    TakeoverRelaxed,
     /// The waker has no fence.
     NoRingFence,
     /// The sleeper has no fence.
