@@ -98,6 +98,9 @@ compile_error!(
     "sysv-channel runs on Linux only: it rests on Linux's System V IPC and its SEM_UNDO"
 );
 
+#[macro_use]
+mod point;
+
 mod channel;
 pub mod codec;
 mod control;

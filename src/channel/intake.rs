@@ -320,7 +320,9 @@ impl Intake {
         self.slots[slot] = None;
         // Release: what was read from the slot is read before the slot counts as empty. The
         // kernel writes there next, through msgrcv of this very thread or of a successor.
+        point!("slot.before");
         control.word(control.layout().slot(slot)).store(0, Ordering::Release);
+        point!("slot.cleared");
     }
 
     /// The tag of what is ready.
@@ -453,6 +455,7 @@ fn wake_for_queue_space(control: &Control) {
             continue;
         }
         let mut wanting = word.swap(0, Ordering::Relaxed);
+        point!("space.given");
         while wanting != 0 {
             let lane = index * 64 + wanting.trailing_zeros() as usize;
             wanting &= wanting - 1;

@@ -19,6 +19,7 @@ impl Long<'_> {
     /// A value whose first fragment stands at `start` is on its way.
     pub(super) fn open(&self, start: u64) {
         self.0.swap(start << 2 | OPEN, Ordering::Relaxed);
+        point!("long.opened");
     }
 
     /// Hands the value over; `false` if it was withdrawn.
@@ -39,8 +40,11 @@ impl Long<'_> {
 
     fn settle(&self, start: u64, state: u64) -> bool {
         let (open, settled) = (start << 2 | OPEN, start << 2 | state);
+        point!("long.before");
         // Relaxed: the word itself is all that is agreed on.
-        self.0.compare_exchange(open, settled, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let won = self.0.compare_exchange(open, settled, Ordering::Relaxed, Ordering::Relaxed);
+        point!("long.settled");
+        won.is_ok()
     }
 }
 

@@ -87,6 +87,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         control.reset_bell(control.items_bell()).map_err(super::attach_error)?;
         control.word(word::RECEIVER_GENERATION).fetch_add(1, Ordering::Relaxed);
         control.word(word::RECEIVER_CAME).swap(1, Ordering::Relaxed);
+        point!("attach.receiver");
         control.word(word::RECEIVER_LEFT).swap(0, Ordering::Relaxed);
         // Senders sleep that were there when the last receiver went: they have to look again.
         for lane in 0..control.claimed() {

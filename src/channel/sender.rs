@@ -128,12 +128,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
             // this, the receiver knows that its sender is gone.
             let owned_from = control.lane_word(self.lane, lane_word::OWNED_FROM);
             owned_from.store(producer.position(), Ordering::Relaxed);
+            point!("attach.walked");
             state.producer = Some(producer);
         }
         // Release: pairs with the receiver's Acquire load in `Origin`.
         let generation = control.lane_word(self.lane, lane_word::GENERATION);
         let order = if fault(Fault::OwnerRelaxed) { Ordering::Relaxed } else { Ordering::Release };
         self.generation = generation.fetch_add(1, order).wrapping_add(1);
+        point!("attach.generation");
         if control.layout().return_lines > 0 {
             let place = control.layout().return_ring(self.lane);
             let damaged = |damage| AttachError::Corrupt { what: lane_damage(self.lane, damage) };
@@ -149,6 +151,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         control.claim_lane(self.lane);
         control.word(word::SENDERS_CAME).swap(1, Ordering::Relaxed);
+        point!("attach.came");
         control.word(word::SENDER_LEFT).swap(0, Ordering::Relaxed);
         // A predecessor may have died between its message and this. Relaxed: as in `send_envelope`.
         control.word(word::EVENTS).fetch_add(1, Ordering::Relaxed);
@@ -429,6 +432,7 @@ impl<T, C> Drop for Sender<T, C> {
         }
         // The hint comes before the role is given up, so that it is there when the bell rings.
         self.control.word(word::SENDER_LEFT).swap(1, Ordering::Relaxed);
+        point!("goodbye.sender");
         // A set that is gone needs no goodbye.
         let _ = semaphores::release_lane(self.control.set, self.lane);
     }

@@ -131,7 +131,9 @@ impl Control {
         }
         // A bell that is gone says that the channel was removed: the sleeper learns it from the
         // kernel, and this side with its next call.
+        point!("wake.before");
         let _ = semaphores::post(self.set, doorbell.bell);
+        point!("wake.posted");
         // Relaxed: only says that a post is on its way; a newer ticket stays.
         let _ = self.word(doorbell.parked_at).compare_exchange(
             ticket,
@@ -145,6 +147,7 @@ impl Control {
     pub(crate) fn reset_bell(&self, doorbell: Doorbell) -> Result<(), SystemError> {
         self.register_waker();
         self.word(doorbell.parked_at).swap(0, Ordering::Relaxed);
+        point!("attach.unparked");
         semaphores::empty(self.set, doorbell.bell)
     }
 
@@ -182,12 +185,14 @@ impl Control {
     ) -> Result<Parked<R>, E> {
         let parked = self.word(doorbell.parked_at);
         parked.swap(self.next_ticket(), Ordering::Relaxed);
+        point!("park.parked");
         let fenced = fault(Fault::NoParkFence) || self.sleeper_fence();
         let found = if fault(Fault::NoRecheck) { Ok(None) } else { look() };
         let rung = match found {
             Ok(None) => semaphores::sleep(self.set, doorbell.bell, self.nap(deadline, fenced)),
             _ => Ok(true),
         };
+        point!("park.woken");
         // A waker that is alive clears the ticket. Where it still stands, the post may be one that
         // the kernel made for a dead process.
         let cleared = parked.swap(0, Ordering::Relaxed) == 0;

@@ -69,6 +69,7 @@ impl Header {
             (word::TYPE_LEN, layout.type_at(), &self.type_name, MAX_TYPE),
             (word::SHAPE_LEN, layout.shape_at(), &self.shape, MAX_SHAPE),
         ] {
+            point!("header.text");
             let text = cut(text, max);
             segment.copy_in(text_at, text.as_bytes());
             set(len_at, text.len() as u64);
@@ -79,7 +80,9 @@ impl Header {
     pub(crate) fn publish(segment: &Segment) {
         // Release: keeps the compiler from moving it before the header. Its writer can be killed
         // between any two stores; who reads it comes through the lock.
+        point!("header.written");
         segment.word(word::MAGIC).store(MAGIC, Ordering::Release);
+        point!("header.published");
     }
 
     /// Copies the header and checks it against the segment's real size.

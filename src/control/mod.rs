@@ -78,6 +78,7 @@ impl Control {
     /// Makes a lane visible to the receiver.
     pub(crate) fn claim_lane(&self, lane: usize) {
         self.word(word::CLAIMED).fetch_max(lane as u64 + 1, Ordering::Relaxed);
+        point!("lane.claimed");
     }
 
     /// Whether a receiver is attached, by the semaphore that the kernel keeps true.

@@ -177,6 +177,7 @@ impl Consumer {
             self.ring
                 .stamp(record.position)
                 .store(record.flags.stamp(record.position) | MARK, Ordering::Relaxed);
+            point!("take.marked");
             self.marked += 1;
         }
         self.skip_marked();
@@ -190,7 +191,9 @@ impl Consumer {
         // the reads of the payload are done before the lines are written over.
         let order =
             if fault(Fault::DeliveredRelaxed) { Ordering::Relaxed } else { Ordering::Release };
+        point!("take.before");
         self.ring.delivered().store(to, order);
+        point!("take.delivered");
         // A publication every eighth of the ring keeps the producer off the line above.
         if to - self.head >= self.ring.lines() / 8 {
             self.publish_head();
@@ -203,6 +206,7 @@ impl Consumer {
             self.head = self.position;
             // Release: pairs with the producer's Acquire load in `Producer::refresh`.
             self.ring.head().store(self.position, Ordering::Release);
+            point!("take.head");
         }
     }
 

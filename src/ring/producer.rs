@@ -182,17 +182,21 @@ impl Producer {
         if fault(Fault::StampBeforeHeader) {
             self.ring.stamp(self.position).store(flags.stamp(self.position), Ordering::Release);
         }
+        point!("publish.encoded");
         self.ring.segment.copy_in(at, &word.to_le_bytes());
+        point!("publish.header");
         // Relaxed: ordered before the stamp by the stamp's Release; the consumer looks at this line
         // only after it has seen that stamp.
         if !fault(Fault::NextStampNotCleared) {
             self.ring.stamp(self.position + lines).store(0, Ordering::Relaxed);
         }
+        point!("publish.cleared");
         // Release: pairs with the consumer's Acquire load in `Consumer::stamped` and a successor's
         // in `attach`; header, payload and the cleared stamp are seen by whoever sees this one.
         let order =
             if fault(Fault::StampStoreRelaxed) { Ordering::Relaxed } else { Ordering::Release };
         self.ring.stamp(self.position).store(flags.stamp(self.position), order);
+        point!("publish.stamped");
         self.position += lines;
         // NB: the line that the next record has to clear is taken over from the other core now, while
         // nobody waits for it; then that record's stamp waits for one line and not for two. Measured
@@ -208,7 +212,9 @@ impl Producer {
             return;
         }
         // Relaxed: the consumer finds this record by its descriptor alone, and none was sent.
+        point!("retract.before");
         self.ring.stamp(position).store(0, Ordering::Relaxed);
+        point!("retract.after");
         self.position = position;
     }
 }

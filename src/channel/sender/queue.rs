@@ -84,7 +84,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
     pub(super) fn announce(&self, end: u64) {
         // Release: pairs with the receiver's Acquire load before it looks behind a record that was
         // announced.
+        point!("announce.before");
         self.control.lane_word(self.lane, lane_word::ANNOUNCED).store(end, Ordering::Release);
+        point!("announce.after");
     }
 
     /// Puts the message in the buffer on the queue, with this envelope.
@@ -109,6 +111,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         // Relaxed: whoever sees it comes to the queue's lock in the kernel after this message did.
         self.control.word(word::EVENTS).fetch_add(1, Ordering::Relaxed);
+        point!("send.counted");
         Ok(())
     }
 
@@ -121,6 +124,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         // Relaxed: the msgsnd that follows comes before the receiver's msgrcv, which then sees the
         // bit, or after it, and finds room. The kernel's lock of the queue decides.
         word.fetch_or(1 << (self.lane % 64), Ordering::Relaxed);
+        point!("space.wanted");
     }
 }
 

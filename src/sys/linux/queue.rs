@@ -58,6 +58,7 @@ impl MessageQueue {
             // SAFETY: the buffer holds a type word and `len` bytes of text after it.
             check(unsafe { libc::msgsnd(self.id, start, len, flags) })
         });
+        point!("msgsnd.after");
         sent.map(drop).map_err(|errno| match errno {
             // The kernel says EINVAL for a removed queue and for a text above msgmax alike.
             libc::EINVAL if len > message_limits().0 => self.error("msgsnd", libc::E2BIG),
@@ -118,6 +119,7 @@ impl MessageQueue {
             // SAFETY: the caller vouches for the memory.
             check_len(unsafe { libc::msgrcv(self.id, start, capacity, type_, flags | except) })
         });
+        point!("msgrcv.after");
         received.map_err(|errno| self.error("msgrcv", errno))
     }
 
@@ -182,9 +184,9 @@ impl MessageQueue {
 
     /// Removes the queue with its messages and wakes whoever waits on it.
     pub(crate) fn remove(&self) -> Result<(), SystemError> {
-        control(self.id, libc::IPC_RMID, null_mut())
-            .map(drop)
-            .map_err(|errno| self.error("msgctl", errno))
+        let removed = control(self.id, libc::IPC_RMID, null_mut());
+        point!("msgctl.removed");
+        removed.map(drop).map_err(|errno| self.error("msgctl", errno))
     }
 
     fn change(&self, edit: impl FnOnce(&mut msqid_ds)) -> Result<(), SystemError> {
@@ -225,6 +227,7 @@ pub(crate) fn message_limits() -> (usize, usize) {
 fn get(key: i32, flags: c_int) -> Result<MessageQueue, SystemError> {
     // SAFETY: msgget takes and answers numbers.
     let id = check(unsafe { libc::msgget(key, flags) });
+    point!("msgget.after");
     id.map(|id| MessageQueue { id, key }).map_err(|errno| {
         let name = ObjectName { kind: ObjectKind::Queue, key, id: None };
         SystemError::new(name, "msgget", errno)

@@ -68,6 +68,7 @@ impl SegmentId {
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing else.
         let start = unsafe { libc::shmat(self.id, null(), flags) };
         let errno = Errno::last_raw();
+        point!("shmat.after");
         match NonNull::new(start.cast()) {
             Some(start) if start.as_ptr() as isize != -1 => {
                 Ok(Segment { segment: *self, start, len })
@@ -111,9 +112,9 @@ impl SegmentId {
 
     /// Takes the key away at once and the memory when nobody has it mapped.
     pub(crate) fn remove(&self) -> Result<(), SystemError> {
-        control(self.id, libc::IPC_RMID, null_mut())
-            .map(drop)
-            .map_err(|errno| self.error("shmctl", errno))
+        let removed = control(self.id, libc::IPC_RMID, null_mut());
+        point!("shmctl.removed");
+        removed.map(drop).map_err(|errno| self.error("shmctl", errno))
     }
 
     fn read(&self) -> Result<shmid_ds, SystemError> {
@@ -147,6 +148,7 @@ fn make(key: i32, len: usize, mode: u32, huge: bool) -> Result<(SegmentId, bool)
 fn get(key: i32, len: usize, flags: c_int) -> Result<SegmentId, SystemError> {
     // SAFETY: shmget takes and answers numbers.
     let id = check(unsafe { libc::shmget(key, len, flags) });
+    point!("shmget.after");
     id.map(|id| SegmentId { id, key }).map_err(|errno| {
         let name = ObjectName { kind: ObjectKind::Segment, key, id: None };
         SystemError::new(name, "shmget", errno)

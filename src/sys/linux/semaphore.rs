@@ -71,7 +71,10 @@ impl SemaphoreSet {
             many.extend(ops.iter().copied().map(raw));
             &mut many[..]
         };
-        self.operate_raw(operations, deadline).map_err(|errno| self.error("semop", errno))
+        point!("semop.before");
+        let done = self.operate_raw(operations, deadline);
+        point!("semop.after");
+        done.map_err(|errno| self.error("semop", errno))
     }
 
     fn operate_raw(&self, operations: &mut [sembuf], deadline: Deadline) -> Result<(), c_int> {
@@ -139,7 +142,9 @@ impl SemaphoreSet {
 
     /// Removes the set and wakes whoever waits on it.
     pub(crate) fn remove(&self) -> Result<(), SystemError> {
-        self.control(0, libc::IPC_RMID, null_mut()).map(drop)
+        let removed = self.control(0, libc::IPC_RMID, null_mut());
+        point!("semctl.removed");
+        removed.map(drop)
     }
 
     /// Every set of this ipc namespace, also those that the caller may not read.
@@ -241,6 +246,7 @@ fn get(key: i32, count: usize, flags: c_int) -> Result<SemaphoreSet, SystemError
     let asked = c_int::try_from(count).unwrap_or(c_int::MAX);
     // SAFETY: semget takes and answers numbers.
     let id = check(unsafe { libc::semget(key, asked, flags) });
+    point!("semget.after");
     id.map(|id| SemaphoreSet { id, key }).map_err(|errno| {
         let name = ObjectName { kind: ObjectKind::Set, key, id: None };
         SystemError::new(name, "semget", errno)
