@@ -115,6 +115,17 @@ impl Object {
         self.change(|permissions| permissions.uid = user);
     }
 
+    /// Makes a queue smaller: it holds so many bytes of text from now on.
+    pub(crate) fn set_capacity(self, bytes: u64) {
+        // SAFETY: a msqid_ds is plain numbers, for which all zero is valid.
+        let mut state: libc::msqid_ds = unsafe { std::mem::zeroed() };
+        // SAFETY: the structure outlives the call.
+        check(unsafe { libc::msgctl(self.id, libc::IPC_STAT, &raw mut state) });
+        state.msg_qbytes = bytes;
+        // SAFETY: as above.
+        check(unsafe { libc::msgctl(self.id, libc::IPC_SET, &raw mut state) });
+    }
+
     fn change(self, change: impl FnOnce(&mut libc::ipc_perm)) {
         let (id, get, set) = (self.id, libc::IPC_STAT, libc::IPC_SET);
         match self.kind {
@@ -148,6 +159,24 @@ impl Object {
         }
     }
 
+    /// Waits at a semaphore of the set, as a program without this crate does, until it is raised.
+    pub(crate) fn wait_at(self, semaphore: u16) {
+        let mut down = libc::sembuf { sem_num: semaphore, sem_op: -1, sem_flg: 0 };
+        // SAFETY: one operation that outlives the call.
+        check(unsafe { libc::semop(self.id, &mut down, 1) });
+    }
+
+    /// Has the kernel raise a semaphore of the set when this process ends.
+    pub(crate) fn raise_at_end(self, semaphore: u16) {
+        let undo = libc::SEM_UNDO as libc::c_short;
+        let mut both = [
+            libc::sembuf { sem_num: semaphore, sem_op: 1, sem_flg: 0 },
+            libc::sembuf { sem_num: semaphore, sem_op: -1, sem_flg: undo },
+        ];
+        // SAFETY: two operations that outlive the call.
+        check(unsafe { libc::semop(self.id, both.as_mut_ptr(), 2) });
+    }
+
     /// Takes a channel's lock, semaphore 0 of the set, with undo, and keeps it.
     pub(crate) fn take_lock(self) {
         let mut take =
@@ -162,6 +191,12 @@ pub(crate) fn is_asleep(thread: impl Display) -> bool {
     let state = fs::read_to_string(format!("/proc/{thread}/stat")).unwrap_or_default();
     // The state follows the name, which stands in parentheses.
     state.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('S'))
+}
+
+/// Whether a process has ended; nobody may have waited for it.
+pub(crate) fn has_ended(process: u32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    state.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X']))
 }
 
 /// Stops a child, and waits until it stands still.

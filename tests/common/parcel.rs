@@ -6,7 +6,7 @@ use sysv_channel::codec::{Bytes, Codec};
 use sysv_channel::{Channel, DefaultCodec, Handle, Key, Options};
 
 /// The three shapes of a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Shape {
     Mixed,
     RingOnly,

@@ -1,0 +1,255 @@
+//! The processes that are killed: this binary again, in a role.
+//!
+//! What one says goes to a file, so that it never waits for a reader and nothing of it is lost.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sysv_channel::{Channel, SendError, Sender};
+
+use crate::points::{Census, Point, arm};
+use crate::scene::{Load, Parcel, Scene};
+
+const SPEC: &str = "SYSV_CHANNEL_TEST_VICTIM";
+
+/// What a victim does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    /// Opens, sends, goes.
+    Sender,
+    /// Opens, receives, goes.
+    Receiver,
+    /// Creates, sends, goes: the values stay.
+    Creator,
+    /// Creates and goes: nothing stays.
+    Visitor,
+    /// Opens, receives what is there, goes as the last.
+    Last,
+    /// Unlinks.
+    Unlinker,
+    /// Sweeps.
+    Sweeper,
+}
+
+impl Role {
+    const ALL: [Role; 7] = [
+        Role::Sender,
+        Role::Receiver,
+        Role::Creator,
+        Role::Visitor,
+        Role::Last,
+        Role::Unlinker,
+        Role::Sweeper,
+    ];
+}
+
+/// How a victim ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By itself, when it has done its part; it counts the points that it comes by.
+    Counted,
+    /// At a point.
+    At(Point),
+    /// From outside, at any moment: it goes on until then.
+    Outside,
+}
+
+/// How many values a victim sends or receives that ends by itself.
+pub(crate) const VALUES: u64 = 12;
+
+pub(crate) struct Victim {
+    process: Child,
+    log: File,
+}
+
+/// What a victim said, and whether it was killed.
+pub(crate) struct Last {
+    pub(crate) killed: bool,
+    lines: Vec<String>,
+}
+
+impl Victim {
+    /// Starts a process; `number` tells senders apart.
+    pub(crate) fn start(name: &str, role: Role, scene: Scene, number: u64, end: &End) -> Victim {
+        let log = tempfile::tempfile().expect("a temporary file");
+        let end = match end {
+            End::Counted => "counted".to_owned(),
+            End::Outside => "outside".to_owned(),
+            End::At(point) => format!("{} {}", point.name, point.pass),
+        };
+        let role = Role::ALL.iter().position(|of| *of == role).expect("one of them");
+        let process = Command::new("/proc/self/exe")
+            .env(
+                SPEC,
+                [&*role.to_string(), name, &scene.index().to_string(), &number.to_string(), &end]
+                    .join("\n"),
+            )
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file"))
+            .spawn()
+            .expect("the test binary starts itself");
+        Victim { process, log }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        // One that has ended is not waited for yet, so the number is still its own.
+        kill(Pid::from_raw(self.id() as i32), signal).expect("the victim is there");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn last(mut self) -> Last {
+        let status = self.process.wait().expect("the victim is ours");
+        let killed = status.signal() == Some(Signal::SIGKILL as i32);
+        assert!(killed || status.success(), "the victim failed: {status}");
+        let mut text = String::new();
+        self.log.rewind().expect("a file");
+        self.log.read_to_string(&mut text).expect("a file of lines");
+        // A line that was not finished was not said.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        Last { killed, lines: whole.lines().map(str::to_owned).collect() }
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // Both fail if it was waited for.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Last {
+    pub(crate) fn said(&self, what: &str) -> bool {
+        self.lines.iter().any(|line| line == what)
+    }
+
+    /// How many values a sender told of.
+    pub(crate) fn sent(&self) -> u64 {
+        self.lines.iter().filter(|line| line.starts_with("sent ")).count() as u64
+    }
+
+    /// Sender and id of each value that a receiver told of.
+    pub(crate) fn received(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.lines.iter().filter_map(|line| {
+            let (sender, id) = line.strip_prefix("received ")?.split_once(' ')?;
+            Some((sender.parse().ok()?, id.parse().ok()?))
+        })
+    }
+
+    /// The points that it came by, and how often.
+    pub(crate) fn points(&self) -> impl Iterator<Item = (String, u64)> {
+        self.lines.iter().filter_map(|line| {
+            let (name, count) = line.strip_prefix("point ")?.split_once(' ')?;
+            Some((name.to_owned(), count.parse().ok()?))
+        })
+    }
+}
+
+/// Plays the victim if this process was started as one.
+pub(crate) fn play_if_asked() {
+    let Ok(spec) = std::env::var(SPEC) else { return };
+    prctl::set_pdeathsig(Signal::SIGKILL).expect("a child dies with its parent");
+    let parts: Vec<&str> = spec.split('\n').collect();
+    let [role, name, scene, number, end] = parts[..] else { panic!("no such victim: {spec}") };
+    let number_of = |text: &str| text.parse::<u64>().expect("a number");
+    let role = Role::ALL[number_of(role) as usize];
+    let scene = Scene::ALL[number_of(scene) as usize];
+    let values = if end == "outside" { u64::MAX } else { VALUES };
+    let census = (end == "counted").then(Census::start);
+    if let Some((name, pass)) = end.split_once(' ') {
+        arm(&Point { name: name.to_owned(), pass: number_of(pass) });
+    }
+    act(role, name, scene, number_of(number), values);
+    if let Some(census) = census {
+        census.report();
+    }
+    std::process::exit(0);
+}
+
+fn act(role: Role, name: &str, scene: Scene, number: u64, values: u64) {
+    match role {
+        Role::Sender => {
+            let channel = scene.options().open(name).expect("the channel is there");
+            let tx = channel.sender().expect("a lane is free");
+            println!("attached");
+            send(&tx, scene, number, values);
+        }
+        Role::Receiver => {
+            let rx = scene.options().open(name).expect("the channel is there").receiver();
+            let rx = rx.expect("the role is free");
+            println!("attached");
+            let mut left = values;
+            while left > 0 {
+                match rx.recv() {
+                    Ok(parcel) => {
+                        told_received(&parcel);
+                        left -= 1;
+                    }
+                    Err(error) => {
+                        assert!(error.is_disconnected(), "{error}");
+                        thread::yield_now();
+                    }
+                }
+            }
+        }
+        Role::Creator => {
+            let channel = scene.options().create(name).expect("nobody uses it");
+            println!("created");
+            send(
+                &channel.sender().expect("a lane is free"),
+                scene,
+                number,
+                scene.values_without_receiver(),
+            );
+        }
+        Role::Visitor => drop(scene.options().create(name).expect("nobody uses it")),
+        Role::Last => {
+            let channel = scene.options().open(name).expect("the channel is there");
+            println!("opened");
+            let rx = channel.receiver().expect("the role is free");
+            for parcel in rx.try_iter() {
+                told_received(&parcel.expect("a value"));
+            }
+        }
+        Role::Unlinker => {
+            Channel::<Parcel>::unlink(name).expect("the channel is there");
+            println!("unlinked");
+        }
+        Role::Sweeper => drop(sysv_channel::sweep().expect("sets are listed")),
+    }
+}
+
+fn send(tx: &Sender<Parcel>, scene: Scene, number: u64, values: u64) {
+    for id in 0..values {
+        let parcel = scene.parcel(number, id);
+        loop {
+            let sent = match scene.load {
+                Load::GivingUp => tx.send_timeout(&parcel, Duration::from_micros(200)),
+                _ => tx.send(&parcel),
+            };
+            match sent {
+                Ok(()) => break,
+                Err(SendError::Disconnected | SendError::Timeout) => thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        println!("sent {id}");
+    }
+}
+
+fn told_received(parcel: &Parcel) {
+    parcel.check();
+    println!("received {} {}", parcel.sender, parcel.id);
+}
