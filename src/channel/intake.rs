@@ -257,7 +257,8 @@ impl Intake {
         let received = queue.receive_into(kernel_select(select), &control.segment, at, room);
         match received {
             Ok(len) => {
-                self.order += 1;
+                // Saturating: a predecessor's number may be whatever was scribbled there.
+                self.order = self.order.saturating_add(1);
                 self.messages += 1;
                 self.slots[slot] = Tag::new(control.word(at).load(Ordering::Relaxed) as i64);
                 // Its sender may have claimed a lane after the look for values began.

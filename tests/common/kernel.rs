@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
+use std::sync::atomic::{AtomicU8, AtomicU64};
 
 use nix::libc::{self, c_int};
 use nix::sched::{CloneFlags, unshare};
@@ -177,6 +178,41 @@ impl Object {
         check(unsafe { libc::semop(self.id, both.as_mut_ptr(), 2) });
     }
 
+    /// Puts a message straight onto a queue, if there is room for it.
+    pub(crate) fn put(self, type_: i64, text: &[u8]) {
+        let mut message = type_.to_ne_bytes().to_vec();
+        message.extend_from_slice(text);
+        let start = message.as_ptr().cast();
+        // SAFETY: the type and as many bytes of text as said outlive the call.
+        unsafe { libc::msgsnd(self.id, start, text.len(), libc::IPC_NOWAIT) };
+    }
+
+    /// Reads some of its content, which the kernel allows to those with the permission.
+    pub(crate) fn read(self) -> io::Result<()> {
+        let answer = match self.kind {
+            // SAFETY: GETVAL takes no argument.
+            Kind::Set => unsafe { libc::semctl(self.id, 0, libc::GETVAL) },
+            Kind::Segment => {
+                // SAFETY: a new mapping at an address of the kernel's choice touches nothing else.
+                let start = unsafe { libc::shmat(self.id, ptr::null(), libc::SHM_RDONLY) };
+                if start as isize == -1 {
+                    return Err(io::Error::last_os_error());
+                }
+                // SAFETY: the mapping was just made, and nobody uses it.
+                unsafe { libc::shmdt(start) }
+            }
+            Kind::Queue => {
+                let mut message = [0_u8; 16];
+                let start = message.as_mut_ptr().cast();
+                let flags = libc::IPC_NOWAIT | libc::MSG_NOERROR;
+                // SAFETY: there is room for the type and eight bytes of text.
+                let answer = unsafe { libc::msgrcv(self.id, start, 8, 0, flags) };
+                answer.min(0) as c_int
+            }
+        };
+        if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
     /// Takes a channel's lock, semaphore 0 of the set, with undo, and keeps it.
     pub(crate) fn take_lock(self) {
         let mut take =
@@ -184,6 +220,66 @@ impl Object {
         // SAFETY: one operation that outlives the call.
         check(unsafe { libc::semop(self.id, &mut take, 1) });
     }
+}
+
+/// A segment, mapped as by any program that has the permission. Every access is atomic, so that
+/// nothing here races with those who use the segment.
+pub(crate) struct Mapping {
+    start: *mut u8,
+    len: usize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and is reached by atomics alone.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// The first `len` bytes of a segment; `None` if it is gone.
+    pub(crate) fn of(segment: Object, len: usize) -> Option<Mapping> {
+        // SAFETY: a new mapping at an address of the kernel's choice touches nothing else.
+        let start = unsafe { libc::shmat(segment.id, ptr::null(), 0) };
+        (start as isize != -1).then_some(Mapping { start: start.cast(), len })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn byte(&self, at: usize) -> &AtomicU8 {
+        assert!(at < self.len);
+        let byte = self.start.wrapping_add(at);
+        // SAFETY: the byte is within the mapping, which lives as long as `self`.
+        unsafe { AtomicU8::from_ptr(byte) }
+    }
+
+    pub(crate) fn word(&self, at: usize) -> &AtomicU64 {
+        assert!(at.is_multiple_of(8) && at + 8 <= self.len);
+        let word = self.start.wrapping_add(at).cast();
+        // SAFETY: the word is within the mapping, which starts on a page and lives as long as
+        // `self`, and its offset is a multiple of 8.
+        unsafe { AtomicU64::from_ptr(word) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: every borrow of the mapping has ended.
+        check(unsafe { libc::shmdt(self.start.cast()) });
+    }
+}
+
+/// Lets this process have no more than so much address space.
+pub(crate) fn limit_address_space(bytes: u64) {
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: the limit outlives the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) });
+}
+
+/// The most memory that this process ever had, in KiB.
+pub(crate) fn peak_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("a process has a status");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse().ok());
+    peak.expect("the kernel counts memory")
 }
 
 /// Whether a thread, of whatever process, sleeps.

@@ -67,10 +67,14 @@ impl Parcel {
         self.body.len()
     }
 
-    /// Panics unless it is what [`Parcel::new`] made.
+    /// Whether it is what [`Parcel::new`] made.
+    pub(crate) fn is_whole(&self) -> bool {
+        *self == Parcel::new(self.sender, self.id, self.len())
+    }
+
+    /// Panics unless it is whole.
     pub(crate) fn check(&self) {
-        let Parcel { sender, id, .. } = *self;
-        assert!(*self == Parcel::new(sender, id, self.len()), "sender {sender}, id {id}: damaged");
+        assert!(self.is_whole(), "sender {}, id {}: damaged", self.sender, self.id);
     }
 }
 

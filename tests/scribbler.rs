@@ -1,0 +1,557 @@
+//! Memory and messages as written by an attacker who has the same permission: whatever stands
+//! there, nobody panics, aborts, hangs, grows or takes what is too long; everybody is told.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use common::kernel::{self, Kind, Mapping, Object};
+use common::{Parcel, Shape, Stage, at_any_moment, listen, play, random, say, until};
+use serde::{Deserialize, Serialize};
+use sysv_channel::{
+    AttachError, Channel, DefaultCodec, OpenError, Options, Receiver, RecvError, Select, SendError,
+    Sender, Tag,
+};
+
+const SHORT: Duration = Duration::from_millis(20);
+
+/// The longest value, encoded.
+const MAX_VALUE: usize = 70_000;
+
+/// What no process of these tests comes near.
+const ADDRESS_SPACE: u64 = 1 << 30;
+const MEMORY_KIB: u64 = 128 << 10;
+
+/// The parts that this binary plays when it is started as a child.
+#[test]
+fn child() {
+    play(|role, arguments| {
+        let (name, shape) = (arguments[0], Shape::named(arguments[1]));
+        kernel::limit_address_space(ADDRESS_SPACE);
+        thread::spawn(|| {
+            listen();
+            ENOUGH.store(true, Ordering::Relaxed);
+        });
+        let mut tally = Tally::default();
+        match role {
+            "send" => send(name, shape, &mut tally),
+            "receive" => receive(name, shape, &mut tally),
+            _ => unreachable!("no such role: {role}"),
+        }
+        let peak = kernel::peak_memory();
+        assert!(peak < MEMORY_KIB, "{role}: {peak} KiB");
+        tally.0.iter().for_each(|(what, count)| say(format_args!("{count} {what}")));
+    });
+}
+
+/// Set when the parent has had enough.
+static ENOUGH: AtomicBool = AtomicBool::new(false);
+
+fn go_on() -> bool {
+    !ENOUGH.load(Ordering::Relaxed)
+}
+
+// ---------------------------------------------------------------------- what is sent
+
+/// A value that meets every part of a decoder.
+#[derive(Serialize, Deserialize)]
+struct Load {
+    parcel: Parcel,
+    numbers: Vec<u32>,
+    text: Option<String>,
+    part: Part,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Part {
+    Nothing,
+    One(u8),
+    Pair { left: Box<[u16]>, right: char },
+}
+
+impl Load {
+    fn new(shape: Shape, id: u64) -> Load {
+        let few = id % 5;
+        Load {
+            parcel: Parcel::new(1, id, shape.some_len(id).saturating_sub(100)),
+            numbers: (0..few as u32).collect(),
+            text: (few > 2).then(|| "text".repeat(few as usize)),
+            part: match id % 3 {
+                0 => Part::Nothing,
+                1 => Part::One(1),
+                _ => Part::Pair { left: Box::new([2, 3]), right: 'r' },
+            },
+        }
+    }
+
+    /// No less than this many bytes were decoded.
+    fn len(&self) -> usize {
+        let part = match &self.part {
+            Part::Pair { left, .. } => 2 * left.len(),
+            _ => 0,
+        };
+        self.parcel.len()
+            + 4 * self.numbers.len()
+            + self.text.as_ref().map_or(0, String::len)
+            + part
+    }
+}
+
+fn options(shape: Shape) -> Options<Load, DefaultCodec> {
+    shape.options().return_capacity(4096).max_value(MAX_VALUE as u64)
+}
+
+// ---------------------------------------------------------------------- who is attacked
+
+/// How often what happened.
+#[derive(Default)]
+struct Tally(BTreeMap<String, u64>);
+
+impl Tally {
+    fn count(&mut self, what: &str) {
+        *self.0.entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// Counts an error, which must be one of those that are expected and say what is wrong.
+    fn error(&mut self, call: &str, error: impl Display + Debug, expected: bool) {
+        let text = error.to_string();
+        assert!(expected && text.len() > 15, "{call}: {text:?}: {error:?}");
+        let kind = format!("{error:?}");
+        let kind = kind.split([' ', '(']).next().unwrap_or_default();
+        self.count(&format!("{call}: {kind}"));
+    }
+
+    fn open(&mut self, shape: Shape, name: &str) -> Option<Channel<Load>> {
+        match options(shape).open(name) {
+            Ok(channel) => Some(channel),
+            Err(error) => {
+                let expected = matches!(
+                    error,
+                    OpenError::NotFound { .. }
+                        | OpenError::Corrupt { .. }
+                        | OpenError::KeyCollision { .. }
+                        | OpenError::WrongVersion { .. }
+                        | OpenError::WrongMode { .. }
+                        | OpenError::WrongType { .. }
+                        | OpenError::WrongCodec { .. }
+                        | OpenError::System(_)
+                );
+                self.error("open", error, expected);
+                thread::yield_now();
+                None
+            }
+        }
+    }
+
+    fn attached<E>(&mut self, attached: Result<E, AttachError>) -> Option<E> {
+        match attached {
+            Ok(end) => Some(end),
+            Err(error) => {
+                let expected = matches!(
+                    error,
+                    AttachError::Corrupt { .. }
+                        | AttachError::Removed
+                        | AttachError::LanesExhausted { .. }
+                );
+                self.error("attach", error, expected);
+                None
+            }
+        }
+    }
+
+    /// Counts the outcome of sending; whether this sender is worth another call.
+    fn sent(&mut self, sent: Result<(), SendError>) -> bool {
+        let Err(error) = sent else {
+            self.count("sent");
+            return true;
+        };
+        let (expected, goes_on) = match error {
+            SendError::Full | SendError::Timeout | SendError::NeedsWaiting { .. } => (true, true),
+            SendError::Corrupt { .. } => (true, random(2) == 0),
+            // What it is created for stands in the header.
+            SendError::Disconnected | SendError::TooLong { .. } => (true, false),
+            _ => (false, false),
+        };
+        self.error("send", error, expected);
+        goes_on
+    }
+
+    /// Counts the outcome of receiving; whether this receiver is worth another call.
+    fn received(&mut self, received: Result<Load, RecvError>) -> bool {
+        match received {
+            Ok(load) => {
+                assert!(load.len() <= MAX_VALUE, "{} bytes", load.len());
+                self.count(if load.parcel.is_whole() { "received" } else { "received, changed" });
+                true
+            }
+            Err(error) => self.not_received("receive", error),
+        }
+    }
+
+    fn not_received(&mut self, call: &str, error: RecvError) -> bool {
+        let (expected, goes_on) = match error {
+            RecvError::Empty | RecvError::Timeout | RecvError::Decode(_) => (true, true),
+            RecvError::Corrupt { .. } => (true, random(8) > 0),
+            RecvError::Disconnected | RecvError::SlotsFull => (true, false),
+            _ => (false, false),
+        };
+        self.error(call, error, expected);
+        goes_on
+    }
+}
+
+fn send(name: &str, shape: Shape, tally: &mut Tally) {
+    let mut id = 0;
+    while go_on() {
+        let Some(channel) = tally.open(shape, name) else { continue };
+        let Some(tx) = tally.attached(channel.sender()) else { continue };
+        for _ in 0..random(300) {
+            id += 1;
+            let load = Load::new(shape, id);
+            let tag = Tag::new(1 + random(3) as i64).unwrap();
+            let sent = match random(3) {
+                0 => tx.try_send_tagged(tag, &load),
+                1 => tx.send_timeout(&load, SHORT),
+                _ => tx.send_tagged_timeout(tag, &load, SHORT),
+            };
+            let answer = match random(8) {
+                0 => tx.recv_back_timeout::<Load>(Duration::from_micros(random(500))),
+                _ => tx.try_recv_back(),
+            };
+            let answered = match answer {
+                Ok(load) => {
+                    assert!(load.len() <= 4096, "{} bytes", load.len());
+                    tally.count("answered");
+                    true
+                }
+                Err(error) => tally.not_received("answer", error),
+            };
+            let goes_on = tally.sent(sent) && answered;
+            if !goes_on || !go_on() {
+                break;
+            }
+        }
+    }
+}
+
+fn receive(name: &str, shape: Shape, tally: &mut Tally) {
+    while go_on() {
+        let Some(channel) = tally.open(shape, name) else { continue };
+        let Some(rx) = tally.attached(channel.receiver()) else { continue };
+        for _ in 0..random(300) {
+            let selects = match random(8) {
+                _ if shape == Shape::RingOnly => Select::Any,
+                0 => Select::Exactly(Tag::new(2).unwrap()),
+                1 => Select::UpTo(Tag::new(2).unwrap()),
+                2 => Select::Except(Tag::DEFAULT),
+                _ => Select::Any,
+            };
+            let received = match random(2) {
+                0 => rx.try_recv_matching(selects),
+                _ => rx.recv_matching_timeout(selects, SHORT),
+            };
+            let goes_on = tally.received(received.map(|message| message.value));
+            if !goes_on || !go_on() {
+                break;
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------------- the attacker
+
+/// Where the parts of a channel of these tests stand in its segment, in bytes.
+#[derive(Clone, Copy)]
+struct Map {
+    inline_limit: usize,
+    lanes: usize,
+    ring_lines: usize,
+    return_lines: usize,
+}
+
+const LINE: usize = 64;
+const BLOCK: usize = 6 * LINE;
+
+/// Words of a lane's block.
+const LANE_WORDS: [usize; 12] = [
+    0,   // generation
+    8,   // announced
+    16,  // sent values
+    48,  // owned from
+    64,  // parked
+    72,  // long
+    80,  // ignored
+    128, // delivered
+    192, // head
+    256, // delivered on the way back
+    320, // head on the way back
+    136, // nothing
+];
+
+impl Map {
+    fn of(shape: Shape) -> Map {
+        let (inline_limit, ring_lines) = match shape {
+            Shape::Mixed => (256, 256),
+            Shape::RingOnly => (0, 256),
+            Shape::QueueOnly => (4096, 0),
+        };
+        Map { inline_limit, lanes: 4, ring_lines, return_lines: 64 }
+    }
+
+    fn lanes_at(self) -> usize {
+        10 * LINE
+    }
+
+    fn words(self) -> usize {
+        self.lanes_at() + self.lanes * BLOCK
+    }
+
+    fn slots_at(self) -> usize {
+        self.words() + 2048
+    }
+
+    fn slot_size(self) -> usize {
+        (8 + 16 + self.inline_limit).next_multiple_of(LINE)
+    }
+
+    fn rings_at(self) -> usize {
+        let slots = if self.inline_limit > 0 { 4 * self.slot_size() } else { 0 };
+        (self.slots_at() + slots).next_multiple_of(4096)
+    }
+
+    fn lane_rings(self) -> usize {
+        ((self.ring_lines + self.return_lines) * LINE).next_multiple_of(4096)
+    }
+
+    fn size(self) -> usize {
+        self.rings_at() + self.lanes * self.lane_rings()
+    }
+}
+
+/// One that writes what it likes.
+struct Scribbler {
+    map: Map,
+    memory: Mapping,
+    queue: Option<Object>,
+}
+
+impl Scribbler {
+    fn new(stage: &Stage, shape: Shape) -> Scribbler {
+        let map = Map::of(shape);
+        let objects = stage.objects();
+        let object = |kind| objects.iter().copied().find(|object| object.kind == kind);
+        let memory = Mapping::of(object(Kind::Segment).unwrap(), map.size()).unwrap();
+        Scribbler { map, memory, queue: object(Kind::Queue) }
+    }
+
+    fn get(&self, at: usize) -> u64 {
+        self.memory.word(at).load(Ordering::Relaxed)
+    }
+
+    fn set(&self, at: usize, value: u64) {
+        self.memory.word(at).store(value, Ordering::Relaxed);
+    }
+
+    /// Writes a word that may mean something.
+    fn spoil(&self, at: usize) {
+        let old = self.get(at);
+        self.set(at, odd(old));
+    }
+
+    /// A lane's ring, or its way back: where its lines and its delivered position are.
+    fn some_ring(&self) -> (usize, usize, usize) {
+        let map = self.map;
+        let lane = below(map.lanes);
+        let lines_at = map.rings_at() + lane * map.lane_rings();
+        let block = map.lanes_at() + lane * BLOCK;
+        if map.ring_lines > 0 && random(3) > 0 {
+            (lines_at, map.ring_lines, block + 128)
+        } else {
+            (lines_at + map.ring_lines * LINE, map.return_lines, block + 256)
+        }
+    }
+
+    /// A record near the oldest one, with a stamp that counts.
+    fn forge_record(&self) {
+        let (lines_at, lines, delivered_at) = self.some_ring();
+        let mut position = self.get(delivered_at);
+        for _ in 0..1 + random(4) {
+            let line = lines_at + position as usize % lines * LINE;
+            let len = match random(6) {
+                0 => random(u64::from(u32::MAX)),
+                1 => random(1 << 20),
+                2 => (lines * LINE) as u64 - random(100),
+                _ => random(400),
+            };
+            let flags = match random(4) {
+                0 => random(256),
+                other => other,
+            };
+            let tag = if random(3) == 0 { random(1 << 24) } else { 1 };
+            self.set(line + 8, len | tag << 32 | flags << 56);
+            let marks = if random(2) == 0 { 0 } else { random(8) << 61 };
+            self.set(line, position.wrapping_add(1) | marks);
+            position = position.wrapping_add((16 + len).div_ceil(LINE as u64));
+        }
+    }
+
+    fn forge_message(&self) {
+        let Some(queue) = self.queue else { return };
+        let len = match random(4) {
+            0 => below(5000),
+            1 => 16,
+            _ => below(300),
+        };
+        let mut text: Vec<u8> = (0..len).map(|_| random(256) as u8).collect();
+        if len >= 16 && random(4) > 0 {
+            let (kind, len) = if random(2) == 0 { (1, len as u32 - 16) } else { (2, 0) };
+            text[..4].copy_from_slice(&len.to_le_bytes());
+            text[4..8].copy_from_slice(&[kind, 0, random(5) as u8, 0]);
+            if random(2) == 0 {
+                let delivered = self.map.lanes_at() + below(self.map.lanes) * BLOCK + 128;
+                let position = self.get(delivered).wrapping_add(random(40));
+                text[8..16].copy_from_slice(&position.to_le_bytes());
+            }
+        }
+        let type_ = if random(4) == 0 { random(i64::MAX as u64) } else { random(3) };
+        queue.put(1 + type_ as i64, &text);
+    }
+
+    /// One thing, somewhere.
+    fn scribble(&self) {
+        let map = self.map;
+        let word = |from: usize, to: usize| (from + below(to - from)) & !7;
+        match random(13) {
+            0 => self.memory.byte(below(map.size())).store(random(256) as u8, Ordering::Relaxed),
+            1 => self.memory.byte(below(map.words())).store(random(256) as u8, Ordering::Relaxed),
+            2 => self.spoil(word(3 * LINE, map.words())),
+            3 | 4 => {
+                let lane = map.lanes_at() + below(map.lanes) * BLOCK;
+                self.spoil(lane + LANE_WORDS[below(LANE_WORDS.len())]);
+            }
+            5 => self.spoil(word(3 * LINE, map.lanes_at())),
+            6 | 7 => self.forge_record(),
+            8 => {
+                let (lines_at, lines, _) = self.some_ring();
+                self.spoil(lines_at + below(lines) * LINE + below(2) * 8);
+            }
+            9 if map.inline_limit > 0 => {
+                let slot = map.slots_at() + below(4) * map.slot_size();
+                self.spoil(slot + below(3) * 8);
+            }
+            9 => {
+                let (lines_at, lines, _) = self.some_ring();
+                let line = lines_at + below(lines) * LINE;
+                (0..8).for_each(|at| self.set(line + at * 8, random(u64::MAX)));
+            }
+            10 if random(40) == 0 => self.spoil(word(0, 3 * LINE)),
+            _ => self.forge_message(),
+        }
+    }
+}
+
+/// What may stand in a word that held `old`, for tests that try everything.
+fn oddities(old: u64) -> [u64; 6] {
+    [0, 1, old.wrapping_add(1), old.wrapping_sub(1), old ^ 1 << 63, u64::MAX]
+}
+
+fn below(bound: usize) -> usize {
+    random(bound as u64) as usize
+}
+
+/// A word that may mean something where `old` stood.
+fn odd(old: u64) -> u64 {
+    match random(9) {
+        0 => 0,
+        1 => u64::MAX,
+        2 => old.wrapping_add(1 + random(20)),
+        3 => old.wrapping_sub(1 + random(20)),
+        4 => old ^ 1 << random(64),
+        5 => 1 << random(64),
+        6 => random(300),
+        7 => old | 7 << 61,
+        _ => random(u64::MAX),
+    }
+}
+
+// ---------------------------------------------------------------------- tests
+
+/// How many times something is scribbled on; `SCRIBBLES` sets another number.
+fn scribbles() -> u64 {
+    let number = std::env::var("SCRIBBLES").ok();
+    number.map_or(10_000, |number| number.parse().expect("SCRIBBLES is a number"))
+}
+
+#[test]
+fn scribbled_memory_and_messages_do_nobody_harm_mixed() {
+    scribble(Shape::Mixed);
+}
+
+#[test]
+fn scribbled_memory_and_messages_do_nobody_harm_ring_only() {
+    scribble(Shape::RingOnly);
+}
+
+#[test]
+fn scribbled_memory_and_messages_do_nobody_harm_queue_only() {
+    scribble(Shape::QueueOnly);
+}
+
+fn scribble(shape: Shape) {
+    let stage = Stage::new("scribbled");
+    let arguments = [&*format!("{shape:?}")];
+    let children = ["send", "receive", "send"].map(|role| stage.child(role, &arguments));
+    let mut left = scribbles();
+    while left > 0 {
+        // Created anew each time, and it works each time.
+        let channel = options(shape).create(stage.name()).unwrap();
+        let scribbler = Scribbler::new(&stage, shape);
+        let count = left.min(1 + random(400));
+        left -= count;
+        for _ in 0..count {
+            scribbler.scribble();
+            if random(10) == 0 {
+                at_any_moment(300);
+            }
+        }
+        drop(scribbler);
+        if random(2) == 0 {
+            drop(channel);
+        }
+        match Channel::<Load>::unlink(stage.name()) {
+            Ok(()) | Err(OpenError::NotFound { .. }) => {}
+            // Without its magic nobody can tell whose the segment is.
+            Err(OpenError::KeyCollision { .. } | OpenError::WrongMode { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+        stage.objects().into_iter().for_each(Object::remove);
+    }
+    for mut child in children {
+        child.tell("enough");
+        println!("{shape:?}: {:?}", child.finish());
+    }
+}
+
+#[test]
+fn receiver_takes_over_slots_with_any_number() {
+    let shape = Shape::QueueOnly;
+    let map = Map::of(shape);
+    let stage = Stage::new("slot number");
+    let channel = options(shape).create(stage.name()).unwrap();
+    let tx = channel.sender().unwrap();
+    let scribbler = Scribbler::new(&stage, shape);
+    scribbler.set(map.slots_at(), 1);
+    scribbler.set(8 * LINE, u64::MAX);
+    tx.send(&Load::new(shape, 1)).unwrap();
+    tx.send(&Load::new(shape, 2)).unwrap();
+    let rx = channel.receiver().unwrap();
+    assert!(matches!(rx.recv(), Err(RecvError::Corrupt { .. })));
+    assert_eq!(rx.recv().unwrap().parcel.id, 1);
+    assert_eq!(rx.recv().unwrap().parcel.id, 2);
+}
