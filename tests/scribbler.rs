@@ -555,3 +555,140 @@ fn receiver_takes_over_slots_with_any_number() {
     assert_eq!(rx.recv().unwrap().parcel.id, 1);
     assert_eq!(rx.recv().unwrap().parcel.id, 2);
 }
+
+// ---------------------------------------------------------------------- deadlines
+
+/// Flags of a record, and what its stamp says of them.
+const WHOLE: (u64, u64) = (0b011, 0);
+const FIRST: (u64, u64) = (0b001, 1 << 61);
+const LAST: (u64, u64) = (0b010, 0);
+
+impl Scribbler {
+    /// Writes a record of one line at `position` of the first lane's ring, or of its way back.
+    fn write_record(&self, back: bool, position: u64, len: u64, (flags, stamp): (u64, u64)) {
+        let map = self.map;
+        let (at, lines) = match back {
+            false => (map.rings_at(), map.ring_lines),
+            true => (map.rings_at() + map.ring_lines * LINE, map.return_lines),
+        };
+        let line = at + position as usize % lines * LINE;
+        self.set(line + 8, len | 1 << 32 | flags << 56);
+        self.memory.word(line).store((position + 1) | stamp, Ordering::Release);
+    }
+
+    /// Keeps the first lane's ring, or its way back, full of records, these by turns, for as long
+    /// as `on`.
+    fn feed(&self, back: bool, records: &[(u64, u64)], on: &AtomicBool) {
+        let delivered_at = self.map.lanes_at() + if back { 256 } else { 128 };
+        let lines = if back { self.map.return_lines } else { self.map.ring_lines } as u64;
+        let mut position = self.get(delivered_at);
+        while on.load(Ordering::Relaxed) {
+            if position < self.get(delivered_at) + lines - 1 {
+                self.write_record(back, position, 48, records[position as usize % records.len()]);
+                position += 1;
+            }
+        }
+    }
+}
+
+/// Runs `attack` for as long as `calls` takes, and begins before it.
+fn meanwhile(attack: impl Fn(&AtomicBool) + Sync, calls: impl FnOnce()) {
+    let on = AtomicBool::new(true);
+    thread::scope(|scope| {
+        scope.spawn(|| attack(&on));
+        calls();
+        on.store(false, Ordering::Relaxed);
+    });
+}
+
+/// No call that has a deadline or does not wait may go on for ever.
+fn calls_return(rx: &Receiver<Load>) {
+    for _ in 0..3 {
+        assert!(rx.recv_timeout(SHORT).is_err());
+        assert!(rx.try_recv().is_err());
+    }
+}
+
+#[test]
+fn deadlines_hold_while_fragments_come_that_never_make_a_value() {
+    for shape in [Shape::RingOnly, Shape::Mixed] {
+        for records in [&[FIRST][..], &[FIRST, LAST]] {
+            if shape == Shape::Mixed && records.len() > 1 {
+                // Without a descriptor the last one is not looked at.
+                continue;
+            }
+            let stage = Stage::new("fragments");
+            let channel = options(shape).create(stage.name()).unwrap();
+            let (_tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+            let scribbler = Scribbler::new(&stage, shape);
+            meanwhile(|on| scribbler.feed(false, records, on), || calls_return(&rx));
+        }
+    }
+}
+
+#[test]
+fn deadlines_hold_while_descriptors_come_of_values_that_were_taken() {
+    let stage = Stage::new("descriptors");
+    let channel = options(Shape::Mixed).create(stage.name()).unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let load = Load { parcel: Parcel::new(1, 1, 1000), ..Load::new(Shape::Mixed, 0) };
+    tx.send(&load).unwrap();
+    rx.recv().unwrap();
+    let scribbler = Scribbler::new(&stage, Shape::Mixed);
+    let mut descriptor = [0; 16];
+    descriptor[4] = 2;
+    let attack = |on: &AtomicBool| {
+        while on.load(Ordering::Relaxed) {
+            scribbler.queue.unwrap().put(1, &descriptor);
+        }
+    };
+    meanwhile(attack, || calls_return(&rx));
+    tx.send(&load).unwrap();
+    assert!(rx.recv().unwrap().parcel.is_whole());
+}
+
+#[test]
+fn deadlines_hold_while_answers_come_that_are_for_others() {
+    let stage = Stage::new("answers");
+    let channel = options(Shape::RingOnly).create(stage.name()).unwrap();
+    let tx = channel.sender().unwrap();
+    let scribbler = Scribbler::new(&stage, Shape::RingOnly);
+    meanwhile(
+        |on| scribbler.feed(true, &[WHOLE], on),
+        || {
+            for _ in 0..3 {
+                assert!(tx.recv_back_timeout::<Load>(SHORT).is_err());
+                assert!(tx.try_recv_back::<Load>().is_err());
+            }
+        },
+    );
+}
+
+#[test]
+fn deadlines_hold_while_receivers_seem_to_come_and_go() {
+    let stage = Stage::new("generations");
+    let channel = options(Shape::RingOnly).create(stage.name()).unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let scribbler = Scribbler::new(&stage, Shape::RingOnly);
+    let attack = |on: &AtomicBool| {
+        while on.load(Ordering::Relaxed) {
+            scribbler.memory.word(4 * LINE + 24).fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let load = Load { parcel: Parcel::new(1, 1, 60_000), ..Load::new(Shape::RingOnly, 0) };
+    let on = &AtomicBool::new(true);
+    meanwhile(attack, || {
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while on.load(Ordering::Relaxed) {
+                    let _ = rx.try_recv();
+                }
+            });
+            for _ in 0..3 {
+                let sent = tx.send_timeout(&load, SHORT);
+                assert!(sent.is_ok() || sent.is_err_and(|error| error.is_timeout()));
+            }
+            on.store(false, Ordering::Relaxed);
+        });
+    });
+}

@@ -5,7 +5,7 @@ use super::intake::Glance;
 use crate::control::{Control, Doorbell, lane_word};
 use crate::error::RecvError;
 use crate::ring::{Consumer, Damage, Found, Producer, Record, Unusual};
-use crate::sys::Ordering;
+use crate::sys::{Deadline, Ordering};
 
 /// A claimed lane's ring, and the fragments that were collected from it.
 pub(super) struct Inbox {
@@ -31,6 +31,30 @@ struct Partial {
     bytes: Vec<u8>,
     /// Where the last fragment stands, once it was seen.
     last: Option<u64>,
+}
+
+/// What stood in a ring when a search began has as many records as the ring has lines at most; what
+/// comes after that is looked at for as long as the caller has time.
+///
+/// Nothing else ends a search in fragments that are written as fast as they are collected.
+struct Lap {
+    left: u64,
+    deadline: Deadline,
+}
+
+impl Lap {
+    fn new(control: &Control, deadline: Deadline) -> Self {
+        Lap { left: control.layout().ring_lines, deadline }
+    }
+
+    #[inline]
+    fn is_over(&mut self) -> bool {
+        if self.left == 0 {
+            return self.deadline.has_passed();
+        }
+        self.left -= 1;
+        false
+    }
 }
 
 impl Inbox {
@@ -110,11 +134,15 @@ impl Inbox {
 
     /// The lane's next value, in order.
     #[inline]
-    pub(super) fn next(&mut self, control: &Control) -> Result<Option<Ready>, RecvError> {
+    pub(super) fn next(
+        &mut self,
+        control: &Control,
+        deadline: Deadline,
+    ) -> Result<Option<Ready>, RecvError> {
         if !self.usable(control)? {
             return Ok(None);
         }
-        let found = self.next_record(control);
+        let found = self.next_record(control, deadline);
         self.ring_if_moved(control);
         match found {
             Ok(found) => Ok(found),
@@ -123,8 +151,13 @@ impl Inbox {
     }
 
     #[inline]
-    fn next_record(&mut self, control: &Control) -> Result<Option<Ready>, Damage> {
-        loop {
+    fn next_record(
+        &mut self,
+        control: &Control,
+        deadline: Deadline,
+    ) -> Result<Option<Ready>, Damage> {
+        let mut lap = Lap::new(control, deadline);
+        while !lap.is_over() {
             let Some(consumer) = self.consumer.as_mut() else { return Ok(None) };
             let Some(record) = consumer.next()? else { return Ok(None) };
             if record.flags.is_whole() {
@@ -141,23 +174,29 @@ impl Inbox {
                 self.ring_if_moved(control);
             }
         }
+        Ok(None)
     }
 
     /// Collects what waits to be collected, where descriptors decide the order of values.
-    pub(super) fn collect(&mut self, control: &Control) -> Result<(), RecvError> {
+    pub(super) fn collect(
+        &mut self,
+        control: &Control,
+        deadline: Deadline,
+    ) -> Result<(), RecvError> {
         if !self.usable(control)? {
             return Ok(());
         }
-        let collected = self.collect_records(control);
+        let collected = self.collect_records(control, deadline);
         self.ring_if_moved(control);
         collected.map_err(|damage| self.damaged(control, damage))
     }
 
-    fn collect_records(&mut self, control: &Control) -> Result<(), Damage> {
+    fn collect_records(&mut self, control: &Control, deadline: Deadline) -> Result<(), Damage> {
         // Acquire: pairs with the sender's Release store when it has put a descriptor on the queue.
         // A value behind it may still be taken back, so the search must not pass it.
         let announced = control.lane_word(self.lane, lane_word::ANNOUNCED).load(Ordering::Acquire);
-        loop {
+        let mut lap = Lap::new(control, deadline);
+        while !lap.is_over() {
             let Some(consumer) = self.consumer.as_mut() else { return Ok(()) };
             self.scanned = self.scanned.max(consumer.position());
             let Some((record, taken)) = consumer.at(self.scanned, announced)? else {
@@ -175,6 +214,7 @@ impl Inbox {
             }
             self.scanned = record.end();
         }
+        Ok(())
     }
 
     fn collect_fragment(&mut self, control: &Control, record: &Record) -> Result<(), Damage> {
@@ -247,7 +287,8 @@ impl Inbox {
         if !record.flags.is_last() {
             return Ok(None);
         }
-        self.collect_records(control)?;
+        // What belongs to this value stands there already.
+        self.collect_records(control, Deadline::immediate())?;
         let belongs = |partial: &Partial| match partial.last {
             Some(last) => last == position,
             None => self.scanned == position,

@@ -23,6 +23,10 @@ const BURST: usize = 32;
 /// How many queue messages in a row are taken before fragments are collected.
 const MESSAGES_BEFORE_FRAGMENTS: usize = 8;
 
+/// How many queue messages in a row that are no values are taken before the deadline counts. A
+/// queue that nobody has enlarged holds no more descriptors than this.
+const MESSAGES_BEFORE_DEADLINE: usize = 1024;
+
 /// How long a caller that only polls goes by what it finds without system calls.
 const ASK_AGAIN: Duration = Duration::from_millis(2);
 
@@ -88,17 +92,21 @@ impl Intake {
     ///
     /// Without `ask` the queue is left alone as long as nobody counted a message up; with it the
     /// kernel is asked in any case, since a sender can die between message and count.
+    ///
+    /// Everything that is there when it begins is looked at; what comes meanwhile and is no value,
+    /// until the deadline.
     #[inline]
     pub(super) fn look(
         &mut self,
         control: &Control,
         select: Select,
         ask: bool,
+        deadline: Deadline,
     ) -> Result<Option<Ready>, RecvError> {
         self.see_claimed(control);
         match control.queue {
-            None => self.look_at_lanes(control),
-            Some(queue) => self.look_at_queue(control, queue, select, ask),
+            None => self.look_at_lanes(control, deadline),
+            Some(queue) => self.look_at_queue(control, queue, select, ask, deadline),
         }
     }
 
@@ -148,8 +156,12 @@ impl Intake {
     }
 
     #[inline]
-    fn look_at_lanes(&mut self, control: &Control) -> Result<Option<Ready>, RecvError> {
-        self.in_turns(|inbox| inbox.next(control).transpose()).transpose()
+    fn look_at_lanes(
+        &mut self,
+        control: &Control,
+        deadline: Deadline,
+    ) -> Result<Option<Ready>, RecvError> {
+        self.in_turns(|inbox| inbox.next(control, deadline).transpose()).transpose()
     }
 
     /// Asks one lane after another until one has something; the same one first for a while.
@@ -180,17 +192,23 @@ impl Intake {
         queue: MessageQueue,
         select: Select,
         ask: bool,
+        deadline: Deadline,
     ) -> Result<Option<Ready>, RecvError> {
+        let mut messages = 0;
         loop {
             if self.messages >= MESSAGES_BEFORE_FRAGMENTS {
-                self.collect(control)?;
+                self.collect(control, deadline)?;
+            }
+            messages += 1;
+            if messages > MESSAGES_BEFORE_DEADLINE && deadline.has_passed() {
+                return Ok(None);
             }
             let slot = match self.filled_slot(control, select) {
                 Some(slot) => (slot, None),
                 None => match self.next_message(control, queue, select, ask)? {
                     Some((slot, len)) => (slot, Some(len)),
                     None => {
-                        self.collect(control)?;
+                        self.collect(control, deadline)?;
                         return Ok(None);
                     }
                 },
@@ -204,11 +222,11 @@ impl Intake {
         }
     }
 
-    fn collect(&mut self, control: &Control) -> Result<(), RecvError> {
+    fn collect(&mut self, control: &Control, deadline: Deadline) -> Result<(), RecvError> {
         self.messages = 0;
         if control.layout().has_ring() {
             for inbox in &mut self.inboxes {
-                inbox.collect(control)?;
+                inbox.collect(control, deadline)?;
             }
         }
         Ok(())

@@ -227,6 +227,10 @@ impl Patience {
         self.0.is_none()
     }
 
+    fn is_over(self) -> bool {
+        self.deadline().has_passed()
+    }
+
     fn deadline(self) -> Deadline {
         self.0.unwrap_or_else(Deadline::immediate)
     }

@@ -15,7 +15,7 @@ use crate::codec::Codec;
 use crate::control::{Control, Parked, Slept, semaphores, word};
 use crate::error::{AttachError, RecvError};
 use crate::ring::{Record, TrustedPeers};
-use crate::sys::{Fault, Ordering, fault};
+use crate::sys::{Deadline, Fault, Ordering, fault};
 use crate::tag::{Message, Select};
 
 /// The receiving side of a channel; there is one at a time.
@@ -221,12 +221,14 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     fn lend(&self, patience: Patience) -> Result<Lease<'_>, RecvError> {
         let trust = self.trust.ok_or(RecvError::NotTrusted)?;
         let mut state = self.enter()?;
+        let mut withdrawn = 0;
         loop {
             let ready = self.wait(&mut state, Select::Any, patience, self.spin)?;
             match Lease::new(&self.control, state, ready, trust) {
                 Ok(lease) => return Ok(lease),
                 Err(unused) => state = unused,
             }
+            count_withdrawn(&mut withdrawn, patience)?;
         }
     }
 
@@ -255,6 +257,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return Err(RecvError::NoSelection);
         }
         let control = &*self.control;
+        let mut withdrawn = 0;
         loop {
             let mut spin = self.spin;
             if let Some((lane, record)) = self.next_in_feed(&mut state, patience, &mut spin) {
@@ -283,6 +286,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 return Ok((Message { tag, value: value? }, origin));
             }
             // Its sender took it back while it was decoded: it was never sent.
+            count_withdrawn(&mut withdrawn, patience)?;
         }
     }
 
@@ -333,21 +337,22 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         spin: Duration,
     ) -> Result<Ready, RecvError> {
         let control = &*self.control;
-        if let Some(ready) = state.intake.look(control, select, false)? {
+        let deadline = patience.deadline();
+        if let Some(ready) = state.intake.look(control, select, false, deadline)? {
             return Ok(ready);
         }
         if patience.is_none() {
             return self.poll(state, select);
         }
         let spun =
-            Control::spin(spin, patience.deadline(), || state.intake.look(control, select, false))?;
+            Control::spin(spin, deadline, || state.intake.look(control, select, false, deadline))?;
         if let Some(ready) = spun {
             return Ok(ready);
         }
         loop {
             self.count(word::RECEIVER_PARKS, 1);
-            let parked = control.park(control.items_bell(), patience.deadline(), || {
-                if let Some(ready) = state.intake.look(control, select, true)? {
+            let parked = control.park(control.items_bell(), deadline, || {
+                if let Some(ready) = state.intake.look(control, select, true, deadline)? {
                     return Ok(Some(ready));
                 }
                 if !state.looked_at_senders {
@@ -356,7 +361,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                         let last = if fault(Fault::NoLastLook) {
                             None
                         } else {
-                            state.intake.look(control, select, true)?
+                            state.intake.look(control, select, true, deadline)?
                         };
                         return last.map(Some).ok_or(RecvError::Disconnected);
                     }
@@ -370,7 +375,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 Parked::Stirred => state.looked_at_senders = false,
             }
             self.count(word::RECEIVER_WAKEUPS, 1);
-            if let Some(ready) = state.intake.look(control, select, true)? {
+            if let Some(ready) = state.intake.look(control, select, true, deadline)? {
                 return Ok(ready);
             }
         }
@@ -384,7 +389,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let left = left.load(Ordering::Relaxed) != 0 && left.swap(0, Ordering::Relaxed) != 0;
         if left || state.intake.is_time_to_ask() {
             let gone = self.senders_are_gone()?;
-            if let Some(ready) = state.intake.look(control, select, true)? {
+            let deadline = Deadline::immediate();
+            if let Some(ready) = state.intake.look(control, select, true, deadline)? {
                 return Ok(ready);
             }
             if gone {
@@ -426,6 +432,18 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     pub fn channel(&self) -> Channel<T, C> {
         Channel::from_control(self.control.clone(), self.spin, self.trust)
     }
+}
+
+/// How many values in a row may be taken back before the deadline counts.
+const WITHDRAWN_BEFORE_DEADLINE: usize = 64;
+
+/// Ends a call whose values are taken back as fast as they come.
+fn count_withdrawn(withdrawn: &mut usize, patience: Patience) -> Result<(), RecvError> {
+    *withdrawn += 1;
+    if *withdrawn < WITHDRAWN_BEFORE_DEADLINE || !patience.is_over() {
+        return Ok(());
+    }
+    Err(if patience.is_none() { RecvError::Empty } else { RecvError::Timeout })
 }
 
 /// Adds to a figure that only the receiver writes.

@@ -164,6 +164,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         let found = self.wait::<_, BackStop>(&mut state, patience, self.spin, |sender, state| {
             let Some(back) = state.back.as_mut() else { return Ok(None) };
+            let mut foreign = 0;
             let damaged = |damage: Damage| {
                 BackStop(RecvError::Corrupt { what: lane_damage(sender.lane, damage) })
             };
@@ -178,7 +179,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 if let Some(value) = value {
                     return Ok(Some(value));
                 }
-                // Meant for a former owner of this lane.
+                // Meant for a former owner of this lane, and none that comes now is.
+                foreign += 1;
+                if foreign > sender.control.layout().return_lines && patience.is_over() {
+                    break;
+                }
             }
             Ok(None)
         });

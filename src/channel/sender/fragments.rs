@@ -46,6 +46,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         loop {
             match self.send_fragments_once(state, tag, value, len, patience) {
                 Ok(()) => return Ok(len),
+                // Receivers may come and go, or seem to, for longer than the caller has time.
+                Err(Stop::Restart) if patience.is_over() => return Err(SendError::Timeout),
                 Err(Stop::Restart) => {}
                 Err(Stop::Fail(error)) => return Err(error),
             }
