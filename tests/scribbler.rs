@@ -692,3 +692,38 @@ fn deadlines_hold_while_receivers_seem_to_come_and_go() {
         });
     });
 }
+
+// ---------------------------------------------------------------------- lengths
+
+#[test]
+fn nothing_longer_than_the_longest_value_is_handed_over() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("lengths");
+        let options = shape.options::<Parcel>().max_value(60);
+        let channel = options.create(stage.name()).unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        // Encoded, the longest one: three numbers and its bytes.
+        tx.send(&Parcel::new(1, 1, 36)).unwrap();
+        rx.recv().unwrap().check();
+        assert!(matches!(tx.send(&Parcel::new(1, 1, 37)), Err(SendError::TooLong { max: 60 })));
+        let scribbler = Scribbler::new(&stage, shape);
+        if let Some(queue) = scribbler.queue {
+            let inline = [[61, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].as_slice(), &[0; 61]];
+            queue.put(1, &inline.concat());
+            assert!(matches!(rx.recv(), Err(RecvError::Corrupt { .. })), "{shape:?}");
+            continue;
+        }
+        let map = Map { return_lines: 0, ..scribbler.map };
+        let ring = Scribbler { map, ..scribbler };
+        let position = ring.get(map.lanes_at() + 128);
+        ring.write_record(false, position, 61, WHOLE);
+        let error = rx.recv().unwrap_err();
+        assert!(error.to_string().contains("longest value"), "{error}");
+        drop((tx, rx));
+        let (_tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        ring.write_record(false, position + 1, 30, LAST);
+        ring.write_record(false, position, 31, FIRST);
+        let error = rx.recv().unwrap_err();
+        assert!(error.to_string().contains("longer than the channel's"), "{error}");
+    }
+}

@@ -164,7 +164,7 @@ impl Inbox {
                 return Ok(Some(Ready::Record { lane: self.lane, record, slot: None }));
             }
             if record.flags.is_last() {
-                if let Some(ready) = self.completed(record, None) {
+                if let Some(ready) = self.completed(control, record, None)? {
                     return Ok(Some(ready));
                 }
                 // Its first fragments went with a receiver that died: the sender starts again.
@@ -224,23 +224,26 @@ impl Inbox {
         }
         let Some(consumer) = self.consumer.as_mut() else { return Ok(()) };
         if let Some(partial) = &mut self.partial {
-            if (partial.bytes.len() + record.len) as u64 > control.layout().max_value {
-                let what = "its fragments make a value longer than the channel's maximum";
-                return Err(Damage { position: record.position, what });
-            }
-            consumer.read(record, |reader| reader.append_to(&mut partial.bytes));
+            append(control, consumer, record, &mut partial.bytes)?;
         }
         consumer.take(record);
         Ok(())
     }
 
     /// The value that ends with `record`, if all its fragments were collected.
-    fn completed(&mut self, record: Record, slot: Option<usize>) -> Option<Ready> {
-        let consumer = self.consumer.as_mut()?;
-        let Partial { start, mut bytes, .. } = self.partial.take()?;
-        consumer.read(&record, |reader| reader.append_to(&mut bytes));
+    fn completed(
+        &mut self,
+        control: &Control,
+        record: Record,
+        slot: Option<usize>,
+    ) -> Result<Option<Ready>, Damage> {
+        let (Some(consumer), Some(partial)) = (self.consumer.as_mut(), self.partial.take()) else {
+            return Ok(None);
+        };
+        let Partial { start, mut bytes, .. } = partial;
+        append(control, consumer, &record, &mut bytes)?;
         self.whole = bytes;
-        Some(Ready::Long { lane: self.lane, record, start, slot })
+        Ok(Some(Ready::Long { lane: self.lane, record, start, slot }))
     }
 
     /// The value that a descriptor names; `None` if it was taken before or can never be whole.
@@ -294,7 +297,7 @@ impl Inbox {
             None => self.scanned == position,
         };
         if self.partial.as_ref().is_some_and(belongs) {
-            return Ok(Some(self.completed(record, Some(slot))));
+            return self.completed(control, record, Some(slot)).map(Some);
         }
         // Its first fragments went with a receiver that died, or its sender took it back.
         self.take(&record);
@@ -334,4 +337,19 @@ impl Inbox {
     pub(super) fn consumer(&self) -> Option<&Consumer> {
         self.consumer.as_ref()
     }
+}
+
+/// Appends a fragment's bytes, if the value does not become too long by them.
+fn append(
+    control: &Control,
+    consumer: &Consumer,
+    record: &Record,
+    bytes: &mut Vec<u8>,
+) -> Result<(), Damage> {
+    if (bytes.len() + record.len) as u64 > control.layout().max_value {
+        let what = "its fragments make a value longer than the channel's maximum";
+        return Err(Damage { position: record.position, what });
+    }
+    consumer.read(record, |reader| reader.append_to(bytes));
+    Ok(())
 }

@@ -310,7 +310,9 @@ impl Intake {
             len <= control.layout().message_len() && text_len.is_none_or(|found| found == len)
         });
         match envelope {
-            Some(Envelope::Inline { len, lane, generation }) if whole => {
+            Some(Envelope::Inline { len, lane, generation })
+                if whole && len as u64 <= control.max_value() =>
+            {
                 let origin = Origin { lane, generation };
                 Ok(Some(Ready::Slot { slot, len, origin }))
             }

@@ -257,6 +257,7 @@ impl Layout {
             lines: self.ring_lines,
             delivered_at: self.lane(lane) + lane_word::DELIVERED,
             head_at: self.lane(lane) + lane_word::HEAD,
+            max_value: self.max_value,
         }
     }
 
@@ -267,6 +268,8 @@ impl Layout {
             lines: self.return_lines,
             delivered_at: self.lane(lane) + lane_word::RETURN_DELIVERED,
             head_at: self.lane(lane) + lane_word::RETURN_HEAD,
+            // Answers are of another type, and bounded by the ring alone.
+            max_value: u64::MAX,
         }
     }
 }

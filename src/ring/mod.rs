@@ -166,6 +166,8 @@ pub(crate) struct Place {
     pub(crate) delivered_at: usize,
     /// The word that repeats it lazily.
     pub(crate) head_at: usize,
+    /// The longest value that goes through it, in bytes.
+    pub(crate) max_value: u64,
 }
 
 /// The shared parts of a ring, as both sides see them.
@@ -257,6 +259,9 @@ impl Ring {
             tag = i64::from_le_bytes(wide);
             payload += 8;
             len -= 8;
+        }
+        if len as u64 > self.place.max_value {
+            return Err(damage("it is longer than the channel's longest value"));
         }
         let tag = Tag::new(tag).ok_or(damage("its tag is not above zero"))?;
         Ok(Record { position, lines, payload, len, tag, flags })

@@ -25,8 +25,13 @@ impl Shared {
         let (id, _) = SegmentId::create_private(len, 0o600, LINES_AT, false).unwrap();
         let segment = id.attach(false);
         id.remove().unwrap();
-        let place =
-            Place { lines_at: LINES_AT, lines, delivered_at: DELIVERED_AT, head_at: HEAD_AT };
+        let place = Place {
+            lines_at: LINES_AT,
+            lines,
+            delivered_at: DELIVERED_AT,
+            head_at: HEAD_AT,
+            max_value: u64::MAX,
+        };
         Shared { segment: Arc::new(segment.unwrap()), place }
     }
 
