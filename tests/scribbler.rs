@@ -538,6 +538,72 @@ fn scribble(shape: Shape) {
     }
 }
 
+/// Who comes after the scribbling; the others were there before.
+const COME: [&str; 3] = ["nobody", "a sender", "a receiver"];
+
+#[test]
+fn channel_goes_on_or_says_why_not_whatever_word_is_scribbled() {
+    for shape in Shape::ALL {
+        let map = Map::of(shape);
+        let words = (3 * LINE..map.lanes_at() + BLOCK).step_by(8);
+        let lines = if map.ring_lines > 0 { 24 } else { 0 };
+        let lines = (0..lines).map(|line| map.rings_at() + line * LINE);
+        let targets = words.chain(lines.flat_map(|line| [line, line + 8]));
+        for (at, number) in targets.flat_map(|at| (0..oddities(0).len()).map(move |n| (at, n))) {
+            for come in COME {
+                let stage = Stage::new("one word");
+                let channel = options(shape).create(stage.name()).unwrap();
+                let (mut tx, mut rx) =
+                    (channel.sender().map(Some).unwrap(), channel.receiver().map(Some).unwrap());
+                (0..8).for_each(|id| tx.as_ref().unwrap().send(&Load::new(shape, id)).unwrap());
+                (0..4).for_each(|_| drop(rx.as_ref().unwrap().recv().unwrap()));
+                match come {
+                    "a sender" => tx = None,
+                    "a receiver" => rx = None,
+                    _ => {}
+                }
+                let scribbler = Scribbler::new(&stage, shape);
+                let new = oddities(scribbler.get(at))[number];
+                scribbler.set(at, new);
+                let tx = tx.map_or_else(|| channel.sender(), Ok);
+                let rx = rx.map_or_else(|| channel.receiver(), Ok);
+                match (tx, rx) {
+                    (Ok(tx), Ok(rx)) => {
+                        let told = goes_on_or_says_so(&tx, &rx, shape);
+                        assert!(told, "{shape:?}: {new:x} at {at}, then {come}");
+                    }
+                    (Err(error), _) | (_, Err(error)) => {
+                        assert!(matches!(error, AttachError::Corrupt { .. }), "{error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sends and receives by turns, until a value arrives or an error tells why none does.
+fn goes_on_or_says_so(tx: &Sender<Load>, rx: &Receiver<Load>, shape: Shape) -> bool {
+    let soon = Duration::from_micros(100);
+    let mut told = false;
+    // More than the channel holds, so that a sender that nobody hears comes to wait for room.
+    for round in 0..600 {
+        let sent = tx.send_timeout(&Load::new(shape, 1000 + round % 10), soon);
+        told |= matches!(sent, Err(SendError::Corrupt { .. } | SendError::Disconnected));
+        match rx.recv_timeout(soon) {
+            Ok(load) if load.parcel.id >= 1000 && load.parcel.is_whole() => return true,
+            Err(RecvError::Corrupt { .. } | RecvError::Decode(_) | RecvError::Disconnected) => {
+                told = true;
+            }
+            _ => {}
+        }
+        // Time for it to go on all the same.
+        if told && round > 100 {
+            return true;
+        }
+    }
+    false
+}
+
 #[test]
 fn receiver_takes_over_slots_with_any_number() {
     let shape = Shape::QueueOnly;
@@ -691,6 +757,55 @@ fn deadlines_hold_while_receivers_seem_to_come_and_go() {
             on.store(false, Ordering::Relaxed);
         });
     });
+}
+
+// ---------------------------------------------------------------------- telling the other side
+
+#[test]
+fn sender_that_waits_on_a_lane_that_was_given_up_is_told_and_the_next_one_goes_on() {
+    for shape in [Shape::RingOnly, Shape::Mixed] {
+        let stage = Stage::new("given up");
+        let channel = options(shape).create(stage.name()).unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let scribbler = Scribbler::new(&stage, shape);
+        let load = || Load { parcel: Parcel::new(1, 1, 1000), ..Load::new(shape, 0) };
+        thread::scope(|scope| {
+            let sender = scope.spawn(move || (0..).find_map(|_| tx.send(&load()).err()).unwrap());
+            while channel.stats().unwrap().sender_parks == 0 {
+                thread::yield_now();
+            }
+            let oldest = scribbler.map.rings_at();
+            scribbler.set(oldest + 8, u64::MAX >> 8);
+            let error = rx.recv().err().unwrap();
+            assert!(matches!(&error, RecvError::Corrupt { what } if what.contains("lane 0")));
+            let error = sender.join().unwrap();
+            assert!(matches!(&error, SendError::Corrupt { what } if what.contains("lane 0")));
+        });
+        let tx = channel.sender().unwrap();
+        let mut next = load();
+        next.parcel = Parcel::new(2, 2, 2000);
+        thread::scope(|scope| {
+            let next = &next;
+            scope.spawn(move || tx.send(next).unwrap());
+            // Messages of before may come first, each of them reported.
+            until(|| rx.recv().is_ok_and(|load| load.parcel == next.parcel));
+        });
+    }
+}
+
+#[test]
+fn sender_whose_oldest_value_was_hidden_is_told_once_and_goes_on() {
+    let shape = Shape::RingOnly;
+    let stage = Stage::new("hidden");
+    let channel = options(shape).create(stage.name()).unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let scribbler = Scribbler::new(&stage, shape);
+    tx.send(&Load::new(shape, 1)).unwrap();
+    scribbler.set(scribbler.map.rings_at(), 0);
+    let error = (2..).find_map(|id| tx.send(&Load::new(shape, id % 10)).err()).unwrap();
+    assert!(matches!(&error, SendError::Corrupt { what } if what.contains("line 0: its stamp")));
+    tx.send(&Load::new(shape, 7)).unwrap();
+    assert_eq!(rx.recv().unwrap().parcel.id, 7);
 }
 
 // ---------------------------------------------------------------------- lengths

@@ -78,6 +78,8 @@ impl Inbox {
         let consumer = attached.map_err(|damage| self.damaged(control, damage))?;
         self.scanned = consumer.position();
         self.consumer = Some(consumer);
+        // A predecessor's judgement is ours to make again.
+        control.lane_word(self.lane, lane_word::GIVEN_UP).swap(0, Ordering::Relaxed);
         self.ring_if_moved(control);
         Ok(())
     }
@@ -87,7 +89,11 @@ impl Inbox {
     fn damaged(&mut self, control: &Control, damage: Damage) -> RecvError {
         self.consumer = None;
         self.partial = None;
-        self.damaged_under = Some(self.generation(control));
+        let owner = self.generation(control);
+        self.damaged_under = Some(owner);
+        // The owner must not wait for room that nobody will make. `ring` orders it.
+        control.lane_word(self.lane, lane_word::GIVEN_UP).swap(owner, Ordering::Relaxed);
+        control.ring(self.bell);
         RecvError::Corrupt {
             what: format!(
                 "lane {}, line {}: {}; the lane is ignored until another sender owns it",

@@ -377,6 +377,20 @@ impl<T, C: Codec<T>> Sender<T, C> {
         found.ok_or_else(|| SendError::Disconnected.into())
     }
 
+    /// Refuses to wait for a receiver that does not read this lane's ring any more.
+    pub(super) fn check_not_given_up(&self) -> Result<(), SendError> {
+        // Relaxed: the receiver rings after it has written this.
+        let given_up = self.control.lane_word(self.lane, lane_word::GIVEN_UP);
+        if given_up.load(Ordering::Relaxed) != self.generation {
+            return Ok(());
+        }
+        let what = format!(
+            "lane {}: the receiver found it damaged and ignores it; another sender can use it",
+            self.lane
+        );
+        Err(SendError::Corrupt { what })
+    }
+
     /// Whether a receiver has come and none is attached now.
     pub(super) fn receiver_is_gone(&self) -> Result<bool, SendError> {
         if self.control.header.durable || !self.control.receiver_came() {

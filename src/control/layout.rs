@@ -120,6 +120,8 @@ pub(crate) mod lane_word {
     pub(crate) const PARKED: usize = LINE;
     /// The state of the value that goes in fragments: see `channel::long`.
     pub(crate) const LONG: usize = LINE + 8;
+    /// The owner whose damaged ring the receiver does not read any more, by its generation.
+    pub(crate) const GIVEN_UP: usize = LINE + 16;
 
     pub(crate) const DELIVERED: usize = 2 * LINE;
     pub(crate) const HEAD: usize = 3 * LINE;

@@ -51,8 +51,13 @@ impl Producer {
             if stamp & !STAMP_FLAGS != position + 1 {
                 break;
             }
-            // A record that is damaged is written over: nothing behind it could be found.
-            let Ok(record) = ring.record(position) else { break };
+            let Ok(record) = ring.record(position) else {
+                // A record that is damaged is written over: nothing behind it could be found. The
+                // consumer must not come upon it before that. Relaxed: ordered by whatever tells
+                // the consumer of this owner.
+                ring.stamp(position).store(0, Ordering::Relaxed);
+                break;
+            };
             position = record.end();
             if stamp & MARK == 0 && !record.flags.is_padding() {
                 last = Some(record);
@@ -108,7 +113,7 @@ impl Producer {
         let to_end = self.ring.lines_to_end(self.position);
         let padding = if lines > to_end { to_end } else { 0 };
         if self.free() < padding + lines && self.refresh(padding + lines)? < padding + lines {
-            return Ok(None);
+            return self.check_oldest().map(|()| None);
         }
         if padding > 0 {
             let len = padding as usize * LINE - HEADER;
@@ -128,7 +133,24 @@ impl Producer {
         let free = if free < enough { self.refresh(enough)? } else { free };
         let lines =
             free.min(self.ring.lines_to_end(self.position)).min(self.ring.max_record_lines());
-        Ok((lines > 0).then(|| self.room(lines, tag)))
+        if lines == 0 {
+            return self.check_oldest().map(|()| None);
+        }
+        Ok(Some(self.room(lines, tag)))
+    }
+
+    /// Before waiting for room: refuses to wait for a consumer that cannot see the oldest record,
+    /// and goes on where that one stands.
+    fn check_oldest(&mut self) -> Result<(), Damage> {
+        // Relaxed: written by this side or by a predecessor whom `attach` followed.
+        let stamp = self.ring.stamp(self.taken).load(Ordering::Relaxed) & !STAMP_FLAGS;
+        let seen = self.taken == self.position || stamp == self.taken + 1;
+        if seen || self.ring.delivered().load(Ordering::Acquire) != self.taken {
+            return Ok(());
+        }
+        self.position = self.taken;
+        let what = "its stamp was overwritten; the values from there on are lost";
+        Err(Damage { position: self.taken, what })
     }
 
     #[inline]

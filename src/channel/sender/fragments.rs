@@ -78,8 +78,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                     if start.is_some() && sender.receiver_generation() != generation {
                         return Err(Stop::Restart);
                     }
-                    let room = producer.room_for(len, tag);
-                    room.map_err(|damage| sender.damaged(damage).into())
+                    Ok(sender.found_room(producer.room_for(len, tag))?)
                 })?;
                 let first = *start.get_or_insert(producer.position());
                 if first == producer.position() {
@@ -117,6 +116,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 if changed && !fault(Fault::LongNotRestarted) {
                     return Err(Stop::Restart);
                 }
+                sender.check_not_given_up()?;
                 Ok(None)
             })
         };

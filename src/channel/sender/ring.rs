@@ -82,8 +82,30 @@ impl<T, C: Codec<T>> Sender<T, C> {
         mut look: impl FnMut(&mut Producer) -> Result<Option<R>, Damage>,
     ) -> Result<R, SendError> {
         self.wait(state, patience, self.spin, |sender, state| {
-            look(sender.producer(state)).map_err(|damage| sender.damaged(damage))
+            sender.found_room(look(sender.producer(state)))
         })
+    }
+
+    /// What a look for room found; there is no use in waiting where nobody will make any.
+    pub(super) fn found_room<R>(
+        &self,
+        room: Result<Option<R>, Damage>,
+    ) -> Result<Option<R>, SendError> {
+        let room = room.map_err(|damage| self.damaged(damage))?;
+        if room.is_none() {
+            self.check_not_given_up()?;
+            self.claim_again();
+        }
+        Ok(room)
+    }
+
+    /// Makes the lane visible again, if somebody wrote over the number of those that are.
+    fn claim_again(&self) {
+        let control = &self.control;
+        if control.claimed() <= self.lane {
+            control.claim_lane(self.lane);
+            control.ring(control.items_bell());
+        }
     }
 
     pub(super) fn damaged(&self, damage: Damage) -> SendError {
