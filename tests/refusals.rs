@@ -7,13 +7,9 @@ mod common;
 use std::collections::HashMap;
 
 use common::kernel::{self, Kind, Object};
-use common::{Parcel, Shape, Stage, follow_orders, halt, order, play, user};
-use nix::unistd::getuid;
+use common::{Parcel, Shape, Stage, follow_orders, halt, play, user};
 use sysv_channel::codec::{Bytes, Raw};
-use sysv_channel::{Channel, Key, OpenError, Owner};
-
-/// A user without rights.
-const NOBODY: u32 = 65534;
+use sysv_channel::{Channel, Key, OpenError};
 
 /// The parts that this binary plays when it is started as a child.
 #[test]
@@ -116,71 +112,6 @@ fn two_names_with_one_key_are_told_apart() {
     rx.recv().unwrap();
     // The key itself opens whatever channel is there.
     drop(Channel::<Parcel>::open(Key::from_name(&second)).unwrap());
-}
-
-#[test]
-fn object_of_another_user_is_refused_unless_that_user_is_trusted() {
-    if !getuid().is_root() {
-        println!("skipped: only root can start a process of another user");
-        return;
-    }
-    for shape in Shape::ALL {
-        let stage = Stage::new("another user");
-        let mut child = stage.child_of(NOBODY, "user", &[&format!("{shape:?}")]);
-        order(&mut child, &["create", "send 1"]);
-        let before = stage.objects();
-        let options = shape.options::<Parcel>();
-        let owner = |owner| options.clone().owner(owner);
-        let wrong = owner(Owner::User(1));
-        for refused in [
-            options.open(stage.name()),
-            options.create(stage.name()),
-            wrong.open(stage.name()),
-            wrong.open_or_create(stage.name()),
-        ] {
-            expect_not_owned(refused.unwrap_err());
-        }
-        expect_not_owned(Channel::<Parcel>::unlink(stage.name()).unwrap_err());
-        assert_eq!(stage.objects(), before);
-        let rx = owner(Owner::User(NOBODY)).open(stage.name()).unwrap().receiver().unwrap();
-        assert_eq!(rx.recv().unwrap().id, 0);
-        drop(rx);
-        owner(Owner::Anyone).open(stage.name()).unwrap();
-        order(&mut child, &["close"]);
-        assert_eq!(stage.objects(), [], "{shape:?}");
-
-        // The other way round the kernel would refuse as well.
-        let channel = options.create(stage.name()).unwrap();
-        let mut child = stage.child_of(NOBODY, "user", &[&format!("{shape:?}")]);
-        for order in ["open", "create"] {
-            child.tell(order);
-            let refused = child.hear();
-            assert!(refused.contains("belongs to user 0"), "{refused}");
-        }
-        drop(channel);
-    }
-}
-
-fn expect_not_owned(refused: OpenError) {
-    assert!(matches!(refused, OpenError::NotOwned { creator_uid: NOBODY, .. }), "{refused}");
-    assert!(refused.to_string().contains("65534"), "{refused}");
-}
-
-#[test]
-fn object_that_another_user_created_and_gave_away_is_refused() {
-    if !getuid().is_root() {
-        println!("skipped: only root can start a process of another user");
-        return;
-    }
-    let stage = Stage::new("given away");
-    let mut child = stage.child_of(NOBODY, "user", &[]);
-    order(&mut child, &["create"]);
-    stage.objects().into_iter().for_each(|object| object.set_owner(0));
-    let refused = Channel::<Parcel>::open(stage.name()).unwrap_err();
-    assert!(
-        matches!(refused, OpenError::NotOwned { uid: 0, creator_uid: NOBODY, .. }),
-        "{refused}"
-    );
 }
 
 #[test]

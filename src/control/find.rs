@@ -8,7 +8,9 @@ use super::ownership::check_mode;
 use super::semaphores::{self, Claim};
 use super::{Control, Header, Owner};
 use crate::error::OpenError;
-use crate::sys::{Key, MessageQueue, SegmentId, SemaphoreSet, SystemError, SystemErrorKind};
+use crate::sys::{
+    Key, MessageQueue, Ownership, SegmentId, SemaphoreSet, SystemError, SystemErrorKind,
+};
 
 /// What stands under a key whose set is ours and locked.
 pub(super) enum Found {
@@ -23,7 +25,16 @@ pub(super) fn find_set(key: Key, owner: Owner) -> Result<Option<SemaphoreSet>, O
     let look = || -> Result<Option<SemaphoreSet>, OpenError> {
         let set = match SemaphoreSet::open(key) {
             Ok(set) => set,
-            Err(error) if error.kind() == SystemErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == SystemErrorKind::NotFound => {
+                // Another user may have taken the key in another of its spaces.
+                if let Some(queue) = find_queue(key)? {
+                    owner.check(queue_name(key, queue), &queue.stat()?.ownership)?;
+                }
+                if let Some(id) = find_segment(key)? {
+                    owner.check(segment_name(key, id), &id.stat()?.ownership)?;
+                }
+                return Ok(None);
+            }
             Err(error) => return Err(error.into()),
         };
         owner.check(set_name(set), &set.stat()?.ownership)?;
@@ -59,11 +70,26 @@ pub(super) fn look(
     evidence: Evidence<'_>,
 ) -> Result<Found, OpenError> {
     let queue = find_queue(key)?;
+    let set_stat = set.stat()?;
+    let check = |name: String, ownership: &Ownership| {
+        owner.check(name.clone(), ownership)?;
+        // Several owners may be trusted, but one process makes all the objects of a channel.
+        let (creator, set_creator) = (ownership.creator_uid, set_stat.ownership.creator_uid);
+        if creator == set_creator {
+            return Ok(());
+        }
+        let found =
+            format!("{name} of user {creator}, while user {set_creator} made the semaphore set");
+        Err(OpenError::KeyCollision { key, found })
+    };
+    if let Some(queue) = queue {
+        check(queue_name(key, queue), &queue.stat()?.ownership)?;
+    }
     let Some(id) = find_segment(key)? else {
-        return Ok(Found::Rest { segment: None, queue: unused(key, queue, owner, evidence)? });
+        return Ok(Found::Rest { segment: None, queue: unused(key, queue, evidence)? });
     };
     let stat = id.stat()?;
-    owner.check(format!("shared-memory segment {key} (id {})", id.id()), &stat.ownership)?;
+    check(segment_name(key, id), &stat.ownership)?;
     let segment = match evidence {
         // There may be no room for a second mapping.
         Evidence::Known(control) if control.segment.id() == id => control.segment.clone(),
@@ -76,12 +102,11 @@ pub(super) fn look(
             if !matches!(evidence, Evidence::None)
                 && stat.creator_pid == semaphores::signer(set)? =>
         {
-            let queue = unused(key, queue, owner, evidence)?;
+            let queue = unused(key, queue, evidence)?;
             return Ok(Found::Rest { segment: Some(id), queue });
         }
         Err(BadHeader::Unfinished) => {
-            let found =
-                format!("shared-memory segment (id {}), which is not of this crate", id.id());
+            let found = format!("{}, which is not of this crate", segment_name(key, id));
             return Err(OpenError::KeyCollision { key, found });
         }
         Err(BadHeader::Version(found)) => {
@@ -92,28 +117,22 @@ pub(super) fn look(
     if header.key != key {
         return Err(corrupt("it names another key".to_owned()));
     }
-    let set_stat = set.stat()?;
     if set_stat.count != semaphores::count(header.layout.lanes) {
         if let Evidence::None = evidence {
             // Its own set was removed by hand, and nobody can use what is left.
-            if let Some(queue) = queue {
-                owner.check(queue_name(key), &queue.stat()?.ownership)?;
-            }
             return Ok(Found::Rest { segment: Some(id), queue });
         }
         return Err(corrupt("its lanes are not those of the semaphore set".to_owned()));
     }
     check_mode(set_name(set), &set_stat.ownership, &header)?;
-    check_mode(format!("shared-memory segment {key}"), &stat.ownership, &header)?;
+    check_mode(segment_name(key, id), &stat.ownership, &header)?;
     if !header.layout.has_queue() {
         return Ok(Found::Whole(Mapped { segment, header }, None));
     }
     let Some(queue) = queue else {
         return Ok(Found::Rest { segment: Some(id), queue: None });
     };
-    let ownership = queue.stat()?.ownership;
-    owner.check(queue_name(key), &ownership)?;
-    check_mode(queue_name(key), &ownership, &header)?;
+    check_mode(queue_name(key, queue), &queue.stat()?.ownership, &header)?;
     Ok(Found::Whole(Mapped { segment, header }, Some(queue)))
 }
 
@@ -121,12 +140,10 @@ pub(super) fn look(
 fn unused(
     key: Key,
     queue: Option<MessageQueue>,
-    owner: Owner,
     evidence: Evidence<'_>,
 ) -> Result<Option<MessageQueue>, OpenError> {
     let Some(queue) = queue else { return Ok(None) };
     let stat = queue.stat()?;
-    owner.check(queue_name(key), &stat.ownership)?;
     let ours = match evidence {
         Evidence::None => false,
         Evidence::Known(control) if control.queue == Some(queue) => true,
@@ -135,7 +152,7 @@ fn unused(
     if ours {
         return Ok(Some(queue));
     }
-    let found = format!("message queue (id {}), which another program uses", queue.id());
+    let found = format!("{}, which another program uses", queue_name(key, queue));
     Err(OpenError::KeyCollision { key, found })
 }
 
@@ -175,8 +192,12 @@ pub(super) fn ignore_gone(removed: Result<(), SystemError>) -> Result<(), System
     })
 }
 
-pub(super) fn queue_name(key: Key) -> String {
-    format!("message queue {key}")
+pub(super) fn queue_name(key: Key, queue: MessageQueue) -> String {
+    format!("message queue {key} (id {})", queue.id())
+}
+
+pub(super) fn segment_name(key: Key, segment: SegmentId) -> String {
+    format!("shared-memory segment {key} (id {})", segment.id())
 }
 
 pub(super) fn set_name(set: SemaphoreSet) -> String {

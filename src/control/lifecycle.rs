@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use super::closing::{Locked, Then};
 use super::find::{
-    Evidence, Found, find_queue, find_segment, find_set, look, queue_name, remove_rest, set_name,
+    Evidence, Found, find_queue, find_segment, find_set, look, queue_name, remove_rest,
+    segment_name, set_name,
 };
 use super::header::Mapped;
 use super::semaphores::{self, Claim, USERS};
@@ -309,11 +310,15 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
                 // A header that nobody can read is what one comes here for; the segment's owner and
                 // creator were checked before its content.
                 Err(OpenError::Corrupt { .. } | OpenError::WrongVersion { .. }) => {
-                    let queue = find_queue(key)?;
+                    let (segment, queue) = (find_segment(key)?, find_queue(key)?);
+                    // Looked up again, so whose they are is asked again.
                     if let Some(queue) = queue {
-                        owner.check(queue_name(key), &queue.stat()?.ownership)?;
+                        owner.check(queue_name(key, queue), &queue.stat()?.ownership)?;
                     }
-                    remove_rest(find_segment(key)?, queue)?;
+                    if let Some(segment) = segment {
+                        owner.check(segment_name(key, segment), &segment.stat()?.ownership)?;
+                    }
+                    remove_rest(segment, queue)?;
                 }
                 Err(error) => return Err(error),
             }

@@ -93,6 +93,19 @@ impl Object {
         Object { kind, id: check(id) }
     }
 
+    /// A set of a channel with so many lanes, with the signature that says so: what a creator
+    /// leaves that was killed there, or what somebody makes who wants to pass for one.
+    pub(crate) fn signed_set(key: Key, lanes: c_int) -> Object {
+        let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
+        // SAFETY: semget takes and answers numbers.
+        let id = check(unsafe { libc::semget(key.raw(), 8 + 2 * lanes, flags) });
+        let sign = |sem_num, sem_op| libc::sembuf { sem_num, sem_op, sem_flg: 0 };
+        let mut signature = [sign(1, 0x5356), sign(2, 0x4348)];
+        // SAFETY: two operations that outlive the call.
+        check(unsafe { libc::semop(id, signature.as_mut_ptr(), 2) });
+        Object { kind: Kind::Set, id }
+    }
+
     /// Removes it, as `ipcrm` does.
     pub(crate) fn remove(self) {
         let (id, remove) = (self.id, libc::IPC_RMID);

@@ -68,9 +68,20 @@ impl Stage {
 
     /// Like [`Stage::child`], as another user.
     pub(crate) fn child_of(&self, user: u32, role: &str, arguments: &[&str]) -> Child {
+        self.child_in_group(user, user, role, arguments)
+    }
+
+    /// Like [`Stage::child`], as another user in a group.
+    pub(crate) fn child_in_group(
+        &self,
+        user: u32,
+        group: u32,
+        role: &str,
+        arguments: &[&str],
+    ) -> Child {
         let arguments = [&[self.name()], arguments].concat();
         Child::start(role, &arguments, |command| {
-            command.uid(user).gid(user);
+            command.uid(user).gid(group);
         })
     }
 
