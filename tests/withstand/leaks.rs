@@ -1,4 +1,4 @@
-//! A million small operations leave no descriptor, mapping or object behind.
+//! A million small operations leave no descriptor, mapping or object behind, and no memory.
 
 use std::fs;
 
@@ -50,6 +50,30 @@ fn a_million_operations_leave_nothing() {
         }
         assert_eq!(Held::now(), before);
     });
+}
+
+#[test]
+fn channels_that_come_and_go_leave_nothing() {
+    alone("leaks::channels_that_come_and_go_leave_nothing", || {
+        let count = std::env::var("CHANNELS").map_or(3000, |count| count.parse().unwrap());
+        // What is made once and kept, in all three shapes.
+        Shape::ALL.into_iter().for_each(|shape| channels(shape, 100));
+        let (before, memory) = (Held::now(), resident_kib());
+        for round in 0..count {
+            channels(Shape::ALL[round % 3], 1);
+        }
+        assert_eq!(Held::now(), before);
+        let grown = resident_kib().saturating_sub(memory);
+        println!("{count} channels: {grown} KiB more than the {memory} before");
+        assert!(grown < 1024, "{count} channels: {grown} KiB");
+    });
+}
+
+/// How much of this process stands in memory.
+fn resident_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    resident.trim().strip_suffix(" kB").unwrap().parse().unwrap()
 }
 
 fn channel(shape: Shape) -> Channel<Bytes, Raw> {
