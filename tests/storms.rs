@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use common::{Parcel, Shape, Stage, at_any_moment, play, random, say};
-use sysv_channel::{Channel, Receiver, SendError, Sender};
+use common::{Child, Parcel, Shape, Stage, at_any_moment, play, random, say};
+use sysv_channel::{AttachError, Channel, OpenError, Receiver, SendError, Sender};
+use sysv_channel::{sweep, sweep_all};
 
 /// Long enough for a look, too short for a process that is stopped.
 const SHORT: Duration = Duration::from_millis(5);
@@ -22,13 +23,20 @@ const KILLS: u64 = 60;
 #[test]
 fn child() {
     play(|role, arguments| {
-        let channel = Channel::<Parcel>::open(arguments[0]).unwrap();
+        let name = arguments[0];
+        let channel = || Channel::<Parcel>::open(name).unwrap();
         match role {
             "send on" => {
                 let shape = Shape::named(arguments[1]);
-                send_on(&channel.sender().unwrap(), shape, arguments[2].parse().unwrap());
+                send_on(&channel().sender().unwrap(), shape, arguments[2].parse().unwrap());
             }
-            "receive on" => receive_on(&channel.receiver().unwrap()),
+            "receive on" => receive_on(&channel().receiver().unwrap()),
+            "sweep storm" => sweep_storm(name),
+            "come and go" => come_and_go(name),
+            "sweep" => loop {
+                sweep().unwrap();
+                sweep_all().unwrap();
+            },
             _ => unreachable!("no such role: {role}"),
         }
     });
@@ -347,5 +355,85 @@ fn senders_and_receivers_killed_at_random_lose_no_more_than_they_had_in_hand() {
         assert!(end.is_timeout(), "{shape:?}: {end}");
         let missing = ledger.missing_of(sent);
         assert!(missing <= kills, "{shape:?}: {missing} missing, {kills} receivers killed");
+    }
+}
+
+// ---------------------------------------------------------------------- sweep
+
+#[test]
+fn sweepers_never_touch_a_channel_that_is_in_use() {
+    let stage = Stage::new("sweep storm");
+    // Of its own, because a sweep concerns every channel of a namespace.
+    stage.child_apart("sweep storm", &[]).finish();
+}
+
+fn sweep_storm(name: &str) {
+    let start = |role: &str| Child::start(role, &[name], |_| {});
+    let mut users = [(); 4].map(|()| start("come and go"));
+    let mut sweepers = [(); 2].map(|()| start("sweep"));
+    for _ in 0..KILLS {
+        let lives = 1 + random(20);
+        let user = &mut users[random(4) as usize];
+        (0..lives).for_each(|_| user.expect("alive"));
+        at_any_moment(1000);
+        // What a user that was looked in on says after it was killed is read with the child.
+        drop(std::mem::replace(user, start("come and go")));
+        if random(4) == 0 {
+            sweepers[random(2) as usize] = start("sweep");
+        }
+    }
+    // Each still does what it should.
+    users.iter_mut().for_each(|user| (0..50).for_each(|_| user.expect("alive")));
+    drop((users, sweepers));
+    sweep_all().unwrap();
+    for shape in Shape::ALL {
+        shape.options::<Parcel>().create(format!("{name} {shape:?}")).unwrap();
+    }
+}
+
+/// Uses one channel after another, each of which must be there for as long as it is used.
+fn come_and_go(name: &str) {
+    loop {
+        let shape = Shape::ALL[random(3) as usize];
+        let named = format!("{name} {shape:?}");
+        let options = shape.options::<Parcel>();
+        let channel = match random(4) {
+            0 => options.private().unwrap(),
+            1 => match options.create(&*named) {
+                Err(OpenError::AlreadyExists { .. }) => continue,
+                created => created.unwrap(),
+            },
+            2 => match options.open(&*named) {
+                Err(OpenError::NotFound { .. }) => continue,
+                opened => opened.unwrap(),
+            },
+            _ => options.open_or_create(&*named).unwrap(),
+        };
+        // Open, and nothing attached.
+        at_any_moment(200);
+        let there = || {
+            assert!(channel.stats().unwrap().users > 0);
+            drop(options.open(channel.handle()).unwrap());
+        };
+        there();
+        let tx = match channel.sender() {
+            Err(AttachError::LanesExhausted { .. }) => None,
+            tx => Some(tx.unwrap()),
+        };
+        let rx = match channel.receiver() {
+            Err(AttachError::ReceiverExists { .. }) => None,
+            rx => Some(rx.unwrap()),
+        };
+        at_any_moment(200);
+        match tx.as_ref().map(|tx| tx.try_send(&Parcel::new(1, 1, 10))) {
+            None | Some(Ok(()) | Err(SendError::Full)) => {}
+            // The receiver may be another's, and gone; the channel is there.
+            Some(Err(SendError::Disconnected)) => {}
+            Some(Err(error)) => panic!("{error}"),
+        }
+        rx.into_iter().for_each(|rx| rx.try_iter().for_each(|parcel| parcel.unwrap().check()));
+        drop(tx);
+        there();
+        say("alive");
     }
 }
