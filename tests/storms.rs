@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use common::kernel::{Kind, Object};
 use common::{Child, Parcel, Shape, Stage, at_any_moment, play, random, say};
 use sysv_channel::{AttachError, Channel, OpenError, Receiver, SendError, Sender};
 use sysv_channel::{sweep, sweep_all};
@@ -31,6 +32,45 @@ fn child() {
                 send_on(&channel().sender().unwrap(), shape, arguments[2].parse().unwrap());
             }
             "receive on" => receive_on(&channel().receiver().unwrap()),
+            "send until refused" => {
+                let (tx, shape) = (channel().sender().unwrap(), Shape::named(arguments[1]));
+                say("attached");
+                let mut ids = 0..;
+                let send = |id| tx.send(&Parcel::new(1, id, shape.some_len(id))).err();
+                let error = ids.find_map(send).unwrap();
+                assert!(error.is_disconnected(), "{error}");
+                say(error);
+            }
+            "receive until refused" => {
+                let rx = channel().receiver().unwrap();
+                say("attached");
+                let error = loop {
+                    match rx.recv() {
+                        Ok(parcel) => parcel.check(),
+                        Err(error) => break error,
+                    }
+                };
+                assert!(error.is_disconnected(), "{error}");
+                say(error);
+            }
+            "come until refused" => {
+                say("attached");
+                loop {
+                    match Channel::<Parcel>::open(name).map(|channel| channel.sender()) {
+                        Ok(Ok(_) | Err(AttachError::Removed)) => {}
+                        Ok(Err(error)) => panic!("{error}"),
+                        Err(error) => {
+                            // Of what is left, some may look like another program's.
+                            let gone = matches!(
+                                error,
+                                OpenError::NotFound { .. } | OpenError::KeyCollision { .. }
+                            );
+                            assert!(gone, "{error}");
+                            break say(error);
+                        }
+                    }
+                }
+            }
             "sweep storm" => sweep_storm(name),
             "come and go" => come_and_go(name),
             "sweep" => loop {
@@ -356,6 +396,51 @@ fn senders_and_receivers_killed_at_random_lose_no_more_than_they_had_in_hand() {
         let missing = ledger.missing_of(sent);
         assert!(missing <= kills, "{shape:?}: {missing} missing, {kills} receivers killed");
     }
+}
+
+// ---------------------------------------------------------------------- removed by hand
+
+#[test]
+fn removing_an_object_under_load_is_an_error_for_everybody_and_a_hang_for_nobody() {
+    // A queue's removal is noticed within a second, and not told by the kernel: hence the fewer.
+    for (kind, rounds) in [(Kind::Set, 5), (Kind::Segment, 5), (Kind::Queue, 1)] {
+        for shape in Shape::ALL {
+            if (kind, shape) == (Kind::Queue, Shape::RingOnly) {
+                continue;
+            }
+            (0..rounds).for_each(|_| remove_under_load(kind, shape));
+        }
+    }
+}
+
+fn remove_under_load(kind: Kind, shape: Shape) {
+    let stage = Stage::new("removed by hand");
+    let channel = shape.options::<Parcel>().create(stage.name()).unwrap();
+    let name = format!("{shape:?}");
+    let start = |role: &str| {
+        let mut child = stage.child(role, &[&name]);
+        child.expect("attached");
+        child
+    };
+    let users = ["receive until refused", "send until refused", "send until refused"].map(start);
+    let comer = start("come until refused");
+    at_any_moment(3000);
+    let remove = |kind| {
+        let object = stage.objects().into_iter().find(|object| object.kind == kind);
+        object.into_iter().for_each(Object::remove);
+    };
+    remove(kind);
+    // Who comes is told what is missing. Those who use the segment go on with it, unless who comes
+    // took what is left for what a killed remover left, and removed it.
+    assert_eq!(comer.finish().len(), 1, "{kind:?} {shape:?}");
+    if kind == Kind::Segment {
+        at_any_moment(3000);
+        remove(Kind::Set);
+    }
+    for user in users {
+        assert_eq!(user.finish().len(), 1, "{kind:?} {shape:?}");
+    }
+    drop(channel);
 }
 
 // ---------------------------------------------------------------------- sweep
