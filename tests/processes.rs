@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -113,6 +115,17 @@ fn child() {
                 unreachable!("killed");
             }
             "fork" => fork_alive(name),
+            "exec as a sender" => {
+                let tx = channel().sender().unwrap();
+                tx.send(&Parcel::new(1, 1, 10)).unwrap();
+                become_another_program();
+            }
+            "exec as the receiver" => {
+                let rx = channel().receiver().unwrap();
+                say("attached");
+                rx.recv().unwrap();
+                become_another_program();
+            }
             _ => unreachable!("no such role: {role}"),
         }
     });
@@ -659,5 +672,116 @@ fn fork_alive(name: &str) {
         assert_eq!((stats.senders, stats.receiver, stats.users), (1, true, 1));
         drop((tx, rx, channel));
         assert!(matches!(Channel::<Parcel>::open(name), Err(OpenError::NotFound { .. })));
+    }
+}
+
+// ---------------------------------------------------------------------- exec
+
+/// Goes on as a program that repeats one line and ends.
+fn become_another_program() -> ! {
+    panic!("{}", Command::new("head").arg("-n1").exec());
+}
+
+/// Waits until the child has become the other program.
+fn until_another_program(child: &Child) {
+    let name = format!("/proc/{}/comm", child.id());
+    until(|| std::fs::read_to_string(&name).unwrap() == "head\n");
+}
+
+#[test]
+fn process_that_calls_exec_keeps_its_roles_until_it_ends() {
+    for shape in Shape::ALL {
+        for killed in [false, true] {
+            let end = |mut child: Child| {
+                if killed {
+                    child.kill();
+                } else {
+                    child.tell("the last line");
+                    child.finish();
+                }
+            };
+            let stage = Stage::new("exec");
+            let channel = shape.options::<Parcel>().create(stage.name()).unwrap();
+            let rx = channel.receiver().unwrap();
+            let child = stage.child("exec as a sender", &[]);
+            assert_eq!(rx.recv().unwrap().id, 1);
+            until_another_program(&child);
+            assert!(rx.recv_timeout(SHORT).unwrap_err().is_timeout(), "{shape:?}");
+            assert_eq!(stats(&channel).senders, 1);
+            end(child);
+            assert!(rx.recv().unwrap_err().is_disconnected(), "{shape:?}");
+            drop(rx);
+
+            let tx = channel.sender().unwrap();
+            let mut child = stage.child("exec as the receiver", &[]);
+            child.expect("attached");
+            tx.send(&Parcel::new(1, 2, 10)).unwrap();
+            until_another_program(&child);
+            let refused = channel.receiver().unwrap_err();
+            assert!(
+                matches!(refused, AttachError::ReceiverExists { pid } if pid as u32 == child.id())
+            );
+            let full = (0..).find_map(|id| tx.send_timeout(&Parcel::new(1, id, 900), SHORT).err());
+            assert!(full.unwrap().is_timeout(), "{shape:?}");
+            end(child);
+            assert!(tx.send(&Parcel::new(1, 1, 900)).unwrap_err().is_disconnected(), "{shape:?}");
+        }
+    }
+}
+
+// ---------------------------------------------------------------------- threads
+
+#[test]
+fn end_outlives_the_thread_that_attached_it() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("thread ended");
+        let channel = shape.options::<Parcel>().create(stage.name()).unwrap();
+        // The kernel's undo belongs to the process, and these threads are over.
+        let attached = thread::scope(|scope| {
+            let tx = scope.spawn(|| channel.sender().unwrap()).join();
+            let rx = scope.spawn(|| channel.receiver().unwrap()).join();
+            (tx.unwrap(), rx.unwrap())
+        });
+        let (tx, rx) = attached;
+        assert!(rx.recv_timeout(SHORT).unwrap_err().is_timeout(), "{shape:?}");
+        let moved = thread::spawn(move || {
+            tx.send(&Parcel::new(1, 1, 10)).unwrap();
+            tx
+        });
+        assert_eq!(rx.recv().unwrap().id, 1);
+        let tx = moved.join().unwrap();
+        assert_eq!((stats(&channel).senders, stats(&channel).receiver), (1, true));
+        assert!(rx.recv_timeout(SHORT).unwrap_err().is_timeout(), "{shape:?}");
+        drop(tx);
+        assert!(rx.recv().unwrap_err().is_disconnected(), "{shape:?}");
+    }
+}
+
+#[test]
+fn end_goes_with_the_thread_that_panics_over_it() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("thread panicked");
+        let channel = shape.options::<Parcel>().create(stage.name()).unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let panicked = thread::spawn(move || {
+            tx.send(&Parcel::new(1, 1, 10)).unwrap();
+            // Without a message on the terminal.
+            std::panic::resume_unwind(Box::new(tx.send(&Parcel::new(1, 2, 10))));
+        });
+        assert!(panicked.join().is_err());
+        let ids: Vec<_> = rx.iter().map(|parcel| parcel.unwrap().id).collect();
+        assert_eq!(ids, [1, 2], "{shape:?}");
+
+        let tx = channel.sender().unwrap();
+        let panicked = thread::spawn(move || {
+            rx.recv().unwrap();
+            std::panic::resume_unwind(Box::new(()));
+        });
+        tx.send(&Parcel::new(1, 3, 10)).unwrap();
+        assert!(panicked.join().is_err());
+        assert!(tx.send(&Parcel::new(1, 4, 10)).unwrap_err().is_disconnected(), "{shape:?}");
+        // The next one goes on.
+        let _rx = channel.receiver().unwrap();
+        tx.send(&Parcel::new(1, 5, 10)).unwrap();
     }
 }
