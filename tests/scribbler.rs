@@ -627,6 +627,7 @@ fn receiver_takes_over_slots_with_any_number() {
 /// Flags of a record, and what its stamp says of them.
 const WHOLE: (u64, u64) = (0b011, 0);
 const FIRST: (u64, u64) = (0b001, 1 << 61);
+const MIDDLE: (u64, u64) = (0b000, 1 << 61);
 const LAST: (u64, u64) = (0b010, 0);
 
 impl Scribbler {
@@ -841,4 +842,28 @@ fn nothing_longer_than_the_longest_value_is_handed_over() {
         let error = rx.recv().unwrap_err();
         assert!(error.to_string().contains("longer than the channel's"), "{error}");
     }
+}
+
+#[test]
+fn header_does_not_make_a_receiver_take_more_than_its_own_longest_value() {
+    let shape = Shape::RingOnly;
+    let stage = Stage::new("unbounded");
+    let channel = options(shape).max_value(60).create(stage.name()).unwrap();
+    let _tx = channel.sender().unwrap();
+    let scribbler = Scribbler::new(&stage, shape);
+    // The longest value, by the header.
+    scribbler.set(56, u64::MAX);
+    let opened = options(shape).max_value(60).open(stage.name()).unwrap();
+    let (other, rx) = (opened.sender().unwrap(), opened.receiver().unwrap());
+    let load = Load { parcel: Parcel::new(1, 1, 100), ..Load::new(shape, 0) };
+    assert!(matches!(other.send(&load), Err(SendError::TooLong { max: 60 })));
+    let attack = |on: &AtomicBool| scribbler.feed(false, &[FIRST, MIDDLE, MIDDLE, MIDDLE], on);
+    meanwhile(attack, || {
+        let error = (0..).find_map(|_| match rx.recv_timeout(SHORT) {
+            Err(RecvError::Timeout) => None,
+            other => other.err(),
+        });
+        let text = error.unwrap().to_string();
+        assert!(text.contains("longer than the channel's maximum"), "{text}");
+    });
 }
