@@ -505,3 +505,27 @@ fn drop_foreign(control: &Control, queue: MessageQueue, select: Select) -> RecvE
         Err(error) => Slept::from(error).into(),
     }
 }
+
+#[cfg(all(test, not(loom), feature = "bincode"))]
+mod tests {
+    use super::*;
+    use crate::Channel;
+
+    #[test]
+    fn whatever_number_a_slot_has_the_next_message_is_taken() {
+        let channel = Channel::<u32>::private().unwrap();
+        let control = channel.control.clone();
+        // A message that seems to have been the last of all in a dead receiver's hand.
+        let (held, other) = (Tag::new(5).unwrap(), Tag::new(6).unwrap());
+        control.word(control.layout().slot(0)).store(held.get() as u64, Ordering::Relaxed);
+        control.word(word::SLOT_ORDER).store(u64::MAX, Ordering::Relaxed);
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        for value in 0..3 {
+            tx.send_tagged(other, &value).unwrap();
+            assert_eq!(rx.recv_matching(Select::Exactly(other)).unwrap().value, value);
+        }
+        let error = rx.try_recv().unwrap_err();
+        assert!(matches!(error, RecvError::Corrupt { .. }), "{error}");
+        assert!(rx.try_recv().unwrap_err().is_empty());
+    }
+}
