@@ -105,6 +105,9 @@ mod channel;
 pub mod codec;
 mod control;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(loom)]
 pub mod model;
 #[cfg(doc)]

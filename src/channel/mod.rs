@@ -14,6 +14,8 @@
 //! | `stats` | figures |
 
 mod envelope;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod inbox;
 mod intake;
 mod lease;

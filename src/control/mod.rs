@@ -8,6 +8,8 @@
 mod closing;
 mod doorbell;
 mod find;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod header;
 mod layout;
 mod lifecycle;

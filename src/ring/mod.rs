@@ -29,6 +29,8 @@
 
 mod consumer;
 mod fragments;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod lend;
 mod producer;
 

@@ -33,7 +33,7 @@ impl SegmentId {
     }
 
     /// The same without a key.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn create_private(
         len: usize,
         mode: u32,
