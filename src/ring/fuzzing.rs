@@ -34,7 +34,13 @@ pub fn records(data: &[u8]) {
     let segment = MEMORY.segment.clone();
     let mut script = Script(data);
     let lines = 2 << (script.byte() % 6);
-    let place = Place { lines_at: LINES_AT, lines, delivered_at: DELIVERED_AT, head_at: HEAD_AT };
+    let place = Place {
+        lines_at: LINES_AT,
+        lines,
+        delivered_at: DELIVERED_AT,
+        head_at: HEAD_AT,
+        max_value: u64::MAX,
+    };
     let end = LINES_AT + lines as usize * LINE;
     let guards = [0, LINES_AT - LINE, end];
     for at in guards {
