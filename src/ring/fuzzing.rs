@@ -11,6 +11,9 @@ const DELIVERED_AT: usize = LINE;
 const HEAD_AT: usize = 2 * LINE;
 const LINES_AT: usize = 4 * LINE;
 
+/// Less than fits into one record of the largest ring.
+const MAX_VALUE: u64 = 1500;
+
 /// What stands before and behind the ring, and must stay.
 const GUARD: [u8; LINE] = [0xa5; LINE];
 
@@ -39,7 +42,7 @@ pub fn records(data: &[u8]) {
         lines,
         delivered_at: DELIVERED_AT,
         head_at: HEAD_AT,
-        max_value: u64::MAX,
+        max_value: MAX_VALUE,
     };
     let end = LINES_AT + lines as usize * LINE;
     let guards = [0, LINES_AT - LINE, end];
@@ -194,7 +197,9 @@ impl Rig {
         let start = self.line(record.position);
         let lines_end = start + record.lines as usize * LINE;
         assert!(record.lines >= 1 && lines_end <= self.end(), "{record:?}");
-        assert!(record.flags.is_padding() || record.lines <= self.place.lines / 2, "{record:?}");
+        let value = !record.flags.is_padding();
+        assert!(!value || record.len as u64 <= MAX_VALUE, "{record:?}");
+        assert!(!value || record.lines <= self.place.lines / 2, "{record:?}");
         assert!(record.payload >= start + HEADER, "{record:?}");
         assert!(record.payload + record.len <= lines_end, "{record:?}");
         assert!(record.payload + record.len > lines_end - LINE, "{record:?}");
