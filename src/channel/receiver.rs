@@ -349,6 +349,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if let Some(ready) = spun {
             return Ok(ready);
         }
+        let mut late = false;
         loop {
             self.count(word::RECEIVER_PARKS, 1);
             let parked = control.park(control.items_bell(), deadline, || {
@@ -377,6 +378,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             self.count(word::RECEIVER_WAKEUPS, 1);
             if let Some(ready) = state.intake.look(control, select, true, deadline)? {
                 return Ok(ready);
+            }
+            // The bell may be rung for nothing, time and again.
+            if std::mem::replace(&mut late, deadline.has_passed()) {
+                return Err(RecvError::Timeout);
             }
         }
     }

@@ -344,6 +344,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if let Some(found) = Control::spin(spin, patience.deadline(), || look(self, state))? {
             return Ok(found);
         }
+        let mut late = false;
         loop {
             self.count(lane_word::PARKS, 1);
             let parked = self.control.park(self.bell, patience.deadline(), || {
@@ -364,6 +365,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 Parked::Stirred => state.looked_at_receiver = false,
             }
             self.count(lane_word::WAKEUPS, 1);
+            // The bell may be rung for nothing, time and again.
+            if std::mem::replace(&mut late, patience.is_over()) {
+                return Err(E::from(Slept::Timeout));
+            }
         }
     }
 

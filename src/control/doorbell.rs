@@ -189,8 +189,6 @@ impl Control {
         let fenced = fault(Fault::NoParkFence) || self.sleeper_fence();
         let found = if fault(Fault::NoRecheck) { Ok(None) } else { look() };
         let rung = match found {
-            // The bell may have been rung for nothing, time and again.
-            Ok(None) if deadline.has_passed() => Ok(false),
             Ok(None) => semaphores::sleep(self.set, doorbell.bell, self.nap(deadline, fenced)),
             _ => Ok(true),
         };

@@ -226,6 +226,13 @@ impl Object {
         if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
+    /// Adds one to a semaphore of a set, unless it has as many as it can.
+    pub(crate) fn post(self, sem_num: u16) {
+        let mut post = libc::sembuf { sem_num, sem_op: 1, sem_flg: libc::IPC_NOWAIT as i16 };
+        // SAFETY: one operation that outlives the call.
+        unsafe { libc::semop(self.id, &mut post, 1) };
+    }
+
     /// Takes a channel's lock, semaphore 0 of the set, with undo, and keeps it.
     pub(crate) fn take_lock(self) {
         let mut take =
