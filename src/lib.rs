@@ -117,10 +117,12 @@ mod models;
 mod name;
 mod queue;
 mod ring;
+pub mod rpc;
 mod schema;
 mod sys;
 mod tag;
 
+pub(crate) use channel::Closing;
 pub use channel::{
     Channel, Iter, Lease, Options, Origin, Receiver, Sender, Stats, TryIter, channel,
 };

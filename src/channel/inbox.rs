@@ -4,7 +4,7 @@ use super::Ready;
 use super::intake::Glance;
 use crate::control::{Control, Doorbell, lane_word};
 use crate::error::RecvError;
-use crate::ring::{Consumer, Damage, Found, Producer, Record, Unusual};
+use crate::ring::{Consumer, Damage, Found, Record, Unusual};
 use crate::sys::{Deadline, Ordering};
 
 /// A claimed lane's ring, and the fragments that were collected from it.
@@ -20,8 +20,6 @@ pub(super) struct Inbox {
     partial: Option<Partial>,
     /// The bytes of a value in fragments that is ready.
     whole: Vec<u8>,
-    /// The way back to the lane's sender, once it was used.
-    back: Option<Producer>,
 }
 
 /// The fragments of a value that were collected so far.
@@ -68,7 +66,6 @@ impl Inbox {
             scanned: 0,
             partial: None,
             whole: Vec::new(),
-            back: None,
         }
     }
 
@@ -77,6 +74,9 @@ impl Inbox {
         let attached = Consumer::attach(control.segment.clone(), place);
         let consumer = attached.map_err(|damage| self.damaged(control, damage))?;
         self.scanned = consumer.position();
+        // Relaxed: the sender is rung below.
+        let taken_before = control.lane_word(self.lane, lane_word::TAKEN_BEFORE);
+        taken_before.swap(consumer.position(), Ordering::Relaxed);
         self.consumer = Some(consumer);
         // A predecessor's judgement is ours to make again.
         control.lane_word(self.lane, lane_word::GIVEN_UP).swap(0, Ordering::Relaxed);
@@ -316,17 +316,6 @@ impl Inbox {
         if let Some(consumer) = &mut self.consumer {
             consumer.take(record);
         }
-    }
-
-    /// The way back, if the channel has one.
-    pub(super) fn back(&mut self, control: &Control) -> Result<Option<&mut Producer>, Damage> {
-        if control.layout().return_lines > 0 && self.back.is_none() {
-            let place = control.layout().return_ring(self.lane);
-            // What a predecessor's last reply was does not matter here: it needs no descriptor.
-            let (producer, _) = Producer::attach(control.segment.clone(), place)?;
-            self.back = Some(producer);
-        }
-        Ok(self.back.as_mut())
     }
 
     /// The bytes of a value in fragments that is ready.

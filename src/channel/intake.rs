@@ -367,11 +367,6 @@ impl Intake {
         }
     }
 
-    /// The inbox of a lane that was claimed.
-    pub(super) fn inbox(&mut self, lane: usize) -> Option<&mut Inbox> {
-        self.inboxes.get_mut(lane)
-    }
-
     /// Reads the encoded bytes of what is ready.
     #[inline]
     pub(super) fn read<R>(

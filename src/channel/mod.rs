@@ -10,9 +10,12 @@
 //! | `envelope` | the first bytes of a queue message |
 //! | `long` | who has the last word on a value in fragments |
 //! | `lease` | a value read in place |
-//! | `returns` | the way back from the receiver to a sender |
+//! | `returns`, `answers` | the way back from the receiver to a sender, and its other end |
+//! | `calls` | what request and response need of the two ends |
 //! | `stats` | figures |
 
+mod answers;
+mod calls;
 mod envelope;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
@@ -39,8 +42,10 @@ use crate::name::{Handle, Name};
 use crate::ring::{Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
+pub(crate) use calls::Caller;
 pub use lease::Lease;
 pub use options::Options;
+pub(crate) use receiver::Closing;
 pub use receiver::{Iter, Receiver, TryIter};
 pub use returns::Origin;
 pub use sender::Sender;
@@ -142,7 +147,12 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// # Errors
     /// [`AttachError::ReceiverExists`] if there is one.
     pub fn receiver(&self) -> Result<Receiver<T, C>, AttachError> {
-        Receiver::attach(self.control.clone(), self.spin, self.trust)
+        self.receiver_by(Deadline::immediate())
+    }
+
+    /// Attaches the receiver, waiting until the one that there is has gone.
+    pub(crate) fn receiver_by(&self, deadline: Deadline) -> Result<Receiver<T, C>, AttachError> {
+        Receiver::attach(self.control.clone(), self.spin, self.trust, deadline)
     }
 
     /// A handle to this channel, to be sent to another process.

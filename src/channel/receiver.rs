@@ -4,18 +4,19 @@ use std::cell::{RefCell, RefMut};
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::intake::{Glance, Intake};
 use super::lease::Lease;
+use super::returns::{Origin, Returns};
 use super::{Channel, Patience, Ready};
 use crate::DefaultCodec;
-use crate::codec::Codec;
+use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::{Control, Parked, Slept, semaphores, word};
 use crate::error::{AttachError, RecvError};
 use crate::ring::{Record, TrustedPeers};
-use crate::sys::{Deadline, Fault, Ordering, fault};
+use crate::sys::{AtomicU64, Deadline, Fault, Ordering, fault};
 use crate::tag::{Message, Select};
 
 /// The receiving side of a channel; there is one at a time.
@@ -41,6 +42,10 @@ pub struct Receiver<T, C = DefaultCodec> {
     spin: Duration,
     trust: Option<TrustedPeers>,
     pub(super) state: RefCell<State>,
+    /// The ways back to the senders.
+    pub(super) returns: Arc<Returns>,
+    /// If it waits on when all senders are gone: until somebody closes it.
+    closing: Option<Closing>,
     value: PhantomData<fn(C) -> T>,
 }
 
@@ -61,17 +66,19 @@ impl From<Slept> for RecvError {
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
-    /// Takes the receiver's role.
+    /// Takes the receiver's role, waiting until it is free, at most until `deadline`.
     pub(super) fn attach(
         control: Arc<Control>,
         spin: Duration,
         trust: Option<TrustedPeers>,
+        deadline: Deadline,
     ) -> Result<Self, AttachError> {
         if !control.is_ours() {
             return Err(AttachError::Forked);
         }
         let lanes = control.layout().lanes;
-        if !semaphores::take_receiver(control.set, lanes).map_err(super::attach_error)? {
+        let taken = semaphores::take_receiver(control.set, lanes, deadline);
+        if !taken.map_err(super::attach_error)? {
             let pid = control.set.last_pid(semaphores::RECEIVER).map_err(super::attach_error)?;
             return Err(AttachError::ReceiverExists { pid });
         }
@@ -79,6 +86,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             spin,
             trust,
             state: RefCell::new(State { intake: Intake::new(&control), looked_at_senders: false }),
+            returns: Arc::new(Returns::new(control.clone())),
+            closing: None,
             value: PhantomData,
             // From here on dropping the receiver gives the role back.
             control,
@@ -94,6 +103,23 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             control.ring(control.lane_bell(lane));
         }
         Ok(receiver)
+    }
+
+    /// Waits on when all senders are gone, since others will come, until it is closed: then calls
+    /// say Disconnected.
+    pub(crate) fn staying(mut self) -> Self {
+        self.closing = Some(Closing::of(&self.control));
+        self
+    }
+
+    /// What closes a staying receiver.
+    pub(crate) fn closing(&self) -> Closing {
+        self.closing.clone().unwrap_or_else(|| Closing::of(&self.control))
+    }
+
+    /// Whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closing.as_ref().is_some_and(Closing::is_closed)
     }
 
     /// Receives the next value, and waits until there is one.
@@ -241,21 +267,34 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     #[inline]
     fn receive(&self, select: Select, patience: Patience) -> Result<Message<T>, RecvError> {
-        Ok(self.receive_from(select, patience, |_, _| ())?.0)
+        Ok(self.receive_with(select, patience, C::decode, |_, _| ())?.0)
     }
 
-    /// Receives a value, and what `origin` finds out about it before it is handed over.
+    /// Receives a value that `decode` makes, and says who sent it.
     #[inline]
-    pub(super) fn receive_from<O>(
+    pub(super) fn receive_from<V>(
         &self,
         select: Select,
         patience: Patience,
+        decode: impl Fn(Reader<'_>) -> Result<V, DecodeError>,
+    ) -> Result<(Message<V>, Origin), RecvError> {
+        let origin = |intake: &Intake, ready: &Ready| intake.origin(&self.control, ready);
+        self.receive_with(select, patience, decode, origin)
+    }
+
+    #[inline]
+    fn receive_with<V, O>(
+        &self,
+        select: Select,
+        patience: Patience,
+        decode: impl Fn(Reader<'_>) -> Result<V, DecodeError>,
         origin: impl Fn(&Intake, &Ready) -> O,
-    ) -> Result<(Message<T>, O), RecvError> {
+    ) -> Result<(Message<V>, O), RecvError> {
         let mut state = self.enter()?;
         if select != Select::Any && !self.control.layout().has_queue() {
             return Err(RecvError::NoSelection);
         }
+        self.returns.look_after();
         let control = &*self.control;
         let mut withdrawn = 0;
         loop {
@@ -264,7 +303,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 let ready = Ready::Record { lane, record, slot: None };
                 let origin = origin(&state.intake, &ready);
                 let poisoned = OnPanic { control, state: &mut state, ready: &ready };
-                let value = poisoned.state.intake.read_record(lane, &record, C::decode);
+                let value = poisoned.state.intake.read_record(lane, &record, &decode);
                 std::mem::forget(poisoned);
                 state.intake.take_record(control, lane, &record);
                 state.received(control, record.len);
@@ -276,7 +315,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             let poisoned = OnPanic { control, state: &mut state, ready: &ready };
             let (value, len) = poisoned.state.intake.read(control, &ready, |reader| {
                 let len = reader.remaining();
-                (C::decode(reader), len)
+                (decode(reader), len)
             });
             std::mem::forget(poisoned);
             let accepted = state.intake.hand_over(control, &ready);
@@ -344,8 +383,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if patience.is_none() {
             return self.poll(state, select);
         }
-        let spun =
-            Control::spin(spin, deadline, || state.intake.look(control, select, false, deadline))?;
+        let spun = Control::spin(spin, deadline, || {
+            self.returns.look_after();
+            state.intake.look(control, select, false, deadline)
+        })?;
         if let Some(ready) = spun {
             return Ok(ready);
         }
@@ -353,6 +394,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         loop {
             self.count(word::RECEIVER_PARKS, 1);
             let parked = control.park(control.items_bell(), deadline, || {
+                if self.is_closed() {
+                    return Err(RecvError::Disconnected);
+                }
+                self.returns.look_after();
                 if let Some(ready) = state.intake.look(control, select, true, deadline)? {
                     return Ok(Some(ready));
                 }
@@ -409,7 +454,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// Whether senders have come and none is attached now.
     fn senders_are_gone(&self) -> Result<bool, RecvError> {
-        if self.control.header.durable || !self.control.senders_came() {
+        if self.closing.is_some() || self.control.header.durable || !self.control.senders_came() {
             return Ok(false);
         }
         match self.control.has_sender() {
@@ -436,6 +481,32 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// The channel that this receiver belongs to.
     pub fn channel(&self) -> Channel<T, C> {
         Channel::from_control(self.control.clone(), self.spin, self.trust)
+    }
+}
+
+/// Closes a receiver that stays, from any thread of its process.
+#[derive(Clone)]
+pub(crate) struct Closing {
+    /// Nobody keeps the channel by being able to close the receiver.
+    control: Weak<Control>,
+    closed: Arc<AtomicU64>,
+}
+
+impl Closing {
+    fn of(control: &Arc<Control>) -> Self {
+        Closing { control: Arc::downgrade(control), closed: Arc::new(AtomicU64::new(0)) }
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.swap(1, Ordering::Relaxed);
+        if let Some(control) = self.control.upgrade() {
+            control.ring(control.items_bell());
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        // Relaxed: `ring` and `park` order it.
+        self.closed.load(Ordering::Relaxed) != 0
     }
 }
 
@@ -542,6 +613,7 @@ impl<T, C> Drop for Receiver<T, C> {
         if !self.control.is_ours() {
             return;
         }
+        self.returns.close();
         // The hint comes before the role is given up, so that it is there when the bells ring.
         self.control.word(word::RECEIVER_LEFT).swap(1, Ordering::Relaxed);
         // A set that is gone needs no goodbye.

@@ -4,21 +4,29 @@
 //! lane. The receiver writes to it and never waits for it; the sender waits for it on the same bell
 //! on which it waits for room and for the receiver's death. Each answer begins with the generation
 //! of the lane's owner that it is for, so an owner never reads what was meant for the last one.
+//!
+//! An answer longer than half the ring goes in fragments. Those that find no room wait in this
+//! process, and go when the sender has taken others: it then rings the receiver, which looks after
+//! them whenever it looks for values.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
 
 use super::Patience;
 use super::receiver::Receiver;
-use super::sender::{Sender, lane_damage};
-use crate::codec::{Codec, Reader};
-use crate::control::{Control, Slept, lane_word};
+use super::sender::{Encode, changed_length, lane_damage};
+use crate::codec::{Codec, Writer};
+use crate::control::{Control, lane_word, semaphores};
 use crate::error::{RecvError, SendError};
-use crate::ring::{Consumer, Damage, Flags, Record};
-use crate::sys::{Fault, Ordering, fault};
+use crate::ring::{Damage, Flags, Producer};
+use crate::sys::{AtomicU64, Mutex, Ordering};
 use crate::tag::{Message, Select, Tag};
 
 /// Bytes in front of an answer: the generation that it is for.
-const ADDRESS: usize = 8;
+pub(super) const ADDRESS: usize = 8;
+
+/// Payload of a fragment, in bytes, where the ring has room for so much: they pipeline best.
+const FRAGMENT: usize = 8 << 10;
 
 /// Who sent a value: where [`Receiver::send_back`] answers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +47,242 @@ impl Origin {
     }
 }
 
+/// The rings back to all senders, as the receiver's process writes them, from any of its threads.
+pub(super) struct Returns {
+    control: Arc<Control>,
+    lanes: Box<[Mutex<Way>]>,
+    /// How many lanes have answers that wait for room.
+    waiting: AtomicU64,
+}
+
+/// The way back to one lane's owner.
+#[derive(Default)]
+struct Way {
+    /// Missing before the first answer.
+    producer: Option<Producer>,
+    waiting: VecDeque<Waiting>,
+    /// Whether the receiver is gone, and the ring another's to write.
+    closed: bool,
+}
+
+/// An answer that goes in fragments.
+struct Waiting {
+    to: u64,
+    /// The address and the answer.
+    bytes: Vec<u8>,
+    /// How much of it went.
+    gone: usize,
+}
+
+impl Returns {
+    pub(super) fn new(control: Arc<Control>) -> Self {
+        let lanes = if control.layout().return_lines > 0 { control.layout().lanes } else { 0 };
+        let lanes = (0..lanes).map(|_| Mutex::new(Way::default())).collect();
+        Returns { control, lanes, waiting: AtomicU64::new(0) }
+    }
+
+    /// Sends an answer, without waiting.
+    pub(super) fn send(&self, to: Origin, answer: &impl Encode) -> Result<(), SendError> {
+        let control = &*self.control;
+        if !control.is_ours() {
+            return Err(SendError::Forked);
+        }
+        let Some(way) = self.lanes.get(to.lane) else {
+            return Err(SendError::TooLong { max: 0 });
+        };
+        let mut way = way.lock().unwrap_or_else(PoisonError::into_inner);
+        if way.closed || !self.is_there(to.lane, to.generation) {
+            return Err(SendError::Disconnected);
+        }
+        if way.waiting.is_empty() {
+            let sent = self.send_now(&mut way, to, answer)?;
+            if sent {
+                return Ok(());
+            }
+        }
+        self.send_later(&mut way, to, answer)
+    }
+
+    pub(super) fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Whether the lane's owner is still the one that asked.
+    pub(super) fn is_there(&self, lane: usize, generation: u64) -> bool {
+        // Relaxed: a lane that changes hands in this moment drops what is not its own.
+        let owner = self.control.lane_word(lane, lane_word::GENERATION).load(Ordering::Relaxed);
+        owner == generation
+    }
+
+    /// Sends an answer in one record; `false` if it is too long for that.
+    fn send_now(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<bool, SendError> {
+        let damaged = |damage: Damage| SendError::Corrupt { what: lane_damage(to.lane, damage) };
+        let producer = self.producer(way, to.lane).map_err(damaged)?;
+        let tag = Tag::DEFAULT;
+        let mut need = None;
+        loop {
+            let room = match need {
+                None => producer.room_now(tag),
+                Some(len) => producer.room_for(len, tag),
+            };
+            let Some(room) = room.map_err(damaged)? else { return Err(SendError::Full) };
+            let (result, len, fits) = producer.fill(room, |mut writer| {
+                (write(&mut writer, to, answer), writer.len(), writer.fits())
+            });
+            result?;
+            if fits {
+                producer.publish(len, tag, Flags::WHOLE);
+                self.control.ring(self.control.lane_bell(to.lane));
+                return Ok(true);
+            }
+            if len > producer.max_payload(tag) {
+                return Ok(false);
+            }
+            if need.is_some() {
+                return Err(changed_length());
+            }
+            need = Some(len);
+        }
+    }
+
+    /// Keeps an answer, to send it in fragments behind those that wait already.
+    fn send_later(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<(), SendError> {
+        let max = self.control.layout().max_value;
+        let limit = usize::try_from(max).unwrap_or(usize::MAX).saturating_add(ADDRESS);
+        let mut writer = Writer::new(&mut []).limited(limit);
+        let result = write(&mut writer, to, answer);
+        if writer.is_too_long() {
+            return Err(SendError::TooLong { max });
+        }
+        result?;
+        let kept: usize = way.waiting.iter().map(|waiting| waiting.bytes.len()).sum();
+        if kept > 0 && kept.saturating_add(writer.len()) > limit {
+            return Err(SendError::Full);
+        }
+        let mut bytes = vec![0; writer.len()];
+        let mut writer = Writer::new(&mut bytes);
+        write(&mut writer, to, answer)?;
+        if !writer.fits() || writer.len() != bytes.len() {
+            return Err(changed_length());
+        }
+        if way.waiting.is_empty() {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        way.waiting.push_back(Waiting { to: to.generation, bytes, gone: 0 });
+        self.forward(way, to.lane)
+            .map_err(|damage| SendError::Corrupt { what: lane_damage(to.lane, damage) })
+    }
+
+    /// Sends nothing more: before the receiver's role is given up, since its next owner writes.
+    pub(super) fn close(&self) {
+        for way in &self.lanes {
+            way.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        }
+    }
+
+    /// Sends what waited and has room now.
+    #[inline]
+    pub(super) fn look_after(&self) {
+        // Relaxed: raised by this process, and looked at again before anybody sleeps.
+        if self.waiting.load(Ordering::Relaxed) != 0 {
+            self.forward_all();
+        }
+    }
+
+    #[cold]
+    fn forward_all(&self) {
+        for (lane, way) in self.lanes.iter().enumerate() {
+            let mut way = way.lock().unwrap_or_else(PoisonError::into_inner);
+            if !way.waiting.is_empty() && self.forward(&mut way, lane).is_err() {
+                // The lane is damaged: its sender learns it when it looks.
+                self.give_up(&mut way, lane);
+            }
+        }
+    }
+
+    fn give_up(&self, way: &mut Way, lane: usize) {
+        way.waiting.clear();
+        way.producer = None;
+        self.all_gone(lane);
+    }
+
+    fn all_gone(&self, lane: usize) {
+        self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(0, Ordering::Relaxed);
+        self.waiting.fetch_add(u64::MAX, Ordering::Relaxed);
+    }
+
+    fn forward(&self, way: &mut Way, lane: usize) -> Result<(), Damage> {
+        let tag = Tag::DEFAULT;
+        // Before the look for room: a sender that makes some after it sees this and rings.
+        self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(1, Ordering::Relaxed);
+        let mut sent = false;
+        while let Some(waiting) = way.waiting.front() {
+            if !self.is_there(lane, waiting.to) {
+                way.waiting.pop_front();
+                continue;
+            }
+            self.producer(way, lane)?;
+            let (Some(producer), Some(waiting)) = (&mut way.producer, way.waiting.front_mut())
+            else {
+                break;
+            };
+            let left = &waiting.bytes[waiting.gone..];
+            let len = left.len().min(FRAGMENT).min(producer.max_payload(tag));
+            let Some(room) = producer.room_for(len, tag)? else {
+                if !sent && self.is_abandoned(lane) {
+                    way.waiting.clear();
+                }
+                break;
+            };
+            let written = producer.fill(room, |mut writer| writer.write(&left[..len]));
+            debug_assert!(written.is_ok());
+            let flags = match (waiting.gone == 0, len == left.len()) {
+                (true, true) => Flags::WHOLE,
+                (true, false) => Flags::FIRST,
+                (false, false) => Flags::MIDDLE,
+                (false, true) => Flags::LAST,
+            };
+            producer.publish(len, tag, flags);
+            sent = true;
+            waiting.gone += len;
+            if waiting.gone == waiting.bytes.len() {
+                way.waiting.pop_front();
+            }
+        }
+        if way.waiting.is_empty() {
+            self.all_gone(lane);
+        }
+        if sent {
+            self.control.ring(self.control.lane_bell(lane));
+        }
+        Ok(())
+    }
+
+    /// Whether the lane has no owner at all: one that was killed leaves its generation behind.
+    fn is_abandoned(&self, lane: usize) -> bool {
+        self.control.set.value(semaphores::lane_role(lane)).is_ok_and(|owned| owned == 0)
+    }
+
+    fn producer<'w>(&self, way: &'w mut Way, lane: usize) -> Result<&'w mut Producer, Damage> {
+        if way.producer.is_none() {
+            let place = self.control.layout().return_ring(lane);
+            // What a predecessor's last answer was does not matter here: it needs no descriptor.
+            let (producer, _) = Producer::attach(self.control.segment.clone(), place)?;
+            way.producer = Some(producer);
+        }
+        Ok(way.producer.as_mut().expect("it was just attached"))
+    }
+}
+
+fn write(
+    writer: &mut Writer<'_>,
+    to: Origin,
+    answer: &impl Encode,
+) -> Result<(), crate::codec::EncodeError> {
+    writer.write(&to.generation.to_le_bytes())?;
+    answer.encode(writer)
+}
+
 impl<T, C: Codec<T>> Receiver<T, C> {
     /// Like [`recv_matching`](Receiver::recv_matching), and says who sent the value.
     ///
@@ -57,182 +301,23 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Errors
     /// As [`recv_matching`](Receiver::recv_matching).
     pub fn recv_from(&self, select: Select) -> Result<(Message<T>, Origin), RecvError> {
-        self.receive_from(select, Patience::for_ever(), |intake, ready| {
-            intake.origin(&self.control, ready)
-        })
+        self.receive_from(select, Patience::for_ever(), C::decode)
     }
 
     /// Sends a value back to the sender of another one, without waiting.
     ///
+    /// One longer than half of the channel's
+    /// [`return_capacity`](crate::Options::return_capacity) goes in fragments, as fast as the other
+    /// side takes them and while this receiver receives.
+    ///
     /// # Errors
     /// [`SendError::Full`] if that sender has not taken what was sent to it before,
-    /// [`SendError::Disconnected`] if it is gone, [`SendError::TooLong`] for more than half of the
-    /// channel's [`return_capacity`](crate::Options::return_capacity).
+    /// [`SendError::Disconnected`] if it is gone, [`SendError::TooLong`] for more than the channel's
+    /// [`max_value`](crate::Options::max_value) or on a channel without a way back.
     pub fn send_back<R>(&self, to: Origin, value: &R) -> Result<(), SendError>
     where
         C: Codec<R>,
     {
-        let control = &*self.control;
-        if !control.is_ours() {
-            return Err(SendError::Forked);
-        }
-        let mut state = self.state.try_borrow_mut().map_err(|_| SendError::Reentrant)?;
-        let damaged = |damage: Damage| SendError::Corrupt { what: lane_damage(to.lane, damage) };
-        let Some(inbox) = state.intake.inbox(to.lane) else { return Err(SendError::Disconnected) };
-        // Relaxed: a lane that changes hands in this moment drops what is not its own.
-        let owner = control.lane_word(to.lane, lane_word::GENERATION).load(Ordering::Relaxed);
-        if owner != to.generation {
-            return Err(SendError::Disconnected);
-        }
-        let Some(back) = inbox.back(control).map_err(damaged)? else {
-            return Err(SendError::TooLong { max: 0 });
-        };
-        let tag = Tag::DEFAULT;
-        let max = back.max_payload(tag);
-        let mut need = None;
-        loop {
-            let room = match need {
-                None => back.room_now(tag),
-                Some(len) => back.room_for(len, tag),
-            };
-            let Some(room) = room.map_err(damaged)? else { return Err(SendError::Full) };
-            let (result, len, fits) = back.fill(room, |mut writer| {
-                let address = writer.write(&to.generation.to_le_bytes());
-                let result =
-                    address.map_err(Into::into).and_then(|()| C::encode(value, &mut writer));
-                (result, writer.len(), writer.fits())
-            });
-            result?;
-            if fits {
-                back.publish(len, tag, Flags::WHOLE);
-                control.ring(control.lane_bell(to.lane));
-                return Ok(());
-            }
-            if len > max {
-                return Err(SendError::TooLong { max: (max - ADDRESS) as u64 });
-            }
-            if need.is_some() {
-                return Err(super::sender::changed_length());
-            }
-            need = Some(len);
-        }
-    }
-}
-
-impl<T, C: Codec<T>> Sender<T, C> {
-    /// Receives what the receiver sent back, and waits until there is something.
-    ///
-    /// # Errors
-    /// [`RecvError::Disconnected`] if there is nothing and the receiver is gone, or the channel has
-    /// no way back; [`RecvError::Decode`] if it is no `R`.
-    pub fn recv_back<R>(&self) -> Result<R, RecvError>
-    where
-        C: Codec<R>,
-    {
-        self.receive_back(Patience::for_ever())
-    }
-
-    /// Like [`recv_back`](Sender::recv_back), if there is something now.
-    ///
-    /// # Errors
-    /// [`RecvError::Empty`] if there is nothing; else as [`recv_back`](Sender::recv_back).
-    pub fn try_recv_back<R>(&self) -> Result<R, RecvError>
-    where
-        C: Codec<R>,
-    {
-        self.receive_back(Patience::none())
-    }
-
-    /// Like [`recv_back`](Sender::recv_back), and waits at most `timeout`.
-    ///
-    /// # Errors
-    /// [`RecvError::Timeout`] if nothing came; else as [`recv_back`](Sender::recv_back).
-    pub fn recv_back_timeout<R>(&self, timeout: Duration) -> Result<R, RecvError>
-    where
-        C: Codec<R>,
-    {
-        self.receive_back(Patience::until(timeout))
-    }
-
-    fn receive_back<R>(&self, patience: Patience) -> Result<R, RecvError>
-    where
-        C: Codec<R>,
-    {
-        let mut state = self.enter().map_err(back_error)?;
-        if state.back.is_none() {
-            return Err(RecvError::Disconnected);
-        }
-        let found = self.wait::<_, BackStop>(&mut state, patience, self.spin, |sender, state| {
-            let Some(back) = state.back.as_mut() else { return Ok(None) };
-            let mut foreign = 0;
-            let damaged = |damage: Damage| {
-                BackStop(RecvError::Corrupt { what: lane_damage(sender.lane, damage) })
-            };
-            while let Some(record) = back.next().map_err(damaged)? {
-                let taking = Taking { back, record };
-                let value = taking.back.read(&record, |mut reader: Reader<'_>| {
-                    let address = reader.read_array().map(u64::from_le_bytes);
-                    let ours = address == Ok(sender.generation) || fault(Fault::AnswerNotAddressed);
-                    ours.then(|| C::decode(reader))
-                });
-                drop(taking);
-                if let Some(value) = value {
-                    return Ok(Some(value));
-                }
-                // Meant for a former owner of this lane, and none that comes now is.
-                foreign += 1;
-                if foreign > sender.control.layout().return_lines && patience.is_over() {
-                    break;
-                }
-            }
-            Ok(None)
-        });
-        match found {
-            Ok(value) => value.map_err(RecvError::Decode),
-            Err(BackStop(error)) => Err(error),
-        }
-    }
-}
-
-/// Takes an answer, also when decoding it panics: it never comes twice.
-struct Taking<'a> {
-    back: &'a mut Consumer,
-    record: Record,
-}
-
-impl Drop for Taking<'_> {
-    fn drop(&mut self) {
-        self.back.take(&self.record);
-    }
-}
-
-/// Why waiting for something from the receiver ended.
-struct BackStop(RecvError);
-
-impl From<SendError> for BackStop {
-    fn from(error: SendError) -> Self {
-        BackStop(back_error(error))
-    }
-}
-
-impl From<Slept> for BackStop {
-    fn from(slept: Slept) -> Self {
-        BackStop(slept.into())
-    }
-}
-
-/// What an error of the sending side means to one who waits for something to come back.
-fn back_error(error: SendError) -> RecvError {
-    match error {
-        SendError::Full => RecvError::Empty,
-        SendError::Timeout => RecvError::Timeout,
-        SendError::Reentrant => RecvError::Reentrant,
-        SendError::Forked => RecvError::Forked,
-        SendError::Corrupt { what } => RecvError::Corrupt { what },
-        SendError::System(error) => RecvError::System(error),
-        SendError::Disconnected
-        | SendError::TooLong { .. }
-        | SendError::NeedsWaiting { .. }
-        | SendError::Encode(_) => RecvError::Disconnected,
+        self.returns.send(to, &|out: &mut Writer<'_>| C::encode(value, out))
     }
 }

@@ -14,13 +14,14 @@ use std::time::Duration;
 
 pub(super) use ring::changed_length;
 
+use super::answers::{Answers, Lost};
 use super::{Channel, Patience};
 use crate::DefaultCodec;
-use crate::codec::Codec;
+use crate::codec::{Codec, EncodeError, Writer};
 use crate::control::{Control, Doorbell, Parked, Slept, lane_word, semaphores, word};
 use crate::error::{AttachError, SendError};
-use crate::ring::{Consumer, Damage, Producer, Record, TrustedPeers};
-use crate::sys::{Fault, MessageBuffer, Ordering, fault};
+use crate::ring::{Damage, Producer, Record, TrustedPeers};
+use crate::sys::{Deadline, Fault, MessageBuffer, Ordering, fault};
 use crate::tag::Tag;
 
 /// The sending side of a channel, in one process at one time.
@@ -55,7 +56,7 @@ pub struct Sender<T, C = DefaultCodec> {
 pub(super) struct State {
     producer: Option<Producer>,
     /// The way back from the receiver, if the channel has one.
-    pub(super) back: Option<Consumer>,
+    pub(super) answers: Option<Answers>,
     /// Where queue messages are made; present if there is a queue.
     message: Option<MessageBuffer>,
     /// A record of the lane's last owner whose descriptor may be missing.
@@ -64,6 +65,20 @@ pub(super) struct State {
     looked_at_receiver: bool,
     /// Whether records were published without ringing.
     must_ring: bool,
+}
+
+/// What a value is sent as: its encoding, perhaps behind a head of the layer above.
+///
+/// Asked for more than once where the first try finds too little room.
+pub(super) trait Encode {
+    fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError>;
+}
+
+impl<F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>> Encode for F {
+    #[inline]
+    fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        self(out)
+    }
 }
 
 impl From<Slept> for SendError {
@@ -96,7 +111,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             trust,
             state: RefCell::new(State {
                 producer: None,
-                back: None,
+                answers: None,
                 message: None,
                 unannounced: None,
                 looked_at_receiver: false,
@@ -124,28 +139,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 let left = last.filter(|last| last.position >= announced && last.flags.is_last());
                 state.unannounced = left.filter(|_| !fault(Fault::LeftoverNotAnnounced));
             }
-            // Relaxed: ordered before the generation by its Release. Of a record that stands before
-            // this, the receiver knows that its sender is gone.
-            let owned_from = control.lane_word(self.lane, lane_word::OWNED_FROM);
-            owned_from.store(producer.position(), Ordering::Relaxed);
-            point!("attach.walked");
             state.producer = Some(producer);
         }
-        // Release: pairs with the receiver's Acquire load in `Origin`.
-        let generation = control.lane_word(self.lane, lane_word::GENERATION);
-        let order = if fault(Fault::OwnerRelaxed) { Ordering::Relaxed } else { Ordering::Release };
-        self.generation = generation.fetch_add(1, order).wrapping_add(1);
-        point!("attach.generation");
-        if control.layout().return_lines > 0 {
-            let place = control.layout().return_ring(self.lane);
-            let damaged = |damage| AttachError::Corrupt { what: lane_damage(self.lane, damage) };
-            let mut back = Consumer::attach(control.segment.clone(), place).map_err(damaged)?;
-            // All of it is for former owners, and would keep answers for this one out.
-            while let Some(record) = back.next().map_err(damaged)? {
-                back.take(&record);
-            }
-            state.back = Some(back);
-        }
+        self.own_again()?;
+        let control = &self.control;
+        let state = self.state.get_mut();
         if control.layout().has_queue() {
             state.message = Some(MessageBuffer::with_capacity(control.layout().message_len()));
         }
@@ -156,6 +154,37 @@ impl<T, C: Codec<T>> Sender<T, C> {
         // A predecessor may have died between its message and this. Relaxed: as in `send_envelope`.
         control.word(word::EVENTS).fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Becomes the lane's owner: what a former one sent has no sender any more.
+    pub(super) fn own_again(&mut self) -> Result<(), AttachError> {
+        let control = &self.control;
+        let state = self.state.get_mut();
+        if let Some(producer) = &state.producer {
+            // Relaxed: ordered before the generation by its Release. Of a record that stands before
+            // this, the receiver knows that its sender is gone.
+            let owned_from = control.lane_word(self.lane, lane_word::OWNED_FROM);
+            owned_from.store(producer.position(), Ordering::Relaxed);
+            point!("attach.walked");
+        }
+        // Release: pairs with the receiver's Acquire load in `Origin`.
+        let generation = control.lane_word(self.lane, lane_word::GENERATION);
+        let order = if fault(Fault::OwnerRelaxed) { Ordering::Relaxed } else { Ordering::Release };
+        self.generation = generation.fetch_add(1, order).wrapping_add(1);
+        point!("attach.generation");
+        if control.layout().return_lines > 0 {
+            let answers = Answers::attach(control, self.lane, self.generation);
+            state.answers =
+                Some(answers.map_err(|damage| AttachError::Corrupt {
+                    what: lane_damage(self.lane, damage),
+                })?);
+        }
+        Ok(())
+    }
+
+    /// Where the lane's ring stands: the end of what was sent last.
+    pub(super) fn ring_position(&self) -> Result<u64, SendError> {
+        Ok(self.enter()?.producer.as_ref().map_or(0, Producer::position))
     }
 
     /// Another sender on a lane of its own.
@@ -242,7 +271,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let batch = Batch { sender: self, state: &mut state };
         let mut sent = 0;
         for value in values {
-            let result = self.send_in(batch.state, Tag::DEFAULT, value, Patience::for_ever(), true);
+            let value = |out: &mut Writer<'_>| C::encode(value, out);
+            let patience = Patience::for_ever();
+            let result = self.send_in(batch.state, Tag::DEFAULT, &value, patience, true);
             match result {
                 Ok(()) => sent += 1,
                 Err(error) if sent == 0 => return Err(error),
@@ -262,6 +293,17 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     #[inline]
     fn send_value(&self, tag: Tag, value: &T, patience: Patience) -> Result<(), SendError> {
+        self.send_encoded(tag, &|out: &mut Writer<'_>| C::encode(value, out), patience)
+    }
+
+    /// Sends what the layer above encodes.
+    #[inline]
+    pub(super) fn send_encoded(
+        &self,
+        tag: Tag,
+        value: &impl Encode,
+        patience: Patience,
+    ) -> Result<(), SendError> {
         let mut state = self.enter()?;
         self.send_in(&mut state, tag, value, patience, false)
     }
@@ -271,7 +313,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         state: &mut State,
         tag: Tag,
-        value: &T,
+        value: &impl Encode,
         patience: Patience,
         batch: bool,
     ) -> Result<(), SendError> {
@@ -327,13 +369,26 @@ impl<T, C: Codec<T>> Sender<T, C> {
         state: &mut State,
         patience: Patience,
         spin: Duration,
+        look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
+    ) -> Result<R, E> {
+        self.wait_or_lose(state, patience, spin, look, |_| Ok(Lost::GiveUp))
+    }
+
+    /// Looks until there is something or the patience ends; whenever the receiver is gone, `lost`
+    /// says whether that ends it too.
+    pub(super) fn wait_or_lose<R, E: From<SendError> + From<Slept>>(
+        &self,
+        state: &mut State,
+        patience: Patience,
+        spin: Duration,
         mut look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
+        mut lost: impl FnMut(&Self) -> Result<Lost, E>,
     ) -> Result<R, E> {
         if let Some(found) = look(self, state)? {
             return Ok(found);
         }
         if patience.is_none() {
-            if !self.receiver_is_gone()? {
+            if !self.receiver_is_gone()? || lost(self)? == Lost::Stay {
                 return Err(SendError::Full.into());
             }
             return self.last_look(state, look);
@@ -352,7 +407,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                     return Ok(Some(found));
                 }
                 if !state.looked_at_receiver {
-                    if self.receiver_is_gone()? {
+                    if self.receiver_is_gone()? && lost(self)? == Lost::GiveUp {
                         return self.last_look(state, &mut look).map(Some);
                     }
                     state.looked_at_receiver = true;
@@ -370,6 +425,18 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 return Err(E::from(Slept::Timeout));
             }
         }
+    }
+
+    /// Sleeps on this lane's bell until `so`, whoever comes and goes meanwhile.
+    pub(super) fn park_until(
+        &self,
+        deadline: Deadline,
+        so: impl Fn(&Self) -> Result<bool, SendError>,
+    ) -> Result<(), SendError> {
+        let mut state = self.enter()?;
+        let look = |sender: &Self, _: &mut State| Ok(so(sender)?.then_some(()));
+        let patience = Patience(Some(deadline));
+        self.wait_or_lose(&mut state, patience, Duration::ZERO, look, |_| Ok(Lost::Stay))
     }
 
     /// Looks once more, now that the receiver is gone: it may have answered or made room before.

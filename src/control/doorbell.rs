@@ -96,14 +96,25 @@ impl Control {
         }
     }
 
+    /// Orders what was made so before a look at a word that a sleeper wrote.
     #[inline]
-    fn waker_fence(&self) {
+    pub(crate) fn waker_fence(&self) {
         // Both pair with `sleeper_fence`.
         if self.queue.is_none() && self.word(word::FENCED).load(Ordering::Relaxed) == 0 {
             sys::light_barrier();
         } else {
             sys::fence(Ordering::SeqCst);
         }
+    }
+
+    /// The fence opposite to [`waker_fence`](Control::waker_fence); `false` if the other side may
+    /// have gone without its own.
+    pub(crate) fn heavy_fence(&self) -> bool {
+        if self.queue.is_none() {
+            return self.word(word::FENCED).load(Ordering::Relaxed) == 0 && sys::heavy_barrier();
+        }
+        sys::fence(Ordering::SeqCst);
+        true
     }
 
     /// The sleeper's fence; `false` if a waker may have gone without its own.

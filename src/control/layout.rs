@@ -122,13 +122,20 @@ pub(crate) mod lane_word {
     pub(crate) const LONG: usize = LINE + 8;
     /// The owner whose damaged ring the receiver does not read any more, by its generation.
     pub(crate) const GIVEN_UP: usize = LINE + 16;
+    /// Where in the ring the present receiver began: what stood before was its predecessors'.
+    pub(crate) const TAKEN_BEFORE: usize = LINE + 32;
+    /// Whether answers for the owner wait for room in its return ring.
+    pub(crate) const ANSWERS_WAIT: usize = LINE + 24;
 
     pub(crate) const DELIVERED: usize = 2 * LINE;
     pub(crate) const HEAD: usize = 3 * LINE;
     pub(crate) const RETURN_DELIVERED: usize = 4 * LINE;
     pub(crate) const RETURN_HEAD: usize = 5 * LINE;
 
-    pub(crate) const BLOCK: usize = 6 * LINE;
+    /// Calls that nobody waits for any more, by their numbers: the whole line.
+    pub(crate) const CANCELLED: usize = 6 * LINE;
+
+    pub(crate) const BLOCK: usize = 7 * LINE;
 }
 
 /// The sizes that the creator chose, which fix everything else.

@@ -156,28 +156,34 @@ pub(crate) fn release_lane(set: SemaphoreSet, lane: usize) -> Result<(), SystemE
     ringing(set, &[ITEMS], || set.operate(&ops, Deadline::never()))
 }
 
-/// Takes the receiver's role, and arms every lane's bell; `false` if there is a receiver.
+/// Takes the receiver's role, and arms every lane's bell; `false` if there is a receiver until the
+/// deadline has passed.
 ///
+/// Whoever waits has the role in the very step in which the kernel gives a dead receiver's back.
 /// More lanes than one call has operations for are armed first and the role is taken last, so that
 /// there is no moment in which a receiver could die unnoticed.
-pub(crate) fn take_receiver(set: SemaphoreSet, lanes: usize) -> Result<bool, SystemError> {
+pub(crate) fn take_receiver(
+    set: SemaphoreSet,
+    lanes: usize,
+    deadline: Deadline,
+) -> Result<bool, SystemError> {
     let bells: Vec<u16> = (0..lanes).map(lane_bell).collect();
     let (last, first) = batches(&bells);
-    if set.value(RECEIVER)? != 0 {
+    if deadline == Deadline::immediate() && set.value(RECEIVER)? != 0 {
         return Ok(false);
     }
     for batch in &first {
         let ops: Vec<SemOp> = batch.iter().flat_map(|&bell| armed(bell)).collect();
         ringing(set, batch, || set.operate(&ops, Deadline::never()))?;
     }
-    let mut ops = vec![SemOp::zero(RECEIVER).no_wait(), SemOp::add(RECEIVER, 1).undo()];
+    let mut ops = vec![SemOp::zero(RECEIVER), SemOp::add(RECEIVER, 1).undo()];
     if fault(Fault::RoleNotChecked) {
         ops.remove(0);
     }
     if !fault(Fault::LaneBellsNotArmed) {
         ops.extend(last.iter().flat_map(|&bell| armed(bell)));
     }
-    let taken = succeeded(ringing(set, last, || set.operate(&ops, Deadline::never())))?;
+    let taken = succeeded(ringing(set, last, || set.operate(&ops, deadline)))?;
     if !taken {
         for batch in &first {
             let ops: Vec<SemOp> = batch.iter().flat_map(|&bell| disarmed(bell)).collect();
@@ -185,6 +191,11 @@ pub(crate) fn take_receiver(set: SemaphoreSet, lanes: usize) -> Result<bool, Sys
         }
     }
     Ok(taken)
+}
+
+/// Whether somebody waits for the receiver's role.
+pub(crate) fn has_standby(set: SemaphoreSet) -> Result<bool, SystemError> {
+    Ok(set.waiting_for_zero(RECEIVER)? != 0)
 }
 
 /// Gives the receiver's role back, and rings every lane's bell.

@@ -149,6 +149,13 @@ impl Schema {
         Schema::from_text(name, text, false)
     }
 
+    /// The schema of several types that belong together, each by its role.
+    pub(crate) fn both(name: &str, parts: [(&str, &Schema); 2]) -> Schema {
+        let parts = parts.map(|(role, schema)| format!("{role}:{}", schema.text));
+        let text = format!("{name}{{{}}}", parts.join(","));
+        Schema::from_text(name.to_owned(), text, false)
+    }
+
     /// The type's short name: serde's, or Rust's without the path.
     pub fn name(&self) -> &str {
         &self.name

@@ -70,6 +70,8 @@ pub(crate) enum Fault {
     SpaceNotRung,
     /// A lane's generation is raised Relaxed, after its owner said where it begins.
     OwnerRelaxed,
+    /// A caller that wants to be sure that its request will not be taken has no fence.
+    NoRenewFence,
     /// An answer is read by whoever owns the lane.
     AnswerNotAddressed,
 }

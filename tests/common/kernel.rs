@@ -173,6 +173,12 @@ impl Object {
         }
     }
 
+    /// How many wait for a semaphore of the set to be zero.
+    pub(crate) fn waiting_for_zero(self, semaphore: u16) -> usize {
+        // SAFETY: GETZCNT takes no argument.
+        check(unsafe { libc::semctl(self.id, semaphore.into(), libc::GETZCNT) }) as usize
+    }
+
     /// Waits at a semaphore of the set, as a program without this crate does, until it is raised.
     pub(crate) fn wait_at(self, semaphore: u16) {
         let mut down = libc::sembuf { sem_num: semaphore, sem_op: -1, sem_flg: 0 };

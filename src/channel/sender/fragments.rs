@@ -1,6 +1,6 @@
 //! In fragments: a value longer than half the ring.
 
-use super::{Sender, State, changed_length};
+use super::{Encode, Sender, State, changed_length};
 use crate::channel::Patience;
 use crate::channel::long::Long;
 use crate::codec::Codec;
@@ -35,7 +35,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         state: &mut State,
         tag: Tag,
-        value: &T,
+        value: &impl Encode,
         len: usize,
         patience: Patience,
     ) -> Result<usize, SendError> {
@@ -58,7 +58,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         state: &mut State,
         tag: Tag,
-        value: &T,
+        value: &impl Encode,
         limit: usize,
         patience: Patience,
     ) -> Result<(), Stop> {
@@ -87,7 +87,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 Ok(room)
             };
             producer.stream(tag, limit, &mut wait, |writer| {
-                let encoded = C::encode(value, writer);
+                let encoded = value.encode(writer);
                 if writer.is_too_long() {
                     return Err(changed_length());
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Sender, State};
+use super::{Encode, Sender, State};
 use crate::channel::Patience;
 use crate::channel::envelope::Envelope;
 use crate::codec::{Codec, Writer};
@@ -19,7 +19,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         state: &mut State,
         queue: MessageQueue,
         tag: Tag,
-        value: &T,
+        value: &impl Encode,
         patience: Patience,
     ) -> Result<usize, SendError> {
         self.announce_leftover(state, queue, patience)?;

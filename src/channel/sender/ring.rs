@@ -1,7 +1,7 @@
 //! By ring: the value is encoded straight into the lane's memory.
 
 use super::queue::message;
-use super::{Sender, State, lane_damage};
+use super::{Encode, Sender, State, lane_damage};
 use crate::channel::Patience;
 use crate::channel::envelope::Envelope;
 use crate::codec::{Codec, Raw, Writer};
@@ -17,7 +17,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         state: &mut State,
         tag: Tag,
-        value: &T,
+        value: &impl Encode,
         patience: Patience,
     ) -> Result<usize, SendError> {
         let room = match self.producer(state).room_now(tag) {
@@ -46,7 +46,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         state: &mut State,
         tag: Tag,
-        value: &T,
+        value: &impl Encode,
         len: usize,
         patience: Patience,
     ) -> Result<usize, SendError> {
@@ -59,10 +59,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Encodes a value; returns its length, and whether it fitted.
     #[inline]
-    pub(super) fn encode(&self, value: &T, writer: Writer<'_>) -> Result<(usize, bool), SendError> {
+    pub(super) fn encode(
+        &self,
+        value: &impl Encode,
+        writer: Writer<'_>,
+    ) -> Result<(usize, bool), SendError> {
         let max = usize::try_from(self.control.max_value()).unwrap_or(usize::MAX);
         let mut writer = writer.limited(max);
-        let encoded = C::encode(value, &mut writer);
+        let encoded = value.encode(&mut writer);
         // Asked first, since a Serialize can go on after an error of its serializer.
         if writer.is_too_long() {
             return Err(self.control.too_long());

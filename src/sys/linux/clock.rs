@@ -1,6 +1,8 @@
 //! Deadlines on the monotonic clock.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use nix::libc;
 
 /// When to stop waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,7 +13,16 @@ enum When {
     Never,
     /// Has always passed; a variant of its own because asking the clock costs time.
     Immediate,
-    At(Instant),
+    /// Nanoseconds on CLOCK_MONOTONIC, which all processes of a machine share.
+    At(u64),
+}
+
+/// Nanoseconds on CLOCK_MONOTONIC.
+fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure outlives the call, which fails for no clock that Linux has.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
 impl Deadline {
@@ -29,7 +40,27 @@ impl Deadline {
         if timeout.is_zero() {
             return Deadline::immediate();
         }
-        Deadline(Instant::now().checked_add(timeout).map_or(When::Never, When::At))
+        let timeout = u64::try_from(timeout.as_nanos()).ok();
+        Deadline(
+            timeout.and_then(|timeout| now().checked_add(timeout)).map_or(When::Never, When::At),
+        )
+    }
+
+    /// As a number that other processes of this machine understand.
+    pub(crate) fn to_number(self) -> u64 {
+        match self.0 {
+            When::Never => u64::MAX,
+            When::Immediate => 0,
+            When::At(moment) => moment,
+        }
+    }
+
+    pub(crate) fn from_number(number: u64) -> Self {
+        Deadline(match number {
+            u64::MAX => When::Never,
+            0 => When::Immediate,
+            moment => When::At(moment),
+        })
     }
 
     /// How long it still takes; `None` = for ever, zero = passed.
@@ -37,7 +68,7 @@ impl Deadline {
         match self.0 {
             When::Never => None,
             When::Immediate => Some(Duration::ZERO),
-            When::At(instant) => Some(instant.saturating_duration_since(Instant::now())),
+            When::At(moment) => Some(Duration::from_nanos(moment.saturating_sub(now()))),
         }
     }
 
@@ -62,5 +93,9 @@ mod tests {
         assert!(Deadline::after(Duration::ZERO).has_passed());
         assert!(!Deadline::after(Duration::from_secs(1000)).has_passed());
         assert_eq!(Deadline::after(Duration::MAX), Deadline::never());
+        let soon = Deadline::after(Duration::from_secs(1000));
+        for deadline in [soon, Deadline::never(), Deadline::immediate()] {
+            assert_eq!(Deadline::from_number(deadline.to_number()), deadline);
+        }
     }
 }

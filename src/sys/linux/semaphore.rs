@@ -126,6 +126,11 @@ impl SemaphoreSet {
         self.control(index, libc::GETPID, null_mut())
     }
 
+    /// How many wait for one semaphore to be zero.
+    pub(crate) fn waiting_for_zero(&self, index: u16) -> Result<i32, SystemError> {
+        self.control(index, libc::GETZCNT, null_mut())
+    }
+
     /// Owner, size and times, also of a set that the caller may not read.
     pub(crate) fn stat(&self) -> Result<SetStat, SystemError> {
         self.read().map(|raw| set_stat(&raw))

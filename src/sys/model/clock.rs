@@ -32,6 +32,23 @@ impl Deadline {
         Deadline(When::After(kernel::with(|kernel| kernel.clock)))
     }
 
+    /// As a number that other processes understand.
+    pub(crate) fn to_number(self) -> u64 {
+        match self.0 {
+            When::Never => u64::MAX,
+            When::Immediate => 0,
+            When::After(moment) => moment + 1,
+        }
+    }
+
+    pub(crate) fn from_number(number: u64) -> Self {
+        Deadline(match number {
+            u64::MAX => When::Never,
+            0 => When::Immediate,
+            moment => When::After(moment - 1),
+        })
+    }
+
     pub(crate) fn remaining(self) -> Option<Duration> {
         match self.0 {
             When::Never => None,

@@ -26,6 +26,9 @@ pub use clock::expire_deadlines;
 pub use kernel::set_queue_capacity;
 pub use process::{Process, Running, killed_anybody};
 
+/// What threads of one process exclude each other with.
+pub(crate) type Mutex<T> = loom::sync::Mutex<T>;
+
 /// The smallest ring, in lines; models need small ones.
 pub(crate) const MIN_RING_LINES: usize = 2;
 

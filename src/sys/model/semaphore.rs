@@ -257,6 +257,15 @@ impl SemaphoreSet {
         self.call("semctl", |_, state| state.values.iter().map(|&value| value as u16).collect())
     }
 
+    pub(crate) fn waiting_for_zero(&self, index: u16) -> Result<i32, SystemError> {
+        self.call("semctl", |_, state| {
+            let waits = |operation: &SemOp| operation.index == index && operation.delta == 0;
+            let sleeps = |sleeper: &&Sleeper| sleeper.outcome.is_none();
+            let sleepers = state.sleepers.iter().filter(sleeps);
+            sleepers.filter(|sleeper| sleeper.operations.iter().any(waits)).count() as i32
+        })
+    }
+
     pub(crate) fn last_pid(&self, index: u16) -> Result<i32, SystemError> {
         self.call("semctl", |_, state| state.pids[usize::from(index)] as i32)
     }

@@ -1,0 +1,248 @@
+//! What comes back to a sender: see `returns` for the other side.
+
+use std::time::Duration;
+
+use super::Patience;
+use super::returns::ADDRESS;
+use super::sender::{Sender, lane_damage};
+use crate::codec::{Codec, Reader};
+use crate::control::{Control, Slept, lane_word};
+use crate::error::{RecvError, SendError};
+use crate::ring::{Consumer, Damage, Record};
+use crate::sys::{Fault, Ordering, fault};
+
+/// The taking side of a lane's return ring.
+pub(super) struct Answers {
+    consumer: Consumer,
+    /// Whom answers must be for.
+    generation: u64,
+    /// The fragments of an answer that were collected so far.
+    partial: Option<Vec<u8>>,
+}
+
+impl Answers {
+    /// Takes the ring over, empty: all that is in it is for former owners of the lane, and would
+    /// keep answers for this one out.
+    pub(super) fn attach(control: &Control, lane: usize, generation: u64) -> Result<Self, Damage> {
+        let place = control.layout().return_ring(lane);
+        let mut consumer = Consumer::attach(control.segment.clone(), place)?;
+        while let Some(record) = consumer.next()? {
+            consumer.take(&record);
+        }
+        Ok(Answers { consumer, generation, partial: None })
+    }
+
+    /// Has `accept` look at answers until it makes something of one, or they run dry; those that it
+    /// makes nothing of are gone.
+    pub(super) fn next<R>(
+        &mut self,
+        control: &Control,
+        lane: usize,
+        patience: Patience,
+        accept: &mut impl FnMut(Reader<'_>) -> Option<R>,
+    ) -> Result<Option<R>, Damage> {
+        let mut useless = 0;
+        while let Some(record) = self.consumer.next()? {
+            let found = if record.flags.is_whole() {
+                self.whole(&record, accept)
+            } else {
+                self.fragment(control, &record, accept)?
+            };
+            self.make_room_known(control, lane);
+            if found.is_some() {
+                return Ok(found);
+            }
+            // For a former owner, or a fragment; none that comes meanwhile need be more.
+            useless += 1;
+            if useless > control.layout().return_lines && patience.is_over() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    #[inline]
+    fn whole<R>(
+        &mut self,
+        record: &Record,
+        accept: &mut impl FnMut(Reader<'_>) -> Option<R>,
+    ) -> Option<R> {
+        let generation = self.generation;
+        let taking = Taking { consumer: &mut self.consumer, record };
+        taking.consumer.read(record, |mut reader| {
+            is_for(generation, &mut reader).then(|| accept(reader)).flatten()
+        })
+    }
+
+    fn fragment<R>(
+        &mut self,
+        control: &Control,
+        record: &Record,
+        accept: &mut impl FnMut(Reader<'_>) -> Option<R>,
+    ) -> Result<Option<R>, Damage> {
+        let taking = Taking { consumer: &mut self.consumer, record };
+        if record.flags.is_first() {
+            self.partial = Some(Vec::new());
+        }
+        let Some(mut bytes) = self.partial.take() else { return Ok(None) };
+        let limit = control.layout().max_value.saturating_add(ADDRESS as u64);
+        if (bytes.len() + record.len) as u64 > limit {
+            let what = "its fragments make an answer longer than the channel's maximum";
+            return Err(Damage { position: record.position, what });
+        }
+        taking.consumer.read(record, |reader| reader.append_to(&mut bytes));
+        if !record.flags.is_last() {
+            self.partial = Some(bytes);
+            return Ok(None);
+        }
+        drop(taking);
+        let mut reader = Reader::new(&bytes);
+        Ok(is_for(self.generation, &mut reader).then(|| accept(reader)).flatten())
+    }
+
+    /// Rings the receiver if it has answers that wait for the room that was just made.
+    #[inline]
+    fn make_room_known(&mut self, control: &Control, lane: usize) {
+        if !self.consumer.take_moved() {
+            return;
+        }
+        control.waker_fence();
+        // Relaxed: after the fence; the receiver sets it before it looks for room a last time.
+        if control.lane_word(lane, lane_word::ANSWERS_WAIT).load(Ordering::Relaxed) != 0 {
+            control.ring(control.items_bell());
+        }
+    }
+}
+
+fn is_for(generation: u64, reader: &mut Reader<'_>) -> bool {
+    let address = reader.read_array().map(u64::from_le_bytes);
+    address == Ok(generation) || fault(Fault::AnswerNotAddressed)
+}
+
+/// Takes an answer, also when decoding it panics: it never comes twice.
+struct Taking<'a> {
+    consumer: &'a mut Consumer,
+    record: &'a Record,
+}
+
+impl Drop for Taking<'_> {
+    fn drop(&mut self) {
+        self.consumer.take(self.record);
+    }
+}
+
+impl<T, C: Codec<T>> Sender<T, C> {
+    /// Receives what the receiver sent back, and waits until there is something.
+    ///
+    /// # Errors
+    /// [`RecvError::Disconnected`] if there is nothing and the receiver is gone, or the channel has
+    /// no way back; [`RecvError::Decode`] if it is no `R`.
+    pub fn recv_back<R>(&self) -> Result<R, RecvError>
+    where
+        C: Codec<R>,
+    {
+        self.receive_back(Patience::for_ever())
+    }
+
+    /// Like [`recv_back`](Sender::recv_back), if there is something now.
+    ///
+    /// # Errors
+    /// [`RecvError::Empty`] if there is nothing; else as [`recv_back`](Sender::recv_back).
+    pub fn try_recv_back<R>(&self) -> Result<R, RecvError>
+    where
+        C: Codec<R>,
+    {
+        self.receive_back(Patience::none())
+    }
+
+    /// Like [`recv_back`](Sender::recv_back), and waits at most `timeout`.
+    ///
+    /// # Errors
+    /// [`RecvError::Timeout`] if nothing came; else as [`recv_back`](Sender::recv_back).
+    pub fn recv_back_timeout<R>(&self, timeout: Duration) -> Result<R, RecvError>
+    where
+        C: Codec<R>,
+    {
+        self.receive_back(Patience::until(timeout))
+    }
+
+    fn receive_back<R>(&self, patience: Patience) -> Result<R, RecvError>
+    where
+        C: Codec<R>,
+    {
+        let accept = |reader: Reader<'_>| Some(C::decode(reader));
+        Ok(self.accept_back(patience, None, accept, |_| Ok(Lost::GiveUp))??)
+    }
+
+    /// Waits until `accept` makes something of an answer. Whenever no receiver is there, `lost`
+    /// says whether to go on waiting for the next one; it is over when what ended at `asked` in the
+    /// ring was taken by one that is gone.
+    pub(super) fn accept_back<R>(
+        &self,
+        patience: Patience,
+        asked: Option<u64>,
+        mut accept: impl FnMut(Reader<'_>) -> Option<R>,
+        mut lost: impl FnMut(&Self) -> Result<Lost, RecvError>,
+    ) -> Result<R, RecvError> {
+        let mut state = self.enter().map_err(back_error)?;
+        if state.answers.is_none() {
+            return Err(RecvError::Disconnected);
+        }
+        let look = |sender: &Self, state: &mut super::sender::State| {
+            let Some(answers) = state.answers.as_mut() else { return Ok(None) };
+            // Looked at first: an answer that stands there then came before its sender went.
+            let is_over = asked.is_some_and(|end| sender.was_taken_before(end));
+            let found = answers.next(&sender.control, sender.lane, patience, &mut accept);
+            let found = found.map_err(|damage| {
+                Stop(RecvError::Corrupt { what: lane_damage(sender.lane, damage) })
+            })?;
+            if found.is_none() && is_over {
+                return Err(Stop(RecvError::Disconnected));
+            }
+            Ok(found)
+        };
+        let lost = |sender: &Self| lost(sender).map_err(Stop);
+        let found = self.wait_or_lose::<_, Stop>(&mut state, patience, self.spin, look, lost);
+        found.map_err(|Stop(error)| error)
+    }
+}
+
+/// What to do while there is no receiver.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// Stop waiting.
+    GiveUp,
+    /// Wait for the next one.
+    Stay,
+}
+
+/// Why waiting for something from the receiver ended.
+struct Stop(RecvError);
+
+impl From<SendError> for Stop {
+    fn from(error: SendError) -> Self {
+        Stop(back_error(error))
+    }
+}
+
+impl From<Slept> for Stop {
+    fn from(slept: Slept) -> Self {
+        Stop(slept.into())
+    }
+}
+
+/// What an error of the sending side means to one who waits for something to come back.
+fn back_error(error: SendError) -> RecvError {
+    match error {
+        SendError::Full => RecvError::Empty,
+        SendError::Timeout => RecvError::Timeout,
+        SendError::Reentrant => RecvError::Reentrant,
+        SendError::Forked => RecvError::Forked,
+        SendError::Corrupt { what } => RecvError::Corrupt { what },
+        SendError::System(error) => RecvError::System(error),
+        SendError::Disconnected
+        | SendError::TooLong { .. }
+        | SendError::NeedsWaiting { .. }
+        | SendError::Encode(_) => RecvError::Disconnected,
+    }
+}

@@ -1,0 +1,165 @@
+//! What request and response need of the two ends beside what everybody does.
+//!
+//! A caller has to know whether its request was taken, and by whom. On a channel without a queue the
+//! delivered position says whether; `TAKEN_BEFORE`, which every receiver writes where it begins,
+//! says whether it was a predecessor of the present receiver. A caller that wants to be sure that a
+//! request which was not taken never will be becomes a new owner of its lane: what a former owner
+//! sent is for nobody any more. The two fences there make sure that either the caller sees the
+//! request taken or the receiver sees the caller gone.
+
+use std::sync::Arc;
+
+use super::Patience;
+use super::answers::Lost;
+use super::receiver::Receiver;
+use super::returns::{Origin, Returns};
+use super::sender::Sender;
+use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
+use crate::control::{Control, Slept, lane_word, semaphores};
+use crate::error::{AttachError, RecvError, SendError};
+use crate::sys::{AtomicU64, Deadline, Fault, Ordering, SystemErrorKind, fault};
+use crate::tag::{Select, Tag};
+
+/// How many cancelled calls a lane remembers.
+const CANCELLED: u64 = 8;
+
+impl<T, C: Codec<T>> Sender<T, C> {
+    /// Sends a value behind a head; says where the ring stands then. Without a deadline it does not
+    /// wait.
+    pub(crate) fn send_behind(
+        &self,
+        head: &[u8],
+        value: &T,
+        deadline: Option<Deadline>,
+    ) -> Result<u64, SendError> {
+        let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
+            out.write(head)?;
+            C::encode(value, out)
+        };
+        self.send_encoded(Tag::DEFAULT, &encode, Patience(deadline))?;
+        self.ring_position()
+    }
+
+    /// Waits until `accept` makes something of an answer to what ended at `end` in the ring.
+    ///
+    /// [`RecvError::Disconnected`] once it was taken by a receiver that is gone, or the receiver is
+    /// gone without having taken it and nobody stands by.
+    pub(crate) fn wait_for_answer<R>(
+        &self,
+        end: u64,
+        deadline: Option<Deadline>,
+        accept: impl FnMut(Reader<'_>) -> Option<R>,
+    ) -> Result<R, RecvError> {
+        let lost = |sender: &Self| {
+            if !sender.was_taken(end) && sender.has_standby()? {
+                return Ok(Lost::Stay);
+            }
+            Ok(Lost::GiveUp)
+        };
+        self.accept_back(Patience(deadline), Some(end), accept, lost)
+    }
+
+    fn has_standby(&self) -> Result<bool, RecvError> {
+        semaphores::has_standby(self.control.set).map_err(|error| Slept::from(error).into())
+    }
+
+    /// Whether everything before `end` was taken.
+    pub(crate) fn was_taken(&self, end: u64) -> bool {
+        let place = self.control.layout().ring(self.lane);
+        // Relaxed: nothing is read on the strength of it. `renew` says what orders it there.
+        self.control.word(place.delivered_at).load(Ordering::Relaxed) >= end
+    }
+
+    /// Whether it was a receiver before the present one that took it.
+    pub(super) fn was_taken_before(&self, end: u64) -> bool {
+        // Relaxed: a hint to look once more; the receiver rings after it has written this.
+        self.control.lane_word(self.lane, lane_word::TAKEN_BEFORE).load(Ordering::Relaxed) >= end
+    }
+
+    /// Becomes a new owner of the lane. Afterwards [`was_taken`](Sender::was_taken) is final: what
+    /// was not taken by now is nobody's request any more.
+    ///
+    /// `false` if that is not certain, because the processors cannot be made to agree.
+    pub(crate) fn renew(&mut self) -> Result<bool, AttachError> {
+        self.own_again()?;
+        // SeqCst: pairs with the fence of `Caller::is_there` after the hand-over.
+        Ok(fault(Fault::NoRenewFence) || self.control.heavy_fence())
+    }
+
+    /// Becomes nobody's lane before it is given up: whoever answers knows that nobody waits.
+    pub(crate) fn retire(&mut self) {
+        // A lane that is damaged, or of a parent process, is left as it is.
+        if self.control.is_ours() {
+            let _ = self.own_again();
+        }
+    }
+
+    /// Whether the channel was removed.
+    pub(crate) fn is_removed(&self) -> bool {
+        let there = self.control.has_receiver();
+        there.is_err_and(|error| error.kind() == SystemErrorKind::Removed)
+    }
+
+    /// Waits until there is a receiver.
+    pub(crate) fn wait_for_receiver(&self, deadline: Deadline) -> Result<(), SendError> {
+        self.park_until(deadline, |sender| {
+            let there = sender.control.has_receiver();
+            there.map_err(|error| Slept::from(error).into())
+        })
+    }
+
+    /// Tells the receiver that nobody waits for the answer to this call any more.
+    pub(crate) fn cancel(&self, call: u64) {
+        cancelled(&self.control, self.lane, call).swap(call, Ordering::Relaxed);
+    }
+}
+
+fn cancelled(control: &Control, lane: usize, call: u64) -> &AtomicU64 {
+    control.lane_word(lane, lane_word::CANCELLED + (call % CANCELLED) as usize * 8)
+}
+
+impl<T, C: Codec<T>> Receiver<T, C> {
+    /// Receives what `decode` makes of a value, and who sent it. Without a deadline it does not
+    /// wait.
+    pub(crate) fn receive_call<V>(
+        &self,
+        deadline: Option<Deadline>,
+        decode: impl Fn(Reader<'_>) -> Result<V, DecodeError>,
+    ) -> Result<(V, Caller), RecvError> {
+        let (message, origin) = self.receive_from(Select::Any, Patience(deadline), decode)?;
+        Ok((message.value, Caller { returns: self.returns.clone(), origin }))
+    }
+}
+
+/// Who sent a request: the way back to it, for any thread of the receiver's process.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    returns: Arc<Returns>,
+    origin: Origin,
+}
+
+impl Caller {
+    /// Whether it still waits for answers, as far as it told.
+    ///
+    /// Asked after the request was handed over: a caller that was told that its request was not
+    /// taken is not there any more.
+    pub(crate) fn is_there(&self) -> bool {
+        // SeqCst, or left to the other side: pairs with `Sender::renew`.
+        self.returns.control().waker_fence();
+        self.returns.is_there(self.origin.lane, self.origin.generation)
+    }
+
+    /// Whether nobody waits for the answer to this call.
+    pub(crate) fn has_cancelled(&self, call: u64) -> bool {
+        let word = cancelled(self.returns.control(), self.origin.lane, call);
+        word.load(Ordering::Relaxed) == call
+    }
+
+    /// Sends an answer.
+    pub(crate) fn answer(
+        &self,
+        answer: &impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), SendError> {
+        self.returns.send(self.origin, answer)
+    }
+}

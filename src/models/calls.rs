@@ -1,0 +1,144 @@
+//! Request and response: reply against deadline against death, and what a caller is told of it.
+
+use std::time::Duration;
+
+use loom::thread;
+
+use super::{finds, finds_killed, holds, holds_killed, ring_only};
+use crate::codec::Bincode;
+use crate::model::{Process, check_kills_to, expire_deadlines};
+use crate::rpc::{CallError, Client, ClientOptions, Server, ServerOptions};
+use crate::sys::{Deadline, Fault};
+
+/// A server for one client, and the client.
+fn pair(name: &'static str) -> (Server<u8, u8>, Client<u8, u8>) {
+    (server(name), client(name))
+}
+
+fn server(name: &'static str) -> Server<u8, u8> {
+    let options = ServerOptions::new().clients(1).capacity(2 * 64).reply_capacity(2 * 64);
+    options.bind(name).unwrap()
+}
+
+fn client(name: &'static str) -> Client<u8, u8> {
+    let options = ClientOptions::new().wait_for_server(Duration::ZERO).deadline(Duration::MAX);
+    options.connect::<u8, u8, Bincode>(name).unwrap()
+}
+
+/// Answers one request with ten more; says whether there was one.
+fn answer_one(server: &Server<u8, u8>) -> bool {
+    match server.recv().unwrap() {
+        Some(request) => {
+            let reply = request.query() + 10;
+            // The caller may have given up.
+            let _ = request.reply(&reply);
+            true
+        }
+        None => false,
+    }
+}
+
+#[test]
+fn a_call_has_its_reply() {
+    let model = || {
+        let (server, client) = pair("reply");
+        let serving = thread::spawn(move || {
+            answer_one(&server);
+            server
+        });
+        assert_eq!(client.call(&1).unwrap(), 11);
+        drop(serving.join().unwrap());
+    };
+    holds("call and reply", model);
+    finds("call and reply", &[Fault::NoRingFence, Fault::NoRecheck], model);
+}
+
+#[test]
+fn a_reply_against_the_deadline() {
+    let model = || {
+        let (server, client) = pair("deadline");
+        let serving = thread::spawn(move || {
+            let served = server.try_recv().unwrap().map(|request| request.reply(&11));
+            (server, served.is_some())
+        });
+        let clock = thread::spawn(expire_deadlines);
+        let outcome = client.call_timeout(&1, Duration::from_secs(1));
+        clock.join().unwrap();
+        let (server, mut served) = serving.join().unwrap();
+        // Whatever is late is not started.
+        served |= server.try_recv().unwrap().is_some();
+        match outcome {
+            Ok(reply) => assert!(reply == 11 && served),
+            Err(CallError::Timeout { received }) => assert!(received || !served),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    holds("reply against deadline", model);
+}
+
+#[test]
+fn whoever_called_a_killed_server_knows_whether_it_had_the_request() {
+    let model = |step| {
+        let process = Process::new();
+        let theirs = process.enter(|| server("killed"));
+        let client = client("killed");
+        let dying = process.kill_at(step).spawn(move || answer_one(&theirs));
+        let outcome = client.call(&1);
+        dying.join();
+        let next = server("killed");
+        let again = next.try_recv().unwrap().is_some();
+        match outcome {
+            Ok(reply) => assert!(reply == 11 && !again),
+            Err(CallError::ServerDied { .. }) => assert!(!again, "executed after it was given up"),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    holds_killed("server killed in a call", model);
+    finds_killed("server killed in a call", &[Fault::NoUndo, Fault::LaneBellsNotArmed], model);
+}
+
+#[test]
+fn a_standby_has_the_place_and_the_requests_of_a_killed_server() {
+    let model = |step| {
+        let process = Process::new();
+        let theirs = process.enter(|| server("standby"));
+        let client = client("standby");
+        let dying = process.kill_at(step).spawn(move || answer_one(&theirs));
+        let standby = thread::spawn(|| {
+            let options = ServerOptions::new().clients(1).capacity(2 * 64).reply_capacity(2 * 64);
+            let server = options.stand_by::<u8, u8, Bincode>("standby", Duration::MAX).unwrap();
+            server.try_recv().unwrap().map(|request| request.reply(&21)).is_some()
+        });
+        let outcome = client.call_timeout(&1, Duration::MAX);
+        drop(client);
+        let first = dying.join();
+        let second = standby.join().unwrap();
+        match outcome {
+            Ok(11) => assert!(!second),
+            Ok(21) => assert!(second && first.is_none()),
+            Err(CallError::ServerDied { received }) => assert!(received || !second),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (steps, executions) = check_kills_to(1, model);
+    println!("server killed beside a standby: at each of {steps} steps, {executions} executions");
+}
+
+#[test]
+fn a_request_that_was_given_up_is_executed_by_nobody() {
+    let model = || {
+        let channel = ring_only(2).return_capacity(2 * 64).private().unwrap();
+        let (mut tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let end = tx.send_behind(&[], &1, Some(Deadline::never())).unwrap();
+        let receiver = thread::spawn(move || {
+            let received = rx.receive_call(None, |reader| Ok(reader.remaining()));
+            (received.is_ok_and(|(_, caller)| caller.is_there()), rx)
+        });
+        let received = !tx.renew().unwrap() || tx.was_taken(end);
+        let (executed, rx) = receiver.join().unwrap();
+        assert!(received || !executed, "executed, and its caller was told that it would not be");
+        drop((tx, rx));
+    };
+    holds("given up against received", model);
+    finds("given up against received", &[Fault::NoRenewFence], model);
+}

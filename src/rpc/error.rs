@@ -1,0 +1,230 @@
+//! What can go wrong, for each operation.
+
+use std::fmt;
+
+use crate::codec::DecodeError;
+use crate::error::{AttachError, OpenError, RecvError, SendError};
+
+/// Why a server could not be bound.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Another server is bound to the name.
+    AlreadyBound {
+        /// Its process.
+        pid: i32,
+    },
+    /// The deadline passed while another server was there.
+    Timeout,
+    /// The channel could not be opened or created.
+    Open(OpenError),
+    /// The server could not be attached to it.
+    Attach(AttachError),
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BindError::AlreadyBound { pid } => write!(
+                f,
+                "process {pid} serves this name already: end it, take another name, or stand by \
+                 for its place (ServerOptions::stand_by)"
+            ),
+            BindError::Timeout => f.write_str("the other server was still there at the deadline"),
+            BindError::Open(error) => error.fmt(f),
+            BindError::Attach(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+impl From<OpenError> for BindError {
+    fn from(error: OpenError) -> Self {
+        BindError::Open(error)
+    }
+}
+
+/// Why a client could not be connected.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// As many clients are connected as the server was bound for.
+    TooManyClients {
+        /// How many.
+        clients: usize,
+    },
+    /// There is no server of this name, or it serves other types.
+    Open(OpenError),
+    /// The client could not be attached.
+    Attach(AttachError),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::TooManyClients { clients } => write!(
+                f,
+                "{clients} clients are connected, as many as the server takes: end one, or bind \
+                 the server for more (ServerOptions::clients)"
+            ),
+            ConnectError::Open(error) => error.fmt(f),
+            ConnectError::Attach(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+impl From<OpenError> for ConnectError {
+    fn from(error: OpenError) -> Self {
+        ConnectError::Open(error)
+    }
+}
+
+impl From<AttachError> for ConnectError {
+    fn from(error: AttachError) -> Self {
+        match error {
+            AttachError::LanesExhausted { lanes } => {
+                ConnectError::TooManyClients { clients: lanes }
+            }
+            error => ConnectError::Attach(error),
+        }
+    }
+}
+
+/// Why a call has no reply.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The deadline passed.
+    Timeout {
+        /// Whether the server had received the request: it may have been executed then, and else
+        /// never will be.
+        received: bool,
+    },
+    /// The server died or went away.
+    ServerDied {
+        /// Whether it had received the request: it may have been executed then, and else never
+        /// will be.
+        received: bool,
+    },
+    /// There was no room for the request, and the call was not to wait.
+    Full,
+    /// The server's handler panicked; its message.
+    Panicked(String),
+    /// The server dropped the request without a reply.
+    Dropped,
+    /// The server could not decode the request; its reason.
+    Unreadable(String),
+    /// The server could not send its reply; its reason.
+    Unsendable(String),
+    /// The reply could not be decoded.
+    Decode(DecodeError),
+    /// The request could not be sent.
+    Send(SendError),
+    /// Waiting for the reply failed.
+    Wait(RecvError),
+    /// The server's channel is gone, and there is no other.
+    Reconnect(ConnectError),
+}
+
+impl CallError {
+    /// Whether the deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, CallError::Timeout { .. })
+    }
+
+    /// Whether the server died or went away.
+    pub fn is_server_died(&self) -> bool {
+        matches!(self, CallError::ServerDied { .. })
+    }
+
+    /// Whether there was no room for the request, and the call was not to wait.
+    pub fn is_full(&self) -> bool {
+        matches!(self, CallError::Full)
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let received = |received: &bool| match received {
+            true => "the server had received the request and may have executed it",
+            false => "the server had not received the request, and none will execute it",
+        };
+        match self {
+            CallError::Timeout { received: it } => {
+                write!(f, "no reply came until the deadline; {}", received(it))
+            }
+            CallError::ServerDied { received: it } => {
+                write!(f, "the server died or went away; {}", received(it))
+            }
+            CallError::Full => f.write_str("there is no room for the request"),
+            CallError::Panicked(message) => write!(f, "the server's handler panicked: {message}"),
+            CallError::Dropped => f.write_str("the server dropped the request without a reply"),
+            CallError::Unreadable(why) => write!(f, "the server cannot read the request: {why}"),
+            CallError::Unsendable(why) => write!(f, "the server could not send its reply: {why}"),
+            CallError::Decode(error) => write!(f, "the reply cannot be decoded: {error}"),
+            CallError::Send(error) => write!(f, "the request could not be sent: {error}"),
+            CallError::Wait(error) => write!(f, "waiting for the reply failed: {error}"),
+            CallError::Reconnect(error) => write!(f, "the server's channel is gone: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+/// Why a reply did not go. A server can ignore it: the other side has given up, died, or is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReplyError {
+    /// The client is gone, or takes no answer to this call any more.
+    ClientGone,
+    /// The client has left so many replies unread that there is no room for this one.
+    Full,
+    /// The reply is longer than the server's longest; the client was told.
+    TooLong {
+        /// The longest encoded reply, in bytes.
+        max: u64,
+    },
+    /// The reply could not be sent; the client was told, if that was possible.
+    Send(SendError),
+}
+
+impl fmt::Display for ReplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReplyError::ClientGone => f.write_str("the client is gone"),
+            ReplyError::Full => f.write_str("the client does not take its replies"),
+            ReplyError::TooLong { max } => write!(
+                f,
+                "the reply is longer than {max} bytes: bind the server with a greater \
+                 ServerOptions::max_value"
+            ),
+            ReplyError::Send(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReplyError {}
+
+/// Why a server stopped.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// Its channel was removed.
+    Removed,
+    /// Receiving failed.
+    Receive(RecvError),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeError::Removed => f.write_str("the server's channel was removed"),
+            ServeError::Receive(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}

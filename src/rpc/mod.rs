@@ -1,0 +1,96 @@
+//! Request and response between unrelated processes.
+//!
+//! A [`Server`] is bound to a name; any number of [`Client`]s, up to as many as it was bound for,
+//! call it with values of one type and get values of another back. Each client has its own way
+//! there and back in shared memory, so a slow or dead client stops nobody.
+//!
+//! ```
+//! use sysv_channel::rpc::{Client, Server};
+//!
+//! # let name = format!("doc-rpc-{}", std::process::id());
+//! # let name = name.as_str();
+//! // One process:
+//! let server = Server::<(f64, f64), f64>::bind(name)?;
+//! let closer = server.closer();
+//! let serving = std::thread::spawn(move || server.serve(|(a, b)| a + b));
+//!
+//! // Another, which knows only the name and the two types:
+//! let client = Client::<(f64, f64), f64>::connect(name)?;
+//! assert_eq!(client.call(&(1.5, 2.0))?, 3.5);
+//!
+//! closer.close();
+//! serving.join().unwrap()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What holds
+//!
+//! - A call has a deadline, ten seconds unless it says otherwise. It travels with the request: a
+//!   server does not start what is already late.
+//! - When a server dies, whoever waits for it is told at once, and whether the request may have been
+//!   executed ([`CallError::ServerDied`]). The same client finds the next server.
+//! - A server that [stands by](ServerOptions::stand_by) has the place of a dead one in the same
+//!   moment, and the requests that the dead one had not received.
+//! - Everything is bounded: a call waits while the client's ring is full,
+//!   [`try_call`](Client::try_call) does not.
+
+mod client;
+mod error;
+mod server;
+
+pub use client::{Client, ClientOptions, Pending};
+pub use error::{BindError, CallError, ConnectError, ReplyError, ServeError};
+pub use server::{Closer, Incoming, Request, Responder, Server, ServerOptions};
+
+use crate::codec::{Codec, DecodeError, Reader};
+use crate::schema::Schema;
+use crate::sys::Deadline;
+
+/// What stands in front of a request: the call's number and its deadline.
+struct RequestHead {
+    call: u64,
+    deadline: Deadline,
+}
+
+impl RequestHead {
+    fn write(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.call.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.deadline.to_number().to_le_bytes());
+        bytes
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut number = || reader.read_array().map(u64::from_le_bytes);
+        Ok(RequestHead { call: number()?, deadline: Deadline::from_number(number()?) })
+    }
+}
+
+/// What kind of answer follows the call's number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Status {
+    /// The reply.
+    Reply = 0,
+    /// The handler's panic, as text.
+    Panicked = 1,
+    /// Nothing: the request was dropped.
+    Dropped = 2,
+    /// Why the request could not be decoded, as text.
+    Unreadable = 3,
+    /// Why the reply could not be sent, as text.
+    Unsendable = 4,
+}
+
+impl Status {
+    fn read(byte: u8) -> Option<Self> {
+        use Status::*;
+        [Reply, Panicked, Dropped, Unreadable, Unsendable].into_iter().find(|&is| is as u8 == byte)
+    }
+}
+
+/// What client and server must agree on.
+fn schema<Q, R, C: Codec<Q> + Codec<R>>() -> Schema {
+    let (request, reply) = (<C as Codec<Q>>::schema(), <C as Codec<R>>::schema());
+    Schema::both("Call", [("request", &request), ("reply", &reply)])
+}

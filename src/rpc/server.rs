@@ -1,0 +1,506 @@
+//! The side that answers.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::error::{BindError, ReplyError, ServeError};
+use super::{RequestHead, Status};
+use crate::channel::Caller;
+use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
+use crate::error::{AttachError, OpenError, RecvError, SendError};
+use crate::name::Name;
+use crate::sys::Deadline;
+use crate::{Channel, Closing, DefaultCodec, Options, Owner, Receiver};
+
+/// How often a name may appear or vanish between looking and making.
+const ATTEMPTS: usize = 100;
+
+/// What a server is bound with.
+///
+/// ```
+/// use sysv_channel::rpc::{Server, ServerOptions};
+///
+/// # let name = format!("doc-options-rpc-{}", std::process::id());
+/// # let name = name.as_str();
+/// let server: Server<String, Vec<u8>> = ServerOptions::new().clients(1000).bind(name)?;
+/// # Ok::<(), sysv_channel::rpc::BindError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    clients: usize,
+    capacity: usize,
+    reply_capacity: usize,
+    max_value: u64,
+    mode: u32,
+    owner: Owner,
+    spin: Option<Duration>,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        ServerOptions::new()
+    }
+}
+
+impl ServerOptions {
+    /// The defaults that each method names.
+    pub fn new() -> Self {
+        ServerOptions {
+            clients: 256,
+            capacity: 64 << 10,
+            reply_capacity: 64 << 10,
+            max_value: 64 << 20,
+            mode: 0o600,
+            owner: Owner::Myself,
+            spin: None,
+        }
+    }
+
+    /// How many clients can be connected at one time, 1 to 4,096; default 256.
+    pub fn clients(mut self, clients: usize) -> Self {
+        self.clients = clients;
+        self
+    }
+
+    /// The size of each client's ring of requests, in bytes; default 64 KiB. Longer requests go in
+    /// fragments.
+    pub fn capacity(mut self, bytes: usize) -> Self {
+        self.capacity = bytes;
+        self
+    }
+
+    /// The size of each client's ring of replies, in bytes; default 64 KiB. Longer replies go in
+    /// fragments. It also bounds how many replies a client can leave unread.
+    pub fn reply_capacity(mut self, bytes: usize) -> Self {
+        self.reply_capacity = bytes;
+        self
+    }
+
+    /// The longest encoded request or reply, in bytes; default 64 MiB.
+    pub fn max_value(mut self, bytes: u64) -> Self {
+        self.max_value = bytes;
+        self
+    }
+
+    /// The permission bits; default 0600. See [`Options::mode`].
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Whose channels may be taken over; default [`Owner::Myself`].
+    pub fn owner(mut self, owner: Owner) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    /// How long the server looks for requests before it sleeps. See [`Options::spin`].
+    pub fn spin(mut self, time: Duration) -> Self {
+        self.spin = Some(time);
+        self
+    }
+
+    /// Binds a server to a name. One whose last server died is taken over with the requests that
+    /// wait there.
+    ///
+    /// # Errors
+    /// [`BindError::AlreadyBound`] if there is a server; [`BindError`] otherwise.
+    pub fn bind<Q, R, C>(&self, name: impl Into<Name>) -> Result<Server<Q, R, C>, BindError>
+    where
+        C: Codec<Q> + Codec<R>,
+    {
+        self.bind_by(name.into(), Deadline::immediate())
+    }
+
+    /// Waits until the name has no server, and then is the server: in the very moment in which the
+    /// other one dies, with the requests that it had not received.
+    ///
+    /// # Errors
+    /// [`BindError::Timeout`] if the other server is there all the time; [`BindError`] otherwise.
+    pub fn stand_by<Q, R, C>(
+        &self,
+        name: impl Into<Name>,
+        timeout: Duration,
+    ) -> Result<Server<Q, R, C>, BindError>
+    where
+        C: Codec<Q> + Codec<R>,
+    {
+        match self.bind_by(name.into(), Deadline::after(timeout)) {
+            Err(BindError::AlreadyBound { .. }) => Err(BindError::Timeout),
+            bound => bound,
+        }
+    }
+
+    fn bind_by<Q, R, C>(&self, name: Name, deadline: Deadline) -> Result<Server<Q, R, C>, BindError>
+    where
+        C: Codec<Q> + Codec<R>,
+    {
+        let options = self.channel::<Q, R, C>();
+        for _ in 0..ATTEMPTS {
+            let channel = match options.create(name.clone()) {
+                Err(OpenError::AlreadyExists { .. }) => match options.open(name.clone()) {
+                    Err(OpenError::NotFound { .. }) => continue,
+                    channel => channel?,
+                },
+                channel => channel?,
+            };
+            match channel.receiver_by(deadline) {
+                Ok(receiver) => return Ok(Server::new(receiver)),
+                Err(AttachError::ReceiverExists { pid }) => {
+                    return Err(BindError::AlreadyBound { pid });
+                }
+                // Its last user removed it meanwhile.
+                Err(AttachError::Removed) => {}
+                Err(error) => return Err(BindError::Attach(error)),
+            }
+        }
+        Err(BindError::Open(OpenError::NotFound { name }))
+    }
+
+    fn channel<Q, R, C>(&self) -> Options<Q, C>
+    where
+        C: Codec<Q> + Codec<R>,
+    {
+        let options = Channel::<Q, C>::options()
+            .inline_limit(0)
+            .lanes(self.clients)
+            .capacity(self.capacity)
+            .return_capacity(self.reply_capacity)
+            .max_value(self.max_value)
+            .mode(self.mode)
+            .owner(self.owner)
+            .schema(super::schema::<Q, R, C>());
+        match self.spin {
+            Some(time) => options.spin(time),
+            None => options,
+        }
+    }
+}
+
+/// Answers requests of type `Q` with replies of type `R`, under a name; there is one at a time.
+///
+/// See [`rpc`](crate::rpc) for what holds when it dies. A reply that goes in fragments goes while
+/// the server receives; what has not gone when the server is dropped is lost to its client, which
+/// is told [`ServerDied`](super::CallError::ServerDied).
+pub struct Server<Q, R, C = DefaultCodec> {
+    receiver: Receiver<Q, C>,
+    reply: PhantomData<fn(R)>,
+}
+
+impl<Q, R, C> Server<Q, R, C>
+where
+    C: Codec<Q> + Codec<R>,
+{
+    /// Binds a server to a name, with default [`ServerOptions`].
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind(name: impl Into<Name>) -> Result<Self, BindError> {
+        ServerOptions::new().bind(name)
+    }
+
+    fn new(receiver: Receiver<Q, C>) -> Self {
+        Server { receiver: receiver.staying(), reply: PhantomData }
+    }
+
+    /// Answers requests, one after another, until it is [closed](Server::closer). A handler that
+    /// panics is an error for its caller alone.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub fn serve(&self, mut handler: impl FnMut(Q) -> R) -> Result<(), ServeError> {
+        for request in self.incoming() {
+            request?.handle(&mut handler);
+        }
+        Ok(())
+    }
+
+    /// Answers as many requests at a time as there are `threads`, until it is
+    /// [closed](Server::closer). This thread receives; requests beyond wait in their clients' rings.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub fn serve_concurrently(
+        &self,
+        threads: usize,
+        handler: impl Fn(Q) -> R + Sync,
+    ) -> Result<(), ServeError>
+    where
+        Q: Send,
+    {
+        let (give, given) = mpsc::sync_channel::<Request<Q, R, C>>(0);
+        let given = Mutex::new(given);
+        thread::scope(|scope| {
+            for _ in 0..threads.max(1) {
+                scope.spawn(|| {
+                    let next = || given.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    while let Ok(request) = next() {
+                        request.handle(&handler);
+                    }
+                });
+            }
+            // Dropped at the end, which ends the threads.
+            let give = give;
+            for request in self.incoming() {
+                if give.send(request?).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The requests as they come, to be answered now or later, until it is
+    /// [closed](Server::closer).
+    pub fn incoming(&self) -> Incoming<'_, Q, R, C> {
+        Incoming { server: self }
+    }
+
+    /// The next request; `None` when the server was [closed](Server::closer).
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub fn recv(&self) -> Result<Option<Request<Q, R, C>>, ServeError> {
+        self.receive(Some(Deadline::never()))
+    }
+
+    /// The next request, if there is one now.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub fn try_recv(&self) -> Result<Option<Request<Q, R, C>>, ServeError> {
+        self.receive(None)
+    }
+
+    /// The next request, if one comes within `timeout`.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Request<Q, R, C>>, ServeError> {
+        self.receive(Some(Deadline::after(timeout)))
+    }
+
+    fn receive(&self, deadline: Option<Deadline>) -> Result<Option<Request<Q, R, C>>, ServeError> {
+        let decode = |mut reader: Reader<'_>| -> Result<_, DecodeError> {
+            Ok((RequestHead::read(&mut reader)?, C::decode(reader)))
+        };
+        loop {
+            if self.receiver.is_closed() {
+                return Ok(None);
+            }
+            let ((head, query), caller) = match self.receiver.receive_call(deadline, decode) {
+                Ok(received) => received,
+                Err(RecvError::Empty | RecvError::Timeout) => return Ok(None),
+                Err(RecvError::Disconnected) if self.receiver.is_closed() => return Ok(None),
+                Err(RecvError::Disconnected) => return Err(ServeError::Removed),
+                // Of what was no request, nobody waits for a reply.
+                Err(RecvError::Decode(_) | RecvError::Corrupt { .. }) => continue,
+                Err(error) => return Err(ServeError::Receive(error)),
+            };
+            let mut port = Responder::new(caller, head);
+            if port.is_cancelled() {
+                // Nobody waits to be told, or somebody who takes this for the server's answer.
+                port.port.answered = true;
+                continue;
+            }
+            match query {
+                Ok(query) => return Ok(Some(Request { query, port })),
+                Err(error) => port.tell(Status::Unreadable, &error.to_string()),
+            }
+        }
+    }
+
+    /// What closes the server from another thread.
+    pub fn closer(&self) -> Closer {
+        Closer { closing: self.receiver.closing() }
+    }
+}
+
+impl<Q, R, C> fmt::Debug for Server<Q, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("receiver", &self.receiver).finish()
+    }
+}
+
+/// Closes a [`Server`] from another thread of its process.
+#[derive(Clone)]
+pub struct Closer {
+    closing: Closing,
+}
+
+impl Closer {
+    /// Ends the server's call as soon as it has nothing in hand. Requests that it has not received
+    /// stay for the next server.
+    pub fn close(&self) {
+        self.closing.close();
+    }
+}
+
+impl fmt::Debug for Closer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closer").finish_non_exhaustive()
+    }
+}
+
+/// The requests of a [`Server`] as they come.
+#[derive(Debug)]
+pub struct Incoming<'a, Q, R, C> {
+    server: &'a Server<Q, R, C>,
+}
+
+impl<Q, R, C> Iterator for Incoming<'_, Q, R, C>
+where
+    C: Codec<Q> + Codec<R>,
+{
+    type Item = Result<Request<Q, R, C>, ServeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.server.recv().transpose()
+    }
+}
+
+/// A request that waits for its reply; dropping it without one tells the caller so.
+pub struct Request<Q, R, C = DefaultCodec> {
+    query: Q,
+    port: Responder<R, C>,
+}
+
+impl<Q, R, C: Codec<R>> Request<Q, R, C> {
+    /// What was asked.
+    pub fn query(&self) -> &Q {
+        &self.query
+    }
+
+    /// What was asked, and where to reply to it later, from any thread.
+    pub fn into_parts(self) -> (Q, Responder<R, C>) {
+        (self.query, self.port)
+    }
+
+    /// Replies.
+    ///
+    /// # Errors
+    /// [`ReplyError`], which a server can ignore.
+    pub fn reply(self, reply: &R) -> Result<(), ReplyError> {
+        self.port.reply(reply)
+    }
+
+    fn handle(self, mut handler: impl FnMut(Q) -> R) {
+        let Request { query, port } = self;
+        match catch_unwind(AssertUnwindSafe(|| handler(query))) {
+            // A caller that has gone, or does not take its replies, has itself to blame.
+            Ok(reply) => drop(port.reply(&reply)),
+            Err(panic) => port.tell(Status::Panicked, text_of(&*panic)),
+        }
+    }
+}
+
+impl<Q: fmt::Debug, R, C> fmt::Debug for Request<Q, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("query", &self.query).finish_non_exhaustive()
+    }
+}
+
+/// Where to reply to one request, once; dropping it without a reply tells the caller so.
+pub struct Responder<R, C = DefaultCodec> {
+    port: Port,
+    reply: PhantomData<fn(R) -> C>,
+}
+
+/// The part of a responder that knows no types.
+struct Port {
+    caller: Caller,
+    head: RequestHead,
+    answered: bool,
+}
+
+impl<R, C> Responder<R, C> {
+    fn new(caller: Caller, head: RequestHead) -> Self {
+        Responder { port: Port { caller, head, answered: false }, reply: PhantomData }
+    }
+
+    /// How long the caller still waits; `None`: for ever.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.port.head.deadline.remaining()
+    }
+
+    /// Whether nobody waits for the reply any more: the deadline passed, the caller dropped the
+    /// call, or it is gone.
+    pub fn is_cancelled(&self) -> bool {
+        let Port { caller, head, .. } = &self.port;
+        !caller.is_there() || caller.has_cancelled(head.call) || head.deadline.has_passed()
+    }
+
+    fn tell(mut self, status: Status, text: &str) {
+        self.port.tell(status, text);
+    }
+}
+
+impl<R, C: Codec<R>> Responder<R, C> {
+    /// Replies, without waiting.
+    ///
+    /// # Errors
+    /// [`ReplyError`], which a server can ignore.
+    pub fn reply(mut self, reply: &R) -> Result<(), ReplyError> {
+        let answered = self.port.answer(Status::Reply, |out| C::encode(reply, out));
+        answered.map_err(|error| match error {
+            SendError::Disconnected => ReplyError::ClientGone,
+            SendError::Full => ReplyError::Full,
+            error => {
+                self.port.tell(Status::Unsendable, &error.to_string());
+                match error {
+                    SendError::TooLong { max } => ReplyError::TooLong { max },
+                    error => ReplyError::Send(error),
+                }
+            }
+        })
+    }
+}
+
+impl Port {
+    fn answer(
+        &mut self,
+        status: Status,
+        answer: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), SendError> {
+        self.answered = true;
+        let call = self.head.call.to_le_bytes();
+        self.caller.answer(&|out: &mut Writer<'_>| -> Result<(), EncodeError> {
+            out.write(&call)?;
+            out.write(&[status as u8])?;
+            answer(out)
+        })
+    }
+
+    fn tell(&mut self, status: Status, text: &str) {
+        // A caller that does not take its replies cannot be told either.
+        let _ = self.answer(status, |out| Ok(out.write(text.as_bytes())?));
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.tell(Status::Dropped, "");
+        }
+    }
+}
+
+impl<R, C> fmt::Debug for Responder<R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responder").field("call", &self.port.head.call).finish_non_exhaustive()
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a message")
+}

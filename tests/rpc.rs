@@ -1,0 +1,418 @@
+//! Request and response between processes.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Barrier, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use common::kernel::{Kind, is_asleep};
+use common::{Child, Stage, halt, play, say, until};
+use sysv_channel::codec::Bytes;
+use sysv_channel::rpc::{
+    BindError, CallError, Client, ClientOptions, ConnectError, Server, ServerOptions,
+};
+
+type Calculator = Server<(String, u64), u64>;
+type Caller = Client<(String, u64), u64>;
+
+/// The parts that this binary plays when it is started as a child.
+#[test]
+fn child() {
+    play(|role, arguments| {
+        let name = arguments[0];
+        match role {
+            "server" => {
+                let server = Calculator::bind(name).unwrap();
+                say("bound");
+                server.serve(answer).unwrap();
+            }
+            "standby" => {
+                say("waiting");
+                let server: Calculator =
+                    ServerOptions::new().stand_by(name, Duration::from_secs(60)).unwrap();
+                say("bound");
+                server.serve(answer).unwrap();
+            }
+            "takes one" => {
+                let server = Calculator::bind(name).unwrap();
+                say("bound");
+                let _request = server.recv().unwrap();
+                halt("received");
+            }
+            "takes none" => {
+                let _server = Calculator::bind(name).unwrap();
+                halt("bound");
+            }
+            "client" => {
+                let client = Caller::connect(name).unwrap();
+                let calls: u64 = arguments[1].parse().unwrap();
+                for number in 0..calls {
+                    assert_eq!(client.call(&("add one".to_owned(), number)).unwrap(), number + 1);
+                }
+            }
+            "client that goes on" => {
+                let client = Caller::connect(name).unwrap();
+                say("connected");
+                for number in 0.. {
+                    assert_eq!(client.call(&("add one".to_owned(), number)).unwrap(), number + 1);
+                }
+            }
+            _ => unreachable!("no such role: {role}"),
+        }
+    });
+}
+
+fn answer((what, number): (String, u64)) -> u64 {
+    match &what[..] {
+        "add one" => number + 1,
+        "panic" => panic!("asked to panic with {number}"),
+        _ => number,
+    }
+}
+
+fn ask(what: &str, number: u64) -> (String, u64) {
+    (what.to_owned(), number)
+}
+
+fn started(stage: &Stage, role: &str) -> Child {
+    let mut child = stage.child(role, &[]);
+    child.expect("bound");
+    child
+}
+
+#[test]
+fn processes_that_know_a_name_and_two_types_call_each_other() {
+    let stage = Stage::new("calls");
+    let _server = started(&stage, "server");
+    let clients: Vec<Child> = (0..3).map(|_| stage.child("client", &["200"])).collect();
+    clients.into_iter().for_each(|client| drop(client.finish()));
+}
+
+#[test]
+fn a_client_waits_for_the_server_to_exist() {
+    let stage = Stage::new("waits for a server");
+    let name = stage.name().to_owned();
+    let client = thread::spawn(move || Caller::connect(name).unwrap().call(&ask("add one", 1)));
+    let _server = started(&stage, "server");
+    assert_eq!(client.join().unwrap().unwrap(), 2);
+    let soon = ClientOptions::new().wait_for_server(Duration::from_millis(1));
+    let missing = soon.connect::<u8, u8, sysv_channel::codec::Bincode>("no such server");
+    assert!(matches!(missing, Err(ConnectError::Open(_))));
+}
+
+#[test]
+fn requests_and_replies_of_any_size_arrive_whole() {
+    let stage = Stage::new("any size");
+    let options = ServerOptions::new().capacity(16 << 10).reply_capacity(16 << 10);
+    let server: Server<Bytes, Bytes> = options.bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || server.serve(|bytes| bytes));
+    let client = Client::<Bytes, Bytes>::connect(stage.name()).unwrap();
+    for len in [0, 1, 100, 7000, 8000, 8200, 16 << 10, 100_000, 1 << 20, 5 << 20] {
+        let bytes: Vec<u8> = (0..len).map(|at: usize| (at / 7 + len) as u8).collect();
+        let reply = client.call(&Bytes::from(bytes.clone())).unwrap();
+        assert!(*reply == *bytes, "{len}");
+    }
+    closer.close();
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_reply_that_is_too_long_is_an_error_for_its_caller() {
+    let stage = Stage::new("long reply");
+    let options = ServerOptions::new().reply_capacity(4096).max_value(10_000);
+    let server: Server<u32, Bytes> = options.bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || server.serve(|len| vec![7; len as usize].into()));
+    let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();
+    let error = client.call(&20_000).unwrap_err();
+    assert!(matches!(&error, CallError::Unsendable(why) if why.contains("10000")), "{error}");
+    assert_eq!(client.call(&9_000).unwrap().len(), 9_000);
+    closer.close();
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn replies_come_in_any_order() {
+    let stage = Stage::new("any order");
+    let server = Server::<u64, u64>::bind(stage.name()).unwrap();
+    let answering = thread::spawn(move || {
+        let mut requests: Vec<_> = (0..3).map(|_| server.recv().unwrap().unwrap()).collect();
+        while let Some(request) = requests.pop() {
+            let square = request.query() * request.query();
+            request.reply(&square).unwrap();
+        }
+    });
+    let client = Client::<u64, u64>::connect(stage.name()).unwrap();
+    let started = [&2, &3, &4].map(|number| client.start(number).unwrap());
+    assert_eq!(started.map(|call| call.wait().unwrap()), [4, 9, 16]);
+    answering.join().unwrap();
+}
+
+#[test]
+fn several_threads_answer_at_a_time() {
+    let stage = Stage::new("threads");
+    let server = Server::<u64, u64>::bind(stage.name()).unwrap();
+    let closer = server.closer();
+    // Each handler waits for the other: one thread alone would never reply.
+    let meeting = &Barrier::new(2);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let served = server.serve_concurrently(2, |number| {
+                meeting.wait();
+                number + 1
+            });
+            served.unwrap();
+        });
+        let calls = [1, 2].map(|number| {
+            let client = Client::<u64, u64>::connect(stage.name()).unwrap();
+            scope.spawn(move || client.call(&number).unwrap())
+        });
+        assert_eq!(calls.map(|call| call.join().unwrap()), [2, 3]);
+        closer.close();
+    });
+}
+
+#[test]
+fn a_handlers_panic_is_an_error_for_its_caller_alone() {
+    let stage = Stage::new("panic");
+    let _server = started(&stage, "server");
+    let client = Caller::connect(stage.name()).unwrap();
+    let error = client.call(&ask("panic", 7)).unwrap_err();
+    assert!(matches!(&error, CallError::Panicked(why) if why == "asked to panic with 7"));
+    assert_eq!(client.call(&ask("add one", 7)).unwrap(), 8);
+}
+
+#[test]
+fn a_request_that_is_dropped_is_an_error_for_its_caller() {
+    let stage = Stage::new("dropped");
+    let server = Server::<u64, u64>::bind(stage.name()).unwrap();
+    let client = Client::<u64, u64>::connect(stage.name()).unwrap();
+    let call = client.start(&1).unwrap();
+    drop(server.recv().unwrap());
+    assert!(matches!(call.wait(), Err(CallError::Dropped)));
+}
+
+#[test]
+fn a_server_does_not_start_what_is_late_or_cancelled() {
+    let stage = Stage::new("late");
+    let server = Server::<u64, u64>::bind(stage.name()).unwrap();
+    let client = Client::<u64, u64>::connect(stage.name()).unwrap();
+    let error = client.call_timeout(&1, Duration::from_millis(1)).unwrap_err();
+    assert!(matches!(error, CallError::Timeout { received: false }), "{error}");
+    drop(client.start(&2).unwrap());
+    let gone = client.try_clone().unwrap();
+    let call = gone.start(&3).unwrap();
+    std::mem::forget(call);
+    drop(gone);
+    assert!(server.try_recv().unwrap().is_none());
+
+    let call = client.start(&4).unwrap();
+    let request = server.recv().unwrap().unwrap();
+    let (query, port) = request.into_parts();
+    assert_eq!(query, 4);
+    assert!(port.remaining().unwrap() > Duration::from_secs(1) && !port.is_cancelled());
+    drop(call);
+    assert!(port.is_cancelled());
+    let call = client.start_timeout(&5, Duration::from_millis(5)).unwrap();
+    let request = server.recv().unwrap().unwrap();
+    assert!(matches!(call.wait(), Err(CallError::Timeout { received: true })));
+    assert!(request.into_parts().1.is_cancelled());
+}
+
+#[test]
+fn a_full_server_says_so_to_whoever_does_not_wait() {
+    let stage = Stage::new("full");
+    let options = ServerOptions::new().capacity(4096);
+    let server: Server<Bytes, u64> = options.bind(stage.name()).unwrap();
+    let client = Client::<Bytes, u64>::connect(stage.name()).unwrap();
+    let bytes = Bytes::from(vec![0; 1000]);
+    let started: Vec<_> = (0..3).map(|_| client.start(&bytes).unwrap()).collect();
+    assert!(client.try_call(&bytes).unwrap_err().is_full());
+    let error = client.call_timeout(&bytes, Duration::from_millis(1)).unwrap_err();
+    assert!(matches!(error, CallError::Timeout { received: false }), "{error}");
+    let answering = thread::spawn(move || {
+        for _ in 0..3 {
+            server.recv().unwrap().unwrap().reply(&1).unwrap();
+        }
+    });
+    started.into_iter().for_each(|call| assert_eq!(call.wait().unwrap(), 1));
+    answering.join().unwrap();
+}
+
+#[test]
+fn as_many_clients_as_there_are_places() {
+    let stage = Stage::new("places");
+    let options = ServerOptions::new().clients(1000).capacity(4096).reply_capacity(4096);
+    let server: Server<u64, u64> = options.bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || server.serve(|number| number + 1));
+    let connect = || Client::<u64, u64>::connect(stage.name());
+    let clients: Vec<_> = (0..1000).map(|_| connect().unwrap()).collect();
+    let error = connect().unwrap_err();
+    assert!(matches!(error, ConnectError::TooManyClients { clients: 1000 }), "{error}");
+    for (number, client) in clients.iter().enumerate() {
+        assert_eq!(client.call(&(number as u64)).unwrap(), number as u64 + 1);
+    }
+    drop(clients);
+    assert_eq!(connect().unwrap().call(&7).unwrap(), 8);
+    closer.close();
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn there_is_one_server_of_a_name_and_it_is_of_its_types() {
+    let stage = Stage::new("one server");
+    let server = started(&stage, "server");
+    let error = Calculator::bind(stage.name()).unwrap_err();
+    assert!(matches!(error, BindError::AlreadyBound { pid } if pid == server.id() as i32));
+    assert!(error.to_string().contains("stand by"), "{error}");
+    let error = Client::<u64, u64>::connect(stage.name()).unwrap_err();
+    assert!(error.to_string().contains("request"), "{error}");
+    let briefly = ServerOptions::new();
+    let error = briefly
+        .stand_by::<(String, u64), u64, sysv_channel::codec::Bincode>(
+            stage.name(),
+            Duration::from_millis(1),
+        )
+        .unwrap_err();
+    assert!(matches!(error, BindError::Timeout), "{error}");
+}
+
+#[test]
+fn whoever_called_a_server_that_dies_is_told_whether_it_had_the_request() {
+    for (role, received) in [("takes one", true), ("takes none", false)] {
+        let stage = Stage::new("server dies");
+        let mut server = started(&stage, role);
+        let client = Caller::connect(stage.name()).unwrap();
+        thread::scope(|scope| {
+            let (tell, told) = mpsc::channel();
+            let call = scope.spawn(move || {
+                tell.send(nix::unistd::gettid()).unwrap();
+                let outcome = client.call(&ask("add one", 1));
+                (client, outcome)
+            });
+            let caller = told.recv().unwrap();
+            if received {
+                server.expect("received");
+            }
+            until(|| is_asleep(format_args!("self/task/{caller}")));
+            server.kill();
+            let (client, outcome) = call.join().unwrap();
+            let error = outcome.unwrap_err();
+            assert!(
+                matches!(error, CallError::ServerDied { received: it } if it == received),
+                "{role}: {error}"
+            );
+            // The same client finds the next server, which does not execute the old request.
+            let server = Calculator::bind(stage.name()).unwrap();
+            assert!(server.try_recv().unwrap().is_none(), "{role}");
+            let closer = server.closer();
+            let serving = scope.spawn(move || server.serve(answer));
+            assert_eq!(client.call(&ask("add one", 5)).unwrap(), 6);
+            closer.close();
+            serving.join().unwrap().unwrap();
+        });
+    }
+}
+
+/// Whether somebody waits for the server's place.
+fn stands_by(stage: &Stage) -> bool {
+    // Semaphore 4 of a channel's set is the receiver's role.
+    let sets = stage.objects().into_iter().filter(|object| object.kind == Kind::Set);
+    sets.map(|set| set.waiting_for_zero(4)).sum::<usize>() > 0
+}
+
+#[test]
+fn a_standby_has_the_requests_that_a_dead_server_had_not_received() {
+    let stage = Stage::new("standby");
+    let server = started(&stage, "takes none");
+    let client = Caller::connect(stage.name()).unwrap();
+    let mut standby = stage.child("standby", &[]);
+    standby.expect("waiting");
+    until(|| stands_by(&stage));
+    let requests: Vec<_> = (0..5).map(|number| ask("add one", number)).collect();
+    let calls: Vec<_> = requests.iter().map(|request| client.start(request).unwrap()).collect();
+    server.kill();
+    for (number, call) in calls.into_iter().enumerate() {
+        assert_eq!(call.wait().unwrap(), number as u64 + 1);
+    }
+    standby.expect("bound");
+}
+
+#[test]
+fn calls_that_may_be_repeated_survive_their_server() {
+    let stage = Stage::new("repeatable");
+    let mut server = started(&stage, "takes one");
+    let client: Caller = ClientOptions::new().repeatable().connect(stage.name()).unwrap();
+    let mut standby = stage.child("standby", &[]);
+    standby.expect("waiting");
+    until(|| stands_by(&stage));
+    thread::scope(|scope| {
+        let call = scope.spawn(move || client.call(&ask("add one", 1)));
+        server.expect("received");
+        server.kill();
+        assert_eq!(call.join().unwrap().unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_client_that_is_killed_frees_its_place_and_stops_nobody() {
+    let stage = Stage::new("client killed");
+    let options = ServerOptions::new().clients(2);
+    let server: Calculator = options.bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let served = &AtomicU64::new(0);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let served = server.serve_concurrently(2, |request| {
+                served.fetch_add(1, Ordering::Relaxed);
+                answer(request)
+            });
+            served.unwrap();
+        });
+        let other = Caller::connect(stage.name()).unwrap();
+        for number in 0..20 {
+            let mut client = stage.child("client that goes on", &[]);
+            client.expect("connected");
+            let before = served.load(Ordering::Relaxed);
+            until(|| served.load(Ordering::Relaxed) > before + 5);
+            client.kill();
+            assert_eq!(other.call(&ask("add one", number)).unwrap(), number + 1);
+        }
+        closer.close();
+    });
+}
+
+#[test]
+fn clients_that_come_call_once_and_go_leave_nothing() {
+    let stage = Stage::new("come and go");
+    let server: Server<u64, u64> = ServerOptions::new().clients(2).bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || server.serve(|number| number));
+    let before = stage.objects();
+    for number in 0..2_000 {
+        let client = Client::<u64, u64>::connect(stage.name()).unwrap();
+        assert_eq!(client.call(&number).unwrap(), number);
+    }
+    assert_eq!(stage.objects(), before);
+    closer.close();
+    serving.join().unwrap().unwrap();
+    assert!(stage.objects().is_empty());
+}
+
+#[test]
+fn a_client_finds_a_server_whose_channel_was_removed() {
+    let stage = Stage::new("removed");
+    let server = started(&stage, "server");
+    let client = Caller::connect(stage.name()).unwrap();
+    assert_eq!(client.call(&ask("add one", 1)).unwrap(), 2);
+    server.kill();
+    sysv_channel::Channel::<()>::unlink(stage.name()).unwrap();
+    let _server = started(&stage, "server");
+    assert_eq!(client.call(&ask("add one", 2)).unwrap(), 3);
+}
