@@ -72,6 +72,18 @@ pub(crate) fn play(role: Role, scene: Scene, end: &End) -> Outcome {
     Outcome { values: ledger.receptions(), ..outcome }
 }
 
+/// Creators, openers and last users of one name get in each other's way until they are killed.
+pub(crate) fn kill_visitors(scene: Scene, end: &End) -> Outcome {
+    let stage = Stage::new("visitors killed");
+    let visitors = (0..3).map(|_| Victim::start(stage.name(), Role::Visitor, scene, 0, end));
+    let outcome = tally(&see_off(visitors.collect(), end));
+    let mut ledger = Ledger::default();
+    follow(&stage, scene, &mut ledger);
+    ledger.check(0);
+    nothing_is_left(&stage);
+    Outcome { values: ledger.receptions(), ..outcome }
+}
+
 /// Killed when everything is made and nobody has begun to close.
 fn left_behind() -> End {
     End::At(Point { name: "header.published".to_owned(), pass: 1 })

@@ -29,7 +29,8 @@ const AT_POINTS: [Whom; 8] = [
 ];
 
 /// Those who are killed from outside, under full load.
-const FROM_OUTSIDE: [Whom; 4] = [Whom::Sender, Whom::Senders, Whom::Receiver, Whom::Both];
+const FROM_OUTSIDE: [Whom; 5] =
+    [Whom::Sender, Whom::Senders, Whom::Receiver, Whom::Both, Whom::Visitors];
 
 /// The points that each victim comes by in each scene, and how often.
 pub(crate) type Census = BTreeMap<(Whom, Scene, String), u64>;

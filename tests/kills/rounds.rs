@@ -11,6 +11,7 @@ use sysv_channel::{Receiver, SendError, Sender};
 use crate::common::kernel::{has_ended, is_asleep};
 use crate::common::{Stage, random, until};
 use crate::ledger::Ledger;
+use crate::lifetimes;
 use crate::scene::{Load, Parcel, Scene};
 use crate::victim::{End, Last, Role, Victim};
 
@@ -25,6 +26,8 @@ pub(crate) enum Whom {
     Both,
     /// Somebody who comes or goes, alone on the channel.
     Alone(Role),
+    /// Three at once who come and go all the time.
+    Visitors,
 }
 
 /// What a round did.
@@ -62,7 +65,8 @@ pub(crate) fn play(whom: Whom, scene: Scene, end: &End) -> Outcome {
         Whom::Senders => kill_senders(scene, end, 3),
         Whom::Receiver => kill_receiver(scene, end),
         Whom::Both => kill_both(scene, end),
-        Whom::Alone(role) => crate::lifetimes::play(role, scene, end),
+        Whom::Alone(role) => lifetimes::play(role, scene, end),
+        Whom::Visitors => lifetimes::kill_visitors(scene, end),
     }
 }
 

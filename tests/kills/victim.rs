@@ -214,6 +214,11 @@ fn act(role: Role, name: &str, scene: Scene, number: u64, values: u64) {
                 scene.values_without_receiver(),
             );
         }
+        Role::Visitor if values == u64::MAX => loop {
+            let channel = scene.options().open_or_create(name).expect("it is there or is made");
+            // The lanes are more than the visitors.
+            drop(channel.sender().expect("a lane is free"));
+        },
         Role::Visitor => drop(scene.options().create(name).expect("nobody uses it")),
         Role::Last => {
             let channel = scene.options().open(name).expect("the channel is there");
