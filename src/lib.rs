@@ -41,6 +41,7 @@
 //! | [`channel`] | both ends of a private channel, like [`std::sync::mpsc::channel`] |
 //! | [`Options`] | sizes, shape, owner and lifetime of a channel |
 //! | [`Handle`] | one very channel, to be sent to a child or inside a message |
+//! | [`rpc`] | request and response: servers and clients |
 //! | [`Queue`] | a bare System V queue: many receivers, programs in C and other languages |
 //! | [`codec`] | how values become bytes, and [`Bytes`](codec::Bytes) for bulk inside a value |
 //! | [`sweep`] | removes what crashes left behind |
@@ -90,6 +91,7 @@
 //! - `bincode` (default): the default codec, for any serde type.
 //! - `postcard`: a second serde codec, shorter and slower.
 //! - `pod`: `repr(C)` structs as their own bytes, for [`Queue`]s shared with C programs.
+//! - `fail-points`: for the crate's own kill tests.
 //!
 //! [semop(2)]: https://man7.org/linux/man-pages/man2/semop.2.html
 
