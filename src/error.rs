@@ -80,6 +80,13 @@ pub enum OpenError {
         /// The codec that the creator named.
         theirs: String,
     },
+    /// The channel takes longer values than this program asked for.
+    LongerValues {
+        /// The longest encoded value that this program asked for, in bytes.
+        mine: u64,
+        /// The creator's.
+        theirs: u64,
+    },
     /// `create` found an unused channel that still holds values, with other sizes than asked for.
     HoldsValues {
         /// What was asked for.
@@ -144,6 +151,11 @@ impl fmt::Display for OpenError {
                 f,
                 "the channel's values are encoded by {theirs:?}, this program asked for {mine:?}: \
                  name the same codec on both sides"
+            ),
+            OpenError::LongerValues { mine, theirs } => write!(
+                f,
+                "the channel takes values of up to {theirs} bytes, this program asked for {mine}: \
+                 open it with max_value({theirs})"
             ),
             OpenError::HoldsValues { name } => write!(
                 f,

@@ -229,9 +229,7 @@ impl<C: Codec<Bytes>> Rig<C> {
     fn send_back(&self, script: &mut Script<'_>) {
         let Some(receiver) = &self.receiver else { return };
         let patience = super::Patience::none();
-        let found = receiver.receive_from(Select::Any, patience, |intake, ready| {
-            intake.origin(&self.channel.control, ready)
-        });
+        let found = receiver.receive_from(Select::Any, patience, C::decode);
         match found {
             Ok((_, origin)) => {
                 if let Err(error) = receiver.send_back(origin, &value(script)) {

@@ -121,8 +121,8 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// The longest encoded value at all, in bytes; default 64 MiB. It bounds the memory in which a
     /// receiver collects a value that comes in fragments, for each sender.
     ///
-    /// Who opens a channel takes and sends nothing longer than the shorter of its own and the
-    /// creator's.
+    /// The creator's counts; who opens a channel says how long it is ready to collect, and is refused
+    /// with [`OpenError::LongerValues`] if that is less.
     pub fn max_value(mut self, bytes: u64) -> Self {
         self.max_value = bytes;
         self

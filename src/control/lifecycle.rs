@@ -279,11 +279,13 @@ pub(crate) fn open(wanted: &Wanted) -> Result<Control, OpenError> {
 fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Control>, OpenError> {
     lock(set)?;
     Locked { set }.run(|locked| match look(key, locked.set, wanted.owner, Evidence::Signature)? {
-        Found::Whole(mut mapped, queue) => {
+        Found::Whole(mapped, queue) => {
             wanted.check(key, &mapped.header)?;
-            // Memory must not be what says how much of this process's memory may be used.
-            let max_value = &mut mapped.header.layout.max_value;
-            *max_value = wanted.layout.max_value.min(*max_value);
+            // Shared memory must not be what says how much of this process's memory may be used.
+            let (mine, theirs) = (wanted.layout.max_value, mapped.header.layout.max_value);
+            if theirs > mine {
+                return Err(OpenError::LongerValues { mine, theirs });
+            }
             Ok(Then::Use(Box::new(Control::new(mapped, locked.set, queue))))
         }
         Found::Rest { segment, queue } => {

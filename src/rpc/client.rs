@@ -20,6 +20,7 @@ pub struct ClientOptions {
     wait: Duration,
     deadline: Duration,
     repeatable: bool,
+    max_value: u64,
     owner: Owner,
     spin: Option<Duration>,
 }
@@ -38,6 +39,7 @@ impl ClientOptions {
             wait: ten_seconds,
             deadline: ten_seconds,
             repeatable: false,
+            max_value: 64 << 20,
             owner: Owner::Myself,
             spin: None,
         }
@@ -60,6 +62,13 @@ impl ClientOptions {
     /// deadline.
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
+        self
+    }
+
+    /// The longest encoded request or reply that the server may be bound for, in bytes; default
+    /// 64 MiB.
+    pub fn max_value(mut self, bytes: u64) -> Self {
+        self.max_value = bytes;
         self
     }
 
@@ -104,6 +113,7 @@ impl ClientOptions {
     {
         let mut options: Options<Q, C> = Channel::<Q, C>::options()
             .owner(self.owner)
+            .max_value(self.max_value)
             .wait_for_creation(wait)
             .schema(super::schema::<Q, R, C>());
         if let Some(time) = self.spin {
