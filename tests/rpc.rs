@@ -225,6 +225,19 @@ fn a_server_does_not_start_what_is_late_or_cancelled() {
 }
 
 #[test]
+fn what_a_client_cancelled_is_not_taken_for_the_next_clients_call() {
+    let stage = Stage::new("cancelled before");
+    let server: Server<u64, u64> = ServerOptions::new().clients(1).bind(stage.name()).unwrap();
+    let first = Client::<u64, u64>::connect(stage.name()).unwrap();
+    drop(first.start(&1).unwrap());
+    drop(first);
+    let second = Client::<u64, u64>::connect(stage.name()).unwrap();
+    let call = second.start(&2).unwrap();
+    server.recv().unwrap().unwrap().reply(&4).unwrap();
+    assert_eq!(call.wait().unwrap(), 4);
+}
+
+#[test]
 fn a_full_server_says_so_to_whoever_does_not_wait() {
     let stage = Stage::new("full");
     let options = ServerOptions::new().capacity(4096);

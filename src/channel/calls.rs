@@ -118,6 +118,13 @@ fn cancelled(control: &Control, lane: usize, call: u64) -> &AtomicU64 {
     control.lane_word(lane, lane_word::CANCELLED + (call % CANCELLED) as usize * 8)
 }
 
+/// Forgets what former owners of the lane cancelled: their calls had the same numbers.
+pub(super) fn forget_cancelled(control: &Control, lane: usize) {
+    for call in 0..CANCELLED {
+        cancelled(control, lane, call).swap(0, Ordering::Relaxed);
+    }
+}
+
 impl<T, C: Codec<T>> Receiver<T, C> {
     /// Receives what `decode` makes of a value, and who sent it. Without a deadline it does not
     /// wait.

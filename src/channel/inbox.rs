@@ -173,8 +173,7 @@ impl Inbox {
                 if let Some(ready) = self.completed(control, record, None)? {
                     return Ok(Some(ready));
                 }
-                // Its first fragments went with a receiver that died: the sender starts again.
-                self.take(&record);
+                self.drop_rest(control, &record);
             } else {
                 self.collect_fragment(control, &record)?;
                 self.ring_if_moved(control);
@@ -305,9 +304,18 @@ impl Inbox {
         if self.partial.as_ref().is_some_and(belongs) {
             return self.completed(control, record, Some(slot)).map(Some);
         }
-        // Its first fragments went with a receiver that died, or its sender took it back.
-        self.take(&record);
+        self.drop_rest(control, &record);
         Ok(Some(None))
+    }
+
+    /// Takes the last fragment of a value whose others are gone: its sender took it back or starts
+    /// again, or a receiver handed it over and died before it could take the record.
+    fn drop_rest(&mut self, control: &Control, record: &Record) {
+        self.take(record);
+        // Relaxed: the sender is rung for the room that was made.
+        let taken_before = control.lane_word(self.lane, lane_word::TAKEN_BEFORE);
+        taken_before.swap(record.end(), Ordering::Relaxed);
+        self.ring_if_moved(control);
     }
 
     /// Takes a record: it counts as handed over.

@@ -173,6 +173,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.generation = generation.fetch_add(1, order).wrapping_add(1);
         point!("attach.generation");
         if control.layout().return_lines > 0 {
+            super::calls::forget_cancelled(control, self.lane);
             let answers = Answers::attach(control, self.lane, self.generation);
             state.answers =
                 Some(answers.map_err(|damage| AttachError::Corrupt {

@@ -17,7 +17,7 @@ pub(crate) struct Round {
 }
 
 /// Those who end themselves at a point.
-const AT_POINTS: [Whom; 8] = [
+const AT_POINTS: [Whom; 10] = [
     Whom::Sender,
     Whom::Receiver,
     Whom::Both,
@@ -26,11 +26,20 @@ const AT_POINTS: [Whom; 8] = [
     Whom::Alone(Role::Last),
     Whom::Alone(Role::Unlinker),
     Whom::Alone(Role::Sweeper),
+    Whom::Server,
+    Whom::Client,
 ];
 
 /// Those who are killed from outside, under full load.
-const FROM_OUTSIDE: [Whom; 5] =
-    [Whom::Sender, Whom::Senders, Whom::Receiver, Whom::Both, Whom::Visitors];
+const FROM_OUTSIDE: [Whom; 7] = [
+    Whom::Sender,
+    Whom::Senders,
+    Whom::Receiver,
+    Whom::Both,
+    Whom::Visitors,
+    Whom::Server,
+    Whom::Client,
+];
 
 /// The points that each victim comes by in each scene, and how often.
 pub(crate) type Census = BTreeMap<(Whom, Scene, String), u64>;

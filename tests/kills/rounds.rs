@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use sysv_channel::{Receiver, SendError, Sender};
 
+use crate::calls;
 use crate::common::kernel::{has_ended, is_asleep};
 use crate::common::{Stage, random, until};
 use crate::ledger::Ledger;
@@ -26,6 +27,10 @@ pub(crate) enum Whom {
     Both,
     /// Somebody who comes or goes, alone on the channel.
     Alone(Role),
+    /// A server of request and response.
+    Server,
+    /// One of its clients.
+    Client,
     /// Three at once who come and go all the time.
     Visitors,
 }
@@ -66,6 +71,8 @@ pub(crate) fn play(whom: Whom, scene: Scene, end: &End) -> Outcome {
         Whom::Receiver => kill_receiver(scene, end),
         Whom::Both => kill_both(scene, end),
         Whom::Alone(role) => lifetimes::play(role, scene, end),
+        Whom::Server => calls::kill_server(scene, end),
+        Whom::Client => calls::kill_client(scene, end),
         Whom::Visitors => lifetimes::kill_visitors(scene, end),
     }
 }

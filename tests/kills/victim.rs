@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sysv_channel::{Channel, SendError, Sender};
 
+use crate::calls;
 use crate::points::{Census, Point, arm};
 use crate::scene::{Load, Parcel, Scene};
 
@@ -36,10 +37,14 @@ pub(crate) enum Role {
     Unlinker,
     /// Sweeps.
     Sweeper,
+    /// Answers calls, goes.
+    Server,
+    /// Calls, goes.
+    Client,
 }
 
 impl Role {
-    const ALL: [Role; 7] = [
+    const ALL: [Role; 9] = [
         Role::Sender,
         Role::Receiver,
         Role::Creator,
@@ -47,6 +52,8 @@ impl Role {
         Role::Last,
         Role::Unlinker,
         Role::Sweeper,
+        Role::Server,
+        Role::Client,
     ];
 }
 
@@ -148,6 +155,11 @@ impl Last {
         })
     }
 
+    /// The requests that a server executed.
+    pub(crate) fn executed(&self) -> impl Iterator<Item = u64> {
+        self.lines.iter().filter_map(|line| line.strip_prefix("executed ")?.parse().ok())
+    }
+
     /// The points that it came by, and how often.
     pub(crate) fn points(&self) -> impl Iterator<Item = (String, u64)> {
         self.lines.iter().filter_map(|line| {
@@ -231,6 +243,26 @@ fn act(role: Role, name: &str, scene: Scene, number: u64, values: u64) {
         Role::Unlinker => {
             Channel::<Parcel>::unlink(name).expect("the channel is there");
             println!("unlinked");
+        }
+        Role::Server => {
+            let server = calls::bind(name, scene);
+            println!("attached");
+            for request in server.incoming().take(usize::try_from(values).unwrap_or(usize::MAX)) {
+                let (parcel, port) = request.expect("a request").into_parts();
+                parcel.check();
+                println!("executed {}", parcel.id);
+                // The caller may have given up.
+                let _ = port.reply(&parcel);
+            }
+        }
+        Role::Client => {
+            let client = calls::connect(name);
+            println!("attached");
+            for id in 0..values {
+                let reply = client.call(&scene.parcel(number, id)).expect("a reply");
+                reply.check();
+                assert_eq!(reply.id, id, "the reply to another call");
+            }
         }
         Role::Sweeper => drop(sysv_channel::sweep().expect("sets are listed")),
     }
