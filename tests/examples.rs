@@ -139,6 +139,29 @@ fn quickstart_says_what_is_wrong_with_its_argument() {
     assert!(message.starts_with(expected), "{message}");
 }
 
+/// Runs an example that checks itself; what it printed.
+fn succeed(name: &str) -> String {
+    let output = run(example(name));
+    let (shown, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{shown}{errors}");
+    assert_eq!(errors, "");
+    assert!(shown.ends_with("left behind: nothing\n"), "{shown}");
+    shown
+}
+
+#[test]
+fn calculator_answers_three_processes_and_leaves_nothing_behind() {
+    let shown = succeed("calculator");
+    assert_eq!(shown.matches("every reply was right").count(), 3, "{shown}");
+}
+
+#[test]
+fn pool_does_each_job_once_and_leaves_nothing_behind() {
+    let shown = succeed("pool");
+    assert!(shown.contains("2000 jobs, each done once"), "{shown}");
+    assert!(shown.contains("too long: "), "{shown}");
+}
+
 #[test]
 fn producer_may_start_first_and_end_before_anybody_listens() {
     let stage = Stage::new("producer first");
