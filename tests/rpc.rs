@@ -122,6 +122,22 @@ fn requests_and_replies_of_any_size_arrive_whole() {
 }
 
 #[test]
+fn server_that_looks_for_requests_all_the_time_sends_the_rest_of_a_reply() {
+    let stage = Stage::new("spinning server");
+    let options = ServerOptions::new().reply_capacity(4096).spin(Duration::from_secs(60));
+    let server: Server<u32, Bytes> = options.bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || server.serve(|len| Bytes::from(vec![7; len as usize])));
+    let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();
+    let reply = client.call_timeout(&(64 << 10), Duration::from_secs(5)).unwrap();
+    assert_eq!(reply.len(), 64 << 10);
+    closer.close();
+    // It closes when it has looked for long enough, or has something to do.
+    let _ = client.call_timeout(&0, Duration::from_secs(5));
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
 fn a_reply_that_is_too_long_is_an_error_for_its_caller() {
     let stage = Stage::new("long reply");
     let options = ServerOptions::new().reply_capacity(4096).max_value(10_000);

@@ -348,6 +348,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let mut glance = state.intake.glance(control);
         if matches!(glance, Glance::Nothing) && !patience.is_none() {
             let seen = Control::spin::<_, Infallible>(self.spin, patience.deadline(), || {
+                // A sender that makes room for the rest of an answer waits for it, and sends
+                // nothing before.
+                self.returns.look_after();
                 let glance = state.intake.glance(control);
                 Ok((!matches!(glance, Glance::Nothing)).then_some(glance))
             });
