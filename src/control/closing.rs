@@ -139,7 +139,7 @@ impl Control {
 
     /// Gives the use up, and removes the channel if it was the last.
     pub(super) fn close(&self) {
-        if semaphores::leave(self.set).is_ok() {
+        if semaphores::leave(self.set).is_ok() && !fault(Fault::NotTidied) {
             tidy(self.set, Evidence::Known(self));
         }
     }

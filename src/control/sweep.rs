@@ -5,7 +5,7 @@ use super::closing::{remove_if_idle, tidy};
 use super::find::Evidence;
 use super::semaphores::{self, Claim, USERS};
 use crate::error::OpenError;
-use crate::sys::{Deadline, Key, SemaphoreSet, SystemErrorKind};
+use crate::sys::{Deadline, Fault, Key, SemaphoreSet, SystemErrorKind, fault};
 
 /// A channel that [`sweep`] removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ fn sweep_one(set: SemaphoreSet, even_with_values: bool) -> Result<bool, OpenErro
     {
         return Ok(false);
     }
-    if set.value(USERS)? != 0 {
+    if set.value(USERS)? != 0 && !fault(Fault::UsersLookedAtOnce) {
         semaphores::unlock(set)?;
         // The last user may have found the lock taken meanwhile and left the rest to us.
         tidy(set, Evidence::Signature);

@@ -1,5 +1,6 @@
 //! Request and response: reply against deadline against death, and what a caller is told of it.
 
+use std::panic::catch_unwind;
 use std::time::Duration;
 
 use loom::thread;
@@ -8,6 +9,7 @@ use super::{finds, finds_killed, holds, holds_killed, ring_only};
 use crate::codec::Bincode;
 use crate::model::{Process, check_kills_to, expire_deadlines};
 use crate::rpc::{CallError, Client, ClientOptions, Server, ServerOptions};
+use crate::sys::model::with_fault;
 use crate::sys::{Deadline, Fault};
 
 /// A server for one client, and the client.
@@ -74,6 +76,7 @@ fn a_reply_against_the_deadline() {
         }
     };
     holds("reply against deadline", model);
+    finds("reply against deadline", &[Fault::LateStarted, Fault::NoRingFence], model);
 }
 
 #[test]
@@ -122,6 +125,8 @@ fn a_standby_has_the_place_and_the_requests_of_a_killed_server() {
     };
     let (steps, executions) = check_kills_to(1, model);
     println!("server killed beside a standby: at each of {steps} steps, {executions} executions");
+    let broken = || with_fault(Fault::NoUndo, || check_kills_to(1, model));
+    assert!(catch_unwind(broken).is_err(), "NoUndo was not found");
 }
 
 #[test]

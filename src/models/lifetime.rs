@@ -55,6 +55,8 @@ fn an_opener_finds_a_whole_channel_or_none() {
         nothing_is_left("found");
     };
     holds_killed("creator killed while another opens", model);
+    let faults = [Fault::MagicFirst, Fault::NoUndo];
+    finds_killed("creator killed while another opens", &faults, model);
 }
 
 #[test]
@@ -86,6 +88,7 @@ fn the_last_to_go_removes_the_objects() {
         nothing_is_left("last");
     };
     holds("two go at once", model);
+    finds("two go at once", &[Fault::NotTidied], model);
 }
 
 #[test]
@@ -117,6 +120,7 @@ fn what_a_killed_last_user_left_is_swept() {
         nothing_is_left("swept");
     };
     holds_killed("last user killed, then swept", model);
+    finds_killed("last user killed, then swept", &[Fault::NoUndo], model);
 }
 
 #[test]
@@ -136,6 +140,28 @@ fn sweeping_never_touches_a_channel_in_use() {
 }
 
 #[test]
+fn what_is_opened_while_it_is_swept_stays() {
+    let model = || {
+        drop(ring_only(2).durable().create("opened").unwrap());
+        let sweeper = thread::spawn(|| control::sweep_all().unwrap());
+        match ring_only(2).open("opened") {
+            Ok(channel) => {
+                use_once(&channel);
+                sweeper.join().unwrap();
+                assert!(ring_only(2).open("opened").is_ok());
+                drop(channel);
+                Channel::<u8>::unlink("opened").unwrap();
+            }
+            Err(OpenError::NotFound { .. }) => drop(sweeper.join().unwrap()),
+            Err(error) => panic!("{error}"),
+        }
+        nothing_is_left("opened");
+    };
+    holds("sweep against open", model);
+    finds("sweep against open", &[Fault::UsersLookedAtOnce], model);
+}
+
+#[test]
 fn whoever_waits_hears_of_removal() {
     let model = || {
         let channel = ring_only(2).durable().create("removed").unwrap();
@@ -147,6 +173,7 @@ fn whoever_waits_hears_of_removal() {
         nothing_is_left("removed");
     };
     holds("removal against receive", model);
+    finds("removal against receive", &[Fault::NoRemovalWake], model);
 }
 
 #[test]
@@ -160,4 +187,5 @@ fn a_sender_that_waits_for_room_hears_of_removal() {
         remover.join().unwrap();
     };
     holds("removal against send", model);
+    finds("removal against send", &[Fault::NoRemovalWake], model);
 }

@@ -91,7 +91,9 @@ fn a_value_in_fragments_arrives_whole() {
 
 #[test]
 fn a_value_in_fragments_keeps_its_place_among_messages() {
-    holds("fragments and messages", || transfer(strings(4), &[1, 150, 1]));
+    let model = || transfer(strings(4), &[1, 150, 1]);
+    holds("fragments and messages", model);
+    finds("fragments and messages", &[Fault::NoRecheck], model);
 }
 
 #[test]
@@ -167,6 +169,7 @@ fn a_sender_killed_in_fragments_delivers_nothing_half() {
         assert_eq!(rx.recv().unwrap(), text(20));
     };
     holds_killed("fragments, sender killed", model);
+    finds_killed("fragments, sender killed", &[Fault::NoUndo], model);
 }
 
 #[test]
@@ -292,6 +295,7 @@ fn goodbyes_cross() {
         assert_eq!(received.unwrap(), text(1));
     };
     holds("sender and receiver go", model);
+    finds("sender and receiver go", &[Fault::NoLastLook], model);
 }
 
 #[test]
@@ -308,4 +312,5 @@ fn a_receiver_that_goes_while_one_sends() {
         receiver.join().unwrap();
     };
     holds("receiver goes while one sends", model);
+    finds("receiver goes while one sends", &[Fault::NoRecheck], model);
 }

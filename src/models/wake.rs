@@ -111,6 +111,8 @@ fn a_waker_that_is_killed_costs_nobody_a_wake_up() {
         assert!(!sent || got == [1]);
     };
     super::holds_killed("waker killed", model);
+    let faults = [Fault::NoUndo, Fault::ItemsBellNotArmed, Fault::NoRecheck];
+    super::finds_killed("waker killed", &faults, model);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::channel::Caller;
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::Name;
-use crate::sys::Deadline;
+use crate::sys::{Deadline, Fault, fault};
 use crate::{Channel, Closing, DefaultCodec, Options, Owner, Receiver};
 
 /// How often a name may appear or vanish between looking and making.
@@ -433,7 +433,8 @@ impl<R, C> Responder<R, C> {
     /// call, or it is gone.
     pub fn is_cancelled(&self) -> bool {
         let Port { caller, head, .. } = &self.port;
-        !caller.is_there() || caller.has_cancelled(head.call) || head.deadline.has_passed()
+        let late = head.deadline.has_passed() && !fault(Fault::LateStarted);
+        late || !caller.is_there() || caller.has_cancelled(head.call)
     }
 
     fn tell(mut self, status: Status, text: &str) {

@@ -30,6 +30,15 @@ pub(crate) enum Fault {
     /// The kernel undoes nothing.
     #[cfg(loom)]
     NoUndo,
+    /// The kernel wakes nobody when a set is removed.
+    #[cfg(loom)]
+    NoRemovalWake,
+    /// Sweeping looks only once whether somebody uses the channel, before it has the lock.
+    UsersLookedAtOnce,
+    /// The last user does not look whether the channel is to be removed.
+    NotTidied,
+    /// A server starts a request whose deadline has passed.
+    LateStarted,
     /// Disconnected is believed without another look for values.
     NoLastLook,
     /// The receiver's bell is not armed by a sender that attaches.

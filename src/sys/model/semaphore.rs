@@ -290,7 +290,9 @@ impl SemaphoreSet {
                 return Err(self.error("semctl", EIDRM));
             }
             state.removed = true;
-            state.end_all(EIDRM, |_| true);
+            if !kernel::fault(Fault::NoRemovalWake) {
+                state.end_all(EIDRM, |_| true);
+            }
             Ok(())
         })
     }
