@@ -294,7 +294,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if select != Select::Any && !self.control.layout().has_queue() {
             return Err(RecvError::NoSelection);
         }
-        self.returns.look_after();
+        self.returns.look_after(false);
         let control = &*self.control;
         let mut withdrawn = 0;
         loop {
@@ -350,7 +350,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             let seen = Control::spin::<_, Infallible>(self.spin, patience.deadline(), || {
                 // A sender that makes room for the rest of an answer waits for it, and sends
                 // nothing before.
-                self.returns.look_after();
+                self.returns.look_after(false);
                 let glance = state.intake.glance(control);
                 Ok((!matches!(glance, Glance::Nothing)).then_some(glance))
             });
@@ -387,7 +387,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return self.poll(state, select);
         }
         let spun = Control::spin(spin, deadline, || {
-            self.returns.look_after();
+            self.returns.look_after(false);
             state.intake.look(control, select, false, deadline)
         })?;
         if let Some(ready) = spun {
@@ -400,7 +400,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 if self.is_closed() {
                     return Err(RecvError::Disconnected);
                 }
-                self.returns.look_after();
+                self.returns.look_after(true);
                 if let Some(ready) = state.intake.look(control, select, true, deadline)? {
                     return Ok(Some(ready));
                 }

@@ -51,8 +51,9 @@ impl Origin {
 pub(super) struct Returns {
     control: Arc<Control>,
     lanes: Box<[Mutex<Way>]>,
-    /// How many lanes have answers that wait for room.
-    waiting: AtomicU64,
+    /// The lanes whose answers wait for room, and how many they are.
+    waiting: Mutex<Vec<usize>>,
+    waiting_lanes: AtomicU64,
 }
 
 /// The way back to one lane's owner.
@@ -78,7 +79,7 @@ impl Returns {
     pub(super) fn new(control: Arc<Control>) -> Self {
         let lanes = if control.layout().return_lines > 0 { control.layout().lanes } else { 0 };
         let lanes = (0..lanes).map(|_| Mutex::new(Way::default())).collect();
-        Returns { control, lanes, waiting: AtomicU64::new(0) }
+        Returns { control, lanes, waiting: Mutex::default(), waiting_lanes: AtomicU64::new(0) }
     }
 
     /// Sends an answer, without waiting.
@@ -166,7 +167,7 @@ impl Returns {
             return Err(changed_length());
         }
         if way.waiting.is_empty() {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
+            self.waits(to.lane, true);
         }
         way.waiting.push_back(Waiting { to: to.generation, bytes, gone: 0 });
         self.forward(way, to.lane)
@@ -180,35 +181,46 @@ impl Returns {
         }
     }
 
-    /// Sends what waited and has room now.
+    /// Sends what waited and has room now. `before_sleep`, answers for a sender that was killed are
+    /// dropped, which takes a system call.
     #[inline]
-    pub(super) fn look_after(&self) {
+    pub(super) fn look_after(&self, before_sleep: bool) {
         // Relaxed: raised by this process, and looked at again before anybody sleeps.
-        if self.waiting.load(Ordering::Relaxed) != 0 {
-            self.forward_all();
+        if self.waiting_lanes.load(Ordering::Relaxed) != 0 {
+            self.forward_all(before_sleep);
         }
     }
 
     #[cold]
-    fn forward_all(&self) {
-        for (lane, way) in self.lanes.iter().enumerate() {
-            let mut way = way.lock().unwrap_or_else(PoisonError::into_inner);
-            if !way.waiting.is_empty() && self.forward(&mut way, lane).is_err() {
-                // The lane is damaged: its sender learns it when it looks.
-                self.give_up(&mut way, lane);
+    fn forward_all(&self, before_sleep: bool) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for lane in waiting {
+            let mut way = self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner);
+            if way.waiting.is_empty() {
+                continue;
+            }
+            let abandoned = before_sleep && self.is_abandoned(lane);
+            // In a lane that is damaged, its sender learns it when it looks.
+            if abandoned || self.forward(&mut way, lane).is_err() {
+                way.waiting.clear();
+                way.producer = None;
+                self.all_gone(lane);
             }
         }
     }
 
-    fn give_up(&self, way: &mut Way, lane: usize) {
-        way.waiting.clear();
-        way.producer = None;
-        self.all_gone(lane);
-    }
-
     fn all_gone(&self, lane: usize) {
         self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(0, Ordering::Relaxed);
-        self.waiting.fetch_add(u64::MAX, Ordering::Relaxed);
+        self.waits(lane, false);
+    }
+
+    fn waits(&self, lane: usize, waits: bool) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|other| *other != lane);
+        if waits {
+            waiting.push(lane);
+        }
+        self.waiting_lanes.swap(waiting.len() as u64, Ordering::Relaxed);
     }
 
     fn forward(&self, way: &mut Way, lane: usize) -> Result<(), Damage> {
@@ -228,12 +240,7 @@ impl Returns {
             };
             let left = &waiting.bytes[waiting.gone..];
             let len = left.len().min(FRAGMENT).min(producer.max_payload(tag));
-            let Some(room) = producer.room_for(len, tag)? else {
-                if !sent && self.is_abandoned(lane) {
-                    way.waiting.clear();
-                }
-                break;
-            };
+            let Some(room) = producer.room_for(len, tag)? else { break };
             let written = producer.fill(room, |mut writer| writer.write(&left[..len]));
             debug_assert!(written.is_ok());
             let flags = match (waiting.gone == 0, len == left.len()) {
