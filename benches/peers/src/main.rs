@@ -7,7 +7,6 @@
 //! Where the machine places its processors moves absolute figures by up to eight times. So each
 //! sample stands between two round trips of a bare cache line between the same two cores, and is
 //! reported as a ratio to them; one whose two differ by more than a fifth is dropped and counted.
-//! Run it as `chrt -f 1 cargo run ...` where other programs run too.
 //!
 //! A peer is a file in `peers` that implements [`Peer`](peer::Peer); `figures` says what is
 //! measured, `harness` how, and `report` prints it.
