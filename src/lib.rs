@@ -42,6 +42,7 @@
 //! | [`Options`] | sizes, shape, owner and lifetime of a channel |
 //! | [`Handle`] | one very channel, to be sent to a child or inside a message |
 //! | [`rpc`] | request and response: servers and clients |
+//! | [`actor`] | mailboxes, addresses and reply ports that travel inside messages |
 //! | [`Queue`] | a bare System V queue: many receivers, programs in C and other languages |
 //! | [`codec`] | how values become bytes, and [`Bytes`](codec::Bytes) for bulk inside a value |
 //! | [`sweep`] | removes what crashes left behind |
@@ -103,6 +104,7 @@ compile_error!(
 #[macro_use]
 mod point;
 
+pub mod actor;
 mod channel;
 pub mod codec;
 mod control;

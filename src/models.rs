@@ -1,4 +1,5 @@
 //! The crate's own models, each with the faults that it must find.
+mod actor;
 mod calls;
 mod death;
 mod lifetime;

@@ -250,3 +250,21 @@ fn ctrl_c_ends_both_and_keeps_what_was_sent() {
     producer.end();
     assert_eq!(stage.objects(), []);
 }
+
+#[test]
+fn bank_keeps_the_money_together_while_accounts_are_killed() {
+    let stage = Stage::new("bank");
+    let output = run(example("bank"));
+    let (shown, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{}: {shown}{errors}", stage.name());
+    assert!(shown.contains("3000 in all"), "{shown}");
+}
+
+#[test]
+fn supervisor_restarts_its_worker_and_every_call_is_answered() {
+    let stage = Stage::new("supervisor");
+    let output = run(example("supervisor"));
+    let (shown, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{}: {shown}{errors}", stage.name());
+    assert!(shown.contains("300 calls answered"), "{shown}");
+}

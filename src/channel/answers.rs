@@ -181,6 +181,18 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         patience: Patience,
         asked: Option<u64>,
+        accept: impl FnMut(Reader<'_>) -> Option<R>,
+        lost: impl FnMut(&Self) -> Result<Lost, RecvError>,
+    ) -> Result<R, RecvError> {
+        let is_over = |sender: &Self| asked.is_some_and(|end| sender.was_taken_before(end));
+        self.accept_back_unless(patience, is_over, accept, lost)
+    }
+
+    /// The same; it is over when nothing stands there and `is_over` said so before the look.
+    pub(super) fn accept_back_unless<R>(
+        &self,
+        patience: Patience,
+        is_over: impl Fn(&Self) -> bool,
         mut accept: impl FnMut(Reader<'_>) -> Option<R>,
         mut lost: impl FnMut(&Self) -> Result<Lost, RecvError>,
     ) -> Result<R, RecvError> {
@@ -191,7 +203,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let look = |sender: &Self, state: &mut super::sender::State| {
             let Some(answers) = state.answers.as_mut() else { return Ok(None) };
             // Looked at first: an answer that stands there then came before its sender went.
-            let is_over = asked.is_some_and(|end| sender.was_taken_before(end));
+            let is_over = is_over(sender);
             let found = answers.next(&sender.control, sender.lane, patience, &mut accept);
             let found = found.map_err(|damage| {
                 Stop(RecvError::Corrupt { what: lane_damage(sender.lane, damage) })

@@ -15,7 +15,7 @@ use super::receiver::Receiver;
 use super::returns::{Origin, Returns};
 use super::sender::Sender;
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
-use crate::control::{Control, Slept, lane_word, semaphores};
+use crate::control::{Control, Slept, lane_word, semaphores, word};
 use crate::error::{AttachError, RecvError, SendError};
 use crate::sys::{AtomicU64, Deadline, Fault, Ordering, SystemErrorKind, fault};
 use crate::tag::{Select, Tag};
@@ -57,6 +57,79 @@ impl<T, C: Codec<T>> Sender<T, C> {
             Ok(Lost::GiveUp)
         };
         self.accept_back(Patience(deadline), Some(end), accept, lost)
+    }
+
+    /// Sends what the layer above encodes. Without a deadline it does not wait.
+    pub(crate) fn send_as(
+        &self,
+        tag: Tag,
+        encode: &impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+        deadline: Option<Deadline>,
+    ) -> Result<(), SendError> {
+        self.send_encoded(tag, encode, Patience(deadline))
+    }
+
+    /// Waits until `accept` makes something of an answer, while the receiver is the one of that
+    /// generation.
+    ///
+    /// [`RecvError::Disconnected`] once that one is gone.
+    pub(crate) fn wait_for_answer_of<R>(
+        &self,
+        receiver: u64,
+        deadline: Deadline,
+        accept: impl FnMut(Reader<'_>) -> Option<R>,
+    ) -> Result<R, RecvError> {
+        let replaced =
+            |sender: &Self| sender.receiver() != receiver && !fault(Fault::SuccessorNotSeen);
+        let patience = Patience(Some(deadline));
+        self.accept_back_unless(patience, replaced, accept, |_| Ok(Lost::GiveUp))
+    }
+
+    /// Waits until a receiver is there, and says which.
+    pub(crate) fn await_receiver(&self, deadline: Deadline) -> Result<u64, SendError> {
+        self.park_until(deadline, |sender| {
+            // Acquire: pairs with the receiver's Release, which comes after its generation.
+            let came = sender.control.word(word::RECEIVER_CAME).load(Ordering::Acquire) != 0;
+            Ok(came && sender.has_receiver()?)
+        })?;
+        Ok(self.receiver())
+    }
+
+    /// Waits until a receiver has come, and says which came last, if it is gone or not.
+    pub(crate) fn await_first_receiver(&self, deadline: Deadline) -> Result<u64, SendError> {
+        self.park_until(deadline, |sender| {
+            // Acquire: as above.
+            Ok(sender.control.word(word::RECEIVER_CAME).load(Ordering::Acquire) != 0)
+        })?;
+        Ok(self.receiver())
+    }
+
+    /// Waits until the receiver of that generation is gone.
+    pub(crate) fn await_end_of(&self, receiver: u64, deadline: Deadline) -> Result<(), SendError> {
+        self.park_until(deadline, |sender| sender.has_ended(receiver))
+    }
+
+    /// Whether the receiver of that generation is gone.
+    pub(crate) fn has_ended(&self, receiver: u64) -> Result<bool, SendError> {
+        let replaced = self.receiver() != receiver && !fault(Fault::SuccessorNotSeen);
+        Ok(replaced || !self.has_receiver()?)
+    }
+
+    fn has_receiver(&self) -> Result<bool, SendError> {
+        self.control.has_receiver().map_err(|error| Slept::from(error).into())
+    }
+
+    /// Which receiver came last.
+    fn receiver(&self) -> u64 {
+        // Acquire: pairs with the receiver's Release; its predecessor's answers are seen then.
+        let relaxed = fault(Fault::ReceiverRelaxed);
+        let order = if relaxed { Ordering::Relaxed } else { Ordering::Acquire };
+        self.control.word(word::RECEIVER_GENERATION).load(order)
+    }
+
+    /// The way back to this sender.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { lane: self.lane, generation: self.generation }
     }
 
     fn has_standby(&self) -> Result<bool, RecvError> {
@@ -134,7 +207,35 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         decode: impl Fn(Reader<'_>) -> Result<V, DecodeError>,
     ) -> Result<(V, Caller), RecvError> {
         let (message, origin) = self.receive_from(Select::Any, Patience(deadline), decode)?;
-        Ok((message.value, Caller { returns: self.returns.clone(), origin }))
+        Ok((message.value, self.caller(origin)))
+    }
+
+    /// Receives what `decode` makes of a selected value, and where it came from. Without a deadline
+    /// it does not wait; an attentive receiver waits no longer than until something stirs.
+    pub(crate) fn receive_selected<V>(
+        &self,
+        select: Select,
+        deadline: Option<Deadline>,
+        attentive: bool,
+        decode: impl Fn(Reader<'_>) -> Result<V, DecodeError>,
+    ) -> Result<(V, Origin), RecvError> {
+        self.attentive.set(attentive);
+        let received = self.receive_from(select, Patience(deadline), decode);
+        self.attentive.set(false);
+        received.map(|(message, origin)| (message.value, origin))
+    }
+
+    /// The way back to the sender of a value.
+    pub(crate) fn caller(&self, origin: Origin) -> Caller {
+        Caller { returns: self.returns.clone(), origin }
+    }
+
+    /// Whether the lane's owner is still there, by the semaphore that the kernel keeps true.
+    pub(crate) fn is_attached(&self, origin: Origin) -> bool {
+        let Origin { lane, generation } = origin;
+        lane < self.control.layout().lanes
+            && self.returns.is_there(lane, generation)
+            && self.control.set.value(semaphores::lane_role(lane)).is_ok_and(|owned| owned != 0)
     }
 }
 

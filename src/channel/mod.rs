@@ -168,6 +168,12 @@ impl<T, C: Codec<T>> Channel<T, C> {
         Stats::of(&self.control)
     }
 
+    /// The same channel, for a layer above that says by itself what its bytes are.
+    pub(crate) fn retyped<U, D>(self) -> Channel<U, D> {
+        let Channel { control, spin, trust, .. } = self;
+        Channel { control, spin, trust, value: PhantomData }
+    }
+
     fn from_control(control: Arc<Control>, spin: Duration, trust: Option<TrustedPeers>) -> Self {
         Channel { control, spin, trust, value: PhantomData }
     }

@@ -61,6 +61,7 @@ pub struct Options<T, C> {
     spin: Option<Duration>,
     wait_for_creation: Duration,
     schema: Option<Schema>,
+    any_type: bool,
     trust: Option<TrustedPeers>,
     value: PhantomData<fn(T) -> C>,
 }
@@ -80,6 +81,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             spin: None,
             wait_for_creation: Duration::ZERO,
             schema: None,
+            any_type: false,
             trust: None,
             value: PhantomData,
         }
@@ -176,6 +178,13 @@ impl<T, C: Codec<T>> Options<T, C> {
         self
     }
 
+    /// Opens a channel whatever it carries: for the layer above, which says by itself what its
+    /// bytes are.
+    pub(crate) fn any_type(mut self) -> Self {
+        self.any_type = true;
+        self
+    }
+
     /// Allows [`Receiver::recv_in_place`](crate::Receiver::recv_in_place), which lends slices of
     /// the channel's memory.
     pub fn in_place(mut self, trust: TrustedPeers) -> Self {
@@ -269,6 +278,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             owner: self.owner,
             schema: self.schema.clone().unwrap_or_else(C::schema),
             codec: C::NAME,
+            any_type: self.any_type,
         })
     }
 

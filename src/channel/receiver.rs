@@ -1,6 +1,6 @@
 //! The receiving endpoint: waiting for values, and handing them over.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
@@ -46,6 +46,8 @@ pub struct Receiver<T, C = DefaultCodec> {
     pub(super) returns: Arc<Returns>,
     /// If it waits on when all senders are gone: until somebody closes it.
     closing: Option<Closing>,
+    /// Whether waiting ends, as at a deadline, when something stirred and there is no value.
+    pub(super) attentive: Cell<bool>,
     value: PhantomData<fn(C) -> T>,
 }
 
@@ -88,14 +90,17 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             state: RefCell::new(State { intake: Intake::new(&control), looked_at_senders: false }),
             returns: Arc::new(Returns::new(control.clone())),
             closing: None,
+            attentive: Cell::new(false),
             value: PhantomData,
             // From here on dropping the receiver gives the role back.
             control,
         };
         let control = &receiver.control;
         control.reset_bell(control.items_bell()).map_err(super::attach_error)?;
-        control.word(word::RECEIVER_GENERATION).fetch_add(1, Ordering::Relaxed);
-        control.word(word::RECEIVER_CAME).swap(1, Ordering::Relaxed);
+        // Release, both: whoever sees a receiver's generation sees what its predecessor answered, and
+        // whoever sees that one has come sees its generation. See `calls`.
+        control.word(word::RECEIVER_GENERATION).fetch_add(1, Ordering::Release);
+        control.word(word::RECEIVER_CAME).swap(1, Ordering::Release);
         point!("attach.receiver");
         control.word(word::RECEIVER_LEFT).swap(0, Ordering::Relaxed);
         // Senders sleep that were there when the last receiver went: they have to look again.
@@ -428,7 +433,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 return Ok(ready);
             }
             // The bell may be rung for nothing, time and again.
-            if std::mem::replace(&mut late, deadline.has_passed()) {
+            if std::mem::replace(&mut late, deadline.has_passed()) || self.attentive.get() {
                 return Err(RecvError::Timeout);
             }
         }

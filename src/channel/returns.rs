@@ -31,9 +31,9 @@ const FRAGMENT: usize = 8 << 10;
 /// Who sent a value: where [`Receiver::send_back`] answers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Origin {
-    pub(super) lane: usize,
+    pub(crate) lane: usize,
     /// Zero: the sender was gone when its value was received.
-    pub(super) generation: u64,
+    pub(crate) generation: u64,
 }
 
 impl Origin {

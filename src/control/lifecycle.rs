@@ -42,6 +42,8 @@ pub(crate) struct Wanted {
     pub(crate) owner: Owner,
     pub(crate) schema: Schema,
     pub(crate) codec: &'static str,
+    /// Whether neither schema nor codec is compared.
+    pub(crate) any_type: bool,
 }
 
 impl Wanted {
@@ -64,6 +66,9 @@ impl Wanted {
     /// Refuses a channel that is not the one asked for, or carries something else.
     fn check(&self, key: Key, header: &Header) -> Result<(), OpenError> {
         self.check_name(key, header)?;
+        if self.any_type {
+            return Ok(());
+        }
         if header.codec != super::cut(self.codec, super::layout::MAX_CODEC) {
             let theirs = header.codec.clone();
             return Err(OpenError::WrongCodec { mine: self.codec, theirs });
@@ -353,6 +358,7 @@ impl Wanted {
             owner: Owner::Myself,
             schema: Schema::bytes(""),
             codec: "",
+            any_type: true,
         }
     }
 }

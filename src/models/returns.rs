@@ -4,7 +4,7 @@ use loom::thread;
 
 use super::{finds, finds_killed, holds, holds_killed, mixed, process_with_receiver, ring_only};
 use crate::codec::Bincode;
-use crate::sys::Fault;
+use crate::sys::{Deadline, Fault};
 use crate::{Channel, Options, Receiver, Select};
 
 /// A feed with one lane and a way back.
@@ -73,6 +73,28 @@ fn an_answer_never_reaches_the_next_owner_of_the_lane() {
     holds("answer against a change of owner", model);
     let faults = [Fault::AnswerNotAddressed, Fault::OwnerRelaxed];
     finds("answer against a change of owner", &faults, model);
+}
+
+#[test]
+fn an_answer_is_seen_although_another_receiver_has_come() {
+    let model = || {
+        let channel = both_ways().private().unwrap();
+        let (tx, first) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let receiver = tx.await_receiver(Deadline::never()).unwrap();
+        tx.send(&1).unwrap();
+        let receivers = thread::spawn(move || {
+            answer(&first, 1);
+            drop(first);
+            channel.receiver().unwrap()
+        });
+        let answered = tx.wait_for_answer_of(receiver, Deadline::never(), |mut reader| {
+            reader.read_array::<1>().ok().map(|[answer]| answer)
+        });
+        assert_eq!(answered.unwrap(), 11);
+        drop(receivers.join().unwrap());
+    };
+    holds("answer against a change of receiver", model);
+    finds("answer against a change of receiver", &[Fault::ReceiverRelaxed], model);
 }
 
 #[test]

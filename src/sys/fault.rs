@@ -83,6 +83,14 @@ pub(crate) enum Fault {
     NoRenewFence,
     /// An answer is read by whoever owns the lane.
     AnswerNotAddressed,
+    /// Whoever waits for a receiver's end does not see that another one has its place.
+    SuccessorNotSeen,
+    /// Which receiver came last is read Relaxed, before the answers of the one before it.
+    ReceiverRelaxed,
+    /// A reply is taken for the answer to whatever is asked.
+    AskNotCompared,
+    /// The home of a forwarded reply port does not look whether its holder is still there.
+    HolderNotWatched,
 }
 
 /// Whether the step is to be done wrong.

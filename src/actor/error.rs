@@ -1,0 +1,315 @@
+//! What can go wrong, for each operation.
+
+use std::fmt;
+
+use crate::codec::DecodeError;
+use crate::error::{AttachError, OpenError, RecvError, SendError};
+
+/// Why a mailbox could not be bound.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Another actor has the mailbox.
+    AlreadyBound {
+        /// Its process.
+        pid: i32,
+    },
+    /// The deadline passed while another actor was there.
+    Timeout,
+    /// The channel could not be opened or created.
+    Open(OpenError),
+    /// The mailbox could not be attached to it.
+    Attach(AttachError),
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BindError::AlreadyBound { pid } => write!(
+                f,
+                "process {pid} has this mailbox already: end it, take another name, or stand by \
+                 for its place (MailboxOptions::stand_by)"
+            ),
+            BindError::Timeout => f.write_str("the other actor was still there at the deadline"),
+            BindError::Open(error) => error.fmt(f),
+            BindError::Attach(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+impl From<OpenError> for BindError {
+    fn from(error: OpenError) -> Self {
+        BindError::Open(error)
+    }
+}
+
+/// Why an address could not be connected.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// As many addresses are connected as the mailbox was bound for.
+    TooManyAddresses {
+        /// How many.
+        addresses: usize,
+    },
+    /// There is no mailbox of this name, or it takes other messages.
+    Open(OpenError),
+    /// The address could not be attached.
+    Attach(AttachError),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::TooManyAddresses { addresses } => write!(
+                f,
+                "{addresses} addresses are connected, as many as the mailbox takes: drop one, or \
+                 bind it for more (MailboxOptions::addresses)"
+            ),
+            ConnectError::Open(error) => error.fmt(f),
+            ConnectError::Attach(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+impl From<OpenError> for ConnectError {
+    fn from(error: OpenError) -> Self {
+        ConnectError::Open(error)
+    }
+}
+
+impl From<AttachError> for ConnectError {
+    fn from(error: AttachError) -> Self {
+        match error {
+            AttachError::LanesExhausted { lanes } => {
+                ConnectError::TooManyAddresses { addresses: lanes }
+            }
+            error => ConnectError::Attach(error),
+        }
+    }
+}
+
+/// Why a message was not told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TellError {
+    /// The mailbox is full, and the call was not to wait.
+    Full,
+    /// The mailbox was full, or had no actor, until the deadline passed.
+    Timeout,
+    /// The mailbox has no actor, and the call was not to wait.
+    Gone,
+    /// The address could not be connected.
+    Connect(ConnectError),
+    /// The message could not be sent.
+    Send(SendError),
+}
+
+impl TellError {
+    /// Whether the mailbox is full, and the call was not to wait.
+    pub fn is_full(&self) -> bool {
+        matches!(self, TellError::Full)
+    }
+
+    /// Whether the deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, TellError::Timeout)
+    }
+
+    /// Whether the mailbox has no actor, and the call was not to wait.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, TellError::Gone)
+    }
+}
+
+impl fmt::Display for TellError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TellError::Full => {
+                f.write_str("the mailbox is full: wait with tell, or tell less until it is read")
+            }
+            TellError::Timeout => f.write_str(
+                "the mailbox was full or had no actor until the deadline; the message was not told",
+            ),
+            TellError::Gone => {
+                f.write_str("the mailbox has no actor: start one, or wait for it with tell")
+            }
+            TellError::Connect(error) => write!(f, "the address cannot be connected: {error}"),
+            TellError::Send(error) => write!(f, "the message could not be sent: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for TellError {}
+
+impl From<ConnectError> for TellError {
+    fn from(error: ConnectError) -> Self {
+        TellError::Connect(error)
+    }
+}
+
+/// Why an ask has no reply.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AskError {
+    /// No reply came until the deadline; the message may still be read.
+    Timeout,
+    /// The actor's process ended before it replied.
+    Died,
+    /// Whoever held the reply port dropped it, or died.
+    Dropped,
+    /// The actor could not decode the message; its reason.
+    Unreadable(String),
+    /// The reply could not be sent; the reason.
+    Unsendable(String),
+    /// The reply could not be decoded.
+    Decode(DecodeError),
+    /// The message was not told.
+    Tell(TellError),
+    /// Waiting for the reply failed.
+    Wait(RecvError),
+}
+
+impl AskError {
+    /// Whether the deadline passed, be it for telling or for the reply.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, AskError::Timeout | AskError::Tell(TellError::Timeout))
+    }
+
+    /// Whether the actor's process ended before it replied.
+    pub fn is_died(&self) -> bool {
+        matches!(self, AskError::Died)
+    }
+
+    /// Whether whoever held the reply port dropped it, or died.
+    pub fn is_dropped(&self) -> bool {
+        matches!(self, AskError::Dropped)
+    }
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskError::Timeout => f.write_str(
+                "no reply came until the deadline; the message may still be read: ask again only \
+                 what may be done twice, or wait longer with ask_timeout",
+            ),
+            AskError::Died => f.write_str(
+                "the actor's process ended before it replied; it may have read the message, and \
+                 its successor may still do so: ask again only what may be done twice",
+            ),
+            AskError::Dropped => f.write_str(
+                "whoever held the reply port dropped it without a reply, or died with it",
+            ),
+            AskError::Unreadable(why) => write!(f, "the actor cannot read the message: {why}"),
+            AskError::Unsendable(why) => write!(f, "the reply could not be sent: {why}"),
+            AskError::Decode(error) => write!(f, "the reply cannot be decoded: {error}"),
+            AskError::Tell(error) => error.fmt(f),
+            AskError::Wait(error) => write!(f, "waiting for the reply failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AskError {}
+
+impl From<TellError> for AskError {
+    fn from(error: TellError) -> Self {
+        AskError::Tell(error)
+    }
+}
+
+/// Why a reply did not go. An actor can ignore it: the other side has given up, died, or is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReplyError {
+    /// The asker is gone, or the actor that was asked.
+    Gone,
+    /// The port is not this process's to answer: it was passed on, or never received.
+    PassedOn,
+    /// The asker has left so many answers unread that there is no room for this one, or the mailbox
+    /// through which a forwarded reply goes was full for a second.
+    Full,
+    /// The reply is longer than the mailbox's longest; the asker was told, if that was possible.
+    TooLong {
+        /// The longest encoded reply, in bytes.
+        max: u64,
+    },
+    /// The home of a forwarded port could not be opened.
+    Open(OpenError),
+    /// The home of a forwarded port could not be attached.
+    Attach(AttachError),
+    /// The reply could not be sent; the asker was told, if that was possible.
+    Send(SendError),
+}
+
+impl From<SendError> for ReplyError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Disconnected => ReplyError::Gone,
+            SendError::Full | SendError::Timeout => ReplyError::Full,
+            SendError::TooLong { max } => ReplyError::TooLong { max },
+            error => ReplyError::Send(error),
+        }
+    }
+}
+
+impl fmt::Display for ReplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReplyError::Gone => f.write_str("the asker is gone, or the actor that was asked"),
+            ReplyError::PassedOn => f.write_str("the reply port was passed on"),
+            ReplyError::Full => f.write_str("there is no room for the reply"),
+            ReplyError::TooLong { max } => write!(
+                f,
+                "the reply is longer than {max} bytes: bind the mailbox with a greater \
+                 MailboxOptions::max_value"
+            ),
+            ReplyError::Open(error) => write!(f, "the way back cannot be opened: {error}"),
+            ReplyError::Attach(error) => write!(f, "the way back cannot be taken: {error}"),
+            ReplyError::Send(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReplyError {}
+
+/// Why an actor could not be watched.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// No actor came within ten seconds, or none ended within the time to wait.
+    Timeout,
+    /// The address could not be connected.
+    Connect(ConnectError),
+    /// Watching failed.
+    Watch(SendError),
+}
+
+impl WatchError {
+    /// Whether the time passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, WatchError::Timeout)
+    }
+}
+
+impl fmt::Display for WatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WatchError::Timeout => f.write_str("the time passed"),
+            WatchError::Connect(error) => write!(f, "the address cannot be connected: {error}"),
+            WatchError::Watch(error) => write!(f, "watching failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for WatchError {}
+
+impl From<ConnectError> for WatchError {
+    fn from(error: ConnectError) -> Self {
+        WatchError::Connect(error)
+    }
+}

@@ -1,0 +1,67 @@
+//! Actors: processes that tell and ask each other.
+//!
+//! An actor is a process, or a thread of one, with a [`Mailbox`]. Others have its [`Address`], tell
+//! it messages, and ask it questions: the port for the reply is a plain field of the message. Both
+//! are values, so messages can carry them anywhere.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use sysv_channel::actor::{Address, Mailbox, ReplyTo};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! enum Counter {
+//!     Add(u64),
+//!     Get(ReplyTo<u64>),
+//! }
+//!
+//! # let name = format!("doc-actor-{}", std::process::id());
+//! # let name = name.as_str();
+//! // One process:
+//! let mailbox = Mailbox::<Counter>::bind(name)?;
+//! let closer = mailbox.closer();
+//! let actor = std::thread::spawn(move || {
+//!     let mut count = 0;
+//!     while let Some(message) = mailbox.recv().unwrap() {
+//!         match message {
+//!             Counter::Add(more) => count += more,
+//!             Counter::Get(reply) => reply.send(&count).unwrap(),
+//!         }
+//!     }
+//! });
+//!
+//! // Another, which knows only the name and the type:
+//! let counter = Address::<Counter>::connect(name)?;
+//! counter.tell(&Counter::Add(2))?;
+//! assert_eq!(counter.ask(Counter::Get)?, 2);
+//!
+//! closer.close();
+//! actor.join().unwrap();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What holds
+//!
+//! - A message that was told is in the kernel's memory: if the actor dies before it receives it, the
+//!   next one that binds the mailbox has it. One that it had received died with it.
+//! - Nothing waits for ever: [`tell`](Address::tell) and [`ask`](Address::ask) have a deadline, ten
+//!   seconds unless they are told another.
+//! - An asker is told at once when the actor's process ends, and when whoever holds the reply port
+//!   drops it or dies, wherever the port was forwarded to.
+//! - A forwarded reply goes through the mailbox that was asked, while its actor receives.
+//! - [`Watch`] tells at once that an actor has ended, however it did: the kernel rings.
+//! - [Urgent](Address::tell_urgent) messages overtake all others.
+//!
+//! No thread is started here, and none runs but the callers'.
+
+mod address;
+mod error;
+mod mailbox;
+mod reply;
+mod watch;
+mod wire;
+
+pub use address::Address;
+pub use error::{AskError, BindError, ConnectError, ReplyError, TellError, WatchError};
+pub use mailbox::{Closer, Mailbox, MailboxOptions};
+pub use reply::ReplyTo;
+pub use watch::Watch;

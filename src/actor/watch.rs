@@ -1,0 +1,100 @@
+//! Being told of an actor's end.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::error::WatchError;
+use super::wire::Untyped;
+use crate::Sender;
+use crate::error::SendError;
+use crate::sys::Deadline;
+
+/// Waits for the end of one actor: of its process, however it ends, or of its mailbox. Another actor
+/// that takes its place does not count as it.
+///
+/// It takes one of the mailbox's places. An actor that is to have the end in its own mailbox spawns
+/// a thread that waits and then tells:
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use sysv_channel::actor::{Address, Mailbox};
+///
+/// #[derive(Serialize, Deserialize)]
+/// enum Parent { ChildEnded }
+///
+/// # let name = format!("doc-watch-{}", std::process::id());
+/// # let name = name.as_str();
+/// let child = Mailbox::<String>::bind(name)?;
+/// let parent = Mailbox::<Parent>::private()?;
+///
+/// let watch = Address::<String>::connect(name)?.watch()?;
+/// let me = parent.address();
+/// let watching = std::thread::spawn(move || {
+///     watch.wait().unwrap();
+///     me.tell(&Parent::ChildEnded).unwrap();
+/// });
+///
+/// drop(child);
+/// assert!(matches!(parent.recv()?, Some(Parent::ChildEnded)));
+/// watching.join().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Watch {
+    sender: Sender<(), Untyped>,
+    actor: u64,
+}
+
+impl Watch {
+    pub(super) fn begin(
+        sender: Sender<(), Untyped>,
+        deadline: Deadline,
+    ) -> Result<Self, WatchError> {
+        match sender.await_first_receiver(deadline) {
+            Ok(actor) => Ok(Watch { sender, actor }),
+            Err(SendError::Timeout) => Err(WatchError::Timeout),
+            Err(error) => Err(WatchError::Watch(error)),
+        }
+    }
+
+    /// Waits until the actor has ended; at once if it had ended before the watch began.
+    ///
+    /// # Errors
+    /// [`WatchError::Watch`] if the kernel refuses.
+    pub fn wait(&self) -> Result<(), WatchError> {
+        self.wait_by(Deadline::never())
+    }
+
+    /// Waits until the actor has ended, at most `timeout`.
+    ///
+    /// # Errors
+    /// [`WatchError::Timeout`] if it has not; else as [`wait`](Watch::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<(), WatchError> {
+        self.wait_by(Deadline::after(timeout))
+    }
+
+    fn wait_by(&self, deadline: Deadline) -> Result<(), WatchError> {
+        match self.sender.await_end_of(self.actor, deadline) {
+            // A mailbox that was removed has no actor.
+            Ok(()) | Err(SendError::Disconnected) => Ok(()),
+            Err(SendError::Timeout) => Err(WatchError::Timeout),
+            Err(error) => Err(WatchError::Watch(error)),
+        }
+    }
+
+    /// Whether the actor has ended.
+    ///
+    /// # Errors
+    /// As [`wait`](Watch::wait).
+    pub fn is_over(&self) -> Result<bool, WatchError> {
+        match self.sender.has_ended(self.actor) {
+            Err(SendError::Disconnected) => Ok(true),
+            ended => ended.map_err(WatchError::Watch),
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("mailbox", &self.sender).finish_non_exhaustive()
+    }
+}

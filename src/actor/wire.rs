@@ -1,0 +1,223 @@
+//! What stands in a mailbox's messages, in answers, and in ports and addresses inside of values.
+//!
+//! | message | after its kind and ask |
+//! |---|---|
+//! | told | the value, in the mailbox's codec |
+//! | reply | lane, generation, status, what it says: forwarded to the home of the port |
+//! | held, passed on | lane, generation: who holds a forwarded port now |
+//!
+//! An answer is the ask's number, a status and what it says.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, Deserializer};
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
+
+use crate::Tag;
+use crate::channel::Origin;
+use crate::codec::{Codec, DecodeError, EncodeError, Reader, Schema, Writer};
+use crate::name::Handle;
+
+/// The tags of a mailbox: the kernel hands out the lowest first.
+pub(super) const URGENT: Tag = Tag::DEFAULT;
+pub(super) const ORDINARY: Tag = match Tag::new(2) {
+    Some(tag) => tag,
+    None => Tag::DEFAULT,
+};
+
+const TOLD: u8 = 0;
+const REPLY: u8 = 1;
+const HELD: u8 = 2;
+const PASSED_ON: u8 = 3;
+
+/// The codec of a mailbox's channel, seen from here: every message is encoded by closures.
+pub(super) struct Untyped;
+
+impl Codec<()> for Untyped {
+    const NAME: &'static str = "actor";
+
+    fn encode(_: &(), _: &mut Writer<'_>) -> Result<(), EncodeError> {
+        Ok(())
+    }
+
+    fn decode(_: Reader<'_>) -> Result<(), DecodeError> {
+        Ok(())
+    }
+
+    fn schema() -> Schema {
+        Schema::bytes("Actor")
+    }
+}
+
+/// What everybody on a mailbox's channel must agree on.
+pub(super) fn schema<M, C: Codec<M>>() -> Schema {
+    let none = Schema::bytes("ring");
+    Schema::both("Mailbox", [("message", &C::schema()), ("reply", &none)])
+}
+
+/// What an answer says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Status {
+    /// The reply.
+    Reply = 0,
+    /// Nothing: the port was dropped, or its holder died.
+    Dropped = 1,
+    /// Why the message could not be decoded, as text.
+    Unreadable = 2,
+    /// Why the reply could not be sent, as text.
+    Unsendable = 3,
+}
+
+impl Status {
+    pub(super) fn read(byte: u8) -> Option<Self> {
+        use Status::*;
+        [Reply, Dropped, Unreadable, Unsendable].into_iter().find(|&is| is as u8 == byte)
+    }
+}
+
+/// Which ask a reply is for: the home of the port, the asker's lane there, and the ask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ticket {
+    pub(super) home: Handle,
+    pub(super) origin: Origin,
+    pub(super) ask: u64,
+}
+
+/// A message that the mailbox takes itself.
+pub(super) enum Errand {
+    Reply { origin: Origin, ask: u64, status: Status, bytes: Vec<u8> },
+    Held { origin: Origin, ask: u64 },
+    PassedOn { origin: Origin, ask: u64 },
+}
+
+/// What a message begins with.
+pub(super) enum Head {
+    /// A value follows; zero is no ask.
+    Told {
+        ask: u64,
+    },
+    Errand(Errand),
+}
+
+fn number(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
+    Ok(u64::from_le_bytes(reader.read_array()?))
+}
+
+impl Head {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let [kind] = reader.read_array()?;
+        let ask = number(reader)?;
+        if kind == TOLD {
+            return Ok(Head::Told { ask });
+        }
+        let lane = u32::from_le_bytes(reader.read_array()?) as usize;
+        let origin = Origin { lane, generation: number(reader)? };
+        Ok(Head::Errand(match kind {
+            REPLY => {
+                let [status] = reader.read_array()?;
+                let status = Status::read(status)
+                    .ok_or_else(|| DecodeError::new("a reply has a status that is none"))?;
+                let bytes = reader.read_vec(reader.remaining())?;
+                Errand::Reply { origin, ask, status, bytes }
+            }
+            HELD => Errand::Held { origin, ask },
+            PASSED_ON => Errand::PassedOn { origin, ask },
+            _ => return Err(DecodeError::new("a message of a kind that is none")),
+        }))
+    }
+}
+
+/// The head of a value that is told; zero is no ask.
+pub(super) fn told(ask: u64) -> [u8; 9] {
+    let mut head = [TOLD; 9];
+    head[1..].copy_from_slice(&ask.to_le_bytes());
+    head
+}
+
+fn write_ticket(out: &mut Writer<'_>, kind: u8, ticket: &Ticket) -> Result<(), EncodeError> {
+    out.write(&[kind])?;
+    out.write(&ticket.ask.to_le_bytes())?;
+    out.write(&(ticket.origin.lane as u32).to_le_bytes())?;
+    Ok(out.write(&ticket.origin.generation.to_le_bytes())?)
+}
+
+/// The head of a reply that goes through the port's home.
+pub(super) fn write_reply(
+    out: &mut Writer<'_>,
+    ticket: &Ticket,
+    status: Status,
+) -> Result<(), EncodeError> {
+    write_ticket(out, REPLY, ticket)?;
+    Ok(out.write(&[status as u8])?)
+}
+
+pub(super) fn write_held(out: &mut Writer<'_>, ticket: &Ticket) -> Result<(), EncodeError> {
+    write_ticket(out, HELD, ticket)
+}
+
+pub(super) fn write_passed_on(out: &mut Writer<'_>, ticket: &Ticket) -> Result<(), EncodeError> {
+    write_ticket(out, PASSED_ON, ticket)
+}
+
+/// The head of an answer.
+pub(super) fn write_answer(
+    out: &mut Writer<'_>,
+    ask: u64,
+    status: Status,
+) -> Result<(), EncodeError> {
+    out.write(&ask.to_le_bytes())?;
+    Ok(out.write(&[status as u8])?)
+}
+
+/// What an answer begins with.
+pub(super) fn read_answer(reader: &mut Reader<'_>) -> Option<(u64, Status)> {
+    let ask = number(reader).ok()?;
+    let [status] = reader.read_array().ok()?;
+    Some((ask, Status::read(status)?))
+}
+
+impl Serialize for Ticket {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Ticket { home, origin, ask } = self;
+        (home, origin.lane as u32, origin.generation, ask).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ticket {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (home, lane, generation, ask) = <(Handle, u32, u64, u64)>::deserialize(deserializer)?;
+        Ok(Ticket { home, origin: Origin { lane: lane as usize, generation }, ask })
+    }
+}
+
+/// A type that belongs to the shape of a value without being in it: an `Option` that is `None`, so
+/// that two programs whose ports or addresses are of other types are told at `connect`.
+pub(super) struct Shape<T>(PhantomData<fn() -> T>);
+
+impl<T> Shape<T> {
+    pub(super) fn new() -> Self {
+        Shape(PhantomData)
+    }
+}
+
+impl<T> Serialize for Shape<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_none()
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Shape<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::<T>::deserialize(deserializer)?;
+        Ok(Shape::new())
+    }
+}
+
+impl<T> fmt::Debug for Shape<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shape")
+    }
+}

@@ -1,0 +1,163 @@
+//! Actors: reply against deadline against death, and what an asker is told of a forwarded port.
+
+use std::time::Duration;
+
+use loom::thread;
+
+use super::{finds, finds_killed, holds, holds_killed};
+use crate::actor::{Address, AskError, Mailbox, MailboxOptions, ReplyTo};
+use crate::model::{Process, check_kills_to, expire_deadlines};
+use crate::sys::Fault;
+
+/// All that these actors are told: a question.
+type Question = ReplyTo<u8>;
+
+fn options() -> MailboxOptions {
+    // Room for one question in a message, and for one answer of one line.
+    MailboxOptions::new().addresses(2).inline_limit(64).capacity(2 * 64).reply_capacity(4 * 64)
+}
+
+fn mailbox(name: &'static str) -> Mailbox<Question> {
+    options().bind(name).unwrap()
+}
+
+fn address(name: &'static str) -> Address<Question> {
+    Address::connect_timeout(name, Duration::ZERO).unwrap()
+}
+
+fn ask(address: &Address<Question>) -> Result<u8, AskError> {
+    address.ask_timeout(|reply| reply, Duration::MAX)
+}
+
+#[test]
+fn a_reply_against_the_deadline() {
+    let model = || {
+        let mailbox = mailbox("deadline");
+        let address = address("deadline");
+        let actor = thread::spawn(move || {
+            for number in 1..=2 {
+                let reply = mailbox.recv().unwrap().unwrap();
+                let _ = reply.send(&number);
+            }
+            mailbox
+        });
+        let clock = thread::spawn(expire_deadlines);
+        let first = address.ask_timeout(|reply| reply, Duration::from_secs(1));
+        clock.join().unwrap();
+        match first {
+            Ok(1) => assert_eq!(ask(&address).unwrap(), 2),
+            // Told or not: the actor needs two questions to end.
+            Err(AskError::Timeout) => assert_eq!(ask(&address).unwrap(), 2),
+            Err(AskError::Tell(error)) if error.is_timeout() => {
+                assert_eq!(ask(&address).unwrap(), 1);
+                assert_eq!(ask(&address).unwrap(), 2);
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(actor.join().unwrap());
+    };
+    holds("reply against deadline", model);
+    finds("reply against deadline", &[Fault::AskNotCompared, Fault::NoRecheck], model);
+}
+
+#[test]
+fn whoever_asked_a_killed_actor_is_told() {
+    let model = |step| {
+        let process = Process::new();
+        let theirs = process.enter(|| mailbox("killed"));
+        let address = address("killed");
+        let dying = process.kill_at(step).spawn(move || {
+            let reply = theirs.recv().unwrap().unwrap();
+            reply.send(&1).is_ok()
+        });
+        let clock = thread::spawn(move || {
+            let replied = dying.join();
+            expire_deadlines();
+            replied
+        });
+        // The deadline passes once the actor is gone: whoever had told it something knows before.
+        let answer = address.ask_timeout(|reply| reply, Duration::from_secs(1));
+        let replied = clock.join().unwrap() == Some(true);
+        match answer {
+            Ok(reply) => assert_eq!(reply, 1),
+            Err(AskError::Died) => assert!(!replied, "its reply stood there"),
+            // It was gone before, and there is no other.
+            Err(AskError::Tell(error)) => assert!(error.is_timeout(), "{error}"),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    holds_killed("actor killed", model);
+    finds_killed("actor killed", &[Fault::NoUndo, Fault::LaneBellsNotArmed], model);
+}
+
+#[test]
+fn whoever_asked_is_told_also_where_a_standby_has_the_place_at_once() {
+    let model = |step| {
+        let process = Process::new();
+        let theirs = process.enter(|| mailbox("standby"));
+        let address = address("standby");
+        let dying = process.kill_at(step).spawn(move || {
+            let reply = theirs.recv().unwrap().unwrap();
+            reply.send(&1).is_ok()
+        });
+        let standby = thread::spawn(|| {
+            let mailbox: Mailbox<Question> = options().stand_by("standby", Duration::MAX).unwrap();
+            mailbox.try_recv().unwrap().is_some_and(|reply| reply.send(&2).is_ok())
+        });
+        let clock = thread::spawn(move || {
+            let replied = dying.join();
+            standby.join().unwrap();
+            expire_deadlines();
+            replied
+        });
+        let answer = address.ask_timeout(|reply| reply, Duration::from_secs(1));
+        let replied = clock.join().unwrap() == Some(true);
+        match answer {
+            Ok(1 | 2) => {}
+            Err(AskError::Died) => assert!(!replied, "its reply stood there"),
+            Err(AskError::Tell(error)) => assert!(error.is_timeout(), "{error}"),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (steps, executions) = check_kills_to(0, model);
+    println!("actor killed beside a standby: at each of {steps} steps, {executions} executions");
+    finds_killed("actor killed beside a standby", &[Fault::SuccessorNotSeen], model);
+}
+
+#[test]
+fn whoever_asked_is_told_when_the_holder_of_the_forwarded_port_is_killed() {
+    let model = |step| {
+        let home = mailbox("home");
+        let closer = home.closer();
+        let process = Process::new();
+        let theirs = process.enter(|| mailbox("holder"));
+        let (asked, holder) = (address("home"), address("holder"));
+        let forwarding = thread::spawn(move || {
+            let reply = home.recv().unwrap().unwrap();
+            holder.tell_timeout(&reply, Duration::MAX).unwrap();
+            // Its replies come by while it receives.
+            assert!(home.recv().unwrap().is_none());
+        });
+        let dying = process.kill_at(step).spawn(move || {
+            let reply = theirs.recv().unwrap().unwrap();
+            reply.send(&1).unwrap();
+        });
+        let successor = thread::spawn(move || {
+            if dying.join().is_none() {
+                // What the dead one had not received waits for the next.
+                drop(mailbox("holder").try_recv().unwrap());
+            }
+        });
+        match ask(&asked) {
+            Ok(reply) => assert_eq!(reply, 1),
+            Err(AskError::Dropped) => {}
+            other => panic!("{other:?}"),
+        }
+        closer.close();
+        forwarding.join().unwrap();
+        successor.join().unwrap();
+    };
+    let (steps, executions) = check_kills_to(0, model);
+    println!("holder killed: at each of {steps} steps, {executions} executions");
+    finds_killed("holder killed", &[Fault::HolderNotWatched], model);
+}

@@ -1,0 +1,462 @@
+//! Actors in processes of their own.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use common::kernel::is_asleep;
+use common::{Child, Stage, halt, play, say, until};
+use serde::{Deserialize, Serialize};
+use sysv_channel::actor::{
+    Address, AskError, BindError, ConnectError, Mailbox, MailboxOptions, ReplyTo, TellError,
+};
+use sysv_channel::codec::Bytes;
+use sysv_channel::{Channel, OpenError};
+
+/// What the actors of these tests are told.
+#[derive(Serialize, Deserialize, Debug)]
+enum Counter {
+    Add(u64),
+    Get(ReplyTo<u64>),
+    /// Tells the number there is, whenever it changes.
+    Watch(Address<Changed>),
+    /// Has another counter answer.
+    Ask(Address<Counter>, ReplyTo<u64>),
+    /// Drops the port.
+    Drop(ReplyTo<u64>),
+    /// Keeps the port, and says so.
+    Keep(ReplyTo<u64>),
+    /// As many bytes.
+    Long(u64, ReplyTo<Bytes>),
+    End,
+}
+
+#[derive(Serialize, Deserialize, Debug, PartialEq)]
+struct Changed(u64);
+
+/// Counts, until it is told to end.
+fn count(mailbox: &Mailbox<Counter>) {
+    let (mut number, mut watching, mut kept) = (0, Vec::<Address<Changed>>::new(), Vec::new());
+    while let Some(message) = mailbox.recv().unwrap() {
+        match message {
+            Counter::Add(more) => {
+                number += more;
+                watching.iter().for_each(|other| other.tell(&Changed(number)).unwrap());
+            }
+            Counter::Get(reply) => reply.send(&number).unwrap(),
+            Counter::Watch(other) => watching.push(other),
+            Counter::Ask(other, reply) => other.tell(&Counter::Get(reply)).unwrap(),
+            Counter::Drop(reply) => drop(reply),
+            Counter::Keep(reply) => {
+                kept.push(reply);
+                say("kept");
+            }
+            Counter::Long(len, reply) => reply.send(&vec![7; len as usize].into()).unwrap(),
+            Counter::End => break,
+        }
+    }
+}
+
+/// The parts that this binary plays when it is started as a child.
+#[test]
+fn child() {
+    play(|role, arguments| {
+        let name = match arguments.get(1) {
+            Some(second) => format!("{} {second}", arguments[0]),
+            None => arguments[0].to_owned(),
+        };
+        match role {
+            "counter" => {
+                let mailbox = Mailbox::bind(name).unwrap();
+                say("bound");
+                count(&mailbox);
+            }
+            "takes none" => {
+                let _mailbox = Mailbox::<Counter>::bind(name).unwrap();
+                halt("bound");
+            }
+            _ => unreachable!("no such role: {role}"),
+        }
+    });
+}
+
+fn started(stage: &Stage, role: &str, second: &[&str]) -> Child {
+    let mut child = stage.child(role, second);
+    child.expect("bound");
+    child
+}
+
+/// Removes a second channel of a test, whatever happens.
+struct Second(String);
+
+impl Second {
+    fn of(stage: &Stage) -> Self {
+        Second(format!("{} second", stage.name()))
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        let _ = Channel::<()>::unlink(self.0.as_str());
+    }
+}
+
+#[test]
+fn processes_that_know_a_name_and_a_type_tell_and_ask() {
+    let stage = Stage::new("tell and ask");
+    let child = started(&stage, "counter", &[]);
+    let counter = Address::<Counter>::connect(stage.name()).unwrap();
+    for number in 1..=100 {
+        counter.tell(&Counter::Add(1)).unwrap();
+        assert_eq!(counter.ask(Counter::Get).unwrap(), number);
+    }
+    let second = counter.clone();
+    assert_eq!(second.ask(Counter::Get).unwrap(), 100);
+    counter.tell(&Counter::End).unwrap();
+    child.finish();
+    drop((counter, second));
+    assert_eq!(stage.objects(), []);
+}
+
+#[test]
+fn replies_of_any_length_arrive_whole() {
+    let stage = Stage::new("long replies");
+    let _child = started(&stage, "counter", &[]);
+    let counter = Address::<Counter>::connect(stage.name()).unwrap();
+    for len in [0, 1000, 40_000, 1 << 20] {
+        // What goes in fragments goes while the actor receives, as it does here.
+        let reply = counter.ask(|reply| Counter::Long(len, reply)).unwrap();
+        assert_eq!(reply.len() as u64, len);
+        assert!(reply.iter().all(|&byte| byte == 7));
+    }
+}
+
+#[test]
+fn urgent_messages_overtake() {
+    let stage = Stage::new("urgent");
+    let mailbox = Mailbox::<u32>::bind(stage.name()).unwrap();
+    let address = mailbox.address();
+    for number in 0..5 {
+        address.tell(&number).unwrap();
+    }
+    address.tell_urgent(&100).unwrap();
+    address.try_tell_urgent(&101).unwrap();
+    let received: Vec<u32> = std::iter::from_fn(|| mailbox.try_recv().unwrap()).collect();
+    assert_eq!(received, [100, 101, 0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_third_process_answers_through_a_forwarded_port() {
+    let stage = Stage::new("forwarded");
+    let second = Second::of(&stage);
+    let _front = started(&stage, "counter", &[]);
+    let _back = started(&stage, "counter", &["second"]);
+    let front = Address::<Counter>::connect(stage.name()).unwrap();
+    let back = Address::<Counter>::connect(second.0.as_str()).unwrap();
+    back.tell(&Counter::Add(5)).unwrap();
+    for _ in 0..50 {
+        assert_eq!(front.ask(|reply| Counter::Ask(back.clone(), reply)).unwrap(), 5);
+    }
+    // Back home again: the port that the other one passes on.
+    front.tell(&Counter::Add(7)).unwrap();
+    let there_and_back = back.ask(|reply| Counter::Ask(front.clone(), reply)).unwrap();
+    assert_eq!(there_and_back, 7);
+}
+
+#[test]
+fn an_address_in_a_message_works() {
+    let stage = Stage::new("address in a message");
+    let child = started(&stage, "counter", &[]);
+    let counter = Address::<Counter>::connect(stage.name()).unwrap();
+    let changes = Mailbox::<Changed>::private().unwrap();
+    counter.tell(&Counter::Watch(changes.address())).unwrap();
+    counter.tell(&Counter::Add(2)).unwrap();
+    counter.tell(&Counter::Add(3)).unwrap();
+    assert_eq!(changes.recv().unwrap(), Some(Changed(2)));
+    assert_eq!(changes.recv().unwrap(), Some(Changed(5)));
+    // It uses the mailbox that has no name: killed as its last user, it would leave that behind.
+    counter.tell(&Counter::End).unwrap();
+    child.finish();
+}
+
+#[test]
+fn a_port_that_is_dropped_says_so_at_home_and_away() {
+    let stage = Stage::new("dropped");
+    let second = Second::of(&stage);
+    let _front = started(&stage, "counter", &[]);
+    let front = Address::<Counter>::connect(stage.name()).unwrap();
+    let error = front.ask(Counter::Drop).unwrap_err();
+    assert!(error.is_dropped(), "{error}");
+
+    let here = Mailbox::<Counter>::bind(second.0.as_str()).unwrap();
+    let address = here.address();
+    thread::scope(|scope| {
+        let front = &stage;
+        let ask = scope.spawn(move || {
+            let front = Address::<Counter>::connect(front.name()).unwrap();
+            front.ask(|reply| Counter::Ask(address, reply))
+        });
+        let Some(Counter::Get(reply)) = here.recv().unwrap() else { panic!("another message") };
+        drop(reply);
+        let error = ask.join().unwrap().unwrap_err();
+        assert!(error.is_dropped(), "{error}");
+    });
+}
+
+/// Asks in a thread; runs `then` once the asker sleeps; the outcome.
+fn asked_while(
+    address: Address<Counter>,
+    message: impl FnOnce(ReplyTo<u64>) -> Counter + Send,
+    then: impl FnOnce(),
+) -> Result<u64, AskError> {
+    thread::scope(|scope| {
+        let (tell, told) = mpsc::channel();
+        let ask = scope.spawn(move || {
+            tell.send(nix::unistd::gettid()).unwrap();
+            // Longer than a test may take: what ends it is what the asker is told.
+            address.ask_timeout(message, Duration::from_secs(1000))
+        });
+        let asker = told.recv().unwrap();
+        until(|| is_asleep(format_args!("self/task/{asker}")));
+        then();
+        ask.join().unwrap()
+    })
+}
+
+#[test]
+fn the_asker_is_told_when_the_holder_of_a_forwarded_port_is_killed() {
+    for _ in 0..10 {
+        let stage = Stage::new("holder killed");
+        let second = Second::of(&stage);
+        let _front = started(&stage, "counter", &[]);
+        let mut holder = started(&stage, "counter", &["second"]);
+        let front = Address::<Counter>::connect(stage.name()).unwrap();
+        let back = Address::<Counter>::connect(second.0.as_str()).unwrap();
+        let mailbox = Mailbox::<Counter>::private().unwrap();
+        let own = mailbox.address();
+        let outcome = thread::scope(|scope| {
+            // Forwards what it gets to the holder, which keeps it.
+            scope.spawn(move || {
+                let Some(Counter::Get(reply)) = mailbox.recv().unwrap() else { panic!() };
+                back.tell(&Counter::Keep(reply)).unwrap();
+                assert!(matches!(mailbox.recv().unwrap(), Some(Counter::End)));
+            });
+            let asked = own.clone();
+            let outcome = asked_while(asked, Counter::Get, || {
+                holder.expect("kept");
+                holder.kill();
+            });
+            own.tell(&Counter::End).unwrap();
+            outcome
+        });
+        assert!(outcome.as_ref().is_err_and(AskError::is_dropped), "{outcome:?}");
+        assert_eq!(front.ask(Counter::Get).unwrap(), 0);
+    }
+}
+
+#[test]
+fn the_asker_is_told_when_the_actor_is_killed() {
+    let stage = Stage::new("actor killed");
+    let mut actor = started(&stage, "counter", &[]);
+    let counter = Address::<Counter>::connect(stage.name()).unwrap();
+    let outcome = asked_while(counter.clone(), Counter::Keep, || {
+        actor.expect("kept");
+        actor.kill();
+    });
+    assert!(outcome.as_ref().is_err_and(AskError::is_died), "{outcome:?}");
+    // The same address finds the next actor.
+    let _actor = started(&stage, "counter", &[]);
+    assert_eq!(counter.ask(Counter::Get).unwrap(), 0);
+}
+
+#[test]
+fn the_asker_is_told_when_another_actor_has_the_place_at_once() {
+    let stage = Stage::new("actor replaced");
+    let mut actor = started(&stage, "counter", &[]);
+    let counter = Address::<Counter>::connect(stage.name()).unwrap();
+    let name = stage.name().to_owned();
+    let options = MailboxOptions::new();
+    let standby = thread::spawn(move || {
+        let mailbox: Mailbox<Counter> = options.stand_by(name, Duration::from_secs(60)).unwrap();
+        count(&mailbox);
+    });
+    let outcome = asked_while(counter.clone(), Counter::Keep, || {
+        actor.expect("kept");
+        actor.kill();
+    });
+    assert!(outcome.as_ref().is_err_and(AskError::is_died), "{outcome:?}");
+    counter.tell(&Counter::End).unwrap();
+    standby.join().unwrap();
+}
+
+#[test]
+fn an_ask_has_a_deadline_and_its_late_reply_is_nobodys() {
+    let stage = Stage::new("deadline");
+    let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let counter = mailbox.address();
+    let error = counter.ask_timeout(Counter::Get, Duration::from_millis(1)).unwrap_err();
+    assert!(matches!(error, AskError::Timeout), "{error}");
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for number in [1, 2] {
+                let Some(Counter::Get(reply)) = mailbox.recv().unwrap() else { panic!() };
+                reply.send(&number).unwrap();
+            }
+        });
+        assert_eq!(counter.ask(Counter::Get).unwrap(), 2);
+    });
+}
+
+#[test]
+fn telling_is_bounded() {
+    let stage = Stage::new("bounded");
+    let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let counter = mailbox.address();
+    let told = (0..).take_while(|_| counter.try_tell(&Counter::Add(1)).is_ok()).count();
+    assert!(told > 10);
+    assert!(counter.try_tell(&Counter::Add(1)).unwrap_err().is_full());
+    let soon = Duration::from_millis(1);
+    assert!(counter.tell_timeout(&Counter::Add(1), soon).unwrap_err().is_timeout());
+    let error = counter.ask_timeout(Counter::Get, soon).unwrap_err();
+    assert!(matches!(error, AskError::Tell(TellError::Timeout)), "{error}");
+    drop(mailbox);
+    assert!(counter.try_tell(&Counter::Add(1)).unwrap_err().is_gone());
+}
+
+#[test]
+fn a_port_in_a_message_that_was_not_told_still_answers() {
+    let stage = Stage::new("not told");
+    let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let full = Mailbox::<Counter>::private().unwrap();
+    let other = full.address();
+    while other.try_tell(&Counter::Add(1)).is_ok() {}
+    let counter = mailbox.address();
+    thread::scope(|scope| {
+        let ask = scope.spawn(move || counter.ask(Counter::Get));
+        let message = mailbox.recv().unwrap().unwrap();
+        assert!(other.try_tell(&message).unwrap_err().is_full());
+        let Counter::Get(reply) = message else { panic!() };
+        reply.send(&7).unwrap();
+        assert_eq!(ask.join().unwrap().unwrap(), 7);
+    });
+}
+
+#[test]
+fn a_watch_tells_of_an_end_however_it_comes() {
+    let stage = Stage::new("watch");
+    for killed in [true, false] {
+        let actor = started(&stage, "counter", &[]);
+        let counter = Address::<Counter>::connect(stage.name()).unwrap();
+        let watch = counter.watch().unwrap();
+        assert!(!watch.is_over().unwrap());
+        assert!(watch.wait_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+        thread::scope(|scope| {
+            let (tell, told) = mpsc::channel();
+            let watching = scope.spawn(move || {
+                tell.send(nix::unistd::gettid()).unwrap();
+                watch.wait().unwrap();
+                watch
+            });
+            let watcher = told.recv().unwrap();
+            until(|| is_asleep(format_args!("self/task/{watcher}")));
+            if killed {
+                actor.kill();
+            } else {
+                counter.tell(&Counter::End).unwrap();
+                actor.finish();
+            }
+            let watch = watching.join().unwrap();
+            let _next = Mailbox::<Counter>::bind(stage.name()).unwrap();
+            assert!(watch.is_over().unwrap(), "another actor is not the one that was watched");
+            assert!(!counter.watch().unwrap().is_over().unwrap());
+        });
+    }
+}
+
+#[test]
+fn messages_wait_for_the_next_actor() {
+    let stage = Stage::new("restart");
+    let actor = started(&stage, "takes none", &[]);
+    let counter = Address::<Counter>::connect(stage.name()).unwrap();
+    for _ in 0..3 {
+        counter.tell(&Counter::Add(1)).unwrap();
+    }
+    actor.kill();
+    counter.tell(&Counter::Add(1)).unwrap();
+    drop(counter);
+    let _actor = started(&stage, "counter", &[]);
+    let counter = Address::<Counter>::connect(stage.name()).unwrap();
+    assert_eq!(counter.ask(Counter::Get).unwrap(), 4);
+}
+
+#[test]
+fn an_address_finds_a_mailbox_that_was_removed_and_made_again() {
+    let stage = Stage::new("made again");
+    let actor = started(&stage, "counter", &[]);
+    let counter = Address::<Counter>::connect(stage.name()).unwrap();
+    counter.tell(&Counter::Add(1)).unwrap();
+    assert_eq!(counter.ask(Counter::Get).unwrap(), 1);
+    actor.kill();
+    Channel::<()>::unlink(stage.name()).unwrap();
+    assert!(counter.try_tell(&Counter::Add(1)).is_err());
+    let _actor = started(&stage, "counter", &[]);
+    counter.tell(&Counter::Add(2)).unwrap();
+    assert_eq!(counter.ask(Counter::Get).unwrap(), 2);
+}
+
+#[test]
+fn a_mailbox_has_one_actor_and_takes_its_own_messages() {
+    let stage = Stage::new("one actor");
+    let actor = started(&stage, "takes none", &[]);
+    let error = Mailbox::<Counter>::bind(stage.name()).unwrap_err();
+    assert!(matches!(error, BindError::AlreadyBound { pid } if pid == actor.id() as i32));
+    let error = Address::<u64>::connect(stage.name()).unwrap_err();
+    assert!(matches!(error, ConnectError::Open(OpenError::WrongType { .. })), "{error}");
+    assert!(Channel::<Counter>::open(stage.name()).is_err());
+    let error = MailboxOptions::new()
+        .stand_by::<Counter, sysv_channel::DefaultCodec>(stage.name(), Duration::from_millis(1))
+        .unwrap_err();
+    assert!(matches!(error, BindError::Timeout), "{error}");
+}
+
+#[test]
+fn the_type_of_a_reply_is_part_of_the_message() {
+    #[derive(Serialize, Deserialize)]
+    struct Go(Address<Counter>);
+
+    let stage = Stage::new("reply type");
+    let _mailbox = Mailbox::<ReplyTo<u64>>::bind(stage.name()).unwrap();
+    let error = Address::<ReplyTo<String>>::connect(stage.name()).unwrap_err();
+    assert!(matches!(error, ConnectError::Open(OpenError::WrongType { .. })), "{error}");
+    let text = sysv_channel::Schema::of::<Go>().text().to_owned();
+    assert!(text.contains("Watch") && text.contains("Changed"), "{text}");
+    assert!(sysv_channel::Schema::of::<Counter>().is_traced());
+}
+
+#[test]
+fn a_closed_mailbox_ends_its_actors_call() {
+    let stage = Stage::new("closed");
+    let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let closer = mailbox.closer();
+    let actor = thread::spawn(move || count(&mailbox));
+    closer.close();
+    actor.join().unwrap();
+}
+
+#[test]
+fn ports_and_addresses_leave_nothing() {
+    let stage = Stage::new("leaves nothing");
+    let mailbox: Mailbox<Counter> = MailboxOptions::new().addresses(3).bind(stage.name()).unwrap();
+    let actor = thread::spawn(move || count(&mailbox));
+    for _ in 0..500 {
+        let counter = Address::<Counter>::connect(stage.name()).unwrap();
+        counter.ask(Counter::Get).unwrap();
+    }
+    Address::<Counter>::connect(stage.name()).unwrap().tell(&Counter::End).unwrap();
+    actor.join().unwrap();
+    assert_eq!(stage.objects(), []);
+}
