@@ -37,7 +37,7 @@ pub fn check(model: impl Fn() + Sync + Send + 'static) -> usize {
     check_to(PREEMPTIONS, model)
 }
 
-fn check_to(preemptions: usize, model: impl Fn() + Sync + Send + 'static) -> usize {
+pub(crate) fn check_to(preemptions: usize, model: impl Fn() + Sync + Send + 'static) -> usize {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.max_branches = builder.max_branches.max(MAX_BRANCHES);

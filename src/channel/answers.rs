@@ -18,7 +18,12 @@ pub(super) struct Answers {
     generation: u64,
     /// The fragments of an answer that were collected so far.
     partial: Option<Vec<u8>>,
+    /// Memory for the next one.
+    spare: Vec<u8>,
 }
+
+/// How much memory is kept for the next answer in fragments, in bytes.
+const SPARE: usize = 1 << 20;
 
 impl Answers {
     /// Takes the ring over, empty: all that is in it is for former owners of the lane, and would
@@ -29,7 +34,7 @@ impl Answers {
         while let Some(record) = consumer.next()? {
             consumer.take(&record);
         }
-        Ok(Answers { consumer, generation, partial: None })
+        Ok(Answers { consumer, generation, partial: None, spare: Vec::new() })
     }
 
     /// Has `accept` look at answers until it makes something of one, or they run dry; those that it
@@ -82,7 +87,10 @@ impl Answers {
     ) -> Result<Option<R>, Damage> {
         let taking = Taking { consumer: &mut self.consumer, record };
         if record.flags.is_first() {
-            self.partial = Some(Vec::new());
+            let bytes = self.partial.get_or_insert_with(|| std::mem::take(&mut self.spare));
+            if !fault(Fault::HalfAnswerKept) {
+                bytes.clear();
+            }
         }
         let Some(mut bytes) = self.partial.take() else { return Ok(None) };
         let limit = control.layout().max_value.saturating_add(ADDRESS as u64);
@@ -97,7 +105,11 @@ impl Answers {
         }
         drop(taking);
         let mut reader = Reader::new(&bytes);
-        Ok(is_for(self.generation, &mut reader).then(|| accept(reader)).flatten())
+        let found = is_for(self.generation, &mut reader).then(|| accept(reader)).flatten();
+        if bytes.capacity() <= SPARE {
+            self.spare = bytes;
+        }
+        Ok(found)
     }
 
     /// Rings the receiver if it has answers that wait for the room that was just made.

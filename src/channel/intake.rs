@@ -8,7 +8,7 @@ use super::inbox::Inbox;
 use super::long::Long;
 use super::returns::Origin;
 use crate::codec::Reader;
-use crate::control::{Control, ENVELOPE, SLOTS, Slept, TYPE_WORD, lane_word, word};
+use crate::control::{Control, ENVELOPE, Ends, SLOTS, Slept, TYPE_WORD, lane_word, word};
 use crate::error::RecvError;
 use crate::ring::{self, Record, TrustedPeers};
 use crate::sys::{
@@ -43,7 +43,8 @@ pub(super) enum Glance {
 /// Everything that a receiver knows of what waits for it.
 pub(super) struct Intake {
     inboxes: Vec<Inbox>,
-    /// The lane that is looked at first, and how many values came from it in a row.
+    /// The lane that a value last came from, which rings are looked at first; and how many values
+    /// came from it in a row.
     turn: usize,
     burst: usize,
     /// The tags of the messages in the slots.
@@ -108,6 +109,13 @@ impl Intake {
             None => self.look_at_lanes(control, deadline),
             Some(queue) => self.look_at_queue(control, queue, select, ask, deadline),
         }
+    }
+
+    /// This end, and the sender that a value last came from.
+    #[inline]
+    pub(super) fn ends(&self, control: &Control) -> Ends {
+        let claimed = self.turn < self.inboxes.len();
+        control.receiving_end(if claimed { self.turn } else { 0 })
     }
 
     /// Learns of lanes that were claimed since the last look.
@@ -314,10 +322,12 @@ impl Intake {
                 if whole && len as u64 <= control.max_value() =>
             {
                 let origin = Origin { lane, generation };
+                self.turn = lane;
                 Ok(Some(Ready::Slot { slot, len, origin }))
             }
             Some(Envelope::Descriptor { lane, position }) if whole && lane < self.inboxes.len() => {
                 let resolved = self.inboxes[lane].resolve(control, position, slot);
+                self.turn = lane;
                 if !matches!(resolved, Ok(Some(_))) {
                     self.clear(control, slot);
                 }

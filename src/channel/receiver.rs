@@ -88,7 +88,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             spin,
             trust,
             state: RefCell::new(State { intake: Intake::new(&control), looked_at_senders: false }),
-            returns: Arc::new(Returns::new(control.clone())),
+            returns: Arc::new(Returns::new(control.clone(), spin)),
             closing: None,
             attentive: Cell::new(false),
             value: PhantomData,
@@ -352,7 +352,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
         let mut glance = state.intake.glance(control);
         if matches!(glance, Glance::Nothing) && !patience.is_none() {
-            let seen = Control::spin::<_, Infallible>(self.spin, patience.deadline(), || {
+            let (deadline, ends) = (patience.deadline(), state.intake.ends(control));
+            let seen = control.spin::<_, Infallible>(self.spin, deadline, ends, || {
                 // A sender that makes room for the rest of an answer waits for it, and sends
                 // nothing before.
                 self.returns.look_after(false);
@@ -391,7 +392,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if patience.is_none() {
             return self.poll(state, select);
         }
-        let spun = Control::spin(spin, deadline, || {
+        let spun = control.spin(spin, deadline, state.intake.ends(control), || {
             self.returns.look_after(false);
             state.intake.look(control, select, false, deadline)
         })?;

@@ -5,12 +5,14 @@
 //! on which it waits for room and for the receiver's death. Each answer begins with the generation
 //! of the lane's owner that it is for, so an owner never reads what was meant for the last one.
 //!
-//! An answer longer than half the ring goes in fragments. Those that find no room wait in this
-//! process, and go when the sender has taken others: it then rings the receiver, which looks after
-//! them whenever it looks for values.
+//! An answer longer than half the ring goes in fragments, straight into the ring while the sender
+//! takes them as fast. What it does not take while the receiver spins is kept in this process, and
+//! goes when the sender has made room: it then rings the receiver, which looks after what waits
+//! whenever it looks for values. So nobody waits for a sender that is slow.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use super::Patience;
 use super::receiver::Receiver;
@@ -18,8 +20,8 @@ use super::sender::{Encode, changed_length, lane_damage};
 use crate::codec::{Codec, Writer};
 use crate::control::{Control, lane_word, semaphores};
 use crate::error::{RecvError, SendError};
-use crate::ring::{Damage, Flags, Producer};
-use crate::sys::{AtomicU64, Mutex, Ordering};
+use crate::ring::{Damage, Flags, Producer, Room};
+use crate::sys::{AtomicU64, Deadline, Mutex, Ordering};
 use crate::tag::{Message, Select, Tag};
 
 /// Bytes in front of an answer: the generation that it is for.
@@ -50,6 +52,8 @@ impl Origin {
 /// The rings back to all senders, as the receiver's process writes them, from any of its threads.
 pub(super) struct Returns {
     control: Arc<Control>,
+    /// How long to look for room.
+    spin: Duration,
     lanes: Box<[Mutex<Way>]>,
     /// The lanes whose answers wait for room, and how many they are.
     waiting: Mutex<Vec<usize>>,
@@ -76,10 +80,16 @@ struct Waiting {
 }
 
 impl Returns {
-    pub(super) fn new(control: Arc<Control>) -> Self {
+    pub(super) fn new(control: Arc<Control>, spin: Duration) -> Self {
         let lanes = if control.layout().return_lines > 0 { control.layout().lanes } else { 0 };
         let lanes = (0..lanes).map(|_| Mutex::new(Way::default())).collect();
-        Returns { control, lanes, waiting: Mutex::default(), waiting_lanes: AtomicU64::new(0) }
+        Returns {
+            control,
+            spin,
+            lanes,
+            waiting: Mutex::default(),
+            waiting_lanes: AtomicU64::new(0),
+        }
     }
 
     /// Sends an answer, without waiting.
@@ -96,7 +106,7 @@ impl Returns {
             return Err(SendError::Disconnected);
         }
         if way.waiting.is_empty() {
-            let sent = self.send_now(&mut way, to, answer)?;
+            let sent = self.send_now(&mut way, to, answer)? || self.stream(&mut way, to, answer)?;
             if sent {
                 return Ok(());
             }
@@ -117,7 +127,7 @@ impl Returns {
 
     /// Sends an answer in one record; `false` if it is too long for that.
     fn send_now(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<bool, SendError> {
-        let damaged = |damage: Damage| SendError::Corrupt { what: lane_damage(to.lane, damage) };
+        let damaged = |damage| damaged(to, damage);
         let producer = self.producer(way, to.lane).map_err(damaged)?;
         let tag = Tag::DEFAULT;
         let mut need = None;
@@ -146,10 +156,55 @@ impl Returns {
         }
     }
 
+    /// Sends an answer in fragments while the sender takes them; `false` if it stopped to.
+    ///
+    /// Fragments that went for nothing do no harm: the next answer's first ends them.
+    fn stream(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<bool, SendError> {
+        let max = self.control.layout().max_value;
+        let limit = self.longest();
+        let bell = self.control.lane_bell(to.lane);
+        let producer = self.producer(way, to.lane).map_err(|damage| damaged(to, damage))?;
+        let tag = Tag::DEFAULT;
+        let mut find_room = |producer: &mut Producer, len: usize| -> Result<Room, SendError> {
+            self.control.ring(bell);
+            let mut look = || {
+                if !self.is_there(to.lane, to.generation) {
+                    return Err(SendError::Disconnected);
+                }
+                producer.room_for(len, tag).map_err(|damage| damaged(to, damage))
+            };
+            if let Some(room) = look()? {
+                return Ok(room);
+            }
+            let ends = self.control.receiving_end(to.lane);
+            let found = self.control.spin(self.spin * 4, Deadline::never(), ends, look)?;
+            found.ok_or(SendError::Full)
+        };
+        let streamed = producer.stream(tag, limit, &mut find_room, |writer| {
+            let written = write(writer, to, answer);
+            if writer.is_too_long() { Err(SendError::TooLong { max }) } else { Ok(written?) }
+        });
+        let streamed = match streamed {
+            Ok(streamed) => streamed,
+            Err(SendError::Full) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        streamed.result?;
+        producer.publish(streamed.last, tag, streamed.flags);
+        self.control.ring(bell);
+        Ok(true)
+    }
+
+    /// The longest answer with its address, in bytes.
+    fn longest(&self) -> usize {
+        let max = usize::try_from(self.control.layout().max_value).unwrap_or(usize::MAX);
+        max.saturating_add(ADDRESS)
+    }
+
     /// Keeps an answer, to send it in fragments behind those that wait already.
     fn send_later(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<(), SendError> {
         let max = self.control.layout().max_value;
-        let limit = usize::try_from(max).unwrap_or(usize::MAX).saturating_add(ADDRESS);
+        let limit = self.longest();
         let mut writer = Writer::new(&mut []).limited(limit);
         let result = write(&mut writer, to, answer);
         if writer.is_too_long() {
@@ -170,8 +225,7 @@ impl Returns {
             self.waits(to.lane, true);
         }
         way.waiting.push_back(Waiting { to: to.generation, bytes, gone: 0 });
-        self.forward(way, to.lane)
-            .map_err(|damage| SendError::Corrupt { what: lane_damage(to.lane, damage) })
+        self.forward(way, to.lane).map_err(|damage| damaged(to, damage))
     }
 
     /// Sends nothing more: before the receiver's role is given up, since its next owner writes.
@@ -279,6 +333,10 @@ impl Returns {
         }
         Ok(way.producer.as_mut().expect("it was just attached"))
     }
+}
+
+fn damaged(to: Origin, damage: Damage) -> SendError {
+    SendError::Corrupt { what: lane_damage(to.lane, damage) }
 }
 
 fn write(

@@ -401,7 +401,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if state.must_ring {
             self.ring_receiver(state);
         }
-        if let Some(found) = Control::spin(spin, patience.deadline(), || look(self, state))? {
+        let ends = self.control.sending_end(self.lane);
+        if let Some(found) =
+            self.control.spin(spin, patience.deadline(), ends, || look(self, state))?
+        {
             return Ok(found);
         }
         let mut late = false;

@@ -82,6 +82,8 @@ pub(crate) mod word {
     pub(crate) const FENCED: usize = 4 * LINE + 32;
     /// Raised by every receiver that takes the role.
     pub(crate) const RECEIVER_GENERATION: usize = 4 * LINE + 24;
+    /// One more than the processor on which the receiver last waited.
+    pub(crate) const RECEIVER_PROCESSOR: usize = 4 * LINE + 40;
 
     /// The last ticket given out to anybody who parks.
     pub(crate) const TICKET: usize = 5 * LINE;
@@ -126,6 +128,8 @@ pub(crate) mod lane_word {
     pub(crate) const TAKEN_BEFORE: usize = LINE + 32;
     /// Whether answers for the owner wait for room in its return ring.
     pub(crate) const ANSWERS_WAIT: usize = LINE + 24;
+    /// One more than the processor on which the owner last waited.
+    pub(crate) const PROCESSOR: usize = LINE + 40;
 
     pub(crate) const DELIVERED: usize = 2 * LINE;
     pub(crate) const HEAD: usize = 3 * LINE;

@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicBool;
 use crate::error::SendError;
 use crate::sys::{self, AtomicU64, MessageQueue, Ordering, Segment, SemaphoreSet, SystemError};
 
-pub(crate) use doorbell::{Doorbell, Parked, Slept};
+pub(crate) use doorbell::{Doorbell, Ends, Parked, Slept};
 pub(crate) use header::{Header, cut};
 pub(crate) use layout::{Layout, MAX_LANES, SLOTS, TYPE_WORD, lane_word, word};
 pub(crate) use lifecycle::{Wanted, create, open, unlink, wait_for};

@@ -4,6 +4,7 @@ use loom::thread;
 
 use super::{finds, finds_killed, holds, holds_killed, mixed, process_with_receiver, ring_only};
 use crate::codec::Bincode;
+use crate::model::check_to;
 use crate::sys::{Deadline, Fault};
 use crate::{Channel, Options, Receiver, Select};
 
@@ -73,6 +74,30 @@ fn an_answer_never_reaches_the_next_owner_of_the_lane() {
     holds("answer against a change of owner", model);
     let faults = [Fault::AnswerNotAddressed, Fault::OwnerRelaxed];
     finds("answer against a change of owner", &faults, model);
+}
+
+#[test]
+fn an_answer_in_fragments_arrives_whole() {
+    let model = || {
+        let channel = ring_only(2).return_capacity(4 * 64).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let answer: Vec<u8> = (0..130).collect();
+        let receiver = thread::spawn(move || {
+            let (_, origin) = rx.recv_from(Select::Any).unwrap();
+            // More than the ring holds: it begins at once, and again once that does not suffice.
+            rx.send_back(origin, &answer).unwrap();
+            assert_eq!(rx.recv().unwrap(), 2);
+        });
+        tx.send(&1).unwrap();
+        assert!(tx.recv_back::<Vec<u8>>().unwrap().into_iter().eq(0..130));
+        tx.send(&2).unwrap();
+        receiver.join().unwrap();
+    };
+    // Two preemptions are 40 seconds.
+    let executions = check_to(1, model);
+    println!("an answer in fragments: {executions} executions");
+    let faults = [Fault::HalfAnswerKept, Fault::NoRecheck, Fault::NoRingFence];
+    finds("an answer in fragments", &faults, model);
 }
 
 #[test]

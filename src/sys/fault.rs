@@ -83,6 +83,8 @@ pub(crate) enum Fault {
     NoRenewFence,
     /// An answer is read by whoever owns the lane.
     AnswerNotAddressed,
+    /// The fragments of an answer that was begun again count as its beginning.
+    HalfAnswerKept,
     /// Whoever waits for a receiver's end does not see that another one has its place.
     SuccessorNotSeen,
     /// Which receiver came last is read Relaxed, before the answers of the one before it.

@@ -10,6 +10,14 @@ pub(crate) fn spin_hint() {
     std::hint::spin_loop();
 }
 
+/// One more than the number of the processor that this thread runs on, or did a moment ago.
+#[inline]
+pub(crate) fn current_processor() -> Option<u64> {
+    // SAFETY: the call takes nothing and answers a number.
+    let number = unsafe { nix::libc::sched_getcpu() };
+    u64::try_from(number).ok().map(|number| number + 1)
+}
+
 /// How long a call may look for itself before it sleeps.
 #[inline]
 pub(crate) fn spin_budget(asked: Duration) -> Duration {

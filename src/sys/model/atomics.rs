@@ -74,6 +74,11 @@ pub(crate) fn spin_hint() {
     loom::thread::yield_now();
 }
 
+/// A model's threads have none.
+pub(crate) fn current_processor() -> Option<u64> {
+    None
+}
+
 /// Nobody spins in a model: every way to sleep is to be explored.
 pub(crate) fn spin_budget(_asked: Duration) -> Duration {
     Duration::ZERO
