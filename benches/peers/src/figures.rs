@@ -1,54 +1,115 @@
 //! What is measured.
 
-use crate::harness::{self, Cores, Setting};
-use crate::peer::{Failure, Wait, Work};
-use crate::peers;
-use crate::report::Report;
+use crate::calls::{self, Work};
+use crate::cores::Cores;
+use crate::report::{Report, Row};
+use crate::samples::{self, Ready};
+use crate::values::Wait;
+use crate::ways::{self, Field, Shape};
+use crate::{Failure, idle, opening, stop};
+
+pub type Start = Box<dyn FnOnce() -> Result<Box<dyn Ready>, Failure>>;
+
+/// A peer that may take part in a figure.
+pub struct Offer {
+    pub peer: &'static str,
+    /// Whether it looks and yields where others sleep.
+    pub yields: bool,
+    /// Or why it cannot.
+    pub start: Result<Start, &'static str>,
+}
 
 struct Figure {
     key: &'static str,
     title: &'static str,
-    setting: Setting,
+    subject: Subject,
+}
+
+#[derive(Clone, Copy)]
+enum Subject {
+    Calls(calls::Setting),
+    Ways(ways::Setting, Field),
+    Opening,
 }
 
 const fn call(key: &'static str, title: &'static str, wait: Wait, one_core: bool) -> Figure {
-    Figure {
-        key,
-        title,
-        setting: Setting { work: Work::Orders, wait, one_core, clients: 1, len: 0 },
-    }
+    let subject =
+        Subject::Calls(calls::Setting { work: Work::Orders, wait, one_core, clients: 1, len: 0 });
+    Figure { key, title, subject }
 }
 
 const fn rate(key: &'static str, title: &'static str, clients: usize) -> Figure {
-    Figure {
-        key,
-        title,
-        setting: Setting {
-            work: Work::Orders,
-            wait: Wait::Block,
-            one_core: false,
-            clients,
-            len: 0,
-        },
-    }
+    let setting =
+        calls::Setting { work: Work::Orders, wait: Wait::Block, one_core: false, clients, len: 0 };
+    Figure { key, title, subject: Subject::Calls(setting) }
 }
 
 const fn bulk(key: &'static str, title: &'static str, len: u64) -> Figure {
-    Figure {
-        key,
-        title,
-        setting: Setting { work: Work::Bulk, wait: Wait::Spin, one_core: false, clients: 1, len },
-    }
+    let setting =
+        calls::Setting { work: Work::Bulk, wait: Wait::Spin, one_core: false, clients: 1, len };
+    Figure { key, title, subject: Subject::Calls(setting) }
 }
 
-/// The figure that the report begins with.
-pub const CALL_SPIN: &str = "call_spin";
+/// Small values.
+const fn small(
+    key: &'static str,
+    title: &'static str,
+    shape: Shape,
+    field: Field,
+    wait: Wait,
+) -> Figure {
+    let one_core = matches!(field, Field::OneCore);
+    let setting = ways::Setting { shape, wait, one_core, senders: 1, len: 48 };
+    Figure { key, title, subject: Subject::Ways(setting, field) }
+}
+
+const fn bytes(key: &'static str, title: &'static str, len: usize, field: Field) -> Figure {
+    let (shape, wait) = (Shape::Stream, Wait::Spin);
+    let setting = ways::Setting { shape, wait, one_core: false, senders: 1, len };
+    Figure { key, title, subject: Subject::Ways(setting, field) }
+}
+
+/// Whose single round trips are plotted.
+pub const LATENCY: &str = "small_rtt";
+
+const fn owned(key: &'static str, title: &'static str, len: usize) -> Figure {
+    bytes(key, title, len, Field::Owned)
+}
+
+const fn in_place(key: &'static str, title: &'static str, len: usize) -> Figure {
+    bytes(key, title, len, Field::InPlace)
+}
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+use Wait::{Block, Spin};
 
 // Two that spin on one core would measure how long the kernel lets each.
-const FIGURES: [Figure; 9] = [
-    call(CALL_SPIN, "a call, spinning, two cores", Wait::Spin, false),
-    call("call_block", "a call, sleeping, two cores", Wait::Block, false),
-    call("call_block_one_core", "a call, sleeping, one core", Wait::Block, true),
+const FIGURES: [Figure; 29] = [
+    small(LATENCY, "struct, there and back", Shape::RoundTrip, Field::Orders, Spin),
+    small("small_stream", "struct, stream", Shape::Stream, Field::Orders, Spin),
+    small("pod_rtt", "plain data, there and back", Shape::RoundTrip, Field::Ticks, Spin),
+    small("pod_stream", "plain data, stream", Shape::Stream, Field::Ticks, Spin),
+    small("one_core_rtt", "struct, asleep, one core", Shape::RoundTrip, Field::OneCore, Block),
+    small("fan_in", "struct, 16 senders and 1", Shape::FanIn, Field::FanIn, Block),
+    owned("bytes_64", "64 B, owned", 64),
+    owned("bytes_1k", "1 KiB, owned", KIB),
+    owned("bytes_8k", "8 KiB, owned", 8 * KIB),
+    owned("bytes_64k", "64 KiB, owned", 64 * KIB),
+    owned("bytes_1m", "1 MiB, owned", MIB),
+    owned("bytes_16m", "16 MiB, owned", 16 * MIB),
+    in_place("in_place_64", "64 B, in place", 64),
+    in_place("in_place_1k", "1 KiB, in place", KIB),
+    in_place("in_place_8k", "8 KiB, in place", 8 * KIB),
+    in_place("in_place_64k", "64 KiB, in place", 64 * KIB),
+    in_place("in_place_1m", "1 MiB, in place", MIB),
+    in_place("in_place_16m", "16 MiB, in place", 16 * MIB),
+    bytes("handover_1m", "1 MiB, hand-over alone", MIB, Field::HandOver),
+    Figure { key: "open", title: "create, open, first value", subject: Subject::Opening },
+    call("call_spin", "a call, spinning, two cores", Spin, false),
+    call("call_block", "a call, sleeping, two cores", Block, false),
+    call("call_block_one_core", "a call, sleeping, one core", Block, true),
     rate("calls_1", "calls of 1 client, sleeping", 1),
     rate("calls_4", "calls of 4 clients, sleeping", 4),
     rate("calls_16", "calls of 16 clients, sleeping", 16),
@@ -57,28 +118,81 @@ const FIGURES: [Figure; 9] = [
     bulk("bulk_1m", "a reply of 1 MiB, spinning", 1 << 20),
 ];
 
+impl Subject {
+    fn offers(self, cores: Cores) -> Vec<Offer> {
+        match self {
+            Subject::Calls(setting) => calls::offers(cores, setting),
+            Subject::Ways(setting, field) => ways::offers(cores, setting, field),
+            Subject::Opening => opening::offers(cores),
+        }
+    }
+
+    /// Where a sample takes long, there are fewer.
+    fn rounds(self, quick: bool) -> usize {
+        let long = matches!(self, Subject::Ways(setting, _) if setting.len >= MIB);
+        match (quick, long) {
+            (true, true) => 15,
+            (true, false) => 41,
+            (false, true) => 51,
+            (false, false) => 201,
+        }
+    }
+}
+
 /// Measures every figure, or those whose keys begin with `only`.
 pub fn measure(quick: bool, only: &str) -> Result<Report, Failure> {
     let cores = Cores::take()?;
-    harness::stop_on_signals()?;
-    let rounds = if quick { 41 } else { 201 };
+    stop::listen()?;
     let mut report = Report::new(quick);
-    for Figure { key, title, setting } in FIGURES {
-        if !key.starts_with(only) {
-            continue;
-        }
-        let mut ready = peers::start(cores, setting)?;
-        let measured = harness::in_turns(cores, &mut ready, rounds);
-        let described: Vec<_> = ready.iter().map(|peer| (peer.name(), peer.blocks())).collect();
-        // All of them, also after a failure: so they leave nothing behind.
-        let ended: Vec<_> = ready.into_iter().map(|peer| peer.end()).collect();
-        let (samples, bare) = measured?;
-        ended.into_iter().collect::<Result<(), _>>()?;
-        report.bare(bare);
-        for ((peer, blocks), samples) in described.into_iter().zip(samples) {
-            let yields = setting.wait == Wait::Block && !blocks;
-            report.add(key, title, peer, setting.clients, yields, samples);
-        }
+    for figure in FIGURES.iter().filter(|figure| figure.key.starts_with(only)) {
+        let singles = if quick { 20_000 } else { 100_000 };
+        let latencies = if figure.key == LATENCY { singles } else { 0 };
+        one(cores, figure, quick, latencies, &mut report)?;
+    }
+    if "idle".starts_with(only) || only.starts_with("idle") {
+        idle::measure(cores, quick, &mut report)?;
     }
     Ok(report)
+}
+
+fn one(
+    cores: Cores,
+    figure: &Figure,
+    quick: bool,
+    latencies: usize,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let &Figure { key, title, subject } = figure;
+    let (mut offered, mut ready) = (Vec::new(), Vec::new());
+    for Offer { peer, yields, start } in subject.offers(cores) {
+        stop::check()?;
+        let row = Row { key, title, peer, yields, ..Row::default() };
+        match start {
+            Ok(start) => {
+                offered.push(row);
+                ready.push(start().map_err(|error| format!("{key}, {peer}: {error}"))?);
+            }
+            Err(why) => offered.push(Row { cannot: Some(why), ..row }),
+        }
+    }
+    let measured = samples::in_turns(cores, &mut ready, subject.rounds(quick)).and_then(|measured| {
+        let singles: Result<Vec<_>, _> =
+            ready.iter_mut().map(|peer| peer.latencies(latencies)).collect();
+        Ok((measured, singles?))
+    });
+    // All of them, also after a failure: so they leave nothing behind.
+    let ended: Vec<_> = ready.into_iter().map(|peer| peer.end()).collect();
+    let ((samples, bare), singles) = measured?;
+    ended.into_iter().collect::<Result<(), _>>()?;
+    report.bare(bare);
+    let mut figures = samples.into_iter().zip(singles);
+    for mut row in offered {
+        if row.cannot.is_none()
+            && let Some((samples, singles)) = figures.next()
+        {
+            (row.samples, row.latencies) = (samples, singles);
+        }
+        report.add(row);
+    }
+    Ok(())
 }

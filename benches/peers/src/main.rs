@@ -1,34 +1,50 @@
-//! Request and response between two processes, over this crate and over others, in one run.
+//! What travels between two processes, over this crate and over others, in one run.
 //!
 //! ```sh
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- [--quick] [--only KEY] [--json FILE]
+//! cargo run --release --manifest-path benches/peers/Cargo.toml -- plot FILE DIRECTORY
 //! ```
 //!
-//! Where the machine places its processors moves absolute figures by up to eight times. So each
-//! sample stands between two round trips of a bare cache line between the same two cores, and is
-//! reported as a ratio to them; one whose two differ by more than a fifth is dropped and counted.
+//! The first measures; the second draws what the first wrote. Where the machine places its
+//! processors moves absolute figures by up to eight times. So each sample stands between two round
+//! trips of a bare cache line between the same two cores, and is reported as a ratio to them; one
+//! whose two differ by more than a fifth is dropped and counted. Ratios between peers are those of
+//! samples of the same round.
 //!
-//! A peer is a file in `peers` that implements [`Peer`](peer::Peer); `figures` says what is
-//! measured, `harness` how, and `report` prints it.
+//! A peer is a file in `ways` (streams and round trips over two one-way channels) or in `calls`
+//! (request and response); `figures` says what is measured, `goals` where this crate must stand.
 
+mod calls;
+mod cores;
 mod figures;
-mod harness;
-mod peer;
-mod peers;
+mod goals;
+mod idle;
+mod limits;
+mod opening;
+mod plot;
+mod process;
 mod report;
+mod samples;
+mod shared_files;
+mod stop;
+mod syscalls;
+mod values;
+mod ways;
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use peer::Failure;
+type Failure = Box<dyn Error + Send + Sync>;
+
+const USAGE: &str = "usage: peers [--quick] [--only KEY] [--json FILE] | plot FILE DIRECTORY";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
-        ["--serve", peer, core, work, wait, address] => {
-            harness::pin_as_child(core).and_then(|()| peers::serve(peer, work, wait, address))
-        }
+        ["--on", core, ref part @ ..] => process::pin_as_child(core).and_then(|()| play(part)),
+        ["plot", file, directory] => plot::draw(Path::new(file), Path::new(directory)),
         _ => run(&arguments),
     };
     match done {
@@ -37,6 +53,17 @@ fn main() -> ExitCode {
             eprintln!("peers: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Plays another side, as a process of its own.
+fn play(part: &[&str]) -> Result<(), Failure> {
+    match part {
+        ["call", peer, work, wait, address] => calls::serve(peer, work, wait, address),
+        ["way", peer, field, setting, address] => ways::serve(peer, field, setting, address),
+        ["open", kind, name, memory] => opening::serve(kind, name, memory),
+        ["idle", name] => idle::serve(name),
+        _ => Err("there is no such part".into()),
     }
 }
 
@@ -50,7 +77,7 @@ fn run(arguments: &[&str]) -> Result<(), Failure> {
             "--only" => only = left.next().ok_or("--only takes the beginning of a key")?,
             // What `cargo bench` adds.
             "--bench" => {}
-            _ => return Err("usage: peers [--quick] [--only KEY] [--json FILE]".into()),
+            _ => return Err(USAGE.into()),
         }
     }
     let measured = figures::measure(quick, only);

@@ -5,50 +5,46 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::figures::CALL_SPIN;
-use crate::harness::Samples;
-use crate::peer::Failure;
-
-/// The peer that others are compared with.
-const BASE: &str = "rpc";
+use crate::Failure;
+use crate::goals::{GOALS, Goal};
+use crate::samples::{Samples, Spread};
 
 pub struct Report {
     quick: bool,
     bare: Vec<f64>,
     rows: Vec<Row>,
+    /// What is no time, by its key.
+    measured: Vec<(&'static str, Spread)>,
 }
 
-struct Row {
-    key: &'static str,
-    title: &'static str,
-    peer: &'static str,
-    clients: usize,
+/// One peer in one figure.
+#[derive(Default)]
+pub struct Row {
+    pub key: &'static str,
+    pub title: &'static str,
+    pub peer: &'static str,
     /// Whether it looked and yielded where others slept.
-    yields: bool,
-    kept: usize,
-    dropped: usize,
+    pub yields: bool,
+    /// Why it was not measured.
+    pub cannot: Option<&'static str>,
+    pub samples: Samples,
+    /// Single round trips, in nanoseconds, of the figure that has them.
+    pub latencies: Vec<f64>,
+}
+
+impl Row {
     /// Of what was kept, if there is any.
-    nanos: Option<Spread>,
-    over_c2c: Option<Spread>,
-}
-
-#[derive(Clone, Copy)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
-}
-
-impl Spread {
-    fn of(samples: impl Iterator<Item = f64>) -> Option<Self> {
-        let mut samples: Vec<f64> = samples.collect();
-        samples.sort_by(f64::total_cmp);
-        let (&min, &max) = (samples.first()?, samples.last()?);
-        Some(Spread { median: samples[samples.len() / 2], min, max })
+    pub fn nanos(&self) -> Option<Spread> {
+        Spread::of(self.samples.kept().map(|sample| sample.nanos))
     }
 
-    fn json(self) -> Value {
-        json!({ "median": self.median, "min": self.min, "max": self.max })
+    pub fn over_c2c(&self) -> Option<Spread> {
+        Spread::of(self.samples.kept().map(|sample| sample.over_c2c))
+    }
+
+    /// The median of the ratios to another of the same figure, by the round.
+    pub fn over(&self, base: &Row) -> Option<Spread> {
+        Spread::of(self.samples.over(&base.samples))
     }
 }
 
@@ -56,10 +52,10 @@ impl Report {
     /// Begins the table.
     pub fn new(quick: bool) -> Self {
         println!(
-            "{:<45}{:>11}{:>9}{:>18}{:>8}{:>11}{:>10}",
-            "", "a call", "c2c", "min to max", "to rpc", "calls/s", "dropped"
+            "{:<51}{:>11}{:>10}{:>20}{:>9}{:>11}{:>9}",
+            "", "each", "over c2c", "min to max", "to first", "a second", "dropped"
         );
-        Report { quick, bare: Vec::new(), rows: Vec::new() }
+        Report { quick, bare: Vec::new(), rows: Vec::new(), measured: Vec::new() }
     }
 
     /// Adds what bare round trips took.
@@ -67,33 +63,30 @@ impl Report {
         self.bare.extend(nanos);
     }
 
-    pub fn add(
-        &mut self,
-        key: &'static str,
-        title: &'static str,
-        peer: &'static str,
-        clients: usize,
-        yields: bool,
-        samples: Samples,
-    ) {
-        let Samples { kept, dropped } = samples;
-        self.rows.push(Row {
-            key,
-            title,
-            peer,
-            clients,
-            yields,
-            kept: kept.len(),
-            dropped,
-            nanos: Spread::of(kept.iter().map(|&(nanos, _)| nanos)),
-            over_c2c: Spread::of(kept.iter().map(|&(_, over)| over)),
-        });
+    pub fn add(&mut self, row: Row) {
+        self.rows.push(row);
         self.print_last();
     }
 
-    /// The row of the base that belongs to a row.
-    fn base(&self, row: &Row) -> Option<Spread> {
-        self.rows.iter().find(|base| base.key == row.key && base.peer == BASE)?.over_c2c
+    /// Adds what is no time.
+    pub fn measured(&mut self, key: &'static str, title: &str, values: Vec<f64>) {
+        if let Some(spread) = Spread::of(values) {
+            println!("{title:<51}{:>11}", spread.median);
+            self.measured.push((key, spread));
+        }
+    }
+
+    pub fn row(&self, key: &str, peer: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.key == key && row.peer == peer)
+    }
+
+    pub fn value(&self, key: &str) -> Option<Spread> {
+        self.measured.iter().find(|(measured, _)| *measured == key).map(|&(_, spread)| spread)
+    }
+
+    /// The first row of a row's figure, which others are compared with.
+    fn first(&self, row: &Row) -> Option<&Row> {
+        self.rows.iter().find(|first| first.key == row.key)
     }
 
     /// Prints the last row; a long run is looked at while it goes on.
@@ -102,18 +95,22 @@ impl Report {
         let is_first = before.last().is_none_or(|last| last.key != row.key);
         let title = if is_first { row.title } else { "" };
         let peer = format!("{}{}", row.peer, if row.yields { " *" } else { "" });
-        let dropped = format!("{}/{}", row.dropped, row.dropped + row.kept);
-        let (Some(nanos), Some(over)) = (row.nanos, row.over_c2c) else {
-            println!("{title:<31}{peer:<14}{dropped:>67}");
+        if let Some(why) = row.cannot {
+            println!("{title:<29}{peer:<22}{:>11}   {why}", "n/a");
+            return;
+        }
+        let dropped = format!("{}/{}", row.samples.dropped(), row.samples.rounds.len());
+        let (Some(nanos), Some(over)) = (row.nanos(), row.over_c2c()) else {
+            println!("{title:<29}{peer:<22}{dropped:>70}");
             return;
         };
-        let range = format!("{:.1} to {:.1}", over.min, over.max);
-        let to_base = self.base(row).map(|base| format!("{:.2}", over.median / base.median));
+        let range = format!("{} to {}", short(over.min), short(over.max));
+        let to_first = self.first(row).and_then(|first| row.over(first));
         println!(
-            "{title:<31}{peer:<14}{:>11}{:>9.2}{range:>18}{:>8}{:>11.0}{dropped:>10}",
+            "{title:<29}{peer:<22}{:>11}{:>10}{range:>20}{:>9}{:>11.0}{dropped:>9}",
             time(nanos.median),
-            over.median,
-            to_base.unwrap_or_default(),
+            short(over.median),
+            to_first.map(|over| short(over.median)).unwrap_or_default(),
             1e9 / nanos.median,
         );
     }
@@ -130,41 +127,98 @@ impl Report {
         if self.rows.iter().any(|row| row.yields) {
             println!("*    has no call that sleeps: looked and yielded");
         }
+        println!("\n{:<30}{:>9}{:>20}{:>12}", "goal", "median", "min to max", "goal");
+        for goal in &GOALS {
+            let Some(spread) = goal.spread(self) else { continue };
+            let range = format!("{} to {}", short(spread.min), short(spread.max));
+            let reached = if goal.is_reached(spread) { "reached" } else { "missed" };
+            let median = short(spread.median);
+            println!("{:<30}{median:>9}{range:>20}{:>12}  {reached}", goal.key, goal.bound());
+        }
     }
 
     /// Writes the JSON.
     pub fn write(&self, file: &Path) -> Result<(), Failure> {
-        let mut figures = Map::new();
-        let mut call = Value::Null;
-        for row in &self.rows {
-            let peer = row.peer.replace([' ', '-'], "_");
-            let over_c2c = row.over_c2c.map(Spread::json);
-            if row.key == CALL_SPIN && row.peer == BASE {
-                call = row.over_c2c.map_or(Value::Null, |over| json!(over.median));
-            }
-            let figure = json!({
-                "ns": row.nanos.map(Spread::json),
-                "over_c2c": over_c2c,
-                "over_rpc": row.over_c2c.zip(self.base(row)).map(|(over, base)| over.median / base.median),
-                "calls_per_second": row.nanos.map(|nanos| 1e9 / nanos.median),
-                "clients": row.clients,
-                "yields": row.yields,
-                "kept": row.kept,
-                "dropped": row.dropped,
-            });
-            figures.insert(format!("{}_{peer}", row.key), figure);
-        }
+        let figures: Map<String, Value> = self.rows.iter().map(|row| self.figure(row)).collect();
+        let goals: Map<String, Value> = GOALS.iter().map(|goal| self.goal(goal)).collect();
         let report = json!({
-            "call_rtt_over_c2c": call,
-            "c2c_ns": Spread::of(self.bare.iter().copied()).map(Spread::json),
+            "goals": goals,
+            "c2c_ns": json(Spread::of(self.bare.iter().copied())),
             "quick": self.quick,
             "figures": figures,
         });
         fs::write(file, format!("{report:#}\n"))
             .map_err(|error| format!("cannot write {}: {error}", file.display()).into())
     }
+
+    fn goal(&self, goal: &Goal) -> (String, Value) {
+        let spread = goal.spread(self);
+        let mut value = json!({
+            "goal": goal.bound(),
+            "reached": spread.map(|spread| goal.is_reached(spread)),
+        });
+        for (name, of) in [
+            ("median", spread.map(|spread| spread.median)),
+            ("min", spread.map(|spread| spread.min)),
+            ("max", spread.map(|spread| spread.max)),
+        ] {
+            value[name] = json!(of);
+        }
+        (goal.key.to_owned(), value)
+    }
+
+    fn figure(&self, row: &Row) -> (String, Value) {
+        let name = format!("{}_{}", row.key, row.peer.replace(", ", "_").replace([' ', '-'], "_"));
+        let mut value = json!({ "figure": row.key, "title": row.title, "peer": row.peer });
+        if let Some(why) = row.cannot {
+            value["cannot"] = json!(why);
+            return (name, value);
+        }
+        value["ns"] = json(row.nanos());
+        value["over_c2c"] = json(row.over_c2c());
+        value["over_first"] = json(self.first(row).and_then(|first| row.over(first)));
+        value["per_second"] = json!(row.nanos().map(|nanos| 1e9 / nanos.median));
+        value["yields"] = json!(row.yields);
+        value["kept"] = json!(row.samples.kept().count());
+        value["dropped"] = json!(row.samples.dropped());
+        if !row.latencies.is_empty() {
+            value["latency_ns"] = json!(percentiles(&row.latencies));
+        }
+        (name, value)
+    }
+}
+
+fn json(spread: Option<Spread>) -> Value {
+    spread.map_or(Value::Null, |Spread { median, min, max }| {
+        json!({ "median": median, "min": min, "max": max })
+    })
+}
+
+/// How many nanoseconds were enough for so many of a hundred.
+fn percentiles(latencies: &[f64]) -> Vec<(f64, f64)> {
+    const SHARES: [f64; 17] = [
+        0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8,
+        99.9, 99.99,
+    ];
+    let mut sorted = latencies.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = (sorted.len() - 1) as f64;
+    SHARES.iter().map(|share| (*share, sorted[(last * share / 100.0) as usize])).collect()
 }
 
 fn time(nanos: f64) -> String {
-    if nanos < 10_000.0 { format!("{nanos:.0} ns") } else { format!("{:.1} us", nanos / 1e3) }
+    match nanos {
+        ..100.0 => format!("{nanos:.1} ns"),
+        ..10_000.0 => format!("{nanos:.0} ns"),
+        _ => format!("{:.1} us", nanos / 1e3),
+    }
+}
+
+/// Three digits or more.
+fn short(number: f64) -> String {
+    match number.abs() {
+        ..10.0 => format!("{number:.2}"),
+        ..100.0 => format!("{number:.1}"),
+        _ => format!("{number:.0}"),
+    }
 }

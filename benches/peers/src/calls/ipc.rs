@@ -7,7 +7,9 @@ use ipc_channel::ipc::{
 use serde::{Deserialize, Serialize};
 use std::hint::black_box;
 
-use crate::peer::{Client, Failure, Order, Peer, STOP, Wait, Work, not_connected};
+use super::peer::{Client, Peer, STOP, Work, not_connected};
+use crate::Failure;
+use crate::values::{Order, Wait};
 
 pub struct IpcChannel;
 

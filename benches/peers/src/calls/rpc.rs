@@ -6,7 +6,9 @@ use std::time::Duration;
 use sysv_channel::codec::Bytes;
 use sysv_channel::rpc::{Client as RpcClient, ClientOptions, Server, ServerOptions};
 
-use crate::peer::{Client, Failure, Order, Peer, STOP, Wait, Work, not_connected};
+use super::peer::{Client, Peer, STOP, Work, not_connected};
+use crate::Failure;
+use crate::values::{Order, Wait};
 
 pub struct Rpc;
 
@@ -31,7 +33,7 @@ impl Peer for Rpc {
     type Client = Connected;
 
     fn meet(_: usize) -> Result<((), String), Failure> {
-        Ok(((), super::unused_name()))
+        Ok(((), crate::process::unused_name()))
     }
 
     fn serve(address: &str, work: Work, wait: Wait) -> Result<(), Failure> {

@@ -1,26 +1,7 @@
 //! What a peer is to the benchmark.
 
-use std::error::Error;
-
-use serde::{Deserialize, Serialize};
-
-pub type Failure = Box<dyn Error + Send + Sync>;
-
-/// The small struct that is asked with and answered with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Order {
-    pub id: u64,
-    pub ts: u64,
-    pub price: f64,
-    pub qty: u32,
-    pub symbol: String,
-}
-
-impl Order {
-    pub fn new(id: u64) -> Self {
-        Order { id, ts: 1_700_000_000, price: 101.25, qty: 300, symbol: "ACMEWXYZ".to_owned() }
-    }
-}
+use crate::Failure;
+use crate::values::{Order, Wait};
 
 /// The id of an order, and the length of bulk, that end the server once they are answered.
 pub const STOP: u64 = u64::MAX;
@@ -32,15 +13,6 @@ pub enum Work {
     Orders,
     /// Answers a length with so many bytes.
     Bulk,
-}
-
-/// How both sides wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// By looking time and again.
-    Spin,
-    /// By sleeping in the kernel.
-    Block,
 }
 
 /// A way of calling another process.

@@ -3,9 +3,7 @@
 //! It has no call that sleeps for a request or a reply, so where others sleep both sides look and
 //! yield. The symbol is eight bytes in place of a string; bulk is written in place and copied out.
 
-use std::fs;
 use std::hint::{black_box, spin_loop};
-use std::path::PathBuf;
 use std::thread;
 
 use iceoryx2::pending_response::PendingResponse;
@@ -15,12 +13,12 @@ use iceoryx2::prelude::*;
 use iceoryx2::service::port_factory::PortFactory as _;
 use iceoryx2::service::port_factory::request_response::PortFactory;
 
-use crate::peer::{self, Failure, Order, Peer, STOP, Wait, Work, not_connected};
+use crate::shared_files::{Files, Kind, node};
+use super::peer::{self, Peer, STOP, Work, not_connected};
+use crate::Failure;
+use crate::values::{Order, Wait};
 
 pub struct Iceoryx;
-
-/// Each thread has its own ports; the thread-safe service lets them be made in another one.
-type Kind = ipc_threadsafe::Service;
 
 #[derive(Debug, Clone, Copy, ZeroCopySend)]
 #[repr(C)]
@@ -43,32 +41,6 @@ pub struct Connected {
     /// Kept for as long as the ports.
     _node: Node<Kind>,
     _files: Option<Files>,
-}
-
-/// Where the files of both processes are, removed with its owner.
-pub struct Files(PathBuf);
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-        // It leaves a segment with the state of all nodes, under the prefix that it was given.
-        let prefix = self.0.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let prefix = format!("{prefix}-");
-        for segment in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
-            if segment.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
-                let _ = fs::remove_file(segment.path());
-            }
-        }
-    }
-}
-
-fn node(files: &str) -> Result<Node<Kind>, Failure> {
-    set_log_level(LogLevel::Error);
-    let mut config = Config::default();
-    let prefix = files.rsplit('/').next().unwrap_or_default();
-    config.global.prefix = format!("{prefix}-").as_str().try_into()?;
-    config.global.set_root_path(&files.try_into()?);
-    Ok(NodeBuilder::new().config(&config).create::<Kind>()?)
 }
 
 type Orders = PortFactory<Kind, Fixed, (), Fixed, ()>;
@@ -102,10 +74,7 @@ impl Peer for Iceoryx {
     type Client = Connected;
 
     fn meet(_: usize) -> Result<(Files, String), Failure> {
-        let files = std::env::temp_dir().join(super::unused_name());
-        fs::create_dir(&files)?;
-        let address = files.to_str().ok_or("the temporary directory is no text")?.to_owned();
-        Ok((Files(files), address))
+        Files::make()
     }
 
     fn serve(address: &str, work: Work, wait: Wait) -> Result<(), Failure> {

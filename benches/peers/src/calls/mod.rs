@@ -1,23 +1,36 @@
-//! The peers, a file each.
+//! Request and response, over peers that are a file each.
 
 mod iceoryx;
 mod ipc;
+mod pair;
+mod peer;
 mod rpc;
 mod unix;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+pub use pair::Setting;
+pub use peer::Work;
 
-use crate::harness::{self, Cores, Ready, Setting};
-use crate::peer::{Failure, Peer, Wait, Work};
+use peer::Peer;
 
-/// Starts them all, for one figure.
-pub fn start(cores: Cores, setting: Setting) -> Result<Vec<Box<dyn Ready>>, Failure> {
-    Ok(vec![
-        harness::start::<rpc::Rpc>(cores, setting)?,
-        harness::start::<ipc::IpcChannel>(cores, setting)?,
-        harness::start::<unix::Unix>(cores, setting)?,
-        harness::start::<iceoryx::Iceoryx>(cores, setting)?,
-    ])
+use crate::cores::Cores;
+use crate::figures::Offer;
+use crate::values::Wait;
+use crate::{Failure, figures::Start};
+
+/// All of them.
+pub fn offers(cores: Cores, setting: Setting) -> Vec<Offer> {
+    vec![
+        offer::<rpc::Rpc>(cores, setting),
+        offer::<ipc::IpcChannel>(cores, setting),
+        offer::<unix::Unix>(cores, setting),
+        offer::<iceoryx::Iceoryx>(cores, setting),
+    ]
+}
+
+fn offer<P: Peer + 'static>(cores: Cores, setting: Setting) -> Offer {
+    let start: Start = Box::new(move || pair::start::<P>(cores, setting));
+    let yields = setting.wait == Wait::Block && !P::BLOCKS;
+    Offer { peer: P::NAME, yields, start: Ok(start) }
 }
 
 /// Plays the server of one, as a process of its own.
@@ -32,11 +45,4 @@ pub fn serve(peer: &str, work: &str, wait: &str, address: &str) -> Result<(), Fa
         iceoryx::Iceoryx::NAME => iceoryx::Iceoryx::serve(address, work, wait),
         _ => Err(format!("there is no peer {peer:?}").into()),
     }
-}
-
-/// A name that no other run of this program uses.
-fn unused_name() -> String {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let number = LAST.fetch_add(1, Ordering::Relaxed);
-    format!("peers-{}-{number}", std::process::id())
 }

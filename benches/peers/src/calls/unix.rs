@@ -8,18 +8,16 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::thread;
 
-use bincode::config::{Configuration, Fixint, LittleEndian};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 
-use crate::peer::{Client, Failure, Order, Peer, STOP, Wait, Work};
+use crate::values::CODEC;
+use super::peer::{Client, Peer, STOP, Work};
+use crate::Failure;
+use crate::values::{Order, Wait};
 
 pub struct Unix;
-
-/// The codec as this crate has it.
-const CODEC: Configuration<LittleEndian, Fixint> =
-    bincode::config::standard().with_fixed_int_encoding();
 
 /// One end of a connection, with buffers that are kept.
 pub struct Line {
@@ -93,7 +91,7 @@ impl Peer for Unix {
     /// The clients' process listens, so that nobody has to look whether the other is there. The name
     /// is an abstract one, of which no file is left.
     fn meet(clients: usize) -> Result<(UnixListener, String), Failure> {
-        let name = super::unused_name();
+        let name = crate::process::unused_name();
         let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
         Ok((listener, format!("{clients} {name}")))
     }
