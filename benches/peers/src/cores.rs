@@ -80,4 +80,3 @@ pub fn bare_round_trip(cores: Cores) -> Result<f64, Failure> {
         Ok(time)
     })
 }
-

@@ -175,12 +175,15 @@ fn one(
             Err(why) => offered.push(Row { cannot: Some(why), ..row }),
         }
     }
-    let measured = samples::in_turns(cores, &mut ready, subject.rounds(quick)).and_then(|measured| {
-        let singles: Result<Vec<_>, _> =
-            ready.iter_mut().map(|peer| peer.latencies(latencies)).collect();
-        Ok((measured, singles?))
-    });
-    // All of them, also after a failure: so they leave nothing behind.
+    let measured =
+        samples::in_turns(cores, &mut ready, subject.rounds(quick)).and_then(|measured| {
+            let singles: Result<Vec<_>, _> =
+                ready.iter_mut().map(|peer| peer.latencies(latencies)).collect();
+            Ok((measured, singles?))
+        });
+    // All of them, also after a failure: so they leave nothing behind. Not where the other sides
+    // are ended from outside: they would be waited for.
+    stop::check()?;
     let ended: Vec<_> = ready.into_iter().map(|peer| peer.end()).collect();
     let ((samples, bare), singles) = measured?;
     ended.into_iter().collect::<Result<(), _>>()?;

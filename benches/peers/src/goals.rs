@@ -66,9 +66,7 @@ impl Goal {
     pub fn spread(&self, report: &Report) -> Option<Spread> {
         match self.of {
             OverC2c(figure, peer) => report.row(figure, peer)?.over_c2c(),
-            Over(figure, peer, base) => {
-                report.row(figure, peer)?.over(report.row(figure, base)?)
-            }
+            Over(figure, peer, base) => report.row(figure, peer)?.over(report.row(figure, base)?),
             Micros(figure, peer) => {
                 let Spread { median, min, max } = report.row(figure, peer)?.nanos()?;
                 Some(Spread { median: median / 1e3, min: min / 1e3, max: max / 1e3 })

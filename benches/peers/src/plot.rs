@@ -1,4 +1,6 @@
 //! todo
 use crate::Failure;
 use std::path::Path;
-pub fn draw(_: &Path, _: &Path) -> Result<(), Failure> { Ok(()) }
+pub fn draw(_: &Path, _: &Path) -> Result<(), Failure> {
+    Ok(())
+}

@@ -189,9 +189,10 @@ impl Report {
 }
 
 fn json(spread: Option<Spread>) -> Value {
-    spread.map_or(Value::Null, |Spread { median, min, max }| {
-        json!({ "median": median, "min": min, "max": max })
-    })
+    spread.map_or(
+        Value::Null,
+        |Spread { median, min, max }| json!({ "median": median, "min": min, "max": max }),
+    )
 }
 
 /// How many nanoseconds were enough for so many of a hundred.

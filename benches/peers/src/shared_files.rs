@@ -46,4 +46,3 @@ pub fn node(files: &str) -> Result<Node<Kind>, Failure> {
     config.global.set_root_path(&files.try_into()?);
     Ok(NodeBuilder::new().config(&config).create::<Kind>()?)
 }
-

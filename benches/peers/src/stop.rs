@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::{Errno, ErrnoSentinel};
 use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::unistd::{Pid, alarm};
@@ -70,6 +71,17 @@ pub fn spin<T>(mut look: impl FnMut() -> Result<Option<T>, Failure>) -> Result<T
         }
         if asked() {
             return Err("it was asked to stop".into());
+        }
+    }
+}
+
+/// Makes a system call again that was interrupted: some are, on Linux, when a process that stood
+/// still goes on.
+pub fn restart<R: ErrnoSentinel + PartialEq>(mut call: impl FnMut() -> R) -> nix::Result<R> {
+    loop {
+        match Errno::result(call()) {
+            Err(Errno::EINTR) if !asked() => {}
+            done => return done,
         }
     }
 }

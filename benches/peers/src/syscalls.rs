@@ -78,9 +78,7 @@ impl Objects {
         Errno::result(unsafe { libc::semctl(self.set, 0, libc::IPC_STAT, set.as_mut_ptr()) })?;
         let mut segment = MaybeUninit::<libc::shmid_ds>::uninit();
         // SAFETY: the kernel writes one such struct.
-        Errno::result(unsafe {
-            libc::shmctl(self.segment, libc::IPC_STAT, segment.as_mut_ptr())
-        })?;
+        Errno::result(unsafe { libc::shmctl(self.segment, libc::IPC_STAT, segment.as_mut_ptr()) })?;
         let mut queue = MaybeUninit::<libc::msqid_ds>::uninit();
         // SAFETY: the kernel writes one such struct.
         Errno::result(unsafe { libc::msgctl(self.queue, libc::IPC_STAT, queue.as_mut_ptr()) })?;

@@ -86,8 +86,9 @@ impl Small for Order {
 }
 
 /// The same as plain old data: 48 bytes, the next size without padding.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[derive(FromBytes, IntoBytes, Immutable, ZeroCopySend)]
+#[derive(
+    Debug, Clone, Copy, Serialize, Deserialize, FromBytes, IntoBytes, Immutable, ZeroCopySend,
+)]
 #[repr(C)]
 pub struct Tick {
     pub id: u64,

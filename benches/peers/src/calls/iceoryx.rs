@@ -13,9 +13,9 @@ use iceoryx2::prelude::*;
 use iceoryx2::service::port_factory::PortFactory as _;
 use iceoryx2::service::port_factory::request_response::PortFactory;
 
-use crate::shared_files::{Files, Kind, node};
 use super::peer::{self, Peer, STOP, Work, not_connected};
 use crate::Failure;
+use crate::shared_files::{Files, Kind, node};
 use crate::values::{Order, Wait};
 
 pub struct Iceoryx;

@@ -137,4 +137,3 @@ impl<P: Peer> Ready for Pair<P> {
         server.end()
     }
 }
-

@@ -12,9 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 
-use crate::values::CODEC;
 use super::peer::{Client, Peer, STOP, Work};
 use crate::Failure;
+use crate::values::CODEC;
 use crate::values::{Order, Wait};
 
 pub struct Unix;

@@ -109,7 +109,10 @@ pub struct Producer {
 
 impl Producer {
     #[inline]
-    fn put(&mut self, write: impl FnOnce(&mut [u8]) -> Result<usize, Failure>) -> Result<(), Failure> {
+    fn put(
+        &mut self,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, Failure>,
+    ) -> Result<(), Failure> {
         let Producer { memory, position, head } = self;
         if *position - *head == memory.slots {
             *head = spin(|| {

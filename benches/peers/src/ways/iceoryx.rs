@@ -156,12 +156,15 @@ macro_rules! ports {
             }
 
             fn receive(&self) -> Result<Sample<Kind, $payload, ()>, Failure> {
-                let Some(event) = &self.event else { return stop::spin(|| Ok(self.port.receive()?)) };
+                let Some(event) = &self.event else {
+                    return stop::spin(|| Ok(self.port.receive()?));
+                };
                 loop {
                     if let Some(sample) = self.port.receive()? {
                         return Ok(sample);
                     }
-                    event.timed_wait_one(A_WHILE)?;
+                    // It fails where this process stood still and goes on: then look again.
+                    let _ = event.timed_wait_one(A_WHILE);
                     if stop::asked() {
                         return Err("it was asked to stop".into());
                     }

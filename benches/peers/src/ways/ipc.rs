@@ -42,7 +42,10 @@ impl<R> Receiving<R> {
 /// What the other side sends first: this side's ends.
 type Ends<T, R> = (T, R);
 
-fn join<T, R>(address: &str, channel: impl Fn() -> Result<(T, R), Failure>) -> Result<(T, R), Failure>
+fn join<T, R>(
+    address: &str,
+    channel: impl Fn() -> Result<(T, R), Failure>,
+) -> Result<(T, R), Failure>
 where
     T: Serialize + for<'de> Deserialize<'de>,
     R: Serialize + for<'de> Deserialize<'de>,

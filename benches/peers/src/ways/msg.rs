@@ -9,7 +9,7 @@ use sysv_channel::codec::Bytes;
 
 use super::{Rx, Setting, Tx, Way};
 use crate::Failure;
-use crate::stop::spin;
+use crate::stop::{self, spin};
 use crate::values::{Small, Value, Wait, id_of};
 
 pub struct Msg;
@@ -69,7 +69,7 @@ impl Line {
         assert!(len <= LONGEST);
         let message = (&raw const *self.message).cast();
         // SAFETY: the text has at least `len` bytes.
-        Errno::result(unsafe { libc::msgsnd(self.queue.id, message, len, 0) })?;
+        stop::restart(|| unsafe { libc::msgsnd(self.queue.id, message, len, 0) })?;
         Ok(())
     }
 
@@ -79,7 +79,7 @@ impl Line {
         let id = self.queue.id;
         let receive = |flags| {
             // SAFETY: the text has room for as much as is said.
-            Errno::result(unsafe { libc::msgrcv(id, into, LONGEST, 0, flags) })
+            stop::restart(|| unsafe { libc::msgrcv(id, into, LONGEST, 0, flags) })
         };
         let len = match self.wait {
             Wait::Block => receive(0)?,

@@ -8,7 +8,7 @@ use sysv_channel::{Channel, Options, Queue, Receiver, Sender, TrustedPeers};
 use super::{Rx, Setting, Tx, Way};
 use crate::Failure;
 use crate::process::unused_name;
-use crate::stop::spin;
+use crate::stop::{self, spin};
 use crate::values::{Lent, Order, Tick, Value, Wait};
 
 pub struct Ring;
@@ -145,6 +145,9 @@ impl<const ALL: bool> Rx<Lent<ALL>> for Receiver<Bytes, Raw> {
 
 // ------------------------------------------------------------------ the bare queue
 
+/// A pause to look whether the run is to end: a queue does not tell that nobody sends any more.
+const A_WHILE: Duration = Duration::from_secs(1);
+
 /// A queue that goes with its maker.
 pub struct Line<V, C> {
     queue: Queue<V, C>,
@@ -197,7 +200,12 @@ impl<V: Value, C: Codec<V>> Tx<V> for Line<V, C> {
 impl<V: Value, C: Codec<V>> Rx<V> for Line<V, C> {
     fn recv(&mut self) -> Result<u64, Failure> {
         let value = match self.wait {
-            Wait::Block => self.queue.recv()?,
+            Wait::Block => loop {
+                match self.queue.recv_timeout(A_WHILE) {
+                    Err(error) if error.is_timeout() && !stop::asked() => {}
+                    received => break received?,
+                }
+            },
             Wait::Spin => spin(|| match self.queue.try_recv() {
                 Err(error) if error.is_empty() => Ok(None),
                 received => Ok(Some(received?)),

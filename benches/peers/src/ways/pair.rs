@@ -109,7 +109,11 @@ impl<V: Value, T: Tx<V> + Send, R: Rx<V>> Near<V, T, R> {
             for thread in threads {
                 thread.join().map_err(|_| "a sender panicked")??;
             }
-            if came? != MARK { Err("another answer was due".into()) } else { Ok(time / total as f64) }
+            if came? != MARK {
+                Err("another answer was due".into())
+            } else {
+                Ok(time / total as f64)
+            }
         })
     }
 
@@ -142,7 +146,11 @@ fn stream<V: Value>(tx: &mut impl Tx<V>, value: &mut V, count: u64) -> Result<()
 }
 
 /// The other side's work, until it is told to stop.
-fn answer<V: Value>(tx: &mut impl Tx<V>, rx: &mut impl Rx<V>, setting: Setting) -> Result<(), Failure> {
+fn answer<V: Value>(
+    tx: &mut impl Tx<V>,
+    rx: &mut impl Rx<V>,
+    setting: Setting,
+) -> Result<(), Failure> {
     let mut value = V::sized(ANSWER);
     let mut answer = |id| {
         value.set_id(id);

@@ -8,8 +8,8 @@ use nix::libc::{self, c_int, sembuf};
 
 use super::bare::Memory;
 use super::{Rx, Setting, Tx, Way};
-use crate::Failure;
 use crate::values::{Order, Value};
+use crate::{Failure, stop};
 
 pub struct Sem;
 
@@ -23,7 +23,7 @@ impl Set {
     fn operate(&self, number: u16, by: i16) -> Result<(), Failure> {
         let mut operation = sembuf { sem_num: number, sem_op: by, sem_flg: 0 };
         // SAFETY: the pointer is to one operation, as the count says.
-        Errno::result(unsafe { libc::semop(self.id, &mut operation, 1) })?;
+        stop::restart(|| unsafe { libc::semop(self.id, &mut operation, 1) })?;
         Ok(())
     }
 }
@@ -65,16 +65,14 @@ impl Way<Order> for Sem {
         let set = Set { id, made: true };
         let memory = Memory::make(0)?;
         let address = format!("{id} {}", memory.path());
-        let there =
-            Bell { set: Set { id, made: false }, memory: memory.clone(), number: THERE };
+        let there = Bell { set: Set { id, made: false }, memory: memory.clone(), number: THERE };
         Ok(((vec![there], Bell { set, memory, number: BACK }), address))
     }
 
     fn join(address: &str, _: Setting) -> Result<(Bell, Bell), Failure> {
         let (id, memory) = address.split_once(' ').ok_or("that is no address")?;
         let (id, memory) = (id.parse()?, Memory::open(memory, 0)?);
-        let bell =
-            |number| Bell { set: Set { id, made: false }, memory: memory.clone(), number };
+        let bell = |number| Bell { set: Set { id, made: false }, memory: memory.clone(), number };
         Ok((bell(BACK), bell(THERE)))
     }
 
