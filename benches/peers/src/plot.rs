@@ -1,6 +1,226 @@
-//! todo
-use crate::Failure;
+//! Plots of what was measured, from the JSON.
+
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
-pub fn draw(_: &Path, _: &Path) -> Result<(), Failure> {
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use serde_json::Value;
+
+use crate::Failure;
+use crate::figures::LATENCY;
+
+const SIZE: (u32, u32) = (900, 520);
+const FONT: &str = "sans-serif";
+const INK: RGBColor = RGBColor(60, 60, 60);
+/// For those that nobody can be faster than.
+const LIMIT: RGBColor = RGBColor(150, 150, 150);
+/// Told apart also by those who see few colours.
+const COLORS: [RGBColor; 8] = [
+    RGBColor(213, 94, 0),
+    RGBColor(0, 114, 178),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(117, 112, 179),
+    RGBColor(102, 85, 60),
+];
+
+/// One peer's line.
+struct Line {
+    peer: String,
+    points: Vec<(f64, f64)>,
+}
+
+/// What is the same for all points of a plot.
+struct Frame<'a> {
+    title: &'a str,
+    x: &'a str,
+    y: &'a str,
+    x_label: &'a dyn Fn(&f64) -> String,
+    y_label: &'a dyn Fn(&f64) -> String,
+}
+
+/// Draws all plots into a directory.
+pub fn draw(file: &Path, directory: &Path) -> Result<(), Failure> {
+    let report: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
+    fs::create_dir_all(directory)?;
+    let figures: Vec<&Value> =
+        report["figures"].as_object().into_iter().flat_map(|figures| figures.values()).collect();
+    // One plus the rounds that took longer, out of so many: the tail is what matters.
+    let latency = Frame {
+        title: "A small struct there and back, two cores: distribution",
+        x: "percentile",
+        y: "round trip",
+        x_label: &|nines| percentile(*nines),
+        y_label: &|nanos| time(*nanos),
+    };
+    plot(&directory.join("latency.svg"), &latency, &latencies(&figures))?;
+    for (file, prefix, title) in [
+        ("owned.svg", "bytes_", "Bytes from a vector to a vector, stream, two cores"),
+        ("in-place.svg", "in_place_", "Bytes written and read in place, stream, two cores"),
+    ] {
+        let throughput = Frame {
+            title,
+            x: "size of a value",
+            y: "throughput",
+            x_label: &|bits| size(*bits),
+            y_label: &|rate| speed(*rate),
+        };
+        plot(&directory.join(file), &throughput, &throughputs(&figures, prefix))?;
+    }
     Ok(())
+}
+
+/// Percentiles, each by how many times more seldom what is above it is, and nanoseconds.
+fn latencies(figures: &[&Value]) -> Vec<Line> {
+    let of = figures.iter().filter(|figure| figure["figure"] == LATENCY);
+    let line = |figure: &&Value| {
+        let points = figure["latency_ns"].as_array()?.iter().filter_map(|point| {
+            let (share, nanos) = (point[0].as_f64()?, point[1].as_f64()?);
+            Some((-(1.0 - share / 100.0).log10(), nanos))
+        });
+        Some(Line { peer: peer(figure)?, points: points.collect() })
+    };
+    of.filter_map(line).collect()
+}
+
+/// Sizes, as powers of two, and bytes a second.
+fn throughputs(figures: &[&Value], prefix: &str) -> Vec<Line> {
+    let mut lines: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    for figure in figures {
+        let point = || {
+            let size = figure["figure"].as_str()?.strip_prefix(prefix)?;
+            let unit = match size.chars().last()? {
+                'k' => 10.0,
+                'm' => 20.0,
+                _ => 0.0,
+            };
+            let bits = size.trim_end_matches(['k', 'm']).parse::<f64>().ok()?.log2() + unit;
+            let nanos = figure["ns"]["median"].as_f64()?;
+            Some((peer(figure)?, (bits, bits.exp2() / nanos * 1e9)))
+        };
+        if let Some((peer, point)) = point() {
+            lines.entry(peer).or_default().push(point);
+        }
+    }
+    let line = |(peer, mut points): (String, Vec<(f64, f64)>)| {
+        points.sort_by(|one, other| one.0.total_cmp(&other.0));
+        Line { peer, points }
+    };
+    lines.into_iter().map(line).collect()
+}
+
+fn peer(figure: &Value) -> Option<String> {
+    figure["peer"].as_str().map(str::to_owned)
+}
+
+/// Lines with their names at the right end, in the order in which they end there.
+fn plot(file: &Path, frame: &Frame<'_>, lines: &[Line]) -> Result<(), Failure> {
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let (mut x, mut y) = ((f64::MAX, f64::MIN), (f64::MAX, f64::MIN));
+    for point in points() {
+        x = (x.0.min(point.0), x.1.max(point.0));
+        y = (y.0.min(point.1), y.1.max(point.1));
+    }
+    if points().next().is_none() {
+        return Ok(());
+    }
+    let root = SVGBackend::new(file, SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (left, names) = root.split_horizontally(SIZE.0 - 170);
+    let y_range = (y.0 * 0.8)..(y.1 * 1.25);
+    let mut chart = ChartBuilder::on(&left)
+        .caption(frame.title, (FONT, 19).into_font().color(&INK))
+        .margin(12)
+        .x_label_area_size(46)
+        .y_label_area_size(76)
+        .build_cartesian_2d(x.0..x.1, y_range.log_scale())?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(LIMIT.mix(0.35))
+        .axis_style(INK)
+        .label_style((FONT, 13).into_font().color(&INK))
+        .x_desc(frame.x)
+        .y_desc(frame.y)
+        .x_labels(8)
+        .y_labels(10)
+        .x_label_formatter(&frame.x_label)
+        .y_label_formatter(&frame.y_label)
+        .draw()?;
+    let mut ends = Vec::new();
+    let mut colors = COLORS.iter().cycle();
+    for line in ordered(lines) {
+        let limit = line.peer.starts_with("copy") || line.peer.starts_with("bare");
+        let own = line.peer == "ring only";
+        let color = if limit { LIMIT } else { *colors.next().unwrap_or(&INK) };
+        let style = color.stroke_width(if own { 4 } else { 2 });
+        chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
+        if let Some(&end) = line.points.last() {
+            ends.push((chart.backend_coord(&end).1, &line.peer, color));
+        }
+    }
+    name(&names, ends)?;
+    root.present()?;
+    Ok(())
+}
+
+/// This crate first, whose colour is the same in all plots.
+fn ordered(lines: &[Line]) -> Vec<&Line> {
+    let mut ordered: Vec<_> = lines.iter().collect();
+    ordered.sort_by_key(|line| (line.peer != "ring only", line.peer != "mixed"));
+    ordered
+}
+
+/// Writes the names beside the ends of their lines, so far apart that they can be read.
+fn name(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    mut ends: Vec<(i32, &String, RGBColor)>,
+) -> Result<(), Failure> {
+    const APART: i32 = 17;
+    ends.sort_by_key(|end| end.0);
+    let lowest = SIZE.1 as i32 - 60;
+    for at in 1..ends.len() {
+        ends[at].0 = ends[at].0.max(ends[at - 1].0 + APART);
+    }
+    // What was pushed out below goes up again.
+    let mut limit = lowest;
+    for end in ends.iter_mut().rev() {
+        end.0 = end.0.min(limit);
+        limit = end.0 - APART;
+    }
+    for (y, peer, color) in ends {
+        let style = (FONT, 14).into_font().color(&color).pos(Pos::new(HPos::Left, VPos::Center));
+        area.draw(&Text::new(peer.clone(), (2, y), style))?;
+    }
+    Ok(())
+}
+
+fn percentile(nines: f64) -> String {
+    let share = 100.0 * (1.0 - 10_f64.powf(-nines));
+    let text = format!("{share:.3}");
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+fn size(bits: f64) -> String {
+    let bytes = bits.exp2();
+    let (unit, name) = match bits {
+        ..10.0 => (1.0, "B"),
+        ..20.0 => (1024.0, "KiB"),
+        _ => (1024.0 * 1024.0, "MiB"),
+    };
+    format!("{:.0} {name}", bytes / unit)
+}
+
+fn time(nanos: f64) -> String {
+    if nanos < 1e3 { format!("{nanos:.0} ns") } else { format!("{:.0} us", nanos / 1e3) }
+}
+
+fn speed(rate: f64) -> String {
+    if rate < 1e9 { format!("{:.0} MB/s", rate / 1e6) } else { format!("{:.0} GB/s", rate / 1e9) }
 }

@@ -6,12 +6,13 @@
 //! signal interrupts the others. A sample that takes far too long ends the run in the same way.
 
 use std::hint::spin_loop;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::{Errno, ErrnoSentinel};
+use nix::libc::{IPC_RMID, msgctl};
 use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::unistd::{Pid, alarm};
@@ -22,6 +23,9 @@ use crate::Failure;
 const FAR_TOO_LONG: u32 = 60;
 
 static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Queues that only their removal wakes.
+static QUEUES: Mutex<Vec<i32>> = Mutex::new(Vec::new());
 
 /// The processes that run for this one.
 static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
@@ -39,8 +43,12 @@ pub fn listen() -> Result<(), Failure> {
         let _ = signals.wait();
         ASKED.store(true, Ordering::Relaxed);
         thread::sleep(Duration::from_secs(1));
-        for &child in children().iter() {
+        for &child in locked(&CHILDREN).iter() {
             let _ = kill(child, Signal::SIGKILL);
+        }
+        for &queue in locked(&QUEUES).iter() {
+            // SAFETY: IPC_RMID uses no buffer.
+            unsafe { msgctl(queue, IPC_RMID, std::ptr::null_mut()) };
         }
         // Time and again: it may be between two calls.
         while pthread_kill(measuring, Signal::SIGUSR1).is_ok() {
@@ -88,16 +96,26 @@ pub fn restart<R: ErrnoSentinel + PartialEq>(mut call: impl FnMut() -> R) -> nix
 
 /// Has a process ended with the run.
 pub fn adopt(child: Pid) {
-    children().push(child);
+    locked(&CHILDREN).push(child);
 }
 
 /// Forgets a process, before it is waited for and its number can be another's.
 pub fn forget(child: Pid) {
-    children().retain(|&adopted| adopted != child);
+    locked(&CHILDREN).retain(|&adopted| adopted != child);
 }
 
-fn children() -> std::sync::MutexGuard<'static, Vec<Pid>> {
-    CHILDREN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+/// Has a queue removed if the run ends before its time: who waits on one is told nothing else.
+pub fn adopt_queue(id: i32) {
+    locked(&QUEUES).push(id);
+}
+
+/// Forgets a queue, before it is removed.
+pub fn forget_queue(id: i32) {
+    locked(&QUEUES).retain(|&adopted| adopted != id);
+}
+
+fn locked<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether the run is to end.

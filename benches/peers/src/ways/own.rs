@@ -145,9 +145,6 @@ impl<const ALL: bool> Rx<Lent<ALL>> for Receiver<Bytes, Raw> {
 
 // ------------------------------------------------------------------ the bare queue
 
-/// A pause to look whether the run is to end: a queue does not tell that nobody sends any more.
-const A_WHILE: Duration = Duration::from_secs(1);
-
 /// A queue that goes with its maker.
 pub struct Line<V, C> {
     queue: Queue<V, C>,
@@ -158,6 +155,7 @@ pub struct Line<V, C> {
 impl<V, C> Drop for Line<V, C> {
     fn drop(&mut self) {
         if self.made {
+            stop::forget_queue(self.queue.id());
             let _ = self.queue.remove();
         }
     }
@@ -173,6 +171,7 @@ impl<V: Own> Way<V> for BareQueue {
         let name = unused_name();
         let make = |which| -> Result<_, Failure> {
             let queue = Queue::create(format!("{name} {which}"))?;
+            stop::adopt_queue(queue.id());
             Ok(Line { queue, wait: setting.wait, made: true })
         };
         Ok(((vec![make("there")?], make("back")?), name))
@@ -200,12 +199,7 @@ impl<V: Value, C: Codec<V>> Tx<V> for Line<V, C> {
 impl<V: Value, C: Codec<V>> Rx<V> for Line<V, C> {
     fn recv(&mut self) -> Result<u64, Failure> {
         let value = match self.wait {
-            Wait::Block => loop {
-                match self.queue.recv_timeout(A_WHILE) {
-                    Err(error) if error.is_timeout() && !stop::asked() => {}
-                    received => break received?,
-                }
-            },
+            Wait::Block => self.queue.recv()?,
             Wait::Spin => spin(|| match self.queue.try_recv() {
                 Err(error) if error.is_empty() => Ok(None),
                 received => Ok(Some(received?)),
