@@ -131,8 +131,8 @@ impl Subject {
     fn rounds(self, quick: bool) -> usize {
         let long = matches!(self, Subject::Ways(setting, _) if setting.len >= MIB);
         match (quick, long) {
-            (true, true) => 15,
-            (true, false) => 41,
+            (true, true) => 9,
+            (true, false) => 25,
             (false, true) => 51,
             (false, false) => 201,
         }
@@ -145,7 +145,7 @@ pub fn measure(quick: bool, only: &str) -> Result<Report, Failure> {
     stop::listen()?;
     let mut report = Report::new(quick);
     for figure in FIGURES.iter().filter(|figure| figure.key.starts_with(only)) {
-        let singles = if quick { 20_000 } else { 100_000 };
+        let singles = if quick { 10_000 } else { 100_000 };
         let latencies = if figure.key == LATENCY { singles } else { 0 };
         one(cores, figure, quick, latencies, &mut report)?;
     }
