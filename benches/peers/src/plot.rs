@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde_json::Value;
@@ -18,7 +20,7 @@ const INK: RGBColor = RGBColor(60, 60, 60);
 /// For those that nobody can be faster than.
 const LIMIT: RGBColor = RGBColor(150, 150, 150);
 /// Told apart also by those who see few colours.
-const COLORS: [RGBColor; 8] = [
+const COLORS: [RGBColor; 12] = [
     RGBColor(213, 94, 0),
     RGBColor(0, 114, 178),
     RGBColor(0, 158, 115),
@@ -27,6 +29,10 @@ const COLORS: [RGBColor; 8] = [
     RGBColor(86, 180, 233),
     RGBColor(117, 112, 179),
     RGBColor(102, 85, 60),
+    RGBColor(166, 28, 60),
+    RGBColor(120, 150, 20),
+    RGBColor(30, 50, 130),
+    RGBColor(0, 60, 55),
 ];
 
 /// One peer's line.
@@ -40,8 +46,35 @@ struct Frame<'a> {
     title: &'a str,
     x: &'a str,
     y: &'a str,
+    /// Where the axis has its labels.
+    marks: &'a [f64],
     x_label: &'a dyn Fn(&f64) -> String,
     y_label: &'a dyn Fn(&f64) -> String,
+}
+
+/// An axis whose labels stand where it is said.
+struct Marked {
+    range: (f64, f64),
+    marks: Vec<f64>,
+}
+
+impl Ranged for Marked {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, pixels: (i32, i32)) -> i32 {
+        let share = (value - self.range.0) / (self.range.1 - self.range.0);
+        pixels.0 + (share * f64::from(pixels.1 - pixels.0)) as i32
+    }
+
+    fn key_points<H: KeyPointHint>(&self, _: H) -> Vec<f64> {
+        let (low, high) = self.range;
+        self.marks.iter().copied().filter(|mark| (low..=high + 0.01).contains(mark)).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.0..self.range.1
+    }
 }
 
 /// Draws all plots into a directory.
@@ -50,11 +83,12 @@ pub fn draw(file: &Path, directory: &Path) -> Result<(), Failure> {
     fs::create_dir_all(directory)?;
     let figures: Vec<&Value> =
         report["figures"].as_object().into_iter().flat_map(|figures| figures.values()).collect();
-    // One plus the rounds that took longer, out of so many: the tail is what matters.
+    // Each step to the right is ten times rarer: the tail is what matters.
     let latency = Frame {
         title: "A small struct there and back, two cores: distribution",
         x: "percentile",
         y: "round trip",
+        marks: &[0.0, 0.301, 1.0, 2.0, 3.0],
         x_label: &|nines| percentile(*nines),
         y_label: &|nanos| time(*nanos),
     };
@@ -67,6 +101,7 @@ pub fn draw(file: &Path, directory: &Path) -> Result<(), Failure> {
             title,
             x: "size of a value",
             y: "throughput",
+            marks: &[6.0, 10.0, 13.0, 16.0, 20.0, 24.0],
             x_label: &|bits| size(*bits),
             y_label: &|rate| speed(*rate),
         };
@@ -83,6 +118,8 @@ fn latencies(figures: &[&Value]) -> Vec<Line> {
             let (share, nanos) = (point[0].as_f64()?, point[1].as_f64()?);
             Some((-(1.0 - share / 100.0).log10(), nanos))
         });
+        // What is rarer is too much up to chance for a line.
+        let points = points.filter(|point| point.0 < 3.01);
         Some(Line { peer: peer(figure)?, points: points.collect() })
     };
     of.filter_map(line).collect()
@@ -138,7 +175,10 @@ fn plot(file: &Path, frame: &Frame<'_>, lines: &[Line]) -> Result<(), Failure> {
         .margin(12)
         .x_label_area_size(46)
         .y_label_area_size(76)
-        .build_cartesian_2d(x.0..x.1, y_range.log_scale())?;
+        .build_cartesian_2d(
+            Marked { range: x, marks: frame.marks.to_vec() },
+            y_range.log_scale(),
+        )?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -203,8 +243,7 @@ fn name(
 
 fn percentile(nines: f64) -> String {
     let share = 100.0 * (1.0 - 10_f64.powf(-nines));
-    let text = format!("{share:.3}");
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+    if share < 99.5 { format!("{share:.0} %") } else { format!("{share:.1} %") }
 }
 
 fn size(bits: f64) -> String {
