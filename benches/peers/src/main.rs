@@ -63,6 +63,7 @@ fn play(part: &[&str]) -> Result<(), Failure> {
         ["way", peer, field, setting, address] => ways::serve(peer, field, setting, address),
         ["open", kind, name, memory] => opening::serve(kind, name, memory),
         ["idle", name] => idle::serve(name),
+        ["decode", memory] => limits::serve_decoding(memory),
         _ => Err("there is no such part".into()),
     }
 }

@@ -159,7 +159,7 @@ fn entries(field: Field, len: usize) -> Vec<Entry> {
     match field {
         Field::Orders => vec![
             way::<own::Ring, Order>(),
-            Limit("bincode decode alone", |_, _| limits::decode()),
+            Limit("bincode decode alone", |cores, _| limits::decode(cores)),
             way::<bare::Bare, Order>(),
             inside::<inside::Rtrb, Order>(),
             inside::<inside::Crossbeam, Order>(),
