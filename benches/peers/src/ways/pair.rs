@@ -22,10 +22,14 @@ const ANSWER: usize = 8;
 
 /// About how long a sample takes.
 const SAMPLE: Duration = Duration::from_millis(3);
+/// With many senders, whose threads take turns on one core for milliseconds each.
+const SAMPLE_OF_MANY: Duration = Duration::from_millis(20);
 /// So few only where the values are large.
 const FEWEST_ROUNDS: u64 = 3;
 /// For a first look at what one takes.
 const FIRST_ROUNDS: u64 = 8;
+/// With many senders, whose threads take longer to start than to send so much.
+const FIRST_ROUNDS_OF_MANY: u64 = 4096;
 
 /// This side.
 struct Near<V, T, R> {
@@ -44,9 +48,13 @@ impl<V: Value, T: Tx<V> + Send, R: Rx<V>> Near<V, T, R> {
     /// Nanoseconds a round, of so many as fill a sample.
     fn measure(&mut self) -> Result<f64, Failure> {
         if self.rounds == 0 {
-            self.run(FIRST_ROUNDS)?;
-            let first = self.run(FIRST_ROUNDS * 8)?;
-            self.rounds = ((SAMPLE.as_nanos() as f64 / first) as u64).max(FEWEST_ROUNDS);
+            let (few, sample) = match self.setting.shape {
+                Shape::FanIn => (FIRST_ROUNDS_OF_MANY, SAMPLE_OF_MANY),
+                _ => (FIRST_ROUNDS, SAMPLE),
+            };
+            self.run(few)?;
+            let first = self.run(few * 8)?;
+            self.rounds = ((sample.as_nanos() as f64 / first) as u64).max(FEWEST_ROUNDS);
         }
         // The other side was just woken up, or started: its caches are another's.
         self.run(self.rounds / 8 + 1)?;
