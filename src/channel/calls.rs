@@ -17,7 +17,7 @@ use super::sender::Sender;
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::{Control, Slept, lane_word, semaphores, word};
 use crate::error::{AttachError, RecvError, SendError};
-use crate::sys::{AtomicU64, Deadline, Fault, Ordering, SystemErrorKind, fault};
+use crate::sys::{AtomicU64, Deadline, Fault, Ordering, SystemErrorKind, fault, fence};
 use crate::tag::{Select, Tag};
 
 /// How many cancelled calls a lane remembers.
@@ -151,12 +151,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Becomes a new owner of the lane. Afterwards [`was_taken`](Sender::was_taken) is final: what
     /// was not taken by now is nobody's request any more.
-    ///
-    /// `false` if that is not certain, because the processors cannot be made to agree.
-    pub(crate) fn renew(&mut self) -> Result<bool, AttachError> {
+    pub(crate) fn renew(&mut self) -> Result<(), AttachError> {
         self.own_again()?;
-        // SeqCst: pairs with the fence of `Caller::is_there` after the hand-over.
-        Ok(fault(Fault::NoRenewFence) || self.control.heavy_fence())
+        if !fault(Fault::NoRenewFence) {
+            // SeqCst: pairs with the fence of `Caller::is_there` after the hand-over.
+            fence(Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     /// Becomes nobody's lane before it is given up: whoever answers knows that nobody waits.
@@ -252,8 +253,8 @@ impl Caller {
     /// Asked after the request was handed over: a caller that was told that its request was not
     /// taken is not there any more.
     pub(crate) fn is_there(&self) -> bool {
-        // SeqCst, or left to the other side: pairs with `Sender::renew`.
-        self.returns.control().waker_fence();
+        // SeqCst: pairs with `Sender::renew`.
+        fence(Ordering::SeqCst);
         self.returns.is_there(self.origin.lane, self.origin.generation)
     }
 

@@ -8,12 +8,13 @@
 //!          wait(bell, deadline); parked.swap(0); look again
 //! ```
 //!
-//! On a channel without a queue, where a fence with every value costs half the speed of a stream of
-//! small ones, the waker's fence is left to the sleeper: it makes the kernel fence every processor
-//! that runs a process of the channel (`sys::heavy_barrier`). A process that cannot be registered
-//! for that says so in the header, and from then on everybody fences; a sleeper that cannot do this
-//! sleeps briefly once, for those who had not seen it yet. Models take this barrier for a fence on either
-//! side.
+//! On a feed, a channel with neither queue nor way back, a fence with every value costs half the
+//! speed of a stream of small ones. There the waker's fence is left to the sleeper: it makes the
+//! kernel fence every processor that runs a process of the channel (`sys::heavy_barrier`). A process
+//! that cannot be registered for that says so in the header, and from then on everybody fences; a
+//! sleeper that cannot do this sleeps briefly once, for those who had not seen it yet. Models take
+//! this barrier for a fence on either side. Where a caller sleeps for every answer it would cost
+//! more than the fences: with 16 and 64 callers 12 microseconds a call, against 5.
 //!
 //! The two fences make sure that the waker sees the ticket or the sleeper sees the work. The post
 //! comes before `parked` is cleared: a waker that is stopped or killed between the two costs a
@@ -121,26 +122,16 @@ impl Control {
     #[inline]
     pub(crate) fn waker_fence(&self) {
         // Both pair with `sleeper_fence`.
-        if self.queue.is_none() && self.word(word::FENCED).load(Ordering::Relaxed) == 0 {
+        if self.is_feed() && self.word(word::FENCED).load(Ordering::Relaxed) == 0 {
             sys::light_barrier();
         } else {
             sys::fence(Ordering::SeqCst);
         }
     }
 
-    /// The fence opposite to [`waker_fence`](Control::waker_fence); `false` if the other side may
-    /// have gone without its own.
-    pub(crate) fn heavy_fence(&self) -> bool {
-        if self.queue.is_none() {
-            return self.word(word::FENCED).load(Ordering::Relaxed) == 0 && sys::heavy_barrier();
-        }
-        sys::fence(Ordering::SeqCst);
-        true
-    }
-
     /// The sleeper's fence; `false` if a waker may have gone without its own.
     fn sleeper_fence(&self) -> bool {
-        if self.queue.is_some() {
+        if !self.is_feed() {
             // SeqCst: pairs with `waker_fence`.
             sys::fence(Ordering::SeqCst);
             return true;
@@ -149,9 +140,16 @@ impl Control {
         sys::heavy_barrier() || self.napped.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether values only stream by: no system call with each, as a queue needs, and no answer that
+    /// is slept for after each.
+    #[inline]
+    fn is_feed(&self) -> bool {
+        self.queue.is_none() && self.layout().return_lines == 0
+    }
+
     /// Says whether this process can go without fences where it wakes others.
     fn register_waker(&self) {
-        if self.queue.is_none() && !sys::register_waker() {
+        if self.is_feed() && !sys::register_waker() {
             self.word(word::FENCED).swap(1, Ordering::Relaxed);
         }
     }

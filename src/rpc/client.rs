@@ -362,7 +362,7 @@ where
             return true;
         }
         // What was started before and not received is not received by anybody either, now.
-        let certain = line.sender.renew().unwrap_or(false);
+        let certain = line.sender.renew().is_ok();
         for started in line.started.values_mut() {
             let received = !certain || line.sender.was_taken(started.end);
             started.outcome.get_or_insert(Err(CallError::ServerDied { received }));
