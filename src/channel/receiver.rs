@@ -1,7 +1,6 @@
 //! The receiving endpoint: waiting for values, and handing them over.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
@@ -353,12 +352,15 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let mut glance = state.intake.glance(control);
         if matches!(glance, Glance::Nothing) && !patience.is_none() {
             let (deadline, ends) = (patience.deadline(), state.intake.ends(control));
-            let seen = control.spin::<_, Infallible>(self.spin, deadline, ends, || {
+            let seen = control.spin(self.spin, deadline, ends, || {
                 // A sender that makes room for the rest of an answer waits for it, and sends
                 // nothing before.
                 self.returns.look_after(false);
-                let glance = state.intake.glance(control);
-                Ok((!matches!(glance, Glance::Nothing)).then_some(glance))
+                match state.intake.glance(control) {
+                    Glance::Nothing if self.is_closed() => Err(Closed),
+                    Glance::Nothing => Ok(None),
+                    seen => Ok(Some(seen)),
+                }
             });
             if let Ok(Some(seen)) = seen {
                 glance = seen;
@@ -394,7 +396,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
         let spun = control.spin(spin, deadline, state.intake.ends(control), || {
             self.returns.look_after(false);
-            state.intake.look(control, select, false, deadline)
+            let found = state.intake.look(control, select, false, deadline)?;
+            if found.is_none() && self.is_closed() {
+                return Err(RecvError::Disconnected);
+            }
+            Ok(found)
         })?;
         if let Some(ready) = spun {
             return Ok(ready);
@@ -518,6 +524,9 @@ impl Closing {
         self.closed.load(Ordering::Relaxed) != 0
     }
 }
+
+/// Why a receiver stopped looking.
+struct Closed;
 
 /// How many values in a row may be taken back before the deadline counts.
 const WITHDRAWN_BEFORE_DEADLINE: usize = 64;
