@@ -119,6 +119,7 @@ pub mod model_checking;
 #[cfg(all(test, loom))]
 mod models;
 mod name;
+mod panics;
 mod queue;
 mod ring;
 pub mod rpc;

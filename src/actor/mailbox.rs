@@ -16,7 +16,7 @@ use crate::codec::{Codec, DecodeError, Reader, Writer};
 use crate::error::{AttachError, OpenError, RecvError};
 use crate::name::{Handle, Name};
 use crate::sys::{Deadline, Fault, fault};
-use crate::{Channel, Closing, DefaultCodec, Options, Owner, Receiver, Select};
+use crate::{Channel, Closing, DefaultCodec, Options, Owner, Receiver, Select, panics};
 
 /// How often a name may appear or vanish between looking and making.
 const ATTEMPTS: usize = 100;
@@ -285,7 +285,8 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     ///
     /// # Errors
     /// [`RecvError`]; after [`RecvError::Decode`] and [`RecvError::Corrupt`], which consumed
-    /// something that was no message, the next call goes on with the next.
+    /// something that was no message, the next call goes on with the next. One that panics while it
+    /// is decoded is none; whoever asked with it is told.
     pub fn recv(&self) -> Result<Option<M>, RecvError> {
         self.receive(Some(Deadline::never()))
     }
@@ -350,7 +351,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                 Head::Told { ask } => ask,
                 Head::Errand(errand) => return Ok(Received::Errand(errand)),
             };
-            let (message, came) = reply::decoding(|| C::decode(reader));
+            let (message, came) = reply::decoding(|| panics::decoding(|| C::decode(reader)));
             for (ticket, hold) in came {
                 ports.borrow_mut().push((ticket, hold, self.way(&ticket)));
             }

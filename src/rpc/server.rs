@@ -1,6 +1,5 @@
 //! The side that answers.
 
-use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +15,7 @@ use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::Name;
 use crate::sys::{Deadline, Fault, fault};
-use crate::{Channel, Closing, DefaultCodec, Options, Owner, Receiver};
+use crate::{Channel, Closing, DefaultCodec, Options, Owner, Receiver, panics};
 
 /// How often a name may appear or vanish between looking and making.
 const ATTEMPTS: usize = 100;
@@ -210,7 +209,8 @@ where
     }
 
     /// Answers requests, one after another, until it is [closed](Server::closer). A handler that
-    /// panics is an error for its caller alone.
+    /// panics is an error for its caller alone, and so is a value that panics while it is decoded or
+    /// encoded.
     ///
     /// # Errors
     /// [`ServeError`].
@@ -288,7 +288,8 @@ where
 
     fn receive(&self, deadline: Option<Deadline>) -> Result<Option<Request<Q, R, C>>, ServeError> {
         let decode = |mut reader: Reader<'_>| -> Result<_, DecodeError> {
-            Ok((RequestHead::read(&mut reader)?, C::decode(reader)))
+            let head = RequestHead::read(&mut reader)?;
+            Ok((head, panics::decoding(|| C::decode(reader))))
         };
         loop {
             if self.receiver.is_closed() {
@@ -311,7 +312,7 @@ where
             }
             match query {
                 Ok(query) => return Ok(Some(Request { query, port })),
-                Err(error) => port.tell(Status::Unreadable, &error.to_string()),
+                Err(error) => port.port.tell(Status::Unreadable, &error.to_string()),
             }
         }
     }
@@ -391,11 +392,11 @@ impl<Q, R, C: Codec<R>> Request<Q, R, C> {
     }
 
     fn handle(self, mut handler: impl FnMut(Q) -> R) {
-        let Request { query, port } = self;
-        match catch_unwind(AssertUnwindSafe(|| handler(query))) {
-            // A caller that has gone, or does not take its replies, has itself to blame.
-            Ok(reply) => drop(port.reply(&reply)),
-            Err(panic) => port.tell(Status::Panicked, text_of(&*panic)),
+        let Request { query, mut port } = self;
+        // A caller that has gone, or does not take its replies, has itself to blame.
+        let handled = catch_unwind(AssertUnwindSafe(|| drop(port.send(&handler(query)))));
+        if let Err(panic) = handled {
+            port.port.tell(Status::Panicked, panics::text_of(&*panic));
         }
     }
 }
@@ -436,10 +437,6 @@ impl<R, C> Responder<R, C> {
         let late = head.deadline.has_passed() && !fault(Fault::LateStarted);
         late || !caller.is_there() || caller.has_cancelled(head.call)
     }
-
-    fn tell(mut self, status: Status, text: &str) {
-        self.port.tell(status, text);
-    }
 }
 
 impl<R, C: Codec<R>> Responder<R, C> {
@@ -448,6 +445,10 @@ impl<R, C: Codec<R>> Responder<R, C> {
     /// # Errors
     /// [`ReplyError`], which a server can ignore.
     pub fn reply(mut self, reply: &R) -> Result<(), ReplyError> {
+        self.send(reply)
+    }
+
+    fn send(&mut self, reply: &R) -> Result<(), ReplyError> {
         let answered = self.port.answer(Status::Reply, |out| C::encode(reply, out));
         answered.map_err(|error| match error {
             SendError::Disconnected => ReplyError::ClientGone,
@@ -496,12 +497,4 @@ impl<R, C> fmt::Debug for Responder<R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Responder").field("call", &self.port.head.call).finish_non_exhaustive()
     }
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a message")
 }
