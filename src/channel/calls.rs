@@ -20,8 +20,8 @@ use crate::error::{AttachError, RecvError, SendError};
 use crate::sys::{AtomicU64, Deadline, Fault, Ordering, SystemErrorKind, fault, fence};
 use crate::tag::{Select, Tag};
 
-/// How many cancelled calls a lane remembers.
-const CANCELLED: u64 = 8;
+/// How many cancelled calls a lane remembers behind one that is waited for.
+const CANCELLED: u64 = 7;
 
 impl<T, C: Codec<T>> Sender<T, C> {
     /// Sends a value behind a head; says where the ring stands then. Without a deadline it does not
@@ -182,18 +182,26 @@ impl<T, C: Codec<T>> Sender<T, C> {
         })
     }
 
-    /// Tells the receiver that nobody waits for the answer to this call any more.
-    pub(crate) fn cancel(&self, call: u64) {
+    /// Tells the receiver that nobody waits for the answer to this call any more, nor to any before
+    /// `waited_for`.
+    pub(crate) fn cancel(&self, call: u64, waited_for: u64) {
         cancelled(&self.control, self.lane, call).swap(call, Ordering::Relaxed);
+        not_waited_for(&self.control, self.lane).swap(waited_for, Ordering::Relaxed);
     }
 }
 
 fn cancelled(control: &Control, lane: usize, call: u64) -> &AtomicU64 {
-    control.lane_word(lane, lane_word::CANCELLED + (call % CANCELLED) as usize * 8)
+    control.lane_word(lane, lane_word::CANCELLED + (1 + call % CANCELLED) as usize * 8)
+}
+
+/// Nobody waits for calls with smaller numbers than this.
+fn not_waited_for(control: &Control, lane: usize) -> &AtomicU64 {
+    control.lane_word(lane, lane_word::CANCELLED)
 }
 
 /// Forgets what former owners of the lane cancelled: their calls had the same numbers.
 pub(super) fn forget_cancelled(control: &Control, lane: usize) {
+    not_waited_for(control, lane).swap(0, Ordering::Relaxed);
     for call in 0..CANCELLED {
         cancelled(control, lane, call).swap(0, Ordering::Relaxed);
     }
@@ -234,9 +242,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// Whether the lane's owner is still there, by the semaphore that the kernel keeps true.
     pub(crate) fn is_attached(&self, origin: Origin) -> bool {
         let Origin { lane, generation } = origin;
-        lane < self.control.layout().lanes
-            && self.returns.is_there(lane, generation)
-            && self.control.set.value(semaphores::lane_role(lane)).is_ok_and(|owned| owned != 0)
+        self.returns.is_owned(lane) && self.returns.is_there(lane, generation)
     }
 }
 
@@ -258,10 +264,18 @@ impl Caller {
         self.returns.is_there(self.origin.lane, self.origin.generation)
     }
 
+    /// Whether it was killed, which takes a system call. Whoever goes by itself becomes nobody's
+    /// lane before it gives the role up.
+    pub(crate) fn was_killed(&self) -> bool {
+        let Origin { lane, generation } = self.origin;
+        !self.returns.is_owned(lane) && self.returns.is_there(lane, generation)
+    }
+
     /// Whether nobody waits for the answer to this call.
     pub(crate) fn has_cancelled(&self, call: u64) -> bool {
-        let word = cancelled(self.returns.control(), self.origin.lane, call);
-        word.load(Ordering::Relaxed) == call
+        let (control, lane) = (self.returns.control(), self.origin.lane);
+        call < not_waited_for(control, lane).load(Ordering::Relaxed)
+            || cancelled(control, lane, call).load(Ordering::Relaxed) == call
     }
 
     /// Sends an answer.

@@ -253,7 +253,7 @@ impl Returns {
             if way.waiting.is_empty() {
                 continue;
             }
-            let abandoned = before_sleep && self.is_abandoned(lane);
+            let abandoned = before_sleep && !self.is_owned(lane);
             // In a lane that is damaged, its sender learns it when it looks.
             if abandoned || self.forward(&mut way, lane).is_err() {
                 way.waiting.clear();
@@ -319,9 +319,11 @@ impl Returns {
         Ok(())
     }
 
-    /// Whether the lane has no owner at all: one that was killed leaves its generation behind.
-    fn is_abandoned(&self, lane: usize) -> bool {
-        self.control.set.value(semaphores::lane_role(lane)).is_ok_and(|owned| owned == 0)
+    /// Whether the lane has an owner, by the semaphore that the kernel keeps true: one that was
+    /// killed leaves its generation behind.
+    pub(super) fn is_owned(&self, lane: usize) -> bool {
+        lane < self.control.layout().lanes
+            && self.control.set.value(semaphores::lane_role(lane)).is_ok_and(|owned| owned != 0)
     }
 
     fn producer<'w>(&self, way: &'w mut Way, lane: usize) -> Result<&'w mut Producer, Damage> {

@@ -136,7 +136,8 @@ pub(crate) mod lane_word {
     pub(crate) const RETURN_DELIVERED: usize = 4 * LINE;
     pub(crate) const RETURN_HEAD: usize = 5 * LINE;
 
-    /// Calls that nobody waits for any more, by their numbers: the whole line.
+    /// Calls that nobody waits for any more: the first that is waited for, and the numbers of some
+    /// behind it.
     pub(crate) const CANCELLED: usize = 6 * LINE;
 
     pub(crate) const BLOCK: usize = 7 * LINE;

@@ -1,7 +1,7 @@
 //! The side that asks.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -101,7 +101,7 @@ impl ClientOptions {
                 sender,
                 reconnected: 0,
                 last_call: 0,
-                started: HashMap::new(),
+                started: BTreeMap::new(),
             }),
             reply: PhantomData,
         })
@@ -149,7 +149,7 @@ struct Line<Q, R, C: Codec<Q>> {
     reconnected: u64,
     last_call: u64,
     /// The calls that were started and not waited for yet.
-    started: HashMap<u64, Started<R>>,
+    started: BTreeMap<u64, Started<R>>,
 }
 
 /// A call that was started.
@@ -399,7 +399,8 @@ impl<Q, R, C: Codec<Q>> fmt::Debug for Client<Q, R, C> {
     }
 }
 
-/// A call that was started; dropping it tells the server that nobody waits for the reply.
+/// A call that was started; dropping it tells the server that nobody waits for the reply. Of those
+/// dropped while an earlier one is waited for, the server is told of the last few.
 #[must_use = "a call that is dropped is cancelled"]
 pub struct Pending<'c, Q, R, C = DefaultCodec>
 where
@@ -454,7 +455,8 @@ where
         // Held only while a call of this very client runs, which then is where this is dropped.
         let Ok(mut line) = self.client.line.try_borrow_mut() else { return };
         if line.started.remove(&self.call).is_some_and(|started| started.outcome.is_none()) {
-            line.sender.cancel(self.call);
+            let waited_for = line.started.keys().next().copied();
+            line.sender.cancel(self.call, waited_for.unwrap_or(line.last_call + 1));
         }
     }
 }

@@ -305,7 +305,7 @@ where
                 Err(error) => return Err(ServeError::Receive(error)),
             };
             let mut port = Responder::new(caller, head);
-            if port.is_cancelled() {
+            if port.port.was_given_up() {
                 // Nobody waits to be told, or somebody who takes this for the server's answer.
                 port.port.answered = true;
                 continue;
@@ -431,11 +431,9 @@ impl<R, C> Responder<R, C> {
     }
 
     /// Whether nobody waits for the reply any more: the deadline passed, the caller dropped the
-    /// call, or it is gone.
+    /// call, or it is gone. Takes a system call.
     pub fn is_cancelled(&self) -> bool {
-        let Port { caller, head, .. } = &self.port;
-        let late = head.deadline.has_passed() && !fault(Fault::LateStarted);
-        late || !caller.is_there() || caller.has_cancelled(head.call)
+        self.port.was_given_up() || self.port.caller.was_killed()
     }
 }
 
@@ -445,7 +443,9 @@ impl<R, C: Codec<R>> Responder<R, C> {
     /// # Errors
     /// [`ReplyError`], which a server can ignore.
     pub fn reply(mut self, reply: &R) -> Result<(), ReplyError> {
-        self.send(reply)
+        self.send(reply)?;
+        // Looked at when the reply has gone, and delays it not.
+        if self.port.caller.was_killed() { Err(ReplyError::ClientGone) } else { Ok(()) }
     }
 
     fn send(&mut self, reply: &R) -> Result<(), ReplyError> {
@@ -465,6 +465,12 @@ impl<R, C: Codec<R>> Responder<R, C> {
 }
 
 impl Port {
+    /// Whether nobody waits for the reply any more, as far as that was told.
+    fn was_given_up(&self) -> bool {
+        let late = self.head.deadline.has_passed() && !fault(Fault::LateStarted);
+        late || !self.caller.is_there() || self.caller.has_cancelled(self.head.call)
+    }
+
     fn answer(
         &mut self,
         status: Status,
