@@ -9,11 +9,12 @@ use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use common::kernel::{Kind, is_asleep};
-use common::{Child, Stage, halt, play, say, until};
+use common::kernel::{Kind, has_ended, is_asleep};
+use common::{Child, Stage, halt, listen, play, say, until};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sysv_channel::codec::Bytes;
 use sysv_channel::rpc::{
-    BindError, CallError, Client, ClientOptions, ConnectError, Server, ServerOptions,
+    BindError, CallError, Client, ClientOptions, ConnectError, ReplyError, Server, ServerOptions,
 };
 
 type Calculator = Server<(String, u64), u64>;
@@ -46,6 +47,35 @@ fn child() {
             "takes none" => {
                 let _server = Calculator::bind(name).unwrap();
                 halt("bound");
+            }
+            "takes some" => {
+                let server = Calculator::bind(name).unwrap();
+                say("bound");
+                listen();
+                let take = |_| server.recv().unwrap().unwrap();
+                let taken: Vec<_> = (0..arguments[1].parse().unwrap()).map(take).collect();
+                taken.iter().for_each(|request| say(request.query().1));
+                halt("received");
+            }
+            "records" => {
+                let server = Calculator::bind(name).unwrap();
+                say("bound");
+                for request in server.incoming() {
+                    let request = request.unwrap();
+                    say(request.query().1);
+                    request.reply(&0).unwrap();
+                }
+            }
+            "asks one thing" => {
+                let client = Caller::connect(name).unwrap();
+                let request = ask("add one", 1);
+                let _pending = client.start(&request).unwrap();
+                halt("started");
+            }
+            "asks and waits" => {
+                let client = Caller::connect(name).unwrap();
+                say("connected");
+                let _ = client.call_timeout(&ask("add one", 1), Duration::from_secs(1000));
             }
             "client" => {
                 let client = Caller::connect(name).unwrap();
@@ -124,16 +154,16 @@ fn requests_and_replies_of_any_size_arrive_whole() {
 #[test]
 fn server_that_looks_for_requests_all_the_time_sends_the_rest_of_a_reply() {
     let stage = Stage::new("spinning server");
-    let options = ServerOptions::new().reply_capacity(4096).spin(Duration::from_secs(60));
+    // Longer than the test may take.
+    let options = ServerOptions::new().reply_capacity(4096).spin(Duration::from_secs(1000));
     let server: Server<u32, Bytes> = options.bind(stage.name()).unwrap();
     let closer = server.closer();
     let serving = thread::spawn(move || server.serve(|len| Bytes::from(vec![7; len as usize])));
     let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();
     let reply = client.call_timeout(&(64 << 10), Duration::from_secs(5)).unwrap();
     assert_eq!(reply.len(), 64 << 10);
+    // Nor does it look on when it is closed.
     closer.close();
-    // It closes when it has looked for long enough, or has something to do.
-    let _ = client.call_timeout(&0, Duration::from_secs(5));
     serving.join().unwrap().unwrap();
 }
 
@@ -204,6 +234,61 @@ fn a_handlers_panic_is_an_error_for_its_caller_alone() {
 }
 
 #[test]
+fn a_handlers_panic_in_one_of_several_threads_stops_none_of_them() {
+    let stage = Stage::new("panics in threads");
+    let server = Calculator::bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || server.serve_concurrently(2, answer));
+    let client = Caller::connect(stage.name()).unwrap();
+    for number in 0..6 {
+        let error = client.call(&ask("panic", number)).unwrap_err();
+        assert!(matches!(error, CallError::Panicked(_)), "{error}");
+    }
+    assert_eq!(client.call(&ask("add one", 7)).unwrap(), 8);
+    closer.close();
+    serving.join().unwrap().unwrap();
+}
+
+/// A number that panics while it is encoded if it is 1, and while it is decoded if it is 2.
+#[derive(Debug, PartialEq)]
+struct Fragile(u64);
+
+impl Serialize for Fragile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert_ne!(self.0, 1, "broke");
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fragile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        assert_ne!(number, 2, "broke");
+        Ok(Fragile(number))
+    }
+}
+
+#[test]
+fn a_value_that_panics_at_the_server_is_an_error_for_its_caller_alone() {
+    let stage = Stage::new("fragile");
+    let server = Server::<Fragile, Fragile>::bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || {
+        server.serve(|Fragile(number)| Fragile(if number == 3 { 1 } else { number }))
+    });
+    let client = Client::<Fragile, Fragile>::connect(stage.name()).unwrap();
+    for _ in 0..3 {
+        let error = client.call(&Fragile(2)).unwrap_err();
+        assert!(matches!(&error, CallError::Unreadable(why) if why.contains("broke")), "{error}");
+        let error = client.call(&Fragile(3)).unwrap_err();
+        assert!(matches!(&error, CallError::Panicked(why) if why.contains("broke")), "{error}");
+        assert_eq!(client.call(&Fragile(4)).unwrap(), Fragile(4));
+    }
+    closer.close();
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
 fn a_request_that_is_dropped_is_an_error_for_its_caller() {
     let stage = Stage::new("dropped");
     let server = Server::<u64, u64>::bind(stage.name()).unwrap();
@@ -231,13 +316,88 @@ fn a_server_does_not_start_what_is_late_or_cancelled() {
     let request = server.recv().unwrap().unwrap();
     let (query, port) = request.into_parts();
     assert_eq!(query, 4);
-    assert!(port.remaining().unwrap() > Duration::from_secs(1) && !port.is_cancelled());
+    let ten_seconds = Duration::from_secs(10);
+    let left = port.remaining().unwrap();
+    assert!(left > Duration::from_secs(1) && left <= ten_seconds && !port.is_cancelled());
     drop(call);
     assert!(port.is_cancelled());
     let call = client.start_timeout(&5, Duration::from_millis(5)).unwrap();
     let request = server.recv().unwrap().unwrap();
     assert!(matches!(call.wait(), Err(CallError::Timeout { received: true })));
     assert!(request.into_parts().1.is_cancelled());
+}
+
+#[test]
+fn what_became_late_while_the_server_was_stopped_is_never_started() {
+    let stage = Stage::new("late in another process");
+    let mut server = started(&stage, "records");
+    let client = Caller::connect(stage.name()).unwrap();
+    assert_eq!(client.call(&ask("first", 1)).unwrap(), 0);
+    server.expect("1");
+    server.stop();
+    for number in 10..30 {
+        let error = client.call_timeout(&ask("late", number), Duration::from_millis(1));
+        let error = error.unwrap_err();
+        assert!(matches!(error, CallError::Timeout { received: false }), "{error}");
+        drop(client.start(&ask("dropped", number)).unwrap());
+    }
+    // As many at once as a client likes.
+    let request = ask("dropped", 30);
+    drop((0..50).map(|_| client.start(&request).unwrap()).collect::<Vec<_>>());
+    let (second, third) = (ask("second", 2), ask("third", 3));
+    let call = client.start(&second).unwrap();
+    drop(client.start(&request).unwrap());
+    drop(client.start(&request).unwrap());
+    let last = client.start(&third).unwrap();
+    server.go_on();
+    assert_eq!((call.wait().unwrap(), last.wait().unwrap()), (0, 0));
+    server.expect("2");
+    server.expect("3");
+}
+
+#[test]
+fn replying_to_a_client_that_was_killed_is_an_error_that_the_server_can_ignore() {
+    let stage = Stage::new("reply to the dead");
+    let server: Calculator = ServerOptions::new().clients(1).bind(stage.name()).unwrap();
+    for role in ["asks one thing", "asks and waits"] {
+        let mut client = stage.child(role, &[]);
+        client.hear();
+        let (_, port) = server.recv().unwrap().unwrap().into_parts();
+        if role == "asks and waits" {
+            let process = client.id();
+            until(|| is_asleep(process) || has_ended(process));
+        }
+        assert!(!port.is_cancelled());
+        client.kill();
+        assert!(port.is_cancelled(), "{role}");
+        let error = port.reply(&2).unwrap_err();
+        assert!(matches!(error, ReplyError::ClientGone), "{error}");
+        // The next one has the place, and not its reply.
+        let next = Caller::connect(stage.name()).unwrap();
+        let request = ask("add one", 5);
+        let call = next.start(&request).unwrap();
+        server.recv().unwrap().unwrap().reply(&6).unwrap();
+        assert_eq!(call.wait().unwrap(), 6);
+    }
+}
+
+#[test]
+fn a_client_that_has_its_reply_and_goes_at_once_is_no_error() {
+    let stage = Stage::new("goes at once");
+    let server = Server::<u64, u64>::bind(stage.name()).unwrap();
+    let name = stage.name().to_owned();
+    let calling = thread::spawn(move || {
+        for number in 0..2000 {
+            let client = Client::<u64, u64>::connect(name.as_str()).unwrap();
+            assert_eq!(client.call(&number).unwrap(), number);
+        }
+    });
+    for _ in 0..2000 {
+        let request = server.recv().unwrap().unwrap();
+        let number = *request.query();
+        request.reply(&number).unwrap();
+    }
+    calling.join().unwrap();
 }
 
 #[test]
@@ -346,6 +506,53 @@ fn whoever_called_a_server_that_dies_is_told_whether_it_had_the_request() {
             closer.close();
             serving.join().unwrap().unwrap();
         });
+    }
+}
+
+#[test]
+fn each_of_many_callers_is_told_whether_the_server_that_died_had_its_request() {
+    for taken in [0, 3, 6] {
+        let stage = Stage::new("many callers");
+        let mut server = stage.child("takes some", &[&taken.to_string()]);
+        server.expect("bound");
+        // One thread each for three clients, and three calls of one more.
+        let outcomes = thread::scope(|scope| {
+            let calls: Vec<_> = (0..3)
+                .map(|number| {
+                    let client = Caller::connect(stage.name()).unwrap();
+                    let (tell, told) = mpsc::channel();
+                    let call = scope.spawn(move || {
+                        tell.send(nix::unistd::gettid()).unwrap();
+                        (number, client.call(&ask("add one", number)))
+                    });
+                    let caller = told.recv().unwrap();
+                    until(|| is_asleep(format_args!("self/task/{caller}")));
+                    call
+                })
+                .collect();
+            let several = Caller::connect(stage.name()).unwrap();
+            let requests = [3, 4, 5].map(|number| ask("add one", number));
+            let pending = requests.each_ref().map(|request| several.start(request).unwrap());
+            server.tell("take");
+            let mut received: Vec<u64> =
+                (0..taken).map(|_| server.hear().parse().unwrap()).collect();
+            server.expect("received");
+            server.kill();
+            received.sort_unstable();
+            let mut outcomes: Vec<_> = calls.into_iter().map(|call| call.join().unwrap()).collect();
+            outcomes.extend((3..).zip(pending.map(|call| call.wait())));
+            (received, outcomes)
+        });
+        let (received, outcomes) = outcomes;
+        for (number, outcome) in outcomes {
+            let Err(CallError::ServerDied { received: it }) = outcome else {
+                panic!("{number}: {outcome:?}");
+            };
+            assert_eq!(it, received.contains(&number), "{number} of {received:?}");
+        }
+        // What it had not received, nobody executes.
+        let next = Calculator::bind(stage.name()).unwrap();
+        assert!(next.try_recv().unwrap().is_none());
     }
 }
 

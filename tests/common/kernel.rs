@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::ptr;
 use std::sync::atomic::{AtomicU8, AtomicU64};
@@ -12,7 +13,7 @@ use nix::libc::{self, c_int};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{ForkResult, Pid, fork};
 use sysv_channel::Key;
 
 /// The kinds of System V object, in the order in which a channel makes them.
@@ -306,6 +307,55 @@ pub(crate) fn peak_memory() -> u64 {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse().ok());
     peak.expect("the kernel counts memory")
+}
+
+/// What a process has, as the kernel counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Footprint {
+    /// Memory that nobody shares with it, in KiB.
+    pub(crate) memory: u64,
+    pub(crate) threads: u64,
+    pub(crate) files: usize,
+    /// Mappings of System V segments.
+    pub(crate) segments: usize,
+}
+
+impl Footprint {
+    pub(crate) fn of(process: u32) -> Self {
+        let read = |file| fs::read_to_string(format!("/proc/{process}/{file}")).expect("it runs");
+        let status = read("status");
+        let number = |name| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it is told");
+            line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+        };
+        let files = fs::read_dir(format!("/proc/{process}/fd")).expect("it runs");
+        Footprint {
+            memory: number("RssAnon:"),
+            threads: number("Threads:"),
+            files: files.count(),
+            segments: read("maps").lines().filter(|line| line.contains("/SYSV")).count(),
+        }
+    }
+
+    /// Panics if anything is more than it was, but for so many KiB of memory.
+    pub(crate) fn assert_not_above(self, before: Footprint, memory: u64) {
+        let same = Footprint { memory: before.memory, ..self };
+        assert_eq!(same, before);
+        assert!(self.memory <= before.memory + memory, "{before:?}, then {self:?}");
+    }
+}
+
+/// Runs `act` in a copy of this process, which has one thread and no destructors to run; its number.
+pub(crate) fn forked(act: impl FnOnce()) -> Pid {
+    // SAFETY: the callers' other threads hold no lock that the copy could want.
+    match unsafe { fork() }.expect("there is room for a process") {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            let done = catch_unwind(AssertUnwindSafe(act)).is_ok();
+            // SAFETY: ends this process, and runs nothing of its parent's.
+            unsafe { libc::_exit(if done { 0 } else { 1 }) }
+        }
+    }
 }
 
 /// Whether a thread, of whatever process, sleeps.

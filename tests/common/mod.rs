@@ -40,9 +40,15 @@ impl Stage {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let (over, watched) = mpsc::channel::<()>();
         thread::spawn(move || {
-            if watched.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("{test} hangs");
-                process::abort();
+            loop {
+                match watched.recv_timeout(LIMIT) {
+                    Ok(()) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Timeout) => {
+                        eprintln!("{test} hangs");
+                        process::abort();
+                    }
+                }
             }
         });
         Stage { name: format!("{test} {} {count}", process::id()), over: Some(over) }
@@ -50,6 +56,11 @@ impl Stage {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Tells the watchdog that a long test has done another part.
+    pub(crate) fn goes_on(&self) {
+        self.over.as_ref().and_then(|over| over.send(()).ok()).expect("the watchdog listens");
     }
 
     pub(crate) fn key(&self) -> Key {
