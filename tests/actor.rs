@@ -9,13 +9,13 @@ use std::thread;
 use std::time::Duration;
 
 use common::kernel::is_asleep;
-use common::{Child, Stage, halt, play, say, until};
-use serde::{Deserialize, Serialize};
+use common::{Child, Stage, halt, listen, play, say, until};
+use serde::{Deserialize, Deserializer, Serialize};
 use sysv_channel::actor::{
-    Address, AskError, BindError, ConnectError, Mailbox, MailboxOptions, ReplyTo, TellError,
+    Address, AskError, BindError, ConnectError, Mailbox, MailboxOptions, ReplyTo, TellError, Watch,
 };
 use sysv_channel::codec::Bytes;
-use sysv_channel::{Channel, OpenError};
+use sysv_channel::{Channel, OpenError, RecvError};
 
 /// What the actors of these tests are told.
 #[derive(Serialize, Deserialize, Debug)]
@@ -30,8 +30,14 @@ enum Counter {
     Drop(ReplyTo<u64>),
     /// Keeps the port, and says so.
     Keep(ReplyTo<u64>),
+    /// Has another counter keep the port.
+    Lend(Address<Counter>, ReplyTo<u64>),
+    /// Answers all the ports that were kept.
+    Release,
     /// As many bytes.
     Long(u64, ReplyTo<Bytes>),
+    /// Nothing but length.
+    Ballast(Bytes),
     End,
 }
 
@@ -55,11 +61,20 @@ fn count(mailbox: &Mailbox<Counter>) {
                 kept.push(reply);
                 say("kept");
             }
+            Counter::Lend(other, reply) => other.tell(&Counter::Keep(reply)).unwrap(),
+            Counter::Release => {
+                let answered = kept.drain(..).map(|reply| reply.send(&number).is_ok());
+                say(format_args!("released {}", answered.filter(|&answered| answered).count()));
+            }
             Counter::Long(len, reply) => reply.send(&vec![7; len as usize].into()).unwrap(),
+            Counter::Ballast(_) => number += 1,
             Counter::End => break,
         }
     }
 }
+
+/// Longer than a test may take: what ends an ask is what the asker is told.
+const FOR_EVER: Duration = Duration::from_secs(1000);
 
 /// The parts that this binary plays when it is started as a child.
 #[test]
@@ -74,6 +89,40 @@ fn child() {
                 let mailbox = Mailbox::bind(name).unwrap();
                 say("bound");
                 count(&mailbox);
+            }
+            "counter that exits" => {
+                let mailbox = Mailbox::<Counter>::bind(name).unwrap();
+                say("bound");
+                mailbox.recv().unwrap();
+                // Without any destructor.
+                std::process::exit(0);
+            }
+            "counter that aborts" => {
+                let mailbox = Mailbox::<Counter>::bind(name).unwrap();
+                say("bound");
+                mailbox.recv().unwrap();
+                std::process::abort();
+            }
+            "counter that closes" => {
+                let mailbox = Mailbox::<Counter>::bind(name).unwrap();
+                say("bound");
+                mailbox.recv().unwrap();
+                drop(mailbox);
+                halt("closed");
+            }
+            "has another hold its port" => {
+                let front = Address::<Counter>::connect(arguments[0]).unwrap();
+                let back = Address::<Counter>::connect(name).unwrap();
+                let outcome = front.ask_timeout(|reply| Counter::Lend(back, reply), FOR_EVER);
+                say(format_args!("{outcome:?}"));
+            }
+            "takes one and halts" => {
+                let mailbox = Mailbox::<Counter>::bind(name).unwrap();
+                say("bound");
+                listen();
+                let taken: Vec<_> = (0..3).map(|_| mailbox.recv().unwrap()).collect();
+                assert!(taken.iter().all(|message| matches!(message, Some(Counter::Add(1)))));
+                halt("received");
             }
             "takes none" => {
                 let _mailbox = Mailbox::<Counter>::bind(name).unwrap();
@@ -150,6 +199,28 @@ fn urgent_messages_overtake() {
 }
 
 #[test]
+fn urgent_messages_overtake_long_ones_in_another_process() {
+    let stage = Stage::new("urgent in a process");
+    let actor = started(&stage, "counter", &[]);
+    let counter = Address::<Counter>::connect(stage.name()).unwrap();
+    assert_eq!(counter.ask(Counter::Get).unwrap(), 0);
+    actor.stop();
+    for len in [10, 5000, 10, 5000] {
+        counter.tell(&Counter::Ballast(vec![0; len].into())).unwrap();
+    }
+    // From another address too, and behind its own.
+    let other = counter.clone();
+    other.tell(&Counter::Ballast(vec![0; 10].into())).unwrap();
+    other.tell_urgent(&Counter::End).unwrap();
+    actor.go_on();
+    actor.finish();
+    // None of those that it overtook was received.
+    let next = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let rest = std::iter::from_fn(|| next.try_recv().unwrap());
+    assert_eq!(rest.filter(|message| matches!(message, Counter::Ballast(_))).count(), 5);
+}
+
+#[test]
 fn a_third_process_answers_through_a_forwarded_port() {
     let stage = Stage::new("forwarded");
     let second = Second::of(&stage);
@@ -217,8 +288,7 @@ fn asked_while(
         let (tell, told) = mpsc::channel();
         let ask = scope.spawn(move || {
             tell.send(nix::unistd::gettid()).unwrap();
-            // Longer than a test may take: what ends it is what the asker is told.
-            address.ask_timeout(message, Duration::from_secs(1000))
+            address.ask_timeout(message, FOR_EVER)
         });
         let asker = told.recv().unwrap();
         until(|| is_asleep(format_args!("self/task/{asker}")));
@@ -256,6 +326,62 @@ fn the_asker_is_told_when_the_holder_of_a_forwarded_port_is_killed() {
         assert!(outcome.as_ref().is_err_and(AskError::is_dropped), "{outcome:?}");
         assert_eq!(front.ask(Counter::Get).unwrap(), 0);
     }
+}
+
+#[test]
+fn the_asker_is_told_when_the_actor_that_forwarded_its_port_is_killed() {
+    let stage = Stage::new("home killed");
+    let second = Second::of(&stage);
+    let front = started(&stage, "counter", &[]);
+    let mut back = started(&stage, "counter", &["second"]);
+    let asked = Address::<Counter>::connect(stage.name()).unwrap();
+    let holder = Address::<Counter>::connect(second.0.as_str()).unwrap();
+    let lent = holder.clone();
+    let outcome = asked_while(
+        asked,
+        |reply| Counter::Lend(lent, reply),
+        || {
+            back.expect("kept");
+            front.kill();
+        },
+    );
+    assert!(outcome.as_ref().is_err_and(AskError::is_died), "{outcome:?}");
+    // The holder's reply goes nowhere, be it refused or left for the next actor to pass on.
+    holder.tell(&Counter::Release).unwrap();
+    assert!(back.hear().starts_with("released"));
+    assert_eq!(holder.ask(Counter::Get).unwrap(), 0);
+    let _front = started(&stage, "counter", &[]);
+    let asked = Address::<Counter>::connect(stage.name()).unwrap();
+    assert_eq!(asked.ask(Counter::Get).unwrap(), 0);
+}
+
+#[test]
+fn a_forwarded_reply_to_a_killed_asker_is_nobodys() {
+    let stage = Stage::new("asker killed");
+    let second = Second::of(&stage);
+    let front: Mailbox<Counter> = MailboxOptions::new().addresses(2).bind(stage.name()).unwrap();
+    let name = stage.name().to_owned();
+    let serving = thread::spawn(move || count(&front));
+    let mut back = started(&stage, "counter", &["second"]);
+    let holder = Address::<Counter>::connect(second.0.as_str()).unwrap();
+    holder.tell(&Counter::Add(9)).unwrap();
+    for _ in 0..5 {
+        let asker = stage.child("has another hold its port", &["second"]);
+        back.expect("kept");
+        // One place is the holder's.
+        asker.kill();
+        let next = Address::<Counter>::connect(name.as_str()).unwrap();
+        assert_eq!(next.ask(Counter::Get).unwrap(), 0);
+        holder.tell(&Counter::Release).unwrap();
+        back.expect("released 1");
+        // Behind that reply: had it been taken for this one's, it would be 9.
+        assert_eq!(next.ask(Counter::Get).unwrap(), 0);
+        let error = next.ask_timeout(Counter::Keep, Duration::from_millis(1)).unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+    }
+    let next = Address::<Counter>::connect(name.as_str()).unwrap();
+    next.tell(&Counter::End).unwrap();
+    serving.join().unwrap();
 }
 
 #[test]
@@ -328,6 +454,108 @@ fn telling_is_bounded() {
 }
 
 #[test]
+fn telling_an_actor_that_is_stopped_is_bounded_and_what_was_told_arrives() {
+    let stage = Stage::new("stopped actor");
+    for len in [10, 3000] {
+        let ballast = || Counter::Ballast(vec![0; len].into());
+        let actor = started(&stage, "counter", &[]);
+        let counter = Address::<Counter>::connect(stage.name()).unwrap();
+        assert_eq!(counter.ask(Counter::Get).unwrap(), 0);
+        actor.stop();
+        let soon = Duration::from_millis(1);
+        let mut told = 0;
+        let error = loop {
+            match counter.try_tell(&ballast()) {
+                Ok(()) => told += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(error.is_full() && told > 3, "{error}");
+        assert!(counter.tell_timeout(&ballast(), soon).unwrap_err().is_timeout());
+        assert!(counter.tell_urgent_timeout(&ballast(), soon).unwrap_err().is_timeout());
+        assert!(counter.try_tell_urgent(&ballast()).unwrap_err().is_full());
+        actor.go_on();
+        // Each that was told, and none of the others.
+        assert_eq!(counter.ask(Counter::Get).unwrap(), told);
+        actor.kill();
+    }
+}
+
+/// A number that panics while it is decoded if it is 2.
+#[derive(Serialize, Debug)]
+struct Fragile(u64);
+
+impl<'de> Deserialize<'de> for Fragile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        assert_ne!(number, 2, "broke");
+        Ok(Fragile(number))
+    }
+}
+
+/// A port, and another one that may come behind what breaks.
+#[derive(Serialize, Deserialize)]
+struct Question(Option<ReplyTo<u64>>, Fragile, ReplyTo<u64>);
+
+#[test]
+fn whoever_asked_with_a_message_that_panics_while_it_is_decoded_is_told() {
+    let stage = Stage::new("fragile");
+    let mailbox = Mailbox::<Question>::bind(stage.name()).unwrap();
+    let closer = mailbox.closer();
+    let decoded = thread::spawn(move || {
+        let (mut decoded, mut kept) = (0, None);
+        loop {
+            match mailbox.recv() {
+                Ok(Some(Question(_, Fragile(3), reply))) => kept = Some(reply),
+                Ok(Some(Question(_, Fragile(number), reply))) => {
+                    decoded += 1;
+                    reply.send(&number).unwrap();
+                }
+                Ok(None) => return (decoded, kept.is_some()),
+                Err(RecvError::Decode(error)) => assert!(error.to_string().contains("broke")),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    let address = Address::<Question>::connect(stage.name()).unwrap();
+    let ask =
+        |number| address.ask_timeout(|reply| Question(None, Fragile(number), reply), FOR_EVER);
+    for _ in 0..3 {
+        let error = ask(2).unwrap_err();
+        assert!(matches!(&error, AskError::Unreadable(why) if why.contains("broke")), "{error}");
+        assert_eq!(ask(4).unwrap(), 4);
+    }
+    closer.close();
+    assert_eq!(decoded.join().unwrap(), (3, false));
+}
+
+#[test]
+fn a_port_in_a_message_that_panics_while_it_is_decoded_is_dropped() {
+    let stage = Stage::new("fragile port");
+    let mailbox = Mailbox::<Question>::bind(stage.name()).unwrap();
+    let own = mailbox.address();
+    let other = Mailbox::<ReplyTo<u64>>::private().unwrap();
+    let asked = other.address();
+    thread::scope(|scope| {
+        let ask = scope.spawn(move || asked.ask_timeout(|reply| reply, FOR_EVER));
+        let port = other.recv().unwrap().unwrap();
+        // The port comes before what breaks.
+        let asking = scope.spawn(move || {
+            own.ask_timeout(|reply| Question(Some(port), Fragile(2), reply), FOR_EVER)
+        });
+        assert!(matches!(mailbox.recv(), Err(RecvError::Decode(_))));
+        assert!(matches!(asking.join().unwrap(), Err(AskError::Unreadable(_))));
+        // What its home is told of it comes by there.
+        let home = other.closer();
+        let looking = scope.spawn(move || other.recv());
+        let outcome = ask.join().unwrap();
+        assert!(outcome.as_ref().is_err_and(AskError::is_dropped), "{outcome:?}");
+        home.close();
+        assert!(looking.join().unwrap().unwrap().is_none());
+    });
+}
+
+#[test]
 fn a_port_in_a_message_that_was_not_told_still_answers() {
     let stage = Stage::new("not told");
     let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
@@ -345,36 +573,69 @@ fn a_port_in_a_message_that_was_not_told_still_answers() {
     });
 }
 
+/// Ends the actor in a thread's back that waits for just that.
+fn watched_while(watch: Watch, end: impl FnOnce()) -> Watch {
+    thread::scope(|scope| {
+        let (tell, told) = mpsc::channel();
+        let watching = scope.spawn(move || {
+            tell.send(nix::unistd::gettid()).unwrap();
+            watch.wait().unwrap();
+            watch
+        });
+        let watcher = told.recv().unwrap();
+        until(|| is_asleep(format_args!("self/task/{watcher}")));
+        end();
+        watching.join().unwrap()
+    })
+}
+
 #[test]
 fn a_watch_tells_of_an_end_however_it_comes() {
     let stage = Stage::new("watch");
-    for killed in [true, false] {
-        let actor = started(&stage, "counter", &[]);
+    let ends = ["counter", "counter that exits", "counter that aborts", "counter that closes", ""];
+    for role in ends {
+        let killed = role.is_empty();
+        let actor = started(&stage, if killed { "counter" } else { role }, &[]);
         let counter = Address::<Counter>::connect(stage.name()).unwrap();
         let watch = counter.watch().unwrap();
-        assert!(!watch.is_over().unwrap());
+        // Neither a message nor a stop is an end.
+        assert_eq!(watch.is_over().ok(), Some(false));
+        actor.stop();
         assert!(watch.wait_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
-        thread::scope(|scope| {
-            let (tell, told) = mpsc::channel();
-            let watching = scope.spawn(move || {
-                tell.send(nix::unistd::gettid()).unwrap();
-                watch.wait().unwrap();
-                watch
-            });
-            let watcher = told.recv().unwrap();
-            until(|| is_asleep(format_args!("self/task/{watcher}")));
+        actor.go_on();
+        let mut actor = Some(actor);
+        let watch = watched_while(watch, || {
             if killed {
-                actor.kill();
+                actor.take().unwrap().kill();
             } else {
                 counter.tell(&Counter::End).unwrap();
-                actor.finish();
             }
-            let watch = watching.join().unwrap();
-            let _next = Mailbox::<Counter>::bind(stage.name()).unwrap();
-            assert!(watch.is_over().unwrap(), "another actor is not the one that was watched");
-            assert!(!counter.watch().unwrap().is_over().unwrap());
         });
+        assert!(watch.is_over().unwrap(), "{role}");
+        watch.wait().unwrap();
+        // Another actor is not the one that was watched.
+        let _next = Mailbox::<Counter>::bind(stage.name()).unwrap();
+        assert!(watch.is_over().unwrap(), "{role}");
+        watch.wait().unwrap();
+        assert!(!counter.watch().unwrap().is_over().unwrap());
     }
+}
+
+#[test]
+fn several_watch_one_actor_and_one_watches_several() {
+    let stage = Stage::new("watches");
+    let second = Second::of(&stage);
+    let first = started(&stage, "counter", &[]);
+    let other = started(&stage, "counter", &["second"]);
+    let watch = |name: &str| Address::<Counter>::connect(name).unwrap().watch().unwrap();
+    let (one, two) = (watch(stage.name()), watch(stage.name()));
+    let three = watch(&second.0);
+    first.kill();
+    one.wait().unwrap();
+    two.wait().unwrap();
+    assert!(!three.is_over().unwrap());
+    other.kill();
+    three.wait().unwrap();
 }
 
 #[test]
@@ -391,6 +652,26 @@ fn messages_wait_for_the_next_actor() {
     let _actor = started(&stage, "counter", &[]);
     let counter = Address::<Counter>::connect(stage.name()).unwrap();
     assert_eq!(counter.ask(Counter::Get).unwrap(), 4);
+}
+
+#[test]
+fn the_next_actor_has_what_a_killed_one_had_not_received_and_no_more() {
+    let stage = Stage::new("some received");
+    let mut actor = started(&stage, "takes one and halts", &[]);
+    let counter = Address::<Counter>::connect(stage.name()).unwrap();
+    let name = stage.name().to_owned();
+    let standby = thread::spawn(move || {
+        let mailbox: Mailbox<Counter> = MailboxOptions::new().stand_by(name, FOR_EVER).unwrap();
+        let received = std::iter::from_fn(|| mailbox.try_recv().unwrap());
+        received.filter(|message| matches!(message, Counter::Add(1))).count()
+    });
+    for _ in 0..8 {
+        counter.tell(&Counter::Add(1)).unwrap();
+    }
+    actor.tell("take");
+    actor.expect("received");
+    actor.kill();
+    assert_eq!(standby.join().unwrap(), 5);
 }
 
 #[test]
@@ -440,11 +721,26 @@ fn the_type_of_a_reply_is_part_of_the_message() {
 #[test]
 fn a_closed_mailbox_ends_its_actors_call() {
     let stage = Stage::new("closed");
-    let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
-    let closer = mailbox.closer();
-    let actor = thread::spawn(move || count(&mailbox));
-    closer.close();
-    actor.join().unwrap();
+    // Asleep, and while it looks for messages for longer than the test may take.
+    for spin in [Duration::ZERO, FOR_EVER] {
+        let options = MailboxOptions::new().spin(spin);
+        let mailbox: Mailbox<Counter> = options.bind(stage.name()).unwrap();
+        let closer = mailbox.closer();
+        let (tell, told) = mpsc::channel();
+        let actor = thread::spawn(move || {
+            tell.send(nix::unistd::gettid()).unwrap();
+            count(&mailbox);
+        });
+        let actors = told.recv().unwrap();
+        if spin.is_zero() {
+            until(|| is_asleep(format_args!("self/task/{actors}")));
+        } else {
+            let counter = Address::<Counter>::connect(stage.name()).unwrap();
+            assert_eq!(counter.ask(Counter::Get).unwrap(), 0);
+        }
+        closer.close();
+        actor.join().unwrap();
+    }
 }
 
 #[test]
