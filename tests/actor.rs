@@ -12,7 +12,8 @@ use common::kernel::is_asleep;
 use common::{Child, Stage, halt, listen, play, say, until};
 use serde::{Deserialize, Deserializer, Serialize};
 use sysv_channel::actor::{
-    Address, AskError, BindError, ConnectError, Mailbox, MailboxOptions, ReplyTo, TellError, Watch,
+    Address, AskError, BindError, ConnectError, Mailbox, MailboxOptions, ReplyError, ReplyTo,
+    TellError, Watch,
 };
 use sysv_channel::codec::Bytes;
 use sysv_channel::{Channel, OpenError, RecvError};
@@ -479,6 +480,38 @@ fn telling_an_actor_that_is_stopped_is_bounded_and_what_was_told_arrives() {
         assert_eq!(counter.ask(Counter::Get).unwrap(), told);
         actor.kill();
     }
+}
+
+#[test]
+fn whoever_asked_is_told_that_a_forwarded_reply_found_no_room() {
+    let stage = Stage::new("no room");
+    let home = Mailbox::<(u8, ReplyTo<Bytes>)>::bind(stage.name()).unwrap();
+    let holder = Mailbox::<(u8, ReplyTo<Bytes>)>::private().unwrap();
+    let passing = holder.address();
+    thread::scope(|scope| {
+        let asks = [1, 2].map(|number| {
+            let asked = home.address();
+            let ask = scope.spawn(move || asked.ask_timeout(|reply| (number, reply), FOR_EVER));
+            let message = home.recv().unwrap().unwrap();
+            passing.tell(&message).unwrap();
+            ask
+        });
+        let held = [(); 2].map(|()| holder.recv().unwrap().unwrap().1);
+        let [first, second] = held;
+        // Longer than the way there, which nobody reads: it goes in fragments.
+        let error = first.send(&vec![7; 100_000].into()).unwrap_err();
+        assert!(matches!(error, ReplyError::Full), "{error}");
+        let closer = home.closer();
+        let reading = scope.spawn(move || home.recv().unwrap().is_none());
+        let [one, two] = asks;
+        // Although the process that held its port lives, and holds another one.
+        let outcome = one.join().unwrap();
+        assert!(matches!(outcome, Err(AskError::Unsendable(_))), "{outcome:?}");
+        second.send(&vec![7; 100].into()).unwrap();
+        assert_eq!(two.join().unwrap().unwrap().len(), 100);
+        closer.close();
+        assert!(reading.join().unwrap());
+    });
 }
 
 /// A number that panics while it is decoded if it is 2.

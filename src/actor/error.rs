@@ -231,7 +231,8 @@ pub enum ReplyError {
     /// The port is not this process's to answer: it was passed on, or never received.
     PassedOn,
     /// The asker has left so many answers unread that there is no room for this one, or the mailbox
-    /// through which a forwarded reply goes was full for a second.
+    /// through which a forwarded reply goes was full for a second; the asker was told, if that was
+    /// possible.
     Full,
     /// The reply is longer than the mailbox's longest; the asker was told, if that was possible.
     TooLong {

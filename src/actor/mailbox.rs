@@ -389,6 +389,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         let relay = self.relay(ticket.home);
         if let Some(relay) = &relay {
             relay.hold(ticket);
+            point!("port.held");
         }
         Way::Away(relay)
     }

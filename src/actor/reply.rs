@@ -203,7 +203,9 @@ impl<R, C> ReplyTo<R, C> {
 
 impl<R, C: Codec<R>> ReplyTo<R, C> {
     /// Replies. In the process whose mailbox was asked it does not wait; elsewhere it waits up to a
-    /// second while that mailbox is full.
+    /// second while that mailbox is full, and as long again to tell the asker that it was. A reply
+    /// longer than half of [`capacity`](super::MailboxOptions::capacity) goes while that mailbox is
+    /// read: of two actors that tell each other such, one may find no room.
     ///
     /// # Errors
     /// [`ReplyError`], which an actor can ignore.
@@ -213,7 +215,8 @@ impl<R, C: Codec<R>> ReplyTo<R, C> {
             way.clone()
         };
         let answered = self.port.answer(Status::Reply, |out| C::encode(reply, out));
-        if let Err(error @ (ReplyError::TooLong { .. } | ReplyError::Send(_))) = &answered {
+        use ReplyError::{Full, Send, TooLong};
+        if let Err(error @ (TooLong { .. } | Send(_) | Full)) = &answered {
             self.port.hold.set(way);
             self.port.tell(Status::Unsendable, &error.to_string());
         }
@@ -286,6 +289,7 @@ pub(super) fn decoding<V>(decode: impl FnOnce() -> V) -> (V, Ports) {
 pub(super) fn sending<E>(send: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
     let (sent, ports) = collect(|traffic| &mut traffic.going, send);
     if sent.is_ok() {
+        point!("port.sent");
         ports.iter().for_each(|(ticket, hold)| hold.pass_on(ticket));
     }
     sent
