@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use sysv_channel::rpc::{CallError, Client, Closer, Server, ServerOptions};
+use sysv_channel::rpc::{CallError, Client, ClientOptions, Closer, Server, ServerOptions};
 
-use crate::common::Stage;
+use crate::common::{Stage, until};
 use crate::rounds::{Outcome, nothing_is_left, see_off, tally};
 use crate::scene::{Load, Parcel, Scene};
 use crate::victim::{End, Role, Victim};
@@ -34,28 +35,55 @@ pub(crate) fn connect(name: &str) -> Caller {
 }
 
 /// A caller goes on through a server's death, and knows of each request whether it was received.
-pub(crate) fn kill_server(scene: Scene, end: &End) -> Outcome {
+///
+/// Beside a standby it may have its calls made again, and has a reply to each.
+pub(crate) fn kill_server(scene: Scene, end: &End, standby: bool) -> Outcome {
     let stage = Stage::new("server killed");
     let victim = Victim::start(stage.name(), Role::Server, scene, 0, end);
     let enough = &AtomicBool::new(false);
     let name = stage.name();
     let (outcome, values) = thread::scope(|scope| {
-        let calling = scope.spawn(move || call_until_enough(&connect(name), scene, enough));
+        let calling = scope.spawn(move || {
+            let mut client = ClientOptions::new().deadline(FOR_EVER);
+            if standby {
+                client = client.repeatable();
+            }
+            call_until_enough(&client.connect(name).expect("a server, and a place"), scene, enough)
+        });
+        let has_come = victim.has_come();
+        let stands_by = standby.then(|| {
+            scope.spawn(move || {
+                until(has_come);
+                options(scene).stand_by(name, FOR_EVER).expect("it becomes free")
+            })
+        });
         let lasts = see_off(vec![victim], end);
         let mut executed: Vec<u64> = lasts[0].executed().collect();
-        let next = bind(name, scene);
+        let next = match stands_by {
+            Some(stands_by) => stands_by.join().expect("standing by went well"),
+            None => bind(name, scene),
+        };
         let closing = OnDrop(next.closer());
         let serving = scope.spawn(move || serve(&next));
         enough.store(true, Ordering::Relaxed);
         let calls = calling.join().expect("calling went well");
         drop(closing);
-        executed.extend(serving.join().expect("serving went well"));
-        calls.check(&executed);
+        let successor = serving.join().expect("serving went well");
+        if standby {
+            calls.check_repeated(&executed, &successor);
+        }
+        executed.extend(successor);
+        if !standby {
+            calls.check(&executed);
+        }
         (tally(&lasts), executed.len() as u64)
     });
     nothing_is_left(&stage);
     Outcome { values, ..outcome }
 }
+
+/// Longer than a round may take.
+const FOR_EVER: Duration = Duration::from_secs(1000);
 
 /// Serves until it is closed; returns what it executed.
 fn serve(server: &Echo) -> Vec<u64> {
@@ -109,6 +137,19 @@ impl Calls {
         assert!(never.is_empty(), "a reply to what nobody executed: {never:?}");
         let all_the_same: Vec<_> = self.not_received.intersection(&once).collect();
         assert!(all_the_same.is_empty(), "executed, and said not to be: {all_the_same:?}");
+    }
+
+    /// Panics unless every call has its reply, and was made again for a server's death alone.
+    fn check_repeated(&self, by_the_first: &[u64], by_the_next: &[u64]) {
+        for executed in [by_the_first, by_the_next] {
+            assert!(executed.is_sorted_by(|one, next| one < next), "executed twice: {executed:?}");
+        }
+        let all: BTreeSet<u64> = by_the_first.iter().chain(by_the_next).copied().collect();
+        let twice = by_the_first.len() + by_the_next.len() - all.len();
+        assert!(twice <= 1, "{twice} calls were executed twice for one death");
+        assert_eq!(self.replied, all);
+        let last = all.last().expect("the last call is made when there is a server");
+        assert_eq!(all.len() as u64, last + 1, "without a reply: some of {last}");
     }
 }
 

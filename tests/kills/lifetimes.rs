@@ -21,9 +21,14 @@ pub(crate) fn play(role: Role, scene: Scene, end: &End) -> Outcome {
     let ends = |victim| see_off(vec![victim], end);
     let mut may_be_lost = 0;
     let lasts = match role {
-        Role::Sender | Role::Receiver | Role::Server | Role::Client => {
-            unreachable!("they have rounds of their own")
-        }
+        Role::Sender
+        | Role::Receiver
+        | Role::Server
+        | Role::Client
+        | Role::Actor
+        | Role::Standby
+        | Role::Holder
+        | Role::Asker => unreachable!("they have rounds of their own"),
         Role::Visitor => {
             let lasts = ends(start());
             assert!(lasts[0].killed || stage.objects().is_empty(), "left behind by the last user");

@@ -7,6 +7,8 @@
 #![cfg(not(loom))]
 
 #[cfg(feature = "fail-points")]
+mod actors;
+#[cfg(feature = "fail-points")]
 mod calls;
 #[cfg(feature = "fail-points")]
 #[path = "../common/mod.rs"]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::actors::Part;
 use crate::common::random;
 use crate::points::Point;
 use crate::rounds::{self, Whom};
@@ -17,7 +18,7 @@ pub(crate) struct Round {
 }
 
 /// Those who end themselves at a point.
-const AT_POINTS: [Whom; 10] = [
+const AT_POINTS: [Whom; 15] = [
     Whom::Sender,
     Whom::Receiver,
     Whom::Both,
@@ -27,18 +28,28 @@ const AT_POINTS: [Whom; 10] = [
     Whom::Alone(Role::Unlinker),
     Whom::Alone(Role::Sweeper),
     Whom::Server,
+    Whom::ServerBesideStandby,
     Whom::Client,
+    Whom::Actor(Part::Actor),
+    Whom::Actor(Part::Standby),
+    Whom::Actor(Part::Holder),
+    Whom::Asker,
 ];
 
 /// Those who are killed from outside, under full load.
-const FROM_OUTSIDE: [Whom; 7] = [
+const FROM_OUTSIDE: [Whom; 12] = [
     Whom::Sender,
     Whom::Senders,
     Whom::Receiver,
     Whom::Both,
     Whom::Visitors,
     Whom::Server,
+    Whom::ServerBesideStandby,
     Whom::Client,
+    Whom::Actor(Part::Actor),
+    Whom::Actor(Part::Standby),
+    Whom::Actor(Part::Holder),
+    Whom::Asker,
 ];
 
 /// The points that each victim comes by in each scene, and how often.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use sysv_channel::{Receiver, SendError, Sender};
 
+use crate::actors::{self, Part};
 use crate::calls;
 use crate::common::kernel::{has_ended, is_asleep};
 use crate::common::{Stage, random, until};
@@ -29,8 +30,14 @@ pub(crate) enum Whom {
     Alone(Role),
     /// A server of request and response.
     Server,
+    /// One whose place a standby has at once, and whose client repeats its calls.
+    ServerBesideStandby,
     /// One of its clients.
     Client,
+    /// An actor, its standby, or one that holds a forwarded reply port.
+    Actor(Part),
+    /// Who tells and asks them.
+    Asker,
     /// Three at once who come and go all the time.
     Visitors,
 }
@@ -71,7 +78,10 @@ pub(crate) fn play(whom: Whom, scene: Scene, end: &End) -> Outcome {
         Whom::Receiver => kill_receiver(scene, end),
         Whom::Both => kill_both(scene, end),
         Whom::Alone(role) => lifetimes::play(role, scene, end),
-        Whom::Server => calls::kill_server(scene, end),
+        Whom::Server => calls::kill_server(scene, end, false),
+        Whom::ServerBesideStandby => calls::kill_server(scene, end, true),
+        Whom::Actor(part) => actors::kill_actor(part, scene, end),
+        Whom::Asker => actors::kill_asker(scene, end),
         Whom::Client => calls::kill_client(scene, end),
         Whom::Visitors => lifetimes::kill_visitors(scene, end),
     }
@@ -104,7 +114,7 @@ pub(crate) fn tally(lasts: &[Last]) -> Outcome {
 }
 
 /// How many values killed receivers may have handed over and not told of.
-fn in_hand(receiver: &Last, end: &End) -> u64 {
+pub(crate) fn in_hand(receiver: &Last, end: &End) -> u64 {
     match end {
         End::At(point) if !AFTER_HAND_OVER.contains(&&point.name[..]) => 0,
         _ => u64::from(receiver.killed),

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -12,9 +13,12 @@ use std::time::Duration;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sysv_channel::actor::{Address, Mailbox};
 use sysv_channel::{Channel, SendError, Sender};
 
+use crate::actors::{self, Did, Note};
 use crate::calls;
+use crate::common::kernel::has_ended;
 use crate::points::{Census, Point, arm};
 use crate::scene::{Load, Parcel, Scene};
 
@@ -41,10 +45,18 @@ pub(crate) enum Role {
     Server,
     /// Calls, goes.
     Client,
+    /// Acts on notes, goes.
+    Actor,
+    /// Does so when the mailbox is free.
+    Standby,
+    /// Answers what is forwarded, goes.
+    Holder,
+    /// Tells and asks, goes.
+    Asker,
 }
 
 impl Role {
-    const ALL: [Role; 9] = [
+    const ALL: [Role; 13] = [
         Role::Sender,
         Role::Receiver,
         Role::Creator,
@@ -54,6 +66,10 @@ impl Role {
         Role::Sweeper,
         Role::Server,
         Role::Client,
+        Role::Actor,
+        Role::Standby,
+        Role::Holder,
+        Role::Asker,
     ];
 }
 
@@ -113,6 +129,18 @@ impl Victim {
     pub(crate) fn signal(&self, signal: Signal) {
         // One that has ended is not waited for yet, so the number is still its own.
         kill(Pid::from_raw(self.id() as i32), signal).expect("the victim is there");
+    }
+
+    /// Whether it has said that it is attached, or has ended: for whoever waits for its place.
+    pub(crate) fn has_come(&self) -> impl Fn() -> bool + Send + use<> {
+        let (log, process) = (self.log.try_clone().expect("a file"), self.id());
+        move || {
+            let mut text = [0; 4096];
+            // Leaves the position alone, which the victim writes at.
+            let len = log.read_at(&mut text, 0).expect("a file");
+            let said = text[..len].split(|&byte| byte == b'\n').any(|line| line == b"attached");
+            said || has_ended(process)
+        }
     }
 
     /// Waits for its end.
@@ -264,6 +292,23 @@ fn act(role: Role, name: &str, scene: Scene, number: u64, values: u64) {
                 assert_eq!(reply.id, id, "the reply to another call");
             }
         }
+        Role::Actor => act_on_notes(name, name, scene, values, Duration::ZERO),
+        // Longer than a round may take.
+        Role::Standby => act_on_notes(name, name, scene, values, Duration::from_secs(1000)),
+        Role::Holder => {
+            act_on_notes(&actors::holder_of(name), name, scene, values, Duration::ZERO);
+        }
+        Role::Asker => {
+            let address = Address::connect(name).expect("an actor, and a place");
+            println!("attached");
+            for id in 0..values {
+                actors::tell(&address, scene, number, id);
+                println!("sent {id}");
+                actors::ask(&address, scene, number, id, Note::Echo).expect("a reply");
+                let forwarded = actors::forwarded(id);
+                actors::ask(&address, scene, number, forwarded, Note::Forward).expect("a reply");
+            }
+        }
         Role::Sweeper => drop(sysv_channel::sweep().expect("sets are listed")),
     }
 }
@@ -284,6 +329,16 @@ fn send(tx: &Sender<Parcel>, scene: Scene, number: u64, values: u64) {
         }
         println!("sent {id}");
     }
+}
+
+fn act_on_notes(mailbox: &str, name: &str, scene: Scene, notes: u64, wait: Duration) {
+    let mailbox: Mailbox<Note> =
+        actors::options(scene).stand_by(mailbox, wait).expect("the mailbox becomes free");
+    println!("attached");
+    actors::act(&mailbox, name, notes, |did, parcel| match did {
+        Did::Receive => println!("received {} {}", parcel.sender, parcel.id),
+        Did::Execute => println!("executed {}", parcel.id),
+    });
 }
 
 fn told_received(parcel: &Parcel) {
