@@ -328,7 +328,7 @@ fn a_server_does_not_start_what_is_late_or_cancelled() {
 }
 
 #[test]
-fn what_became_late_while_the_server_was_stopped_is_never_started() {
+fn what_became_late_or_was_dropped_while_the_server_was_stopped_is_never_started() {
     let stage = Stage::new("late in another process");
     let mut server = started(&stage, "records");
     let client = Caller::connect(stage.name()).unwrap();
@@ -339,8 +339,11 @@ fn what_became_late_while_the_server_was_stopped_is_never_started() {
         let error = client.call_timeout(&ask("late", number), Duration::from_millis(1));
         let error = error.unwrap_err();
         assert!(matches!(error, CallError::Timeout { received: false }), "{error}");
-        drop(client.start(&ask("dropped", number)).unwrap());
     }
+    server.go_on();
+    assert_eq!(client.call(&ask("in time", 5)).unwrap(), 0);
+    server.expect("5");
+    server.stop();
     // As many at once as a client likes.
     let request = ask("dropped", 30);
     drop((0..50).map(|_| client.start(&request).unwrap()).collect::<Vec<_>>());
