@@ -76,7 +76,8 @@ fn child() {
             "takes nothing" => {
                 let client = connect(name).unwrap();
                 let want = Want { number: 7, len: number(1) };
-                let _pending: Vec<_> = (0..3).map(|_| client.start(&want).unwrap()).collect();
+                // More than there is room for.
+                let _pending: Vec<_> = (0..30).map(|_| client.start(&want).unwrap()).collect();
                 halt("started");
             }
             "takes long replies" => {
@@ -175,7 +176,7 @@ fn clients_that_are_stopped_stop_nobody() {
 fn clients_that_never_take_their_replies_stop_nobody() {
     let stage = Stage::new("takes nothing");
     let _server = server(&stage, 3);
-    for len in ["10", "3000", "300000"] {
+    for len in ["10", "1000", "3000", "300000"] {
         let mut idle = stage.child("takes nothing", &[len]);
         idle.expect("started");
         let other = connect(stage.name()).unwrap();
