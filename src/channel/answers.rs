@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Patience;
+use super::inbox::SPARE;
 use super::returns::ADDRESS;
 use super::sender::{Sender, lane_damage};
 use crate::codec::{Codec, Reader};
@@ -21,9 +22,6 @@ pub(super) struct Answers {
     /// Memory for the next one.
     spare: Vec<u8>,
 }
-
-/// How much memory is kept for the next answer in fragments, in bytes.
-const SPARE: usize = 1 << 20;
 
 impl Answers {
     /// Takes the ring over, empty: all that is in it is for former owners of the lane, and would

@@ -1,7 +1,10 @@
 //! One lane, as the receiver sees it.
 
+use std::mem;
+
 use super::Ready;
 use super::intake::Glance;
+use crate::codec::Reader;
 use crate::control::{Control, Doorbell, lane_word};
 use crate::error::RecvError;
 use crate::ring::{Consumer, Damage, Found, Record, Unusual};
@@ -20,7 +23,13 @@ pub(super) struct Inbox {
     partial: Option<Partial>,
     /// The bytes of a value in fragments that is ready.
     whole: Vec<u8>,
+    /// Memory for the next one, and how long the last one was, if not longer than `SPARE`.
+    spare: Vec<u8>,
+    last_len: usize,
 }
+
+/// How much memory is kept for the next value in fragments, in bytes.
+pub(super) const SPARE: usize = 1 << 20;
 
 /// The fragments of a value that were collected so far.
 struct Partial {
@@ -66,6 +75,8 @@ impl Inbox {
             scanned: 0,
             partial: None,
             whole: Vec::new(),
+            spare: Vec::new(),
+            last_len: 0,
         }
     }
 
@@ -225,7 +236,11 @@ impl Inbox {
     fn collect_fragment(&mut self, control: &Control, record: &Record) -> Result<(), Damage> {
         if record.flags.is_first() {
             // Whatever was there before will not be completed: its sender gave up or died.
-            self.partial = Some(Partial { start: record.position, bytes: Vec::new(), last: None });
+            let before = self.partial.take().map(|partial| partial.bytes);
+            let mut bytes = before.unwrap_or_else(|| mem::take(&mut self.spare));
+            bytes.clear();
+            bytes.reserve(self.last_len);
+            self.partial = Some(Partial { start: record.position, bytes, last: None });
         }
         let Some(consumer) = self.consumer.as_mut() else { return Ok(()) };
         if let Some(partial) = &mut self.partial {
@@ -247,6 +262,7 @@ impl Inbox {
         };
         let Partial { start, mut bytes, .. } = partial;
         append(control, consumer, &record, &mut bytes)?;
+        self.last_len = bytes.len().min(SPARE);
         self.whole = bytes;
         Ok(Some(Ready::Long { lane: self.lane, record, start, slot }))
     }
@@ -331,9 +347,17 @@ impl Inbox {
         &self.whole
     }
 
+    /// Has the bytes of a value in fragments that is ready read, and perhaps taken.
+    pub(super) fn read_whole<R>(&mut self, read: impl FnOnce(Reader<'_>) -> R) -> R {
+        read(Reader::of_vector(&mut self.whole))
+    }
+
     /// Gives back the memory of a value in fragments that was handed over.
     pub(super) fn forget_whole(&mut self) {
-        self.whole = Vec::new();
+        let whole = mem::take(&mut self.whole);
+        if whole.capacity() <= SPARE {
+            self.spare = whole;
+        }
     }
 
     /// The consumer, for reading a record that is ready.

@@ -380,7 +380,7 @@ impl Intake {
     /// Reads the encoded bytes of what is ready.
     #[inline]
     pub(super) fn read<R>(
-        &self,
+        &mut self,
         control: &Control,
         ready: &Ready,
         read: impl FnOnce(Reader<'_>) -> R,
@@ -390,7 +390,7 @@ impl Intake {
                 control.segment.read(inline_at(control, *slot), *len, read)
             }
             Ready::Record { lane, record, .. } => self.read_record(*lane, record, read),
-            Ready::Long { lane, .. } => read(Reader::new(self.inboxes[*lane].whole())),
+            Ready::Long { lane, .. } => self.inboxes[*lane].read_whole(read),
         }
     }
 

@@ -264,7 +264,8 @@ impl std::error::Error for ReadError {}
 pub struct Reader<'a> {
     cursor: *const u8,
     end: *const u8,
-    private: bool,
+    /// What these bytes are all of, if nobody else needs it.
+    vector: Option<&'a mut Vec<u8>>,
     memory: PhantomData<&'a [u8]>,
 }
 
@@ -272,7 +273,13 @@ impl<'a> Reader<'a> {
     /// A reader over private memory.
     pub fn new(bytes: &'a [u8]) -> Self {
         let range = bytes.as_ptr_range();
-        Reader { cursor: range.start, end: range.end, private: true, memory: PhantomData }
+        Reader { cursor: range.start, end: range.end, vector: None, memory: PhantomData }
+    }
+
+    /// A reader over all of a vector, which becomes the value if that is nothing but its bytes.
+    pub(crate) fn of_vector(bytes: &'a mut Vec<u8>) -> Self {
+        let range = bytes.as_ptr_range();
+        Reader { cursor: range.start, end: range.end, vector: Some(bytes), memory: PhantomData }
     }
 
     /// A reader over `len` bytes from `start` that other processes may be changing.
@@ -285,7 +292,7 @@ impl<'a> Reader<'a> {
             cursor: start,
             // SAFETY: the caller vouches for `len` bytes from `start`.
             end: unsafe { start.add(len) },
-            private: false,
+            vector: None,
             memory: PhantomData,
         }
     }
@@ -319,13 +326,17 @@ impl<'a> Reader<'a> {
         Ok(array)
     }
 
-    /// The next `len` bytes as a vector, copied once and not zeroed first.
+    /// The next `len` bytes as a vector, copied once and not zeroed first. All bytes of a value that
+    /// came in fragments are not copied again.
     ///
     /// # Errors
     /// [`ReadError`] when fewer than `len` are left; nothing is allocated or consumed then.
     #[inline]
     pub fn read_vec(&mut self, len: usize) -> Result<Vec<u8>, ReadError> {
         let from = self.take(len)?;
+        if let Some(vector) = self.vector.take_if(|vector| vector.len() == len) {
+            return Ok(std::mem::take(vector));
+        }
         let mut bytes = Vec::with_capacity(len);
         // SAFETY: `take` checked the range, and the vector was just allocated with room for it.
         unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), len) };
@@ -346,16 +357,6 @@ impl<'a> Reader<'a> {
             // SAFETY: the copy initialised `len` bytes behind the old end.
             unsafe { bytes.set_len(bytes.len() + len) };
         }
-    }
-
-    /// The rest as a slice, if it stands in private memory where nobody can change it.
-    #[inline]
-    pub fn as_private(&self) -> Option<&'a [u8]> {
-        if !self.private {
-            return None;
-        }
-        // SAFETY: `private` is set by `new` alone, from a slice borrowed for 'a.
-        Some(unsafe { std::slice::from_raw_parts(self.cursor, self.remaining()) })
     }
 
     #[inline]
@@ -406,6 +407,24 @@ mod tests {
         writer.write(b"a").unwrap();
         assert_eq!((writer.len(), writer.fits()), (9, false));
         assert_eq!(memory, [0; 4]);
+    }
+
+    #[test]
+    fn a_vector_is_handed_on_only_whole() {
+        let bytes = b"all of it".to_vec();
+        let (mut whole, at) = (bytes.clone(), bytes.as_ptr());
+        let mut reader = Reader::of_vector(&mut whole);
+        assert_eq!(reader.read_array(), Ok(*b"all "));
+        assert_eq!(reader.read_vec(5).unwrap(), b"of it");
+        assert_eq!(whole, bytes);
+
+        let mut whole = bytes;
+        let mut reader = Reader::of_vector(&mut whole);
+        let taken = reader.read_vec(9).unwrap();
+        assert_eq!((taken.as_ptr(), reader.remaining()), (at, 0));
+        assert_eq!(reader.read_vec(1), Err(ReadError { wanted: 1, left: 0 }));
+        assert_eq!(taken, b"all of it");
+        assert!(whole.is_empty());
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Own for Tick {
 }
 
 impl Own for Bytes {
-    type Codec = Bincode;
+    type Codec = Raw;
 }
 
 /// Longer than anything here takes.
@@ -49,10 +49,10 @@ fn options<T, C: Codec<T>>(inline: usize, capacity: usize, setting: Setting) -> 
     }
 }
 
-/// Up to half the ring goes in one piece; more goes in fragments, best through a ring that the
-/// caches can hold.
+/// Up to half the ring goes in one piece, which is best up to about a megabyte. More goes in
+/// fragments, best through a ring that the caches hold.
 fn capacity(len: usize) -> usize {
-    if len > 128 << 10 { 256 << 10 } else { (len * 8).clamp(256 << 10, 1 << 20) }
+    if len > 1 << 20 { 256 << 10 } else { (len * 4).max(256 << 10) }
 }
 
 type Met<T, C> = (Vec<Sender<T, C>>, Receiver<T, C>);
