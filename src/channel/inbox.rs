@@ -3,12 +3,11 @@
 use std::mem;
 
 use super::Ready;
-use super::intake::Glance;
 use crate::codec::Reader;
 use crate::control::{Control, Doorbell, lane_word};
 use crate::error::RecvError;
-use crate::ring::{Consumer, Damage, Found, Record, Unusual};
-use crate::sys::{Deadline, Ordering};
+use crate::ring::{Consumer, Damage, Found, Glance, Record};
+use crate::sys::{Deadline, Fault, Ordering, fault};
 
 /// A claimed lane's ring, and the fragments that were collected from it.
 pub(super) struct Inbox {
@@ -141,12 +140,7 @@ impl Inbox {
     /// What a glance at the lane's next record shows.
     #[inline(always)]
     pub(super) fn glance(&mut self) -> Glance {
-        let Some(consumer) = self.consumer.as_mut() else { return Glance::Other };
-        match consumer.glance() {
-            Ok(Some(record)) => Glance::Record(self.lane, record),
-            Ok(None) => Glance::Nothing,
-            Err(Unusual) => Glance::Other,
-        }
+        self.consumer.as_mut().map_or(Glance::Other, Consumer::glance)
     }
 
     /// The lane's next value, in order.
@@ -363,6 +357,49 @@ impl Inbox {
     /// The consumer, for reading a record that is ready.
     pub(super) fn consumer(&self) -> Option<&Consumer> {
         self.consumer.as_ref()
+    }
+
+    /// The value that a glance showed.
+    #[inline(always)]
+    pub(super) fn in_hand<'i>(&'i mut self, control: &'i Control) -> Option<InHand<'i>> {
+        let record = self.consumer.as_ref()?.whole()?;
+        Some(InHand { inbox: self, control, record })
+    }
+}
+
+/// A value in one record that is next in turn. It is handed over when this is dropped, also because
+/// decoding it panics: a poisoned value never comes twice.
+pub(super) struct InHand<'i> {
+    inbox: &'i mut Inbox,
+    control: &'i Control,
+    record: Record,
+}
+
+impl InHand<'_> {
+    #[inline(always)]
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Hands the encoded bytes to `read`.
+    #[inline(always)]
+    pub(super) fn read<R>(&self, read: impl FnOnce(Reader<'_>) -> R) -> R {
+        match self.inbox.consumer() {
+            Some(consumer) => consumer.read(&self.record, read),
+            None => read(Reader::new(&[])),
+        }
+    }
+}
+
+impl Drop for InHand<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(consumer) = &mut self.inbox.consumer {
+            consumer.take_next(self.record.end());
+        }
+        if !fault(Fault::SpaceNotRung) {
+            self.inbox.ring_if_moved(self.control);
+        }
     }
 }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::Ready;
 use super::envelope::Envelope;
-use super::inbox::Inbox;
+use super::inbox::{InHand, Inbox};
 use super::long::Long;
 use super::returns::Origin;
 use crate::codec::Reader;
 use crate::control::{Control, ENVELOPE, Ends, SLOTS, Slept, TYPE_WORD, lane_word, word};
 use crate::error::RecvError;
-use crate::ring::{self, Record, TrustedPeers};
+use crate::ring::{self, Glance, Record, TrustedPeers};
 use crate::sys::{
     Deadline, Fault, MessageBuffer, MessageQueue, MessageSelect, Ordering, SystemErrorKind, Wait,
     fault,
@@ -29,16 +29,6 @@ const MESSAGES_BEFORE_DEADLINE: usize = 1024;
 
 /// How long a caller that only polls goes by what it finds without system calls.
 const ASK_AGAIN: Duration = Duration::from_millis(2);
-
-/// What a glance at the lanes shows.
-pub(super) enum Glance {
-    /// A value in one record, of this lane.
-    Record(usize, Record),
-    /// Something that takes a longer look: a new lane, a fragment, damage.
-    Other,
-    /// Nothing.
-    Nothing,
-}
 
 /// Everything that a receiver knows of what waits for it.
 pub(super) struct Intake {
@@ -139,9 +129,16 @@ impl Intake {
         seen.unwrap_or(Glance::Nothing)
     }
 
+    /// The lane whose value a glance showed, and that value.
+    #[inline(always)]
+    pub(super) fn in_hand<'i>(&'i mut self, control: &'i Control) -> Option<(usize, InHand<'i>)> {
+        let lane = self.turn;
+        Some((lane, self.inboxes.get_mut(lane)?.in_hand(control)?))
+    }
+
     /// Reads the encoded bytes of a record.
     #[inline]
-    pub(super) fn read_record<R>(
+    fn read_record<R>(
         &self,
         lane: usize,
         record: &Record,
@@ -156,7 +153,7 @@ impl Intake {
 
     /// Hands over a record that has no descriptor.
     #[inline]
-    pub(super) fn take_record(&mut self, control: &Control, lane: usize, record: &Record) {
+    fn take_record(&mut self, control: &Control, lane: usize, record: &Record) {
         self.inboxes[lane].take(record);
         if !fault(Fault::SpaceNotRung) {
             self.inboxes[lane].ring_if_moved(control);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use super::Ready;
-use super::receiver::State;
+use super::receiver::{State, received};
 use crate::control::Control;
 use crate::ring::TrustedPeers;
 use crate::tag::Tag;
@@ -61,7 +61,7 @@ impl Deref for Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        self.state.received(self.control, self.bytes().len());
+        received(self.control, self.bytes().len());
         if !self.settled {
             self.state.intake.hand_over(self.control, &self.ready);
         }

@@ -137,9 +137,8 @@ impl Returns {
                 Some(len) => producer.room_for(len, tag),
             };
             let Some(room) = room.map_err(damaged)? else { return Err(SendError::Full) };
-            let (result, len, fits) = producer.fill(room, |mut writer| {
-                (write(&mut writer, to, answer), writer.len(), writer.fits())
-            });
+            let (result, len, fits) = producer
+                .fill(room, |writer| (write(writer, to, answer), writer.len(), writer.fits()));
             result?;
             if fits {
                 producer.publish(len, tag, Flags::WHOLE);
@@ -205,7 +204,8 @@ impl Returns {
     fn send_later(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<(), SendError> {
         let max = self.control.layout().max_value;
         let limit = self.longest();
-        let mut writer = Writer::new(&mut []).limited(limit);
+        let mut writer = Writer::new(&mut []);
+        writer.limit(limit);
         let result = write(&mut writer, to, answer);
         if writer.is_too_long() {
             return Err(SendError::TooLong { max });
@@ -295,7 +295,7 @@ impl Returns {
             let left = &waiting.bytes[waiting.gone..];
             let len = left.len().min(FRAGMENT).min(producer.max_payload(tag));
             let Some(room) = producer.room_for(len, tag)? else { break };
-            let written = producer.fill(room, |mut writer| writer.write(&left[..len]));
+            let written = producer.fill(room, |writer| writer.write(&left[..len]));
             debug_assert!(written.is_ok());
             let flags = match (waiting.gone == 0, len == left.len()) {
                 (true, true) => Flags::WHOLE,

@@ -429,7 +429,8 @@ fn a_writer_that_is_full_counts_and_one_that_refuses_says_why<C: SerdeCodec>() {
     assert_eq!(C::encode_into(&value, &mut writer), Ok(()));
     assert_eq!((writer.len(), writer.fits()), (C::encode(&value).len(), false));
 
-    let mut writer = Writer::new(&mut memory).limited(5);
+    let mut writer = Writer::new(&mut memory);
+    writer.limit(5);
     let error = C::encode_into(&value, &mut writer).unwrap_err();
     assert_eq!(error.write_error(), Some(WriteError::TooLong { limit: 5 }));
     assert_eq!(error.to_string(), "the encoded value is longer than 5 bytes");

@@ -107,7 +107,7 @@ impl Control {
     }
 
     /// Wakes whoever sleeps at the bell, after something was made so.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn ring(&self, doorbell: Doorbell) {
         if !fault(Fault::NoRingFence) {
             self.waker_fence();
@@ -119,7 +119,7 @@ impl Control {
     }
 
     /// Orders what was made so before a look at a word that a sleeper wrote.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn waker_fence(&self) {
         // Both pair with `sleeper_fence`.
         if self.is_feed() && self.word(word::FENCED).load(Ordering::Relaxed) == 0 {
@@ -155,6 +155,7 @@ impl Control {
     }
 
     #[cold]
+    #[inline(never)]
     fn wake(&self, doorbell: Doorbell, ticket: u64) {
         if fault(Fault::ClearBeforePost) {
             self.word(doorbell.parked_at).swap(0, Ordering::Relaxed);

@@ -23,7 +23,7 @@ fn segment(layout: &Layout) -> Arc<Segment> {
 /// Publishes a payload of `len` bytes that all say `byte`; `false` while there is no room.
 fn publish(producer: &mut Producer, len: usize, byte: u8) -> bool {
     let Some(room) = producer.room_for(len, Tag::DEFAULT).unwrap() else { return false };
-    producer.fill(room, |mut writer| writer.write(&vec![byte; len]).unwrap());
+    producer.fill(room, |writer| writer.write(&vec![byte; len]).unwrap());
     producer.publish(len, Tag::DEFAULT, Flags::WHOLE);
     true
 }

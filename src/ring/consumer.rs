@@ -21,8 +21,16 @@ pub(crate) struct Consumer {
     moved: bool,
 }
 
-/// What stands there takes a longer look: padding, a mark, a fragment, damage.
-pub(crate) struct Unusual;
+/// What a glance at the oldest record shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Glance {
+    /// A value that is next in turn, or the last fragment of one.
+    Value,
+    /// Something that takes a longer look: padding, a mark, a fragment.
+    Other,
+    /// Nothing.
+    Nothing,
+}
 
 /// What stands at a position that a descriptor named.
 pub(crate) enum Found {
@@ -68,17 +76,23 @@ impl Consumer {
         (stamp & !STAMP_FLAGS == position + 1).then_some(stamp)
     }
 
-    /// The oldest record, if it is a whole value and was not taken.
+    /// What stands next in turn.
     #[inline(always)]
-    pub(crate) fn glance(&mut self) -> Result<Option<Record>, Unusual> {
-        let Some(stamp) = self.stamped(self.position) else {
-            self.publish_head();
-            return Ok(None);
-        };
-        match self.ring.record(self.position) {
-            Ok(record) if stamp & MARK == 0 && record.flags.is_whole() => Ok(Some(record)),
-            _ => Err(Unusual),
+    pub(crate) fn glance(&mut self) -> Glance {
+        match self.stamped(self.position) {
+            Some(stamp) if stamp & STAMP_FLAGS == 0 => Glance::Value,
+            Some(_) => Glance::Other,
+            None => {
+                self.publish_head();
+                Glance::Nothing
+            }
         }
+    }
+
+    /// The record at which a glance showed a value, if it is a whole one.
+    #[inline(always)]
+    pub(crate) fn whole(&self) -> Option<Record> {
+        self.ring.record(self.position).ok().filter(|record| record.flags.is_whole())
     }
 
     /// The oldest record that was not taken, or `None` when the ring has run dry.
@@ -112,10 +126,17 @@ impl Consumer {
     }
 
     /// Moves over what was taken out of turn, and over padding before and between.
-    #[inline]
+    #[inline(always)]
     fn skip_marked(&mut self) {
+        if self.marked > 0 {
+            self.skip_some();
+        }
+    }
+
+    #[inline(never)]
+    fn skip_some(&mut self) {
         // Damage is reported by whoever looks for a record; here it only ends the prefix.
-        if self.marked > 0 && matches!(self.skip(), Ok(false)) {
+        if matches!(self.skip(), Ok(false)) {
             self.marked = 0;
         }
     }
@@ -170,7 +191,7 @@ impl Consumer {
     #[inline]
     pub(crate) fn take(&mut self, record: &Record) {
         if record.position == self.position {
-            self.advance(record.end());
+            self.take_next(record.end());
         } else {
             // Relaxed: the mark is for this side and its successors, who come through the role
             // semaphore; the producer writes over it only when `delivered` has passed.
@@ -179,7 +200,14 @@ impl Consumer {
                 .store(record.flags.stamp(record.position) | MARK, Ordering::Relaxed);
             point!("take.marked");
             self.marked += 1;
+            self.skip_marked();
         }
+    }
+
+    /// Takes the record that is next in turn and ends at `end`.
+    #[inline(always)]
+    pub(crate) fn take_next(&mut self, end: u64) {
+        self.advance(end);
         self.skip_marked();
     }
 

@@ -76,8 +76,8 @@ impl Producer {
             Fragments { producer: self, tag, room: None, started: false, wait, failure: None };
         // SAFETY: each piece lies in the segment, which the producer keeps mapped, in lines that are
         // free until they are published, which happens when the next piece is asked for.
-        let written = unsafe { Writer::in_pieces(&mut fragments) }.map(|writer| {
-            let mut writer = writer.limited(limit);
+        let written = unsafe { Writer::in_pieces(&mut fragments) }.map(|mut writer| {
+            writer.limit(limit);
             let result = write(&mut writer);
             (result, writer.in_current_piece())
         });

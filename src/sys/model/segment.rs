@@ -245,14 +245,19 @@ impl Segment {
         f(unsafe { Reader::from_shared(self.start(offset), len) })
     }
 
-    pub(crate) fn write<R>(&self, offset: usize, len: usize, f: impl FnOnce(Writer<'_>) -> R) -> R {
+    pub(crate) fn write<R>(
+        &self,
+        offset: usize,
+        len: usize,
+        f: impl FnOnce(&mut Writer<'_>) -> R,
+    ) -> R {
         if !kernel::step() {
-            return f(Writer::new(&mut []));
+            return f(&mut Writer::new(&mut []));
         }
         // A range is lent whole though less is written, so only what was written counts.
         let before = self.bytes(offset, len);
         // SAFETY: the range was checked, and the memory lives as long as `self`.
-        let result = f(unsafe { Writer::from_raw(self.start(offset), len) });
+        let result = f(&mut unsafe { Writer::from_raw(self.start(offset), len) });
         let after = self.bytes(offset, len);
         let changed = before.iter().zip(&after).rposition(|(before, after)| before != after);
         let written = changed.map_or(1, |last| last + 1).min(len);
