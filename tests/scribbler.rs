@@ -285,10 +285,10 @@ const BLOCK: usize = 7 * LINE;
 
 /// Words of a lane's block.
 const LANE_WORDS: [usize; 15] = [
-    0,   // generation
-    8,   // announced
-    16,  // sent values
-    48,  // owned from
+    0,   // announced
+    8,   // sent values
+    112, // generation
+    120, // owned from
     64,  // parked
     72,  // long
     80,  // ignored

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::Patience;
 use super::inbox::SPARE;
 use super::returns::ADDRESS;
-use super::sender::{Sender, lane_damage};
+use super::sender::{Sender, State, lane_damage};
 use crate::codec::{Codec, Reader};
 use crate::control::{Control, Slept, lane_word};
 use crate::error::{RecvError, SendError};
-use crate::ring::{Consumer, Damage, Record};
+use crate::ring::{Consumer, Damage, Glance, Record};
 use crate::sys::{Fault, Ordering, fault};
 
 /// The taking side of a lane's return ring.
@@ -210,22 +210,35 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if state.answers.is_none() {
             return Err(RecvError::Disconnected);
         }
-        let look = |sender: &Self, state: &mut super::sender::State| {
-            let Some(answers) = state.answers.as_mut() else { return Ok(None) };
+        let look = |sender: &Self, state: &mut State| {
             // Looked at first: an answer that stands there then came before its sender went.
             let is_over = is_over(sender);
-            let found = answers.next(&sender.control, sender.lane, patience, &mut accept);
-            let found = found.map_err(|damage| {
-                Stop(RecvError::Corrupt { what: lane_damage(sender.lane, damage) })
-            })?;
-            if found.is_none() && is_over {
-                return Err(Stop(RecvError::Disconnected));
+            let Some(answers) = &mut state.answers else { return Ok(None) };
+            match answers.consumer.glance() {
+                Glance::Nothing if is_over => Err(Stop(RecvError::Disconnected)),
+                Glance::Nothing => Ok(None),
+                Glance::Value | Glance::Other => Ok(Some(())),
             }
-            Ok(found)
         };
-        let lost = |sender: &Self| lost(sender).map_err(Stop);
-        let found = self.wait_or_lose::<_, Stop>(&mut state, patience, self.spin, look, lost);
-        found.map_err(|Stop(error)| error)
+        let mut useless = 0;
+        loop {
+            let lost = |sender: &Self| lost(sender).map_err(Stop);
+            self.wait_or_lose(&mut state, patience, self.spin, &look, lost)
+                .map_err(|Stop(error)| error)?;
+            let Some(answers) = state.answers.as_mut() else {
+                return Err(RecvError::Disconnected);
+            };
+            // NB: taken here and not by `look`, since what that finds is handed up through memory.
+            let found = answers.next(&self.control, self.lane, patience, &mut accept);
+            let damaged = |damage| RecvError::Corrupt { what: lane_damage(self.lane, damage) };
+            if let Some(found) = found.map_err(damaged)? {
+                return Ok(found);
+            }
+            useless += 1;
+            if useless > 1 && patience.is_over() {
+                return Err(patience.ended());
+            }
+        }
     }
 }
 

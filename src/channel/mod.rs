@@ -37,7 +37,7 @@ use std::time::Duration;
 use crate::DefaultCodec;
 use crate::codec::Codec;
 use crate::control::{self, Control, Owner};
-use crate::error::{AttachError, OpenError};
+use crate::error::{AttachError, OpenError, RecvError};
 use crate::name::{Handle, Name};
 use crate::ring::{Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
@@ -251,6 +251,11 @@ impl Patience {
 
     fn deadline(self) -> Deadline {
         self.0.unwrap_or_else(Deadline::immediate)
+    }
+
+    /// What a receiver is told when it is over.
+    fn ended(self) -> RecvError {
+        if self.is_none() { RecvError::Empty } else { RecvError::Timeout }
     }
 }
 

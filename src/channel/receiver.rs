@@ -544,7 +544,7 @@ fn count_withdrawn(withdrawn: &mut usize, patience: Patience) -> Result<(), Recv
     if *withdrawn < WITHDRAWN_BEFORE_DEADLINE || !patience.is_over() {
         return Ok(());
     }
-    Err(if patience.is_none() { RecvError::Empty } else { RecvError::Timeout })
+    Err(patience.ended())
 }
 
 /// Adds to a figure that only the receiver writes.

@@ -107,16 +107,13 @@ pub(crate) mod word {
 pub(crate) mod lane_word {
     use super::LINE;
 
-    /// Raised by every owner. The rest of this line is the owner's as well.
-    pub(crate) const GENERATION: usize = 0;
-    /// Where in the ring the owner began.
-    pub(crate) const OWNED_FROM: usize = 48;
-    /// The end of the last ring record whose descriptor is on the queue.
-    pub(crate) const ANNOUNCED: usize = 8;
-    pub(crate) const SENT_VALUES: usize = 16;
-    pub(crate) const SENT_BYTES: usize = 24;
-    pub(crate) const PARKS: usize = 32;
-    pub(crate) const WAKEUPS: usize = 40;
+    /// The end of the last ring record whose descriptor is on the queue. This line is written with
+    /// every value, so nothing is here that the receiver reads with each.
+    pub(crate) const ANNOUNCED: usize = 0;
+    pub(crate) const SENT_VALUES: usize = 8;
+    pub(crate) const SENT_BYTES: usize = 16;
+    pub(crate) const PARKS: usize = 24;
+    pub(crate) const WAKEUPS: usize = 32;
 
     /// The ticket of the parked sender, or zero.
     pub(crate) const PARKED: usize = LINE;
@@ -130,6 +127,10 @@ pub(crate) mod lane_word {
     pub(crate) const ANSWERS_WAIT: usize = LINE + 24;
     /// One more than the processor on which the owner last waited.
     pub(crate) const PROCESSOR: usize = LINE + 40;
+    /// Raised by every owner.
+    pub(crate) const GENERATION: usize = LINE + 48;
+    /// Where in the ring the owner began.
+    pub(crate) const OWNED_FROM: usize = LINE + 56;
 
     pub(crate) const DELIVERED: usize = 2 * LINE;
     pub(crate) const HEAD: usize = 3 * LINE;

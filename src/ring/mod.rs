@@ -242,6 +242,10 @@ impl Ring {
         if lines > self.lines_to_end(position) {
             return Err(damage("its length reaches over the end of the ring"));
         }
+        if lines > 1 {
+            // NB: measured in calls whose requests and replies take two lines: 346 ns, 378 without.
+            self.segment.prefetch(offset + LINE);
+        }
         let mut payload = offset + HEADER;
         if flags.is_padding() {
             if lines != self.lines_to_end(position) {

@@ -9,6 +9,9 @@ use crate::sys::bytes::Writer;
 use crate::sys::{Fault, Ordering, Segment, fault};
 use crate::tag::Tag;
 
+/// How many lines are taken over from the other core before the next record needs them.
+const TAKEN_AHEAD: u64 = 4;
+
 /// The writing side of a ring. There is one at a time; the lane's role sees to that.
 pub(crate) struct Producer {
     ring: Ring,
@@ -224,11 +227,15 @@ impl Producer {
         self.ring.stamp(self.position).store(flags.stamp(self.position), order);
         point!("publish.stamped");
         self.position += lines;
-        // NB: the line that the next record has to clear is taken over from the other core now, while
-        // nobody waits for it; then that record's stamp waits for one line and not for two. Measured
-        // in a round trip of a small struct: 290 ns without, 230 with.
-        if self.free() > 1 && !fault(Fault::NextStampNotCleared) {
-            self.ring.stamp(self.position + 1).store(0, Ordering::Relaxed);
+        // NB: the lines that the next record will write, if it is as long, and the one that it has to
+        // clear are taken over from the other core now, while nobody waits for them; then its stamp
+        // waits for one line and not for all. Measured in a round trip of a small struct: 290 ns
+        // without, 230 with.
+        let ahead = lines.min(TAKEN_AHEAD).min(self.free().saturating_sub(1));
+        for line in 1..=ahead {
+            if !fault(Fault::NextStampNotCleared) {
+                self.ring.stamp(self.position + line).store(0, Ordering::Relaxed);
+            }
         }
     }
 

@@ -327,14 +327,14 @@ where
         deadline: Deadline,
     ) -> Result<R, CallError> {
         let Line { sender, started, .. } = &mut *line;
-        let waited = sender.wait_for_answer(end, Some(deadline), |reader| {
-            let (answered, outcome) = read_answer::<R, C>(reader)?;
+        let waited = sender.wait_for_answer(end, Some(deadline), |mut reader| {
+            let (answered, status) = read_head(&mut reader)?;
             if answered == call {
-                return Some(outcome);
+                return Some(read_outcome::<R, C>(status, reader));
             }
             // Of a call that nobody waits for any more, if it was not started.
             if let Some(started) = started.get_mut(&answered) {
-                started.outcome = Some(outcome);
+                started.outcome = Some(read_outcome::<R, C>(status, reader));
             }
             None
         });
@@ -371,23 +371,28 @@ where
     }
 }
 
-/// Which call an answer is for, and what it says; `None` if it is no answer.
-fn read_answer<R, C: Codec<R>>(mut reader: Reader<'_>) -> Option<(u64, Result<R, CallError>)> {
+/// Which call an answer is for, and of what kind; `None` if it is no answer.
+#[inline]
+fn read_head(reader: &mut Reader<'_>) -> Option<(u64, Status)> {
     let call = u64::from_le_bytes(reader.read_array().ok()?);
     let [status] = reader.read_array().ok()?;
-    let status = Status::read(status)?;
+    Some((call, Status::read(status)?))
+}
+
+/// What an answer says behind its head.
+#[inline]
+fn read_outcome<R, C: Codec<R>>(status: Status, reader: Reader<'_>) -> Result<R, CallError> {
     let text = |mut reader: Reader<'_>| {
         let text = reader.read_vec(reader.remaining()).unwrap_or_default();
         String::from_utf8_lossy(&text).into_owned()
     };
-    let outcome = match status {
+    match status {
         Status::Reply => C::decode(reader).map_err(CallError::Decode),
         Status::Panicked => Err(CallError::Panicked(text(reader))),
         Status::Dropped => Err(CallError::Dropped),
         Status::Unreadable => Err(CallError::Unreadable(text(reader))),
         Status::Unsendable => Err(CallError::Unsendable(text(reader))),
-    };
-    Some((call, outcome))
+    }
 }
 
 impl<Q, R, C: Codec<Q>> fmt::Debug for Client<Q, R, C> {

@@ -236,6 +236,8 @@ impl Segment {
         }
     }
 
+    pub(crate) fn prefetch(&self, _offset: usize) {}
+
     pub(crate) fn read<R>(&self, offset: usize, len: usize, f: impl FnOnce(Reader<'_>) -> R) -> R {
         if !kernel::step() {
             return f(Reader::new(&[]));
