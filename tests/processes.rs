@@ -230,9 +230,9 @@ fn receiver_that_waits_gets_everything_and_then_learns_that_the_sender_closed() 
 
 /// `go` gives the child back if it is still there.
 fn sender_goes(how: &'static str, go: impl Fn(Child) -> Option<Child>) {
-    for shape in Shape::ALL {
+    for (shape, spin) in Shape::ALL.into_iter().flat_map(|shape| [(shape, SHORT), (shape, LONG)]) {
         let stage = Stage::new(how);
-        let channel = shape.options::<Parcel>().create(stage.name()).unwrap();
+        let channel = shape.options::<Parcel>().spin(spin).create(stage.name()).unwrap();
         let rx = channel.receiver().unwrap();
         let mut child = stage.child("send some", &[&format!("{shape:?}")]);
         child.tell("100");
@@ -246,9 +246,9 @@ fn sender_goes(how: &'static str, go: impl Fn(Child) -> Option<Child>) {
                 rx.recv().unwrap_err()
             });
             let thread = threads.recv().unwrap();
-            until(|| receiver.is_finished() || common::kernel::is_asleep(thread));
+            until(|| spin == LONG || receiver.is_finished() || common::kernel::is_asleep(thread));
             let _there = go(child);
-            assert!(receiver.join().unwrap().is_disconnected(), "{shape:?}");
+            assert!(receiver.join().unwrap().is_disconnected(), "{shape:?}, spinning for {spin:?}");
         });
     }
 }
@@ -294,9 +294,9 @@ fn receiver_goes(how: &'static str, go: impl Fn(Child) -> Option<Child>) {
         (Shape::Mixed, 1 << 20),
         (Shape::QueueOnly, 100),
     ];
-    for (shape, len) in lens {
+    for ((shape, len), spin) in lens.into_iter().flat_map(|case| [(case, SHORT), (case, LONG)]) {
         let stage = Stage::new(how);
-        let channel = shape.options::<Parcel>().create(stage.name()).unwrap();
+        let channel = shape.options::<Parcel>().spin(spin).create(stage.name()).unwrap();
         let tx = channel.sender().unwrap();
         let mut child = stage.child("receive some", &[&format!("{shape:?}")]);
         child.expect("attached");
@@ -306,9 +306,10 @@ fn receiver_goes(how: &'static str, go: impl Fn(Child) -> Option<Child>) {
             let sender = scope.spawn(move || {
                 (0..).find_map(|id| tx.send(&Parcel::new(1, id, len)).err()).unwrap()
             });
-            until(|| stats(&channel).sender_parks > 0 || sender.is_finished());
+            until(|| spin == LONG || stats(&channel).sender_parks > 0 || sender.is_finished());
             let _there = go(child);
-            assert!(sender.join().unwrap().is_disconnected(), "{shape:?} {len}");
+            let error = sender.join().unwrap();
+            assert!(error.is_disconnected(), "{shape:?} {len}, spinning for {spin:?}: {error}");
         });
     }
 }

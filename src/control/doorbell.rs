@@ -30,6 +30,10 @@ use crate::sys::{self, Deadline, Fault, Ordering, SystemError, SystemErrorKind, 
 /// How long a sleeper first sleeps that cannot make the others' processors fence.
 const UNFENCED_NAP: Duration = Duration::from_millis(1);
 
+/// How many times a spinning side looks around before it asks the kernel whether its bell was rung:
+/// about a millisecond.
+const ROUNDS_UNASKED: u64 = 512;
+
 /// How often a sleeper looks whether the channel's queue is still there.
 const LOOK_FOR_QUEUE: Duration = Duration::from_secs(1);
 
@@ -40,11 +44,13 @@ pub(crate) struct Doorbell {
     bell: u16,
 }
 
-/// Where two ends say which processor they last waited on: see [`Control::spin`].
+/// Where two ends say which processor they last waited on, and the bell of the one that waits: see
+/// [`Control::spin`].
 #[derive(Clone, Copy)]
 pub(crate) struct Ends {
     mine: usize,
     other: usize,
+    bell: u16,
 }
 
 /// How a sleep ended.
@@ -96,14 +102,14 @@ impl Control {
     #[inline]
     pub(crate) fn receiving_end(&self, lane: usize) -> Ends {
         let other = self.layout().lane(lane) + lane_word::PROCESSOR;
-        Ends { mine: word::RECEIVER_PROCESSOR, other }
+        Ends { mine: word::RECEIVER_PROCESSOR, other, bell: semaphores::ITEMS }
     }
 
     /// The sender on `lane`, which waits for the receiver.
     #[inline]
     pub(crate) fn sending_end(&self, lane: usize) -> Ends {
-        let Ends { mine, other } = self.receiving_end(lane);
-        Ends { mine: other, other: mine }
+        let Ends { mine, other, .. } = self.receiving_end(lane);
+        Ends { mine: other, other: mine, bell: semaphores::lane_bell(lane) }
     }
 
     /// Wakes whoever sleeps at the bell, after something was made so.
@@ -182,8 +188,8 @@ impl Control {
         semaphores::empty(self.set, doorbell.bell)
     }
 
-    /// Looks until there is something, `spin` or the deadline is over, or the other end turns out
-    /// to wait for this very processor.
+    /// Looks until there is something, `spin` or the deadline is over, the other end turns out to
+    /// wait for this very processor, or the bell was rung, as the kernel does for the dead.
     #[inline]
     pub(crate) fn spin<R, E>(
         &self,
@@ -199,18 +205,25 @@ impl Control {
         let end = Deadline::after(spin);
         // What is on its way is seen before anything else is asked.
         let mut looks = 8;
-        loop {
+        for round in 1_u64.. {
             for _ in 0..looks {
                 if let Some(found) = look()? {
                     return Ok(Some(found));
                 }
                 sys::spin_hint();
             }
-            if self.share_processor(ends) || end.has_passed() {
-                return Ok(None);
+            let ask = round % ROUNDS_UNASKED == 0;
+            if self.share_processor(ends) || end.has_passed() || ask && self.was_rung(ends.bell) {
+                break;
             }
             looks = 64;
         }
+        Ok(None)
+    }
+
+    /// Whether somebody posted to a bell, or there is none any more.
+    fn was_rung(&self, bell: u16) -> bool {
+        !matches!(self.set.value(bell), Ok(0))
     }
 
     /// Whether both ends last waited on the processor that this one runs on: then the other cannot
