@@ -159,6 +159,9 @@ impl<T, C: Codec<T>> Options<T, C> {
 
     /// How long a call looks for itself before it sleeps; default 20 microseconds, about what it
     /// costs to be woken, and zero on a machine with one processor.
+    ///
+    /// With zero, for processes that share a processor, a value that is slept for costs least and
+    /// one in a stream some nanoseconds more. Whatever the time, peers that go are noticed.
     pub fn spin(mut self, time: Duration) -> Self {
         self.spin = Some(time);
         self

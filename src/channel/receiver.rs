@@ -96,7 +96,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             control,
         };
         let control = &receiver.control;
-        control.reset_bell(control.items_bell()).map_err(super::attach_error)?;
+        control.reset_bell(control.items_bell(), spin).map_err(super::attach_error)?;
         // Release, both: whoever sees a receiver's generation sees what its predecessor answered, and
         // whoever sees that one has come sees its generation. See `calls`.
         control.word(word::RECEIVER_GENERATION).fetch_add(1, Ordering::Release);

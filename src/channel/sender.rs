@@ -128,7 +128,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     fn prepare(&mut self) -> Result<(), AttachError> {
         let control = &self.control;
         let state = self.state.get_mut();
-        control.reset_bell(self.bell).map_err(super::attach_error)?;
+        control.reset_bell(self.bell, self.spin).map_err(super::attach_error)?;
         if control.layout().has_ring() {
             let place = control.layout().ring(self.lane);
             let (producer, last) = Producer::attach(control.segment.clone(), place)

@@ -114,8 +114,8 @@ pub(super) fn remove_if_idle(
 impl Control {
     pub(super) fn new(mapped: Mapped, set: SemaphoreSet, queue: Option<MessageQueue>) -> Self {
         let Mapped { segment, header } = mapped;
-        let napped = AtomicBool::new(false);
-        Control { segment, set, queue, header, napped, token: process::token() }
+        let all_fence = AtomicBool::new(false);
+        Control { segment, set, queue, header, all_fence, token: process::token() }
     }
 
     /// Drops the mapping without having been a user.

@@ -40,8 +40,8 @@ pub(crate) struct Control {
     pub(crate) set: SemaphoreSet,
     pub(crate) queue: Option<MessageQueue>,
     pub(crate) header: Header,
-    /// Whether a sleep was short for want of a barrier.
-    napped: AtomicBool,
+    /// Whether all who wake others are known to fence: see `doorbell`.
+    all_fence: AtomicBool,
     /// Whose process this belongs to; a forked child has another token.
     token: u64,
 }
