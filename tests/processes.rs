@@ -34,6 +34,13 @@ fn child() {
         let channel = || Channel::<Parcel>::open(name).unwrap();
         match role {
             "echo" => echo(name, arguments[2], shape),
+            "mirror" => {
+                let spin = Duration::from_micros(arguments[3].parse().unwrap());
+                let options = || Channel::<u64>::options().spin(spin);
+                let rx = options().open(name).unwrap().receiver().unwrap();
+                let tx = options().open(arguments[2]).unwrap().sender().unwrap();
+                rx.iter().for_each(|value| tx.send(&value.unwrap()).unwrap());
+            }
             "handle" => {
                 let channel = Channel::<Parcel>::open(common::read_handle(arguments[1])).unwrap();
                 channel.sender().unwrap().send(&Parcel::new(1, 1, 5000)).unwrap();
@@ -182,6 +189,28 @@ fn values_of_every_size_go_both_ways_between_processes_that_know_name_and_type()
         child.finish();
         drop(rx);
         assert_eq!((there.objects(), back.objects()), (vec![], vec![]), "{shape:?}");
+    }
+}
+
+/// Whoever rings and whoever sleeps fence in one of two ways, and agree which while both work.
+#[test]
+fn nobody_sleeps_through_a_value_however_long_either_side_spins() {
+    for (here, other) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let (there, back) = (Stage::new("wake there"), Stage::new("wake back"));
+        let spin = Duration::from_micros(here);
+        let options = Shape::RingOnly.options::<u64>().spin(spin);
+        let tx = options.create(there.name()).unwrap().sender().unwrap();
+        let options = Shape::RingOnly.options::<u64>().spin(spin);
+        let rx = options.create(back.name()).unwrap().receiver().unwrap();
+        let child = there.child("mirror", &["RingOnly", back.name(), &other.to_string()]);
+        for value in 0..20_000 {
+            // At every moment between the other side's last look and its sleep.
+            (0..value * 7 % 128).for_each(|_| std::hint::spin_loop());
+            tx.send(&value).unwrap();
+            assert_eq!(rx.recv().unwrap(), value);
+        }
+        drop(tx);
+        child.finish();
     }
 }
 
