@@ -412,10 +412,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if let Some(ready) = spun {
             return Ok(ready);
         }
-        let mut late = false;
+        let (mut late, mut parks) = (false, 0);
         loop {
             self.count(word::RECEIVER_PARKS, 1);
-            let parked = control.park(control.items_bell(), deadline, || {
+            let parked = control.park(control.items_bell(), deadline, parks, || {
                 if self.is_closed() {
                     return Err(RecvError::Disconnected);
                 }
@@ -442,6 +442,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 Parked::Rung => {}
                 Parked::Stirred => state.looked_at_senders = false,
             }
+            parks = parks.saturating_add(1);
             self.count(word::RECEIVER_WAKEUPS, 1);
             if let Some(ready) = state.intake.look(control, select, true, deadline)? {
                 return Ok(ready);

@@ -407,10 +407,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
         {
             return Ok(found);
         }
-        let mut late = false;
+        let (mut late, mut parks) = (false, 0);
         loop {
             self.count(lane_word::PARKS, 1);
-            let parked = self.control.park(self.bell, patience.deadline(), || {
+            let parked = self.control.park(self.bell, patience.deadline(), parks, || {
                 if let Some(found) = look(self, state)? {
                     return Ok(Some(found));
                 }
@@ -427,6 +427,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 Parked::Rung => {}
                 Parked::Stirred => state.looked_at_receiver = false,
             }
+            parks = parks.saturating_add(1);
             self.count(lane_word::WAKEUPS, 1);
             // The bell may be rung for nothing, time and again.
             if std::mem::replace(&mut late, patience.is_over()) {

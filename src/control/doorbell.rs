@@ -35,8 +35,10 @@ const UNFENCED_NAP: Duration = Duration::from_millis(1);
 /// about a millisecond.
 const ROUNDS_UNASKED: u64 = 512;
 
-/// How often a sleeper looks whether the channel's queue is still there.
+/// How long a sleeper first sleeps before it looks whether the channel's queue is still there. Each
+/// time it takes twice as long, `LOOKS_DOUBLED` times: a look costs an idle process 80 microseconds.
 const LOOK_FOR_QUEUE: Duration = Duration::from_secs(1);
+const LOOKS_DOUBLED: u32 = 6;
 
 /// Where one side sleeps: a semaphore, and the word that says whether it does.
 #[derive(Clone, Copy, Debug)]
@@ -250,11 +252,13 @@ impl Control {
         self.word(ends.other).load(Ordering::Relaxed) == here
     }
 
-    /// Sleeps at the bell, once, unless `look` finds something first.
+    /// Sleeps at the bell, once, unless `look` finds something first. `parks` says how many times
+    /// this call slept before.
     pub(crate) fn park<R, E: From<Slept>>(
         &self,
         doorbell: Doorbell,
         deadline: Deadline,
+        parks: u32,
         look: impl FnOnce() -> Result<Option<R>, E>,
     ) -> Result<Parked<R>, E> {
         let parked = self.word(doorbell.parked_at);
@@ -263,7 +267,9 @@ impl Control {
         let fenced = fault(Fault::NoParkFence) || self.sleeper_fence();
         let found = if fault(Fault::NoRecheck) { Ok(None) } else { look() };
         let rung = match found {
-            Ok(None) => semaphores::sleep(self.set, doorbell.bell, self.nap(deadline, fenced)),
+            Ok(None) => {
+                semaphores::sleep(self.set, doorbell.bell, self.nap(deadline, fenced, parks))
+            }
             _ => Ok(true),
         };
         point!("park.woken");
@@ -287,10 +293,10 @@ impl Control {
     /// Briefly where a waker may have gone without its fence.
     /// The kernel wakes nobody here when the queue alone is removed, so whoever needs it looks now
     /// and then whether it is still there. The model's queues are removed with their sets only.
-    fn nap(&self, deadline: Deadline, fenced: bool) -> Deadline {
+    fn nap(&self, deadline: Deadline, fenced: bool, parks: u32) -> Deadline {
         let nap = match (fenced, self.queue) {
             (false, _) => UNFENCED_NAP,
-            (true, Some(_)) if cfg!(not(loom)) => LOOK_FOR_QUEUE,
+            (true, Some(_)) if cfg!(not(loom)) => LOOK_FOR_QUEUE * (1 << parks.min(LOOKS_DOUBLED)),
             _ => return deadline,
         };
         let sooner = deadline.remaining().is_some_and(|left| left < nap);
