@@ -340,7 +340,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         watching: bool,
     ) -> Result<Option<M>, RecvError> {
         let ports = RefCell::new(Vec::<(Ticket, Hold, Way)>::new());
-        let decode = |mut reader: Reader<'_>| -> Result<_, DecodeError> {
+        let make = |mut reader: Reader<'_>, from| -> Result<_, DecodeError> {
             // A long message may be taken back by its sender while it is decoded, ports and all.
             for (ticket, _, way) in ports.borrow_mut().drain(..) {
                 if let Way::Away(Some(relay)) = way {
@@ -349,15 +349,15 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             }
             let ask = match Head::read(&mut reader)? {
                 Head::Told { ask } => ask,
-                Head::Errand(errand) => return Ok(Received::Errand(errand)),
+                Head::Errand(errand) => return Ok((Received::Errand(errand), from)),
             };
             let (message, came) = reply::decoding(|| panics::decoding(|| C::decode(reader)));
             for (ticket, hold) in came {
                 ports.borrow_mut().push((ticket, hold, self.way(&ticket)));
             }
-            Ok(Received::Told { ask, message })
+            Ok((Received::Told { ask, message }, from))
         };
-        let received = self.receiver.receive_selected(select, deadline, watching, decode);
+        let received = self.receiver.receive_selected(select, deadline, watching, make);
         let (received, from) = received?;
         match received {
             Received::Errand(errand) => {

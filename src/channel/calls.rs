@@ -208,30 +208,31 @@ pub(super) fn forget_cancelled(control: &Control, lane: usize) {
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
-    /// Receives what `decode` makes of a value, and who sent it. Without a deadline it does not
-    /// wait.
+    /// Receives what `make` makes of a value and its sender. Without a deadline it does not wait.
+    #[inline]
     pub(crate) fn receive_call<V>(
         &self,
         deadline: Option<Deadline>,
-        decode: impl Fn(Reader<'_>) -> Result<V, DecodeError>,
-    ) -> Result<(V, Caller), RecvError> {
-        let (message, origin) = self.receive_from(Select::Any, Patience(deadline), decode)?;
-        Ok((message.value, self.caller(origin)))
+        make: impl Fn(Reader<'_>, Origin) -> Result<V, DecodeError>,
+    ) -> Result<V, RecvError> {
+        let make = |reader: Reader<'_>, _, origin| make(reader, origin);
+        self.receive_from(Select::Any, Patience(deadline), make)
     }
 
-    /// Receives what `decode` makes of a selected value, and where it came from. Without a deadline
-    /// it does not wait; an attentive receiver waits no longer than until something stirs.
+    /// Receives what `make` makes of a selected value and its sender. Without a deadline it does not
+    /// wait; an attentive receiver waits no longer than until something stirs.
     pub(crate) fn receive_selected<V>(
         &self,
         select: Select,
         deadline: Option<Deadline>,
         attentive: bool,
-        decode: impl Fn(Reader<'_>) -> Result<V, DecodeError>,
-    ) -> Result<(V, Origin), RecvError> {
+        make: impl Fn(Reader<'_>, Origin) -> Result<V, DecodeError>,
+    ) -> Result<V, RecvError> {
         self.attentive.set(attentive);
-        let received = self.receive_from(select, Patience(deadline), decode);
+        let make = |reader: Reader<'_>, _, origin| make(reader, origin);
+        let received = self.receive_from(select, Patience(deadline), make);
         self.attentive.set(false);
-        received.map(|(message, origin)| (message.value, origin))
+        received
     }
 
     /// The way back to the sender of a value.

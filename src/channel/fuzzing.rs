@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::envelope::Envelope;
 use super::{Channel, Receiver, Sender};
-use crate::codec::{Bincode, Bytes, Codec, Raw};
+use crate::codec::{Bincode, Bytes, Codec, Raw, Reader};
 use crate::control::{ENVELOPE, SLOTS, TYPE_WORD, lane_word, word};
 use crate::error::{AttachError, RecvError, SendError};
 use crate::fuzzing::Script;
@@ -229,9 +229,9 @@ impl<C: Codec<Bytes>> Rig<C> {
     fn send_back(&self, script: &mut Script<'_>) {
         let Some(receiver) = &self.receiver else { return };
         let patience = super::Patience::none();
-        let found = receiver.receive_from(Select::Any, patience, C::decode);
-        match found {
-            Ok((_, origin)) => {
+        let make = |reader: Reader<'_>, _, origin| C::decode(reader).map(|_| origin);
+        match receiver.receive_from(Select::Any, patience, make) {
+            Ok(origin) => {
                 if let Err(error) = receiver.send_back(origin, &value(script)) {
                     expect_send_error(&error);
                 }

@@ -281,16 +281,14 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.receive_with(select, patience, |_| (), make)
     }
 
-    /// Receives a value that `decode` makes, and says who sent it.
+    /// Receives what `make` makes of a value's bytes, its tag and who sent it.
     #[inline]
     pub(super) fn receive_from<V>(
         &self,
         select: Select,
         patience: Patience,
-        decode: impl Fn(Reader<'_>) -> Result<V, DecodeError>,
-    ) -> Result<(Message<V>, Origin), RecvError> {
-        let make =
-            |reader: Reader<'_>, tag, origin| Ok((Message { tag, value: decode(reader)? }, origin));
+        make: impl Fn(Reader<'_>, Tag, Origin) -> Result<V, DecodeError>,
+    ) -> Result<V, RecvError> {
         self.receive_with(select, patience, |origin| origin(), make)
     }
 

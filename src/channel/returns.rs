@@ -368,7 +368,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Errors
     /// As [`recv_matching`](Receiver::recv_matching).
     pub fn recv_from(&self, select: Select) -> Result<(Message<T>, Origin), RecvError> {
-        self.receive_from(select, Patience::for_ever(), C::decode)
+        self.receive_from(select, Patience::for_ever(), |reader, tag, origin| {
+            Ok((Message { tag, value: C::decode(reader)? }, origin))
+        })
     }
 
     /// Sends a value back to the sender of another one, without waiting.

@@ -136,8 +136,8 @@ fn a_request_that_was_given_up_is_executed_by_nobody() {
         let (mut tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         let end = tx.send_behind(&[], &1, Some(Deadline::never())).unwrap();
         let receiver = thread::spawn(move || {
-            let received = rx.receive_call(None, |reader| Ok(reader.remaining()));
-            (received.is_ok_and(|(_, caller)| caller.is_there()), rx)
+            let received = rx.receive_call(None, |_, origin| Ok(origin));
+            (received.is_ok_and(|origin| rx.caller(origin).is_there()), rx)
         });
         tx.renew().unwrap();
         let received = tx.was_taken(end);

@@ -86,7 +86,10 @@ impl Rig {
                 };
             }
             2 => self.found(|consumer| consumer.next()),
-            3 => self.found(|consumer| Ok(consumer.glance().unwrap_or(None))),
+            3 => self.found(|consumer| {
+                let value = consumer.glance() == Glance::Value;
+                Ok(value.then(|| consumer.whole()).flatten())
+            }),
             4 => {
                 let (position, announced) = (self.position(script), self.position(script));
                 self.found(|consumer| {

@@ -287,15 +287,15 @@ where
     }
 
     fn receive(&self, deadline: Option<Deadline>) -> Result<Option<Request<Q, R, C>>, ServeError> {
-        let decode = |mut reader: Reader<'_>| -> Result<_, DecodeError> {
+        let make = |mut reader: Reader<'_>, origin| -> Result<_, DecodeError> {
             let head = RequestHead::read(&mut reader)?;
-            Ok((head, panics::decoding(|| C::decode(reader))))
+            Ok((head, origin, panics::decoding(|| C::decode(reader))))
         };
         loop {
             if self.receiver.is_closed() {
                 return Ok(None);
             }
-            let ((head, query), caller) = match self.receiver.receive_call(deadline, decode) {
+            let (head, origin, query) = match self.receiver.receive_call(deadline, make) {
                 Ok(received) => received,
                 Err(RecvError::Empty | RecvError::Timeout) => return Ok(None),
                 Err(RecvError::Disconnected) if self.receiver.is_closed() => return Ok(None),
@@ -304,7 +304,7 @@ where
                 Err(RecvError::Decode(_) | RecvError::Corrupt { .. }) => continue,
                 Err(error) => return Err(ServeError::Receive(error)),
             };
-            let mut port = Responder::new(caller, head);
+            let mut port = Responder::new(self.receiver.caller(origin), head);
             if port.port.was_given_up() {
                 // Nobody waits to be told, or somebody who takes this for the server's answer.
                 port.port.answered = true;
