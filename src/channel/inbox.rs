@@ -381,6 +381,14 @@ impl InHand<'_> {
         &self.record
     }
 
+    /// Keeps the value from being handed over here.
+    #[inline(always)]
+    pub(super) fn keep(self) -> Record {
+        let record = self.record;
+        mem::forget(self);
+        record
+    }
+
     /// Hands the encoded bytes to `read`.
     #[inline(always)]
     pub(super) fn read<R>(&self, read: impl FnOnce(Reader<'_>) -> R) -> R {

@@ -18,36 +18,30 @@ pub struct Lease<'r> {
     control: &'r Control,
     state: RefMut<'r, State>,
     ready: Ready,
-    tag: Tag,
     trust: TrustedPeers,
-    /// Whether the hand-over happened when the lease began, as it does for values in fragments.
-    settled: bool,
 }
 
 impl<'r> Lease<'r> {
-    /// Lends what is ready; gives the state back if the sender took the value back.
+    /// Lends what is ready; of a value in fragments, what was handed over already.
+    #[inline]
     pub(super) fn new(
         control: &'r Control,
-        mut state: RefMut<'r, State>,
+        state: RefMut<'r, State>,
         ready: Ready,
         trust: TrustedPeers,
-    ) -> Result<Self, RefMut<'r, State>> {
-        let tag = state.intake.tag(&ready);
-        let settled = matches!(ready, Ready::Long { .. });
-        if settled && !state.intake.hand_over(control, &ready) {
-            return Err(state);
-        }
-        Ok(Lease { control, state, ready, tag, trust, settled })
+    ) -> Self {
+        Lease { control, state, ready, trust }
     }
 
     /// The encoded bytes.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         self.state.intake.lend(self.control, &self.ready, self.trust)
     }
 
     /// The tag that the value was sent with.
     pub fn tag(&self) -> Tag {
-        self.tag
+        self.state.intake.tag(&self.ready)
     }
 }
 
@@ -62,7 +56,7 @@ impl Deref for Lease<'_> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         received(self.control, self.bytes().len());
-        if !self.settled {
+        if !matches!(self.ready, Ready::Long { .. }) {
             self.state.intake.hand_over(self.control, &self.ready);
         }
         self.state.intake.forget(&self.ready);
@@ -71,6 +65,6 @@ impl Drop for Lease<'_> {
 
 impl fmt::Debug for Lease<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("tag", &self.tag).field("len", &self.bytes().len()).finish()
+        f.debug_struct("Lease").field("tag", &self.tag()).field("len", &self.bytes().len()).finish()
     }
 }

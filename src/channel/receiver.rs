@@ -252,13 +252,23 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     fn lend(&self, patience: Patience) -> Result<Lease<'_>, RecvError> {
         let trust = self.trust.ok_or(RecvError::NotTrusted)?;
         let mut state = self.enter()?;
+        let mut spin = self.spin;
+        let found = self.next_in_feed(&mut state, patience, &mut spin);
+        let found = found.map(|(lane, in_hand)| (lane, in_hand.keep()));
+        if let Some((lane, record)) = found {
+            let ready = Ready::Record { lane, record, slot: None };
+            return Ok(Lease::new(&self.control, state, ready, trust));
+        }
         let mut withdrawn = 0;
         loop {
-            let ready = self.wait(&mut state, Select::Any, patience, self.spin)?;
-            match Lease::new(&self.control, state, ready, trust) {
-                Ok(lease) => return Ok(lease),
-                Err(unused) => state = unused,
+            let ready = self.wait(&mut state, Select::Any, patience, spin)?;
+            // The hand-over of a value in fragments is where its lease begins, since its sender waits
+            // and may take it back before.
+            if !matches!(ready, Ready::Long { .. }) || state.intake.hand_over(&self.control, &ready)
+            {
+                return Ok(Lease::new(&self.control, state, ready, trust));
             }
+            state.intake.forget(&ready);
             count_withdrawn(&mut withdrawn, patience)?;
         }
     }
