@@ -45,13 +45,12 @@ pub fn pin(core: usize) -> Result<(), Failure> {
 #[repr(align(128))]
 pub struct Line(pub AtomicU64);
 
-/// One word to the other core and back, in one line that both write.
+/// One word to the other core and one back, each in a line that one side writes, as the two ways of
+/// any channel are.
 pub fn bare_round_trip(cores: Cores) -> Result<f64, Failure> {
-    const READY: u64 = 1;
-    // Even: it is this side's turn to be looked at by the other.
-    const START: u64 = 2;
-    let line = Line(AtomicU64::new(0));
-    let wait_for = |value| {
+    const READY: u64 = u64::MAX;
+    let (there, back) = (Line(AtomicU64::new(0)), Line(AtomicU64::new(0)));
+    let wait_for = |line: &Line, value| {
         while line.0.load(Ordering::Acquire) != value {
             spin_loop();
         }
@@ -59,21 +58,21 @@ pub fn bare_round_trip(cores: Cores) -> Result<f64, Failure> {
     thread::scope(|scope| {
         let echo = scope.spawn(|| {
             let pinned = pin(cores.other);
-            line.0.store(READY, Ordering::Release);
-            for round in 0..BARE_ROUNDS {
-                wait_for(START + round * 2);
-                line.0.store(START + round * 2 + 1, Ordering::Release);
+            back.0.store(READY, Ordering::Release);
+            for round in 1..=BARE_ROUNDS {
+                wait_for(&there, round);
+                back.0.store(round, Ordering::Release);
             }
             pinned
         });
         // The other one may have to wait for its core.
-        while line.0.load(Ordering::Acquire) != READY {
+        while back.0.load(Ordering::Acquire) != READY {
             thread::yield_now();
         }
         let start = Instant::now();
-        for round in 0..BARE_ROUNDS {
-            line.0.store(START + round * 2, Ordering::Release);
-            wait_for(START + round * 2 + 1);
+        for round in 1..=BARE_ROUNDS {
+            there.0.store(round, Ordering::Release);
+            wait_for(&back, round);
         }
         let time = nanos(start.elapsed()) / BARE_ROUNDS as f64;
         echo.join().map_err(|_| "the echoing thread died")??;
