@@ -323,7 +323,7 @@ impl Returns {
     /// killed leaves its generation behind.
     pub(super) fn is_owned(&self, lane: usize) -> bool {
         lane < self.control.layout().lanes
-            && self.control.set.value(semaphores::lane_role(lane)).is_ok_and(|owned| owned != 0)
+            && semaphores::is_zero(self.control.set, semaphores::lane_role(lane)) == Ok(false)
     }
 
     fn producer<'w>(&self, way: &'w mut Way, lane: usize) -> Result<&'w mut Producer, Damage> {

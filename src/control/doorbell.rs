@@ -235,7 +235,7 @@ impl Control {
 
     /// Whether somebody posted to a bell, or there is none any more.
     fn was_rung(&self, bell: u16) -> bool {
-        !matches!(self.set.value(bell), Ok(0))
+        !matches!(semaphores::is_zero(self.set, bell), Ok(true))
     }
 
     /// Whether both ends last waited on the processor that this one runs on: then the other cannot

@@ -85,12 +85,12 @@ impl Control {
 
     /// Whether a receiver is attached, by the semaphore that the kernel keeps true.
     pub(crate) fn has_receiver(&self) -> Result<bool, SystemError> {
-        Ok(self.set.value(semaphores::RECEIVER)? != 0)
+        Ok(!semaphores::is_zero(self.set, semaphores::RECEIVER)?)
     }
 
     /// Whether a sender is attached, by the semaphore that the kernel keeps true.
     pub(crate) fn has_sender(&self) -> Result<bool, SystemError> {
-        Ok(self.set.value(semaphores::SENDERS)? != 0)
+        Ok(!semaphores::is_zero(self.set, semaphores::SENDERS)?)
     }
 
     /// The longest encoded value that the channel takes.

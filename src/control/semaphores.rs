@@ -230,6 +230,14 @@ pub(crate) fn post(set: SemaphoreSet, bell: u16) -> Result<(), SystemError> {
     ringing(set, &[bell], || set.operate(&[SemOp::add(bell, 1)], Deadline::never()))
 }
 
+/// Whether a semaphore is zero.
+// NB: an operation and no GETVAL, for which the kernel takes the lock of every semaphore of the set.
+// Measured between two dozen operations: 0.25 us, for any set; with GETVAL 1.9 us for 72
+// semaphores, 57 us for 2,056.
+pub(crate) fn is_zero(set: SemaphoreSet, index: u16) -> Result<bool, SystemError> {
+    succeeded(set.operate(&[SemOp::zero(index).no_wait()], Deadline::never()))
+}
+
 /// Sleeps until somebody posts to the bell; `false` when the deadline passed.
 pub(crate) fn sleep(set: SemaphoreSet, bell: u16, deadline: Deadline) -> Result<bool, SystemError> {
     succeeded(set.operate(&[SemOp::add(bell, -1)], deadline))
