@@ -193,6 +193,8 @@ impl<M, C: Codec<M>> Address<M, C> {
                 .then(|| outcome::<R, C>(status, reader))
         });
         match answer {
+            // The one that comes next says so of a port whose holder found no actor to reply to.
+            Ok(Err(AskError::Dropped)) if line.sender.is_replaced(receiver) => Err(AskError::Died),
             Ok(outcome) => outcome,
             Err(RecvError::Timeout) => Err(AskError::Timeout),
             Err(RecvError::Disconnected) => Err(AskError::Died),

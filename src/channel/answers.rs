@@ -267,7 +267,7 @@ impl From<Slept> for Stop {
 }
 
 /// What an error of the sending side means to one who waits for something to come back.
-fn back_error(error: SendError) -> RecvError {
+pub(super) fn back_error(error: SendError) -> RecvError {
     match error {
         SendError::Full => RecvError::Empty,
         SendError::Timeout => RecvError::Timeout,

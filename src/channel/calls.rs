@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use super::Patience;
-use super::answers::Lost;
+use super::answers::{Lost, back_error};
 use super::receiver::Receiver;
 use super::returns::{Origin, Returns};
 use super::sender::Sender;
@@ -51,10 +51,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
         accept: impl FnMut(Reader<'_>) -> Option<R>,
     ) -> Result<R, RecvError> {
         let lost = |sender: &Self| {
-            if !sender.was_taken(end) && sender.has_standby()? {
-                return Ok(Lost::Stay);
-            }
-            Ok(Lost::GiveUp)
+            let stay = if sender.was_taken(end) {
+                // By the one that is gone, unless another has come since that was asked.
+                sender.has_receiver().map_err(back_error)?
+            } else {
+                sender.has_standby()?
+            };
+            Ok(if stay { Lost::Stay } else { Lost::GiveUp })
         };
         self.accept_back(Patience(deadline), Some(end), accept, lost)
     }
@@ -79,10 +82,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
         deadline: Deadline,
         accept: impl FnMut(Reader<'_>) -> Option<R>,
     ) -> Result<R, RecvError> {
-        let replaced =
-            |sender: &Self| sender.receiver() != receiver && !fault(Fault::SuccessorNotSeen);
+        let replaced = |sender: &Self| sender.is_replaced(receiver);
         let patience = Patience(Some(deadline));
         self.accept_back_unless(patience, replaced, accept, |_| Ok(Lost::GiveUp))
+    }
+
+    /// Whether another receiver has come after the one of that generation.
+    pub(crate) fn is_replaced(&self, receiver: u64) -> bool {
+        self.receiver() != receiver && !fault(Fault::SuccessorNotSeen)
     }
 
     /// Waits until a receiver is there, and says which.
@@ -111,8 +118,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Whether the receiver of that generation is gone.
     pub(crate) fn has_ended(&self, receiver: u64) -> Result<bool, SendError> {
-        let replaced = self.receiver() != receiver && !fault(Fault::SuccessorNotSeen);
-        Ok(replaced || !self.has_receiver()?)
+        Ok(self.is_replaced(receiver) || !self.has_receiver()?)
     }
 
     fn has_receiver(&self) -> Result<bool, SendError> {
@@ -141,6 +147,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let place = self.control.layout().ring(self.lane);
         // Relaxed: nothing is read on the strength of it. `renew` says what orders it there.
         self.control.word(place.delivered_at).load(Ordering::Relaxed) >= end
+    }
+
+    /// Whether there is a receiver that has what ended at `end` or will have it.
+    pub(crate) fn has_successor(&self, end: u64) -> bool {
+        self.has_receiver().is_ok_and(|there| there) && !self.was_taken_before(end)
     }
 
     /// Whether it was a receiver before the present one that took it.

@@ -327,17 +327,24 @@ where
         deadline: Deadline,
     ) -> Result<R, CallError> {
         let Line { sender, started, .. } = &mut *line;
-        let waited = sender.wait_for_answer(end, Some(deadline), |mut reader| {
-            let (answered, status) = read_head(&mut reader)?;
-            if answered == call {
-                return Some(read_outcome::<R, C>(status, reader));
-            }
-            // Of a call that nobody waits for any more, if it was not started.
-            if let Some(started) = started.get_mut(&answered) {
-                started.outcome = Some(read_outcome::<R, C>(status, reader));
-            }
-            None
-        });
+        let mut wait = || {
+            sender.wait_for_answer(end, Some(deadline), |mut reader| {
+                let (answered, status) = read_head(&mut reader)?;
+                if answered == call {
+                    return Some(read_outcome::<R, C>(status, reader));
+                }
+                // Of a call that nobody waits for any more, if it was not started.
+                if let Some(started) = started.get_mut(&answered) {
+                    started.outcome = Some(read_outcome::<R, C>(status, reader));
+                }
+                None
+            })
+        };
+        let mut waited = wait();
+        // Another server may have come in the moment in which there was none.
+        while matches!(waited, Err(RecvError::Disconnected)) && sender.has_successor(end) {
+            waited = wait();
+        }
         match waited {
             Ok(outcome) => outcome,
             Err(RecvError::Timeout) => {
