@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::codec::{DecodeError, EncodeError};
-use crate::name::{InvalidName, Name};
+use crate::name::{Handle, InvalidName, Name};
 use crate::sys::{Key, SystemError};
 
 /// Why a channel was not created or opened.
@@ -203,68 +204,133 @@ impl From<InvalidName> for OpenError {
 }
 
 /// Why a [`Channel`](crate::Channel) gave no sender or receiver.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttachError {
     /// Every lane has a sender.
     LanesExhausted {
+        /// The channel.
+        channel: Arc<Name>,
         /// How many lanes the channel has.
         lanes: usize,
     },
     /// The channel has a receiver, and can have only one.
     ReceiverExists {
+        /// The channel.
+        channel: Arc<Name>,
         /// The process that attached it.
         pid: i32,
     },
-    /// The channel was removed.
-    Removed,
+    /// The channel was removed, or this process went to another ipc namespace.
+    Removed {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// The channel was opened by this process's parent, before a fork.
-    Forked,
+    Forked {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// The shared memory says what no program of this crate writes.
     Corrupt {
+        /// The channel.
+        channel: Arc<Name>,
         /// What is wrong.
         what: String,
     },
     /// A system call failed.
-    System(SystemError),
+    System {
+        /// The channel.
+        channel: Arc<Name>,
+        /// The call, and what the kernel says.
+        error: SystemError,
+    },
+}
+
+impl AttachError {
+    /// Whether the channel was removed.
+    pub fn is_removed(&self) -> bool {
+        matches!(self, AttachError::Removed { .. })
+    }
 }
 
 impl fmt::Display for AttachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AttachError::LanesExhausted { lanes } => write!(
+            AttachError::LanesExhausted { channel, lanes } => write!(
                 f,
-                "all {lanes} lanes of the channel have a sender: close one, or create the channel \
-                 with more (Options::lanes)"
+                "all lanes of {}, {lanes} in number, have a sender: close one, or create the \
+                 channel with more (Options::lanes)",
+                The(channel)
             ),
-            AttachError::ReceiverExists { pid } => {
-                write!(f, "process {pid} has the channel's receiver: a channel has one at a time")
+            AttachError::ReceiverExists { channel, pid } => write!(
+                f,
+                "process {pid} has the receiver of {}: a channel has one at a time",
+                The(channel)
+            ),
+            AttachError::Removed { channel } => removed(f, channel),
+            AttachError::Forked { channel } => forked(f, channel),
+            AttachError::Corrupt { channel, what } => damaged(f, channel, what),
+            AttachError::System { channel, error } => write!(f, "{}: {error}", The(channel)),
+        }
+    }
+}
+
+// What an error was caused by is part of its text, so it has no source: who prints both would
+// print it twice.
+impl Error for AttachError {}
+
+/// How errors name a channel.
+struct The<'a>(&'a Name);
+
+impl fmt::Display for The<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Name::Text(text) => write!(f, "channel {text:?}"),
+            Name::Key(key) | Name::Handle(Handle { key, .. }) => {
+                write!(f, "the channel at key {key}")
             }
-            AttachError::Removed => f.write_str(REMOVED),
-            AttachError::Forked => f.write_str(FORKED),
-            AttachError::Corrupt { what } => write!(f, "{DAMAGED}: {what}"),
-            AttachError::System(error) => error.fmt(f),
         }
     }
 }
 
-impl Error for AttachError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            AttachError::System(error) => Some(error),
-            _ => None,
-        }
-    }
+fn removed(f: &mut fmt::Formatter<'_>, channel: &Name) -> fmt::Result {
+    write!(
+        f,
+        "{} was removed (unlink, ipcrm), or this process left its ipc namespace: what it held is \
+         lost; create or open it again",
+        The(channel)
+    )
 }
 
-const REMOVED: &str = "the channel was removed: create or open it again";
-const FORKED: &str = "this endpoint belongs to the parent of this forked process: open the channel \
-                      again in the child";
-const REENTRANT: &str = "this endpoint is in the middle of another call: a Serialize or Deserialize \
-                         must not use the endpoint that is running it";
-const DAMAGED: &str = "the channel's shared memory is damaged";
+fn forked(f: &mut fmt::Formatter<'_>, channel: &Name) -> fmt::Result {
+    write!(
+        f,
+        "this endpoint of {} belongs to the parent of this forked process: open the channel again \
+         in the child",
+        The(channel)
+    )
+}
 
-/// Why a value was not sent. It was not, whichever this is.
+fn reentrant(f: &mut fmt::Formatter<'_>, channel: &Name) -> fmt::Result {
+    write!(
+        f,
+        "this endpoint of {} is in the middle of another call: a Serialize or Deserialize must \
+         not use the endpoint that is running it",
+        The(channel)
+    )
+}
+
+fn no_way_back(f: &mut fmt::Formatter<'_>, channel: &Name) -> fmt::Result {
+    write!(f, "{} has no way back: create it with a return_capacity above 0", The(channel))
+}
+
+fn damaged(f: &mut fmt::Formatter<'_>, channel: &Name, what: &str) -> fmt::Result {
+    write!(f, "the shared memory of {} is damaged: {what}", The(channel))
+}
+
+/// Why a value was not sent. It was not, whichever this is, but for
+/// [`NotWoken`](SendError::NotWoken).
 ///
 /// ```
 /// let (tx, _rx) = sysv_channel::channel::<u32>()?;
@@ -277,101 +343,158 @@ const DAMAGED: &str = "the channel's shared memory is damaged";
 /// assert!(error.is_full());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
     /// There is no room, and the call was not to wait.
-    Full,
+    Full {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// There was no room until the deadline passed.
-    Timeout,
-    /// A receiver has come and none is attached now, or the channel was removed.
-    Disconnected,
+    Timeout {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// A receiver has come and none is attached now.
+    Disconnected {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// The channel was removed, or this process went to another ipc namespace. Every later call
+    /// says so too.
+    Removed {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// The encoded value is longer than the channel takes.
     TooLong {
+        /// The channel.
+        channel: Arc<Name>,
         /// The longest encoded value, in bytes.
         max: u64,
     },
     /// The encoded value goes in fragments, which needs a waiting call.
     NeedsWaiting {
+        /// The channel.
+        channel: Arc<Name>,
         /// The value's length in bytes.
         len: usize,
         /// The longest value that goes in one piece.
         max: usize,
     },
     /// The value could not be encoded.
-    Encode(EncodeError),
+    Encode {
+        /// The channel.
+        channel: Arc<Name>,
+        /// Why.
+        error: EncodeError,
+    },
+    /// The value **was** sent, but the sleeping receiver could not be woken: this process has no
+    /// right to any more, perhaps. The receiver takes the value when something else wakes it.
+    NotWoken {
+        /// The channel.
+        channel: Arc<Name>,
+        /// What the kernel says.
+        error: SystemError,
+    },
+    /// The channel has no way back: see
+    /// [`Options::return_capacity`](crate::Options::return_capacity).
+    NoWayBack {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// The endpoint is in the middle of another call.
-    Reentrant,
+    Reentrant {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// The endpoint belongs to this process's parent.
-    Forked,
+    Forked {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// The shared memory says what no program of this crate writes.
     Corrupt {
+        /// The channel.
+        channel: Arc<Name>,
         /// What is wrong.
         what: String,
     },
     /// A system call failed.
-    System(SystemError),
+    System {
+        /// The channel.
+        channel: Arc<Name>,
+        /// The call, and what the kernel says.
+        error: SystemError,
+    },
 }
 
 impl SendError {
     /// Whether there was no room, and the call was not to wait.
     pub fn is_full(&self) -> bool {
-        matches!(self, SendError::Full)
+        matches!(self, SendError::Full { .. })
     }
 
     /// Whether the deadline passed.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, SendError::Timeout)
+        matches!(self, SendError::Timeout { .. })
     }
 
     /// Whether no receiver is attached, though one had come.
     pub fn is_disconnected(&self) -> bool {
-        matches!(self, SendError::Disconnected)
+        matches!(self, SendError::Disconnected { .. })
+    }
+
+    /// Whether the channel was removed.
+    pub fn is_removed(&self) -> bool {
+        matches!(self, SendError::Removed { .. })
     }
 }
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SendError::Full => f.write_str("the channel is full"),
-            SendError::Timeout => f.write_str("the channel stayed full until the deadline"),
-            SendError::Disconnected => {
-                f.write_str("the channel's receiver is gone, or the channel was removed")
+            SendError::Full { channel } => write!(f, "{} is full", The(channel)),
+            SendError::Timeout { channel } => {
+                write!(f, "{} stayed full until the deadline", The(channel))
             }
-            SendError::TooLong { max } => write!(
+            SendError::Disconnected { channel } => {
+                write!(f, "the receiver of {} is gone", The(channel))
+            }
+            SendError::Removed { channel } => removed(f, channel),
+            SendError::TooLong { channel, max } => write!(
                 f,
-                "the encoded value is longer than the {max} bytes that the channel was created \
-                 for (Options::max_value, Options::inline_limit)"
+                "the encoded value is longer than the {max} bytes that {} takes \
+                 (Options::max_value, and without rings Options::inline_limit)",
+                The(channel)
             ),
-            SendError::NeedsWaiting { len, max } => write!(
+            SendError::NeedsWaiting { channel, len, max } => write!(
                 f,
-                "a value of {len} bytes goes in fragments, since it is longer than {max}: use send \
-                 or send_timeout, or create the channel with a larger capacity"
+                "a value of {len} bytes goes through {} in fragments, since it is longer than \
+                 {max}, and so needs a call that waits; or create the channel with a larger \
+                 capacity",
+                The(channel)
             ),
-            SendError::Encode(error) => error.fmt(f),
-            SendError::Reentrant => f.write_str(REENTRANT),
-            SendError::Forked => f.write_str(FORKED),
-            SendError::Corrupt { what } => write!(f, "{DAMAGED}: {what}"),
-            SendError::System(error) => error.fmt(f),
+            SendError::Encode { channel, error } => {
+                write!(f, "a value for {} could not be encoded: {error}", The(channel))
+            }
+            SendError::NotWoken { channel, error } => write!(
+                f,
+                "the value was sent, but the receiver of {} sleeps and could not be woken: {error}",
+                The(channel)
+            ),
+            SendError::NoWayBack { channel } => no_way_back(f, channel),
+            SendError::Reentrant { channel } => reentrant(f, channel),
+            SendError::Forked { channel } => forked(f, channel),
+            SendError::Corrupt { channel, what } => damaged(f, channel, what),
+            SendError::System { channel, error } => write!(f, "{}: {error}", The(channel)),
         }
     }
 }
 
-impl Error for SendError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            SendError::Encode(error) => Some(error),
-            SendError::System(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl From<EncodeError> for SendError {
-    fn from(error: EncodeError) -> Self {
-        SendError::Encode(error)
-    }
-}
+// Without a source, as above.
+impl Error for SendError {}
 
 /// Why no value was received.
 ///
@@ -382,95 +505,161 @@ impl From<EncodeError> for SendError {
 /// assert!(rx.recv().unwrap_err().is_disconnected());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecvError {
     /// Nothing is there, and the call was not to wait.
-    Empty,
+    Empty {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// Nothing came until the deadline passed.
-    Timeout,
-    /// Senders have come, none is attached now and nothing is left; or the channel was removed.
-    Disconnected,
+    Timeout {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// Senders have come, none is attached now and nothing is left. For what comes back to a sender:
+    /// the receiver is gone.
+    Disconnected {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// The channel was removed, or this process went to another ipc namespace. Every later call
+    /// says so too, and what the channel held is lost.
+    Removed {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// A value was taken off but could not be decoded; the next call goes on with the next.
-    Decode(DecodeError),
+    Decode {
+        /// The channel.
+        channel: Arc<Name>,
+        /// Why.
+        error: DecodeError,
+    },
     /// Selection needs a queue, and this channel has only rings.
-    NoSelection,
+    NoSelection {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// Reading in place was not allowed when the channel was opened.
-    NotTrusted,
+    NotTrusted {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// Messages that dead receivers had in hand fill the places kept for them, and none matches:
     /// take those first, with [`Select::Any`](crate::Select::Any).
-    SlotsFull,
+    SlotsFull {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// An earlier call made room, but could not wake the sender that waits for it: this process has
+    /// no right to any more, perhaps. Said once; the next call goes on.
+    NotWoken {
+        /// The channel.
+        channel: Arc<Name>,
+        /// What the kernel says.
+        error: SystemError,
+    },
+    /// The channel has no way back: see
+    /// [`Options::return_capacity`](crate::Options::return_capacity).
+    NoWayBack {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// The endpoint is in the middle of another call.
-    Reentrant,
+    Reentrant {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// The endpoint belongs to this process's parent.
-    Forked,
+    Forked {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// The shared memory or the queue holds what no program of this crate writes.
     Corrupt {
+        /// The channel.
+        channel: Arc<Name>,
         /// What is wrong, and whether the channel goes on.
         what: String,
     },
     /// A system call failed.
-    System(SystemError),
+    System {
+        /// The channel.
+        channel: Arc<Name>,
+        /// The call, and what the kernel says.
+        error: SystemError,
+    },
 }
 
 impl RecvError {
     /// Whether nothing was there, and the call was not to wait.
     pub fn is_empty(&self) -> bool {
-        matches!(self, RecvError::Empty)
+        matches!(self, RecvError::Empty { .. })
     }
 
     /// Whether the deadline passed.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, RecvError::Timeout)
+        matches!(self, RecvError::Timeout { .. })
     }
 
     /// Whether all senders are gone and nothing is left.
     pub fn is_disconnected(&self) -> bool {
-        matches!(self, RecvError::Disconnected)
+        matches!(self, RecvError::Disconnected { .. })
+    }
+
+    /// Whether the channel was removed.
+    pub fn is_removed(&self) -> bool {
+        matches!(self, RecvError::Removed { .. })
     }
 }
 
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RecvError::Empty => f.write_str("the channel is empty"),
-            RecvError::Timeout => f.write_str("the channel stayed empty until the deadline"),
-            RecvError::Disconnected => f.write_str(
-                "the channel's senders are gone and nothing is left, or the channel was removed",
+            RecvError::Empty { channel } => write!(f, "{} is empty", The(channel)),
+            RecvError::Timeout { channel } => {
+                write!(f, "{} stayed empty until the deadline", The(channel))
+            }
+            RecvError::Disconnected { channel } => {
+                write!(f, "the other side of {} is gone and nothing is left", The(channel))
+            }
+            RecvError::Removed { channel } => removed(f, channel),
+            RecvError::Decode { channel, error } => {
+                write!(f, "a value of {} was dropped: {error}", The(channel))
+            }
+            RecvError::NoSelection { channel } => write!(
+                f,
+                "{} has only rings and hands values over in order: create it with an inline_limit \
+                 above 0 to select by tag",
+                The(channel)
             ),
-            RecvError::Decode(error) => write!(f, "a value was dropped: {error}"),
-            RecvError::NoSelection => f.write_str(
-                "this channel has only rings and hands values over in order: create it with an \
-                 inline_limit above 0 to select by tag",
-            ),
-            RecvError::NotTrusted => f.write_str(
-                "reading in place needs the promise that all peers keep to the protocol: \
+            RecvError::NotTrusted { channel } => write!(
+                f,
+                "reading in place from {} needs the promise that all peers keep to the protocol: \
                  Options::in_place",
+                The(channel)
             ),
-            RecvError::SlotsFull => f.write_str(
-                "values that dead receivers had in hand wait to be taken, and none has the tag \
-                 asked for: receive them with Select::Any first",
+            RecvError::SlotsFull { channel } => write!(
+                f,
+                "values of {} that dead receivers had in hand wait to be taken, and none has the \
+                 tag asked for: receive them with Select::Any first",
+                The(channel)
             ),
-            RecvError::Reentrant => f.write_str(REENTRANT),
-            RecvError::Forked => f.write_str(FORKED),
-            RecvError::Corrupt { what } => write!(f, "{DAMAGED}: {what}"),
-            RecvError::System(error) => error.fmt(f),
+            RecvError::NotWoken { channel, error } => write!(
+                f,
+                "a sender of {} waits for room that there is now, and could not be woken: {error}",
+                The(channel)
+            ),
+            RecvError::NoWayBack { channel } => no_way_back(f, channel),
+            RecvError::Reentrant { channel } => reentrant(f, channel),
+            RecvError::Forked { channel } => forked(f, channel),
+            RecvError::Corrupt { channel, what } => damaged(f, channel, what),
+            RecvError::System { channel, error } => write!(f, "{}: {error}", The(channel)),
         }
     }
 }
 
-impl Error for RecvError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            RecvError::Decode(error) => Some(error),
-            RecvError::System(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl From<DecodeError> for RecvError {
-    fn from(error: DecodeError) -> Self {
-        RecvError::Decode(error)
-    }
-}
+// Without a source, as above.
+impl Error for RecvError {}

@@ -545,7 +545,9 @@ fn whoever_asked_with_a_message_that_panics_while_it_is_decoded_is_told() {
                     reply.send(&number).unwrap();
                 }
                 Ok(None) => return (decoded, kept.is_some()),
-                Err(RecvError::Decode(error)) => assert!(error.to_string().contains("broke")),
+                Err(RecvError::Decode { error, .. }) => {
+                    assert!(error.to_string().contains("broke"))
+                }
                 Err(error) => panic!("{error}"),
             }
         }
@@ -576,7 +578,7 @@ fn a_port_in_a_message_that_panics_while_it_is_decoded_is_dropped() {
         let asking = scope.spawn(move || {
             own.ask_timeout(|reply| Question(Some(port), Fragile(2), reply), FOR_EVER)
         });
-        assert!(matches!(mailbox.recv(), Err(RecvError::Decode(_))));
+        assert!(matches!(mailbox.recv(), Err(RecvError::Decode { .. })));
         assert!(matches!(asking.join().unwrap(), Err(AskError::Unreadable(_))));
         // What its home is told of it comes by there.
         let home = other.closer();

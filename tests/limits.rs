@@ -172,7 +172,7 @@ fn semaphore_operations_run_out() {
         let tx = channel.sender().unwrap();
         for _ in 0..3 {
             let error = channel.receiver().unwrap_err();
-            assert!(matches!(error, AttachError::System(_)), "{error}");
+            assert!(matches!(error, AttachError::System { .. }), "{error}");
             let words = "raise the third number of kernel.sem (now 20 operations in one call)";
             assert!(error.to_string().contains(words), "{error}");
             tx.send(&vec![1]).unwrap();
@@ -218,7 +218,7 @@ fn messages_are_too_short_for_a_value() {
         let hour = std::time::Duration::from_secs(3600);
         for refused in [tx.send(&value), tx.try_send(&value), tx.send_timeout(&value, hour)] {
             let error = refused.unwrap_err();
-            assert!(matches!(error, SendError::System(_)), "{error}");
+            assert!(matches!(error, SendError::System { .. }), "{error}");
             assert!(error.to_string().contains("raise kernel.msgmax (now 100 "), "{error}");
         }
         tx.send(&vec![3; 84]).unwrap();

@@ -95,7 +95,7 @@ fn child() {
                 listen();
                 match channel.receiver() {
                     Ok(_rx) => halt("won"),
-                    Err(AttachError::ReceiverExists { pid }) => halt(pid),
+                    Err(AttachError::ReceiverExists { pid, .. }) => halt(pid),
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -601,10 +601,10 @@ fn exhausted_lane_comes_free_when_its_sender_is_killed() {
             child
         });
         let refused = channel.sender().unwrap_err();
-        assert!(matches!(refused, AttachError::LanesExhausted { lanes: 2 }), "{refused}");
+        assert!(matches!(refused, AttachError::LanesExhausted { lanes: 2, .. }), "{refused}");
         first.kill();
         let tx = channel.sender().unwrap();
-        assert!(matches!(tx.try_clone(), Err(AttachError::LanesExhausted { lanes: 2 })));
+        assert!(matches!(tx.try_clone(), Err(AttachError::LanesExhausted { lanes: 2, .. })));
         second.kill();
         let _other = tx.try_clone().unwrap();
     }
@@ -674,13 +674,17 @@ fn fork_alive(name: &str) {
         // SAFETY: no other thread of this process holds a lock that the child could want.
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {
-                let refused = matches!(tx.send(&Parcel::new(1, 1, 1)), Err(SendError::Forked))
-                    && matches!(tx.try_send(&Parcel::new(1, 1, 1)), Err(SendError::Forked))
-                    && matches!(rx.recv(), Err(RecvError::Forked))
-                    && matches!(rx.try_recv(), Err(RecvError::Forked))
-                    && matches!(channel.sender(), Err(AttachError::Forked))
-                    && matches!(channel.receiver(), Err(AttachError::Forked))
-                    && matches!(tx.try_clone(), Err(AttachError::Forked));
+                let refused =
+                    matches!(tx.send(&Parcel::new(1, 1, 1)), Err(SendError::Forked { .. }))
+                        && matches!(
+                            tx.try_send(&Parcel::new(1, 1, 1)),
+                            Err(SendError::Forked { .. })
+                        )
+                        && matches!(rx.recv(), Err(RecvError::Forked { .. }))
+                        && matches!(rx.try_recv(), Err(RecvError::Forked { .. }))
+                        && matches!(channel.sender(), Err(AttachError::Forked { .. }))
+                        && matches!(channel.receiver(), Err(AttachError::Forked { .. }))
+                        && matches!(tx.try_clone(), Err(AttachError::Forked { .. }));
                 drop((tx, rx, channel));
                 // Opened anew, it is the child's own.
                 let own = Channel::<Parcel>::open(name).unwrap();
@@ -749,7 +753,7 @@ fn process_that_calls_exec_keeps_its_roles_until_it_ends() {
             until_another_program(&child);
             let refused = channel.receiver().unwrap_err();
             assert!(
-                matches!(refused, AttachError::ReceiverExists { pid } if pid as u32 == child.id())
+                matches!(refused, AttachError::ReceiverExists { pid, .. } if pid as u32 == child.id())
             );
             let full = (0..).find_map(|id| tx.send_timeout(&Parcel::new(1, id, 900), SHORT).err());
             assert!(full.unwrap().is_timeout(), "{shape:?}");

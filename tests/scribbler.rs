@@ -158,7 +158,7 @@ impl Tally {
                 let expected = matches!(
                     error,
                     AttachError::Corrupt { .. }
-                        | AttachError::Removed
+                        | AttachError::Removed { .. }
                         | AttachError::LanesExhausted { .. }
                 );
                 self.error("attach", error, expected);
@@ -174,10 +174,14 @@ impl Tally {
             return true;
         };
         let (expected, goes_on) = match error {
-            SendError::Full | SendError::Timeout | SendError::NeedsWaiting { .. } => (true, true),
+            SendError::Full { .. } | SendError::Timeout { .. } | SendError::NeedsWaiting { .. } => {
+                (true, true)
+            }
             SendError::Corrupt { .. } => (true, random(2) == 0),
             // What it is created for stands in the header.
-            SendError::Disconnected | SendError::TooLong { .. } => (true, false),
+            SendError::Disconnected { .. }
+            | SendError::Removed { .. }
+            | SendError::TooLong { .. } => (true, false),
             _ => (false, false),
         };
         self.error("send", error, expected);
@@ -198,12 +202,15 @@ impl Tally {
 
     fn not_received(&mut self, call: &str, error: RecvError) -> bool {
         let (expected, goes_on) = match error {
-            RecvError::Empty | RecvError::Timeout | RecvError::Decode(_) => (true, true),
+            RecvError::Empty { .. } | RecvError::Timeout { .. } | RecvError::Decode { .. } => {
+                (true, true)
+            }
             RecvError::Corrupt { .. } => (true, random(8) > 0),
             // Whether there is a queue stands in the header.
-            RecvError::Disconnected | RecvError::SlotsFull | RecvError::NoSelection => {
-                (true, false)
-            }
+            RecvError::Disconnected { .. }
+            | RecvError::Removed { .. }
+            | RecvError::SlotsFull { .. }
+            | RecvError::NoSelection { .. } => (true, false),
             _ => (false, false),
         };
         self.error(call, error, expected);
@@ -596,10 +603,14 @@ fn goes_on_or_says_so(tx: &Sender<Load>, rx: &Receiver<Load>, shape: Shape) -> b
     // More than the channel holds, so that a sender that nobody hears comes to wait for room.
     for round in 0..600 {
         let sent = tx.send_timeout(&Load::new(shape, 1000 + round % 10), soon);
-        told |= matches!(sent, Err(SendError::Corrupt { .. } | SendError::Disconnected));
+        told |= matches!(sent, Err(SendError::Corrupt { .. } | SendError::Disconnected { .. }));
         match rx.recv_timeout(soon) {
             Ok(load) if load.parcel.id >= 1000 && load.parcel.is_whole() => return true,
-            Err(RecvError::Corrupt { .. } | RecvError::Decode(_) | RecvError::Disconnected) => {
+            Err(
+                RecvError::Corrupt { .. }
+                | RecvError::Decode { .. }
+                | RecvError::Disconnected { .. },
+            ) => {
                 told = true;
             }
             _ => {}
@@ -853,9 +864,9 @@ fn sender_that_waits_on_a_lane_that_was_given_up_is_told_and_the_next_one_goes_o
             let oldest = scribbler.map.rings_at();
             scribbler.set(oldest + 8, u64::MAX >> 8);
             let error = rx.recv().err().unwrap();
-            assert!(matches!(&error, RecvError::Corrupt { what } if what.contains("lane 0")));
+            assert!(matches!(&error, RecvError::Corrupt { what, .. } if what.contains("lane 0")));
             let error = sender.join().unwrap();
-            assert!(matches!(&error, SendError::Corrupt { what } if what.contains("lane 0")));
+            assert!(matches!(&error, SendError::Corrupt { what, .. } if what.contains("lane 0")));
         });
         let tx = channel.sender().unwrap();
         let mut next = load();
@@ -879,7 +890,9 @@ fn sender_whose_oldest_value_was_hidden_is_told_once_and_goes_on() {
     tx.send(&Load::new(shape, 1)).unwrap();
     scribbler.set(scribbler.map.rings_at(), 0);
     let error = (2..).find_map(|id| tx.send(&Load::new(shape, id % 10)).err()).unwrap();
-    assert!(matches!(&error, SendError::Corrupt { what } if what.contains("line 0: its stamp")));
+    assert!(
+        matches!(&error, SendError::Corrupt { what, .. } if what.contains("line 0: its stamp"))
+    );
     tx.send(&Load::new(shape, 7)).unwrap();
     assert_eq!(rx.recv().unwrap().parcel.id, 7);
 }
@@ -896,7 +909,7 @@ fn nothing_longer_than_the_longest_value_is_handed_over() {
         // Encoded, the longest one: three numbers and its bytes.
         tx.send(&Parcel::new(1, 1, 36)).unwrap();
         rx.recv().unwrap().check();
-        assert!(matches!(tx.send(&Parcel::new(1, 1, 37)), Err(SendError::TooLong { max: 60 })));
+        assert!(matches!(tx.send(&Parcel::new(1, 1, 37)), Err(SendError::TooLong { max: 60, .. })));
         let scribbler = Scribbler::new(&stage, shape);
         if let Some(queue) = scribbler.queue {
             let inline = [[61, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].as_slice(), &[0; 61]];

@@ -3,6 +3,7 @@
 use std::cell::{RefCell, RefMut};
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Deserializer};
@@ -183,7 +184,9 @@ impl<M, C: Codec<M>> Address<M, C> {
             sending(|| send::<M, C>(&line.sender, ORDINARY, ticket.ask, &message, Some(deadline)));
         match sent {
             Ok(()) => {}
-            Err(SendError::Disconnected) => return Err(AskError::Died),
+            Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
+                return Err(AskError::Died);
+            }
             Err(error) => return Err(tell_error(error).into()),
         }
         let answer = line.sender.wait_for_answer_of(receiver, deadline, |mut reader| {
@@ -196,8 +199,8 @@ impl<M, C: Codec<M>> Address<M, C> {
             // The one that comes next says so of a port whose holder found no actor to reply to.
             Ok(Err(AskError::Dropped)) if line.sender.is_replaced(receiver) => Err(AskError::Died),
             Ok(outcome) => outcome,
-            Err(RecvError::Timeout) => Err(AskError::Timeout),
-            Err(RecvError::Disconnected) => Err(AskError::Died),
+            Err(RecvError::Timeout { .. }) => Err(AskError::Timeout),
+            Err(RecvError::Disconnected { .. } | RecvError::Removed { .. }) => Err(AskError::Died),
             Err(error) => Err(AskError::Wait(error)),
         }
     }
@@ -230,7 +233,7 @@ impl<M, C: Codec<M>> Address<M, C> {
                     let origin = line.sender.origin();
                     return Ok((receiver, Ticket { home: line.home, origin, ask: line.last_ask }));
                 }
-                Err(SendError::Disconnected) => *place = None,
+                Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => *place = None,
                 Err(error) => return Err(tell_error(error)),
             }
         }
@@ -247,7 +250,7 @@ impl<M, C: Codec<M>> Address<M, C> {
                 };
                 let line = place.as_ref().expect("it was just connected");
                 let error = match send::<M, C>(&line.sender, tag, 0, message, deadline) {
-                    Err(SendError::Disconnected) => SendError::Disconnected,
+                    Err(error) if error.is_disconnected() || error.is_removed() => error,
                     sent => return sent.map_err(tell_error),
                 };
                 // There is no actor: one may come until the deadline.
@@ -258,7 +261,9 @@ impl<M, C: Codec<M>> Address<M, C> {
                 };
                 match next {
                     Ok(()) => {}
-                    Err(SendError::Disconnected) => *place = None,
+                    Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
+                        *place = None
+                    }
                     Err(error) => return Err(tell_error(error)),
                 }
             }
@@ -266,7 +271,9 @@ impl<M, C: Codec<M>> Address<M, C> {
     }
 
     fn place(&self) -> Result<RefMut<'_, Option<Line>>, TellError> {
-        self.line.try_borrow_mut().map_err(|_| TellError::Send(SendError::Reentrant))
+        self.line.try_borrow_mut().map_err(|_| {
+            TellError::Send(SendError::Reentrant { channel: Arc::new(self.name.clone()) })
+        })
     }
 
     /// The line, connected if it is not.
@@ -309,9 +316,9 @@ fn send<M, C: Codec<M>>(
 
 fn tell_error(error: SendError) -> TellError {
     match error {
-        SendError::Full => TellError::Full,
-        SendError::Timeout => TellError::Timeout,
-        SendError::Disconnected => TellError::Gone,
+        SendError::Full { .. } => TellError::Full,
+        SendError::Timeout { .. } => TellError::Timeout,
+        SendError::Disconnected { .. } | SendError::Removed { .. } => TellError::Gone,
         error => TellError::Send(error),
     }
 }

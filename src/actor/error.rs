@@ -85,7 +85,7 @@ impl From<OpenError> for ConnectError {
 impl From<AttachError> for ConnectError {
     fn from(error: AttachError) -> Self {
         match error {
-            AttachError::LanesExhausted { lanes } => {
+            AttachError::LanesExhausted { lanes, .. } => {
                 ConnectError::TooManyAddresses { addresses: lanes }
             }
             error => ConnectError::Attach(error),
@@ -250,9 +250,9 @@ pub enum ReplyError {
 impl From<SendError> for ReplyError {
     fn from(error: SendError) -> Self {
         match error {
-            SendError::Disconnected => ReplyError::Gone,
-            SendError::Full | SendError::Timeout => ReplyError::Full,
-            SendError::TooLong { max } => ReplyError::TooLong { max },
+            SendError::Disconnected { .. } | SendError::Removed { .. } => ReplyError::Gone,
+            SendError::Full { .. } | SendError::Timeout { .. } => ReplyError::Full,
+            SendError::TooLong { max, .. } => ReplyError::TooLong { max },
             error => ReplyError::Send(error),
         }
     }

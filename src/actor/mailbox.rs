@@ -168,11 +168,11 @@ impl MailboxOptions {
             };
             match channel.retyped().receiver_by(deadline) {
                 Ok(receiver) => return Ok(Mailbox::new(name, receiver)),
-                Err(AttachError::ReceiverExists { pid }) => {
+                Err(AttachError::ReceiverExists { pid, .. }) => {
                     return Err(BindError::AlreadyBound { pid });
                 }
                 // Its last user removed it meanwhile.
-                Err(AttachError::Removed) => {}
+                Err(AttachError::Removed { .. }) => {}
                 Err(error) => return Err(BindError::Attach(error)),
             }
         }
@@ -323,10 +323,12 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             match received {
                 Ok(Some(message)) => return Ok(Some(message)),
                 Ok(None) => {}
-                Err(RecvError::Timeout) if !lost.is_empty() => self.give_up(&lost),
-                Err(RecvError::Timeout) if deadline.is_some_and(|it| !it.has_passed()) => {}
-                Err(RecvError::Empty | RecvError::Timeout) => return Ok(None),
-                Err(RecvError::Disconnected) if self.receiver.is_closed() => return Ok(None),
+                Err(RecvError::Timeout { .. }) if !lost.is_empty() => self.give_up(&lost),
+                Err(RecvError::Timeout { .. }) if deadline.is_some_and(|it| !it.has_passed()) => {}
+                Err(RecvError::Empty { .. } | RecvError::Timeout { .. }) => return Ok(None),
+                Err(RecvError::Disconnected { .. }) if self.receiver.is_closed() => {
+                    return Ok(None);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -375,7 +377,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                 ports.into_inner().into_iter().for_each(|(ticket, _, way)| {
                     reply::drop_port(ticket, way);
                 });
-                Err(RecvError::Decode(error))
+                Err(self.receiver.undecodable(error))
             }
         }
     }

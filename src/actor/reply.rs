@@ -121,7 +121,7 @@ impl Relay {
             error => ReplyError::Open(error),
         })?;
         let sender = channel.sender().map_err(|error| match error {
-            AttachError::Removed => ReplyError::Gone,
+            AttachError::Removed { .. } => ReplyError::Gone,
             error => ReplyError::Attach(error),
         })?;
         Ok(Arc::new(Relay { sender: Mutex::new(sender) }))

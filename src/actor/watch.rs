@@ -51,7 +51,7 @@ impl Watch {
     ) -> Result<Self, WatchError> {
         match sender.await_first_receiver(deadline) {
             Ok(actor) => Ok(Watch { sender, actor }),
-            Err(SendError::Timeout) => Err(WatchError::Timeout),
+            Err(SendError::Timeout { .. }) => Err(WatchError::Timeout),
             Err(error) => Err(WatchError::Watch(error)),
         }
     }
@@ -75,8 +75,8 @@ impl Watch {
     fn wait_by(&self, deadline: Deadline) -> Result<(), WatchError> {
         match self.sender.await_end_of(self.actor, deadline) {
             // A mailbox that was removed has no actor.
-            Ok(()) | Err(SendError::Disconnected) => Ok(()),
-            Err(SendError::Timeout) => Err(WatchError::Timeout),
+            Ok(()) | Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => Ok(()),
+            Err(SendError::Timeout { .. }) => Err(WatchError::Timeout),
             Err(error) => Err(WatchError::Watch(error)),
         }
     }
@@ -87,7 +87,7 @@ impl Watch {
     /// As [`wait`](Watch::wait).
     pub fn is_over(&self) -> Result<bool, WatchError> {
         match self.sender.has_ended(self.actor) {
-            Err(SendError::Disconnected) => Ok(true),
+            Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => Ok(true),
             ended => ended.map_err(WatchError::Watch),
         }
     }

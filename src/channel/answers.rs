@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Patience;
 use super::inbox::SPARE;
 use super::returns::ADDRESS;
-use super::sender::{Sender, State, lane_damage};
+use super::sender::{Sender, State};
 use crate::codec::{Codec, Reader};
 use crate::control::{Control, Slept, lane_word};
 use crate::error::{RecvError, SendError};
@@ -145,8 +145,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Receives what the receiver sent back, and waits until there is something.
     ///
     /// # Errors
-    /// [`RecvError::Disconnected`] if there is nothing and the receiver is gone, or the channel has
-    /// no way back; [`RecvError::Decode`] if it is no `R`.
+    /// [`RecvError::Disconnected`] if there is nothing and the receiver is gone,
+    /// [`RecvError::NoWayBack`] on a channel without one, [`RecvError::Decode`] if it is no `R`;
+    /// [`RecvError`] otherwise.
     pub fn recv_back<R>(&self) -> Result<R, RecvError>
     where
         C: Codec<R>,
@@ -181,7 +182,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         C: Codec<R>,
     {
         let accept = |reader: Reader<'_>| Some(C::decode(reader));
-        Ok(self.accept_back(patience, None, accept, |_| Ok(Lost::GiveUp))??)
+        let value = self.accept_back(patience, None, accept, |_| Ok(Lost::GiveUp))?;
+        value.map_err(|error| RecvError::Decode { channel: self.control.name(), error })
     }
 
     /// Waits until `accept` makes something of an answer. Whenever no receiver is there, `lost`
@@ -208,14 +210,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<R, RecvError> {
         let mut state = self.enter().map_err(back_error)?;
         if state.answers.is_none() {
-            return Err(RecvError::Disconnected);
+            return Err(RecvError::NoWayBack { channel: self.control.name() });
         }
         let look = |sender: &Self, state: &mut State| {
             // Looked at first: an answer that stands there then came before its sender went.
             let is_over = is_over(sender);
             let Some(answers) = &mut state.answers else { return Ok(None) };
             match answers.consumer.glance() {
-                Glance::Nothing if is_over => Err(Stop(RecvError::Disconnected)),
+                Glance::Nothing if is_over => Err(Stop(back_error(sender.disconnected()))),
                 Glance::Nothing => Ok(None),
                 Glance::Value | Glance::Other => Ok(Some(())),
             }
@@ -226,17 +228,17 @@ impl<T, C: Codec<T>> Sender<T, C> {
             self.wait_or_lose(&mut state, patience, self.spin, &look, lost)
                 .map_err(|Stop(error)| error)?;
             let Some(answers) = state.answers.as_mut() else {
-                return Err(RecvError::Disconnected);
+                return Err(RecvError::NoWayBack { channel: self.control.name() });
             };
             // NB: taken here and not by `look`, since what that finds is handed up through memory.
             let found = answers.next(&self.control, self.lane, patience, &mut accept);
-            let damaged = |damage| RecvError::Corrupt { what: lane_damage(self.lane, damage) };
+            let damaged = |damage| back_error(self.damaged(damage));
             if let Some(found) = found.map_err(damaged)? {
                 return Ok(found);
             }
             useless += 1;
             if useless > 1 && patience.is_over() {
-                return Err(patience.ended());
+                return Err(patience.ended(&self.control));
             }
         }
     }
@@ -269,15 +271,18 @@ impl From<Slept> for Stop {
 /// What an error of the sending side means to one who waits for something to come back.
 pub(super) fn back_error(error: SendError) -> RecvError {
     match error {
-        SendError::Full => RecvError::Empty,
-        SendError::Timeout => RecvError::Timeout,
-        SendError::Reentrant => RecvError::Reentrant,
-        SendError::Forked => RecvError::Forked,
-        SendError::Corrupt { what } => RecvError::Corrupt { what },
-        SendError::System(error) => RecvError::System(error),
-        SendError::Disconnected
-        | SendError::TooLong { .. }
-        | SendError::NeedsWaiting { .. }
-        | SendError::Encode(_) => RecvError::Disconnected,
+        SendError::Full { channel } => RecvError::Empty { channel },
+        SendError::Timeout { channel } => RecvError::Timeout { channel },
+        SendError::Removed { channel } => RecvError::Removed { channel },
+        SendError::NoWayBack { channel } => RecvError::NoWayBack { channel },
+        SendError::NotWoken { channel, error } => RecvError::NotWoken { channel, error },
+        SendError::Reentrant { channel } => RecvError::Reentrant { channel },
+        SendError::Forked { channel } => RecvError::Forked { channel },
+        SendError::Corrupt { channel, what } => RecvError::Corrupt { channel, what },
+        SendError::System { channel, error } => RecvError::System { channel, error },
+        SendError::Disconnected { channel }
+        | SendError::TooLong { channel, .. }
+        | SendError::NeedsWaiting { channel, .. }
+        | SendError::Encode { channel, .. } => RecvError::Disconnected { channel },
     }
 }

@@ -15,7 +15,7 @@ use super::receiver::Receiver;
 use super::returns::{Origin, Returns};
 use super::sender::Sender;
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
-use crate::control::{Control, Slept, lane_word, semaphores, word};
+use crate::control::{Control, lane_word, semaphores, word};
 use crate::error::{AttachError, RecvError, SendError};
 use crate::sys::{AtomicU64, Deadline, Fault, Ordering, SystemErrorKind, fault, fence};
 use crate::tag::{Select, Tag};
@@ -122,7 +122,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     fn has_receiver(&self) -> Result<bool, SendError> {
-        self.control.has_receiver().map_err(|error| Slept::from(error).into())
+        self.control.has_receiver().map_err(|error| self.control.slept(error).into())
     }
 
     /// Which receiver came last.
@@ -139,7 +139,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     fn has_standby(&self) -> Result<bool, RecvError> {
-        semaphores::has_standby(self.control.set).map_err(|error| Slept::from(error).into())
+        semaphores::has_standby(self.control.set).map_err(|error| self.control.slept(error).into())
     }
 
     /// Whether everything before `end` was taken.
@@ -189,7 +189,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     pub(crate) fn wait_for_receiver(&self, deadline: Deadline) -> Result<(), SendError> {
         self.park_until(deadline, |sender| {
             let there = sender.control.has_receiver();
-            there.map_err(|error| Slept::from(error).into())
+            there.map_err(|error| self.control.slept(error).into())
         })
     }
 

@@ -314,25 +314,25 @@ fn received(result: Result<Bytes, RecvError>) {
 /// Others can damage values, and cannot make the kernel or the crate itself fail.
 fn expect_recv_error(error: &RecvError) {
     match error {
-        RecvError::Corrupt { what } => assert!(!what.is_empty()),
-        RecvError::Decode(error) => assert!(!error.to_string().is_empty()),
-        RecvError::Empty
-        | RecvError::Timeout
-        | RecvError::SlotsFull
-        | RecvError::NoSelection
-        | RecvError::Disconnected => {}
+        RecvError::Corrupt { what, .. } => assert!(!what.is_empty()),
+        RecvError::Decode { error, .. } => assert!(!error.to_string().is_empty()),
+        RecvError::Empty { .. }
+        | RecvError::Timeout { .. }
+        | RecvError::SlotsFull { .. }
+        | RecvError::NoSelection { .. }
+        | RecvError::Disconnected { .. } => {}
         error => panic!("{error}"),
     }
 }
 
 fn expect_send_error(error: &SendError) {
     match error {
-        SendError::Corrupt { what } => assert!(!what.is_empty()),
-        SendError::Full
-        | SendError::Timeout
+        SendError::Corrupt { what, .. } => assert!(!what.is_empty()),
+        SendError::Full { .. }
+        | SendError::Timeout { .. }
         | SendError::TooLong { .. }
         | SendError::NeedsWaiting { .. }
-        | SendError::Disconnected => {}
+        | SendError::Disconnected { .. } => {}
         error => panic!("{error}"),
     }
 }

@@ -105,6 +105,7 @@ impl Inbox {
         control.lane_word(self.lane, lane_word::GIVEN_UP).swap(owner, Ordering::Relaxed);
         control.ring(self.bell);
         RecvError::Corrupt {
+            channel: control.name(),
             what: format!(
                 "lane {}, line {}: {}; the lane is ignored until another sender owns it",
                 self.lane, damage.position, damage.what
@@ -276,6 +277,7 @@ impl Inbox {
         match resolved {
             Ok(Some(ready)) => Ok(ready),
             Ok(None) => Err(RecvError::Corrupt {
+                channel: control.name(),
                 what: format!(
                     "a descriptor names line {position} of lane {}, where no value is; it was \
                      dropped",

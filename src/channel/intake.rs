@@ -8,7 +8,7 @@ use super::inbox::{InHand, Inbox};
 use super::long::Long;
 use super::returns::Origin;
 use crate::codec::Reader;
-use crate::control::{Control, ENVELOPE, Ends, SLOTS, Slept, TYPE_WORD, lane_word, word};
+use crate::control::{Control, ENVELOPE, Ends, SLOTS, TYPE_WORD, lane_word, word};
 use crate::error::RecvError;
 use crate::ring::{self, Glance, Record, TrustedPeers};
 use crate::sys::{
@@ -268,7 +268,7 @@ impl Intake {
             self.ask_again = Deadline::after(ASK_AGAIN);
         }
         let Some(slot) = self.slots.iter().position(Option::is_none) else {
-            return Err(RecvError::SlotsFull);
+            return Err(RecvError::SlotsFull { channel: control.name() });
         };
         // Set before the message is there: a slot without a type counts as empty.
         control.word(word::SLOT_ORDER + slot * 8).store(self.order, Ordering::Relaxed);
@@ -295,7 +295,7 @@ impl Intake {
                     Ok(None)
                 }
                 SystemErrorKind::TooLong => Err(drop_foreign(control, queue, select)),
-                _ => Err(Slept::from(error).into()),
+                _ => Err(control.slept(error).into()),
             },
         }
     }
@@ -334,6 +334,7 @@ impl Intake {
                 let tag = self.slots[slot].unwrap_or_default();
                 self.clear(control, slot);
                 Err(RecvError::Corrupt {
+                    channel: control.name(),
                     what: format!(
                         "a message with type {tag} on the queue is not of this crate; it was \
                          dropped"
@@ -496,6 +497,7 @@ fn drop_foreign(control: &Control, queue: MessageQueue, select: Select) -> RecvE
         Ok(()) => {
             wake_for_queue_space(control);
             RecvError::Corrupt {
+                channel: control.name(),
                 what: format!(
                     "a message with type {} on the queue is longer than the channel's {} bytes, so \
                      it is not of this crate; it was dropped",
@@ -504,7 +506,7 @@ fn drop_foreign(control: &Control, queue: MessageQueue, select: Select) -> RecvE
                 ),
             }
         }
-        Err(error) => Slept::from(error).into(),
+        Err(error) => control.slept(error).into(),
     }
 }
 

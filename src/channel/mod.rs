@@ -219,7 +219,7 @@ where
     let channel = Channel::<T>::private()?;
     let ends = || Ok((channel.sender()?, channel.receiver()?));
     ends().map_err(|error| match error {
-        AttachError::System(error) => OpenError::System(error),
+        AttachError::System { error, .. } => OpenError::System(error),
         error => OpenError::Corrupt { key: channel.handle().key, what: error.to_string() },
     })
 }
@@ -254,8 +254,9 @@ impl Patience {
     }
 
     /// What a receiver is told when it is over.
-    fn ended(self) -> RecvError {
-        if self.is_none() { RecvError::Empty } else { RecvError::Timeout }
+    fn ended(self, control: &Control) -> RecvError {
+        let channel = control.name();
+        if self.is_none() { RecvError::Empty { channel } } else { RecvError::Timeout { channel } }
     }
 }
 
@@ -270,9 +271,10 @@ enum Ready {
     Long { lane: usize, record: Record, start: u64, slot: Option<usize> },
 }
 
-fn attach_error(error: SystemError) -> AttachError {
+fn attach_error(control: &Control, error: SystemError) -> AttachError {
+    let channel = control.name();
     match error.kind() {
-        SystemErrorKind::Removed => AttachError::Removed,
-        _ => AttachError::System(error),
+        SystemErrorKind::Removed => AttachError::Removed { channel },
+        _ => AttachError::System { channel, error },
     }
 }

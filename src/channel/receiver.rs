@@ -60,9 +60,9 @@ pub(super) struct State {
 impl From<Slept> for RecvError {
     fn from(slept: Slept) -> Self {
         match slept {
-            Slept::Timeout => RecvError::Timeout,
-            Slept::Removed => RecvError::Disconnected,
-            Slept::Failed(error) => RecvError::System(error),
+            Slept::Timeout { channel } => RecvError::Timeout { channel },
+            Slept::Removed { channel } => RecvError::Removed { channel },
+            Slept::Failed { channel, error } => RecvError::System { channel, error },
         }
     }
 }
@@ -76,13 +76,13 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         deadline: Deadline,
     ) -> Result<Self, AttachError> {
         if !control.is_ours() {
-            return Err(AttachError::Forked);
+            return Err(AttachError::Forked { channel: control.name() });
         }
         let lanes = control.layout().lanes;
-        let taken = semaphores::take_receiver(control.set, lanes, deadline);
-        if !taken.map_err(super::attach_error)? {
-            let pid = control.set.last_pid(semaphores::RECEIVER).map_err(super::attach_error)?;
-            return Err(AttachError::ReceiverExists { pid });
+        let failed = |error| super::attach_error(&control, error);
+        if !semaphores::take_receiver(control.set, lanes, deadline).map_err(failed)? {
+            let pid = control.set.last_pid(semaphores::RECEIVER).map_err(failed)?;
+            return Err(AttachError::ReceiverExists { channel: control.name(), pid });
         }
         let receiver = Receiver {
             spin,
@@ -96,7 +96,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             control,
         };
         let control = &receiver.control;
-        control.reset_bell(control.items_bell(), spin).map_err(super::attach_error)?;
+        let reset = control.reset_bell(control.items_bell(), spin);
+        reset.map_err(|error| super::attach_error(control, error))?;
         // Release, both: whoever sees a receiver's generation sees what its predecessor answered, and
         // whoever sees that one has come sees its generation. See `calls`.
         control.word(word::RECEIVER_GENERATION).fetch_add(1, Ordering::Release);
@@ -250,7 +251,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     fn lend(&self, patience: Patience) -> Result<Lease<'_>, RecvError> {
-        let trust = self.trust.ok_or(RecvError::NotTrusted)?;
+        let trust =
+            self.trust.ok_or_else(|| RecvError::NotTrusted { channel: self.control.name() })?;
         let mut state = self.enter()?;
         let mut spin = self.spin;
         let found = self.next_in_feed(&mut state, patience, &mut spin);
@@ -269,15 +271,16 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 return Ok(Lease::new(&self.control, state, ready, trust));
             }
             state.intake.forget(&ready);
-            count_withdrawn(&mut withdrawn, patience)?;
+            count_withdrawn(&self.control, &mut withdrawn, patience)?;
         }
     }
 
     fn enter(&self) -> Result<RefMut<'_, State>, RecvError> {
         if !self.control.is_ours() {
-            return Err(RecvError::Forked);
+            return Err(RecvError::Forked { channel: self.control.name() });
         }
-        self.state.try_borrow_mut().map_err(|_| RecvError::Reentrant)
+        let state = self.state.try_borrow_mut();
+        state.map_err(|_| RecvError::Reentrant { channel: self.control.name() })
     }
 
     #[inline]
@@ -313,7 +316,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ) -> Result<V, RecvError> {
         let mut state = self.enter()?;
         if select != Select::Any && !self.control.layout().has_queue() {
-            return Err(RecvError::NoSelection);
+            return Err(RecvError::NoSelection { channel: self.control.name() });
         }
         self.returns.look_after(false);
         let control = &*self.control;
@@ -326,7 +329,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 let value = in_hand.read(|reader| make(reader, record.tag, asked));
                 drop(in_hand);
                 received(control, record.len);
-                return Ok(value?);
+                return value.map_err(|error| self.undecodable(error));
             }
             let ready = self.wait(&mut state, select, patience, spin)?;
             let tag = state.intake.tag(&ready);
@@ -341,10 +344,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             state.intake.forget(&ready);
             if accepted {
                 received(control, len);
-                return Ok(value?);
+                return value.map_err(|error| self.undecodable(error));
             }
             // Its sender took it back while it was decoded: it was never sent.
-            count_withdrawn(&mut withdrawn, patience)?;
+            count_withdrawn(&self.control, &mut withdrawn, patience)?;
         }
     }
 
@@ -413,7 +416,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             self.returns.look_after(false);
             let found = state.intake.look(control, select, false, deadline)?;
             if found.is_none() && self.is_closed() {
-                return Err(RecvError::Disconnected);
+                return Err(self.disconnected());
             }
             Ok(found)
         })?;
@@ -425,7 +428,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             self.count(word::RECEIVER_PARKS, 1);
             let parked = control.park(control.items_bell(), deadline, parks, || {
                 if self.is_closed() {
-                    return Err(RecvError::Disconnected);
+                    return Err(self.disconnected());
                 }
                 self.returns.look_after(true);
                 if let Some(ready) = state.intake.look(control, select, true, deadline)? {
@@ -439,7 +442,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                         } else {
                             state.intake.look(control, select, true, deadline)?
                         };
-                        return last.map(Some).ok_or(RecvError::Disconnected);
+                        return last.map(Some).ok_or_else(|| self.disconnected());
                     }
                     state.looked_at_senders = true;
                 }
@@ -457,7 +460,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             }
             // The bell may be rung for nothing, time and again.
             if std::mem::replace(&mut late, deadline.has_passed()) || self.attentive.get() {
-                return Err(RecvError::Timeout);
+                return Err(RecvError::Timeout { channel: control.name() });
             }
         }
     }
@@ -477,10 +480,20 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             if gone {
                 // So that the next call asks again, and says the same.
                 control.word(word::SENDER_LEFT).swap(1, Ordering::Relaxed);
-                return Err(RecvError::Disconnected);
+                return Err(self.disconnected());
             }
         }
-        Err(RecvError::Empty)
+        Err(RecvError::Empty { channel: control.name() })
+    }
+
+    #[cold]
+    pub(crate) fn undecodable(&self, error: DecodeError) -> RecvError {
+        RecvError::Decode { channel: self.control.name(), error }
+    }
+
+    #[cold]
+    fn disconnected(&self) -> RecvError {
+        RecvError::Disconnected { channel: self.control.name() }
     }
 
     /// Whether senders have come and none is attached now.
@@ -490,7 +503,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
         match self.control.has_sender() {
             Ok(there) => Ok(!there),
-            Err(error) => Err(Slept::from(error).into()),
+            Err(error) => Err(self.control.slept(error).into()),
         }
     }
 
@@ -548,12 +561,16 @@ struct Closed;
 const WITHDRAWN_BEFORE_DEADLINE: usize = 64;
 
 /// Ends a call whose values are taken back as fast as they come.
-fn count_withdrawn(withdrawn: &mut usize, patience: Patience) -> Result<(), RecvError> {
+fn count_withdrawn(
+    control: &Control,
+    withdrawn: &mut usize,
+    patience: Patience,
+) -> Result<(), RecvError> {
     *withdrawn += 1;
     if *withdrawn < WITHDRAWN_BEFORE_DEADLINE || !patience.is_over() {
         return Ok(());
     }
-    Err(patience.ended())
+    Err(patience.ended(control))
 }
 
 /// Adds to a figure that only the receiver writes.
@@ -623,7 +640,7 @@ fn next_of<T>(
     }
     match receive() {
         Ok(value) => Some(Ok(value)),
-        Err(error @ (RecvError::Decode(_) | RecvError::Corrupt { .. })) => Some(Err(error)),
+        Err(error @ (RecvError::Decode { .. } | RecvError::Corrupt { .. })) => Some(Err(error)),
         Err(error) => {
             *ended = true;
             (!error.is_disconnected() && !error.is_empty()).then_some(Err(error))

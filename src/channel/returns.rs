@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::Patience;
 use super::receiver::Receiver;
 use super::sender::{Encode, changed_length, lane_damage};
-use crate::codec::{Codec, Writer};
+use crate::codec::{Codec, EncodeError, Writer};
 use crate::control::{Control, lane_word, semaphores};
 use crate::error::{RecvError, SendError};
 use crate::ring::{Damage, Flags, Producer, Room};
@@ -96,14 +96,14 @@ impl Returns {
     pub(super) fn send(&self, to: Origin, answer: &impl Encode) -> Result<(), SendError> {
         let control = &*self.control;
         if !control.is_ours() {
-            return Err(SendError::Forked);
+            return Err(SendError::Forked { channel: control.name() });
         }
         let Some(way) = self.lanes.get(to.lane) else {
-            return Err(SendError::TooLong { max: 0 });
+            return Err(SendError::NoWayBack { channel: control.name() });
         };
         let mut way = way.lock().unwrap_or_else(PoisonError::into_inner);
         if way.closed || !self.is_there(to.lane, to.generation) {
-            return Err(SendError::Disconnected);
+            return Err(SendError::Disconnected { channel: control.name() });
         }
         if way.waiting.is_empty() {
             let sent = self.send_now(&mut way, to, answer)? || self.stream(&mut way, to, answer)?;
@@ -118,6 +118,22 @@ impl Returns {
         &self.control
     }
 
+    #[cold]
+    fn damaged(&self, to: Origin, damage: Damage) -> SendError {
+        SendError::Corrupt { channel: self.control.name(), what: lane_damage(to.lane, damage) }
+    }
+
+    #[cold]
+    fn unencodable(&self, error: EncodeError) -> SendError {
+        SendError::Encode { channel: self.control.name(), error }
+    }
+
+    #[cold]
+    fn too_long(&self) -> SendError {
+        let max = self.control.layout().max_value;
+        SendError::TooLong { channel: self.control.name(), max }
+    }
+
     /// Whether the lane's owner is still the one that asked.
     pub(super) fn is_there(&self, lane: usize, generation: u64) -> bool {
         // Relaxed: a lane that changes hands in this moment drops what is not its own.
@@ -127,7 +143,7 @@ impl Returns {
 
     /// Sends an answer in one record; `false` if it is too long for that.
     fn send_now(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<bool, SendError> {
-        let damaged = |damage| damaged(to, damage);
+        let damaged = |damage| self.damaged(to, damage);
         let producer = self.producer(way, to.lane).map_err(damaged)?;
         let tag = Tag::DEFAULT;
         let mut need = None;
@@ -136,10 +152,12 @@ impl Returns {
                 None => producer.room_now(tag),
                 Some(len) => producer.room_for(len, tag),
             };
-            let Some(room) = room.map_err(damaged)? else { return Err(SendError::Full) };
+            let Some(room) = room.map_err(damaged)? else {
+                return Err(SendError::Full { channel: self.control.name() });
+            };
             let (result, len, fits) = producer
                 .fill(room, |writer| (write(writer, to, answer), writer.len(), writer.fits()));
-            result?;
+            result.map_err(|error| self.unencodable(error))?;
             if fits {
                 producer.publish(len, tag, Flags::WHOLE);
                 self.control.ring(self.control.lane_bell(to.lane));
@@ -149,7 +167,7 @@ impl Returns {
                 return Ok(false);
             }
             if need.is_some() {
-                return Err(changed_length());
+                return Err(self.unencodable(changed_length()));
             }
             need = Some(len);
         }
@@ -159,33 +177,35 @@ impl Returns {
     ///
     /// Fragments that went for nothing do no harm: the next answer's first ends them.
     fn stream(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<bool, SendError> {
-        let max = self.control.layout().max_value;
         let limit = self.longest();
         let bell = self.control.lane_bell(to.lane);
-        let producer = self.producer(way, to.lane).map_err(|damage| damaged(to, damage))?;
+        let producer = self.producer(way, to.lane).map_err(|damage| self.damaged(to, damage))?;
         let tag = Tag::DEFAULT;
         let mut find_room = |producer: &mut Producer, len: usize| -> Result<Room, SendError> {
             self.control.ring(bell);
             let mut look = || {
                 if !self.is_there(to.lane, to.generation) {
-                    return Err(SendError::Disconnected);
+                    return Err(SendError::Disconnected { channel: self.control.name() });
                 }
-                producer.room_for(len, tag).map_err(|damage| damaged(to, damage))
+                producer.room_for(len, tag).map_err(|damage| self.damaged(to, damage))
             };
             if let Some(room) = look()? {
                 return Ok(room);
             }
             let ends = self.control.receiving_end(to.lane);
             let found = self.control.spin(self.spin * 4, Deadline::never(), ends, look)?;
-            found.ok_or(SendError::Full)
+            found.ok_or_else(|| SendError::Full { channel: self.control.name() })
         };
         let streamed = producer.stream(tag, limit, &mut find_room, |writer| {
             let written = write(writer, to, answer);
-            if writer.is_too_long() { Err(SendError::TooLong { max }) } else { Ok(written?) }
+            if writer.is_too_long() {
+                return Err(self.too_long());
+            }
+            written.map_err(|error| self.unencodable(error))
         });
         let streamed = match streamed {
             Ok(streamed) => streamed,
-            Err(SendError::Full) => return Ok(false),
+            Err(SendError::Full { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
         streamed.result?;
@@ -202,30 +222,30 @@ impl Returns {
 
     /// Keeps an answer, to send it in fragments behind those that wait already.
     fn send_later(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<(), SendError> {
-        let max = self.control.layout().max_value;
         let limit = self.longest();
         let mut writer = Writer::new(&mut []);
         writer.limit(limit);
         let result = write(&mut writer, to, answer);
         if writer.is_too_long() {
-            return Err(SendError::TooLong { max });
+            return Err(self.too_long());
         }
-        result?;
+        result.map_err(|error| self.unencodable(error))?;
         let kept: usize = way.waiting.iter().map(|waiting| waiting.bytes.len()).sum();
         if kept > 0 && kept.saturating_add(writer.len()) > limit {
-            return Err(SendError::Full);
+            return Err(SendError::Full { channel: self.control.name() });
         }
         let mut bytes = vec![0; writer.len()];
         let mut writer = Writer::new(&mut bytes);
-        write(&mut writer, to, answer)?;
+        let written = write(&mut writer, to, answer);
+        written.map_err(|error| self.unencodable(error))?;
         if !writer.fits() || writer.len() != bytes.len() {
-            return Err(changed_length());
+            return Err(self.unencodable(changed_length()));
         }
         if way.waiting.is_empty() {
             self.waits(to.lane, true);
         }
         way.waiting.push_back(Waiting { to: to.generation, bytes, gone: 0 });
-        self.forward(way, to.lane).map_err(|damage| damaged(to, damage))
+        self.forward(way, to.lane).map_err(|damage| self.damaged(to, damage))
     }
 
     /// Sends nothing more: before the receiver's role is given up, since its next owner writes.
@@ -337,15 +357,7 @@ impl Returns {
     }
 }
 
-fn damaged(to: Origin, damage: Damage) -> SendError {
-    SendError::Corrupt { what: lane_damage(to.lane, damage) }
-}
-
-fn write(
-    writer: &mut Writer<'_>,
-    to: Origin,
-    answer: &impl Encode,
-) -> Result<(), crate::codec::EncodeError> {
+fn write(writer: &mut Writer<'_>, to: Origin, answer: &impl Encode) -> Result<(), EncodeError> {
     writer.write(&to.generation.to_le_bytes())?;
     answer.encode(writer)
 }
@@ -382,7 +394,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Errors
     /// [`SendError::Full`] if that sender has not taken what was sent to it before,
     /// [`SendError::Disconnected`] if it is gone, [`SendError::TooLong`] for more than the channel's
-    /// [`max_value`](crate::Options::max_value) or on a channel without a way back.
+    /// [`max_value`](crate::Options::max_value), [`SendError::NoWayBack`] on a channel without one.
     pub fn send_back<R>(&self, to: Origin, value: &R) -> Result<(), SendError>
     where
         C: Codec<R>,

@@ -84,9 +84,9 @@ impl<F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>> Encode for F {
 impl From<Slept> for SendError {
     fn from(slept: Slept) -> Self {
         match slept {
-            Slept::Timeout => SendError::Timeout,
-            Slept::Removed => SendError::Disconnected,
-            Slept::Failed(error) => SendError::System(error),
+            Slept::Timeout { channel } => SendError::Timeout { channel },
+            Slept::Removed { channel } => SendError::Removed { channel },
+            Slept::Failed { channel, error } => SendError::System { channel, error },
         }
     }
 }
@@ -99,7 +99,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         trust: Option<TrustedPeers>,
     ) -> Result<Self, AttachError> {
         if !control.is_ours() {
-            return Err(AttachError::Forked);
+            return Err(AttachError::Forked { channel: control.name() });
         }
         let lane = take_free_lane(&control)?;
         let bell = control.lane_bell(lane);
@@ -128,11 +128,15 @@ impl<T, C: Codec<T>> Sender<T, C> {
     fn prepare(&mut self) -> Result<(), AttachError> {
         let control = &self.control;
         let state = self.state.get_mut();
-        control.reset_bell(self.bell, self.spin).map_err(super::attach_error)?;
+        let reset = control.reset_bell(self.bell, self.spin);
+        reset.map_err(|error| super::attach_error(control, error))?;
         if control.layout().has_ring() {
             let place = control.layout().ring(self.lane);
-            let (producer, last) = Producer::attach(control.segment.clone(), place)
-                .map_err(|damage| AttachError::Corrupt { what: lane_damage(self.lane, damage) })?;
+            let attached = Producer::attach(control.segment.clone(), place);
+            let (producer, last) = attached.map_err(|damage| AttachError::Corrupt {
+                channel: control.name(),
+                what: lane_damage(self.lane, damage),
+            })?;
             let announced = control.lane_word(self.lane, lane_word::ANNOUNCED);
             let announced = announced.load(Ordering::Relaxed);
             if control.layout().has_queue() {
@@ -179,10 +183,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if control.layout().return_lines > 0 {
             super::calls::forget_cancelled(control, self.lane);
             let answers = Answers::attach(control, self.lane, self.generation);
-            state.answers =
-                Some(answers.map_err(|damage| AttachError::Corrupt {
-                    what: lane_damage(self.lane, damage),
-                })?);
+            state.answers = Some(answers.map_err(|damage| AttachError::Corrupt {
+                channel: control.name(),
+                what: lane_damage(self.lane, damage),
+            })?);
         }
         Ok(())
     }
@@ -291,9 +295,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     pub(super) fn enter(&self) -> Result<RefMut<'_, State>, SendError> {
         if !self.control.is_ours() {
-            return Err(SendError::Forked);
+            return Err(SendError::Forked { channel: self.control.name() });
         }
-        self.state.try_borrow_mut().map_err(|_| SendError::Reentrant)
+        let state = self.state.try_borrow_mut();
+        state.map_err(|_| SendError::Reentrant { channel: self.control.name() })
     }
 
     #[inline]
@@ -338,7 +343,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if self.control.word(word::RECEIVER_LEFT).load(Ordering::Relaxed) != 0
             && self.receiver_is_gone()?
         {
-            return Err(SendError::Disconnected);
+            return Err(self.disconnected());
         }
         Ok(())
     }
@@ -394,7 +399,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         if patience.is_none() {
             if !self.receiver_is_gone()? || lost(self)? == Lost::Stay {
-                return Err(SendError::Full.into());
+                return Err(SendError::Full { channel: self.control.name() }.into());
             }
             return self.last_look(state, look);
         }
@@ -431,7 +436,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             self.count(lane_word::WAKEUPS, 1);
             // The bell may be rung for nothing, time and again.
             if std::mem::replace(&mut late, patience.is_over()) {
-                return Err(E::from(Slept::Timeout));
+                return Err(E::from(Slept::Timeout { channel: self.control.name() }));
             }
         }
     }
@@ -455,7 +460,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         mut look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
     ) -> Result<R, E> {
         let found = if fault(Fault::NoLastLook) { None } else { look(self, state)? };
-        found.ok_or_else(|| SendError::Disconnected.into())
+        found.ok_or_else(|| self.disconnected().into())
     }
 
     /// Refuses to wait for a receiver that does not read this lane's ring any more.
@@ -469,7 +474,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
             "lane {}: the receiver found it damaged and ignores it; another sender can use it",
             self.lane
         );
-        Err(SendError::Corrupt { what })
+        Err(SendError::Corrupt { channel: self.control.name(), what })
+    }
+
+    #[cold]
+    pub(super) fn disconnected(&self) -> SendError {
+        SendError::Disconnected { channel: self.control.name() }
     }
 
     /// Whether a receiver has come and none is attached now.
@@ -479,7 +489,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         match self.control.has_receiver() {
             Ok(there) => Ok(!there),
-            Err(error) => Err(Slept::from(error).into()),
+            Err(error) => Err(self.control.slept(error).into()),
         }
     }
 
@@ -510,14 +520,15 @@ pub(super) fn lane_damage(lane: usize, damage: Damage) -> String {
 /// Takes the first free lane.
 fn take_free_lane(control: &Control) -> Result<usize, AttachError> {
     let lanes = control.layout().lanes;
-    let values = control.set.values().map_err(super::attach_error)?;
+    let failed = |error| super::attach_error(control, error);
+    let values = control.set.values().map_err(failed)?;
     for lane in 0..lanes {
         let free = values.get(usize::from(semaphores::lane_role(lane))) == Some(&0);
-        if free && semaphores::take_lane(control.set, lane).map_err(super::attach_error)? {
+        if free && semaphores::take_lane(control.set, lane).map_err(failed)? {
             return Ok(lane);
         }
     }
-    Err(AttachError::LanesExhausted { lanes })
+    Err(AttachError::LanesExhausted { channel: control.name(), lanes })
 }
 
 impl<T, C> Drop for Sender<T, C> {

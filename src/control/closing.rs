@@ -5,11 +5,12 @@ use super::header::Mapped;
 use super::semaphores::{self, USERS};
 use super::{Control, Owner, SLOTS, word};
 use crate::error::OpenError;
-use crate::name::Handle;
+use crate::name::{Handle, Name};
 use crate::ring::Consumer;
 use crate::sys::{
     Deadline, Fault, Key, MessageQueue, Ordering, SemaphoreSet, SystemError, fault, process,
 };
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// What to do with the lock after looking.
@@ -115,7 +116,12 @@ impl Control {
     pub(super) fn new(mapped: Mapped, set: SemaphoreSet, queue: Option<MessageQueue>) -> Self {
         let Mapped { segment, header } = mapped;
         let all_fence = AtomicBool::new(false);
-        Control { segment, set, queue, header, all_fence, token: process::token() }
+        let name = match &*header.name {
+            "" => Name::Key(header.key),
+            name => Name::from(name),
+        };
+        let name = Arc::new(name);
+        Control { segment, set, queue, header, name, all_fence, token: process::token() }
     }
 
     /// Drops the mapping without having been a user.

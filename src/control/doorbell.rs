@@ -23,10 +23,12 @@
 //! waker cannot clear the ticket of a later sleeper. A post is a hint: nobody waits for one to
 //! arrive, and after each wake-up the state is looked at afresh.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Control, lane_word, semaphores, word};
-use crate::sys::{self, Deadline, Fault, Ordering, SystemError, SystemErrorKind, fault};
+use crate::name::Name;
+use crate::sys::{self, Deadline, Fault, Ordering, SystemError, fault};
 
 /// How long a sleeper first sleeps that cannot make the others' processors fence.
 const UNFENCED_NAP: Duration = Duration::from_millis(1);
@@ -69,20 +71,11 @@ pub(crate) enum Parked<R> {
 /// How a wait ended without what was waited for.
 pub(crate) enum Slept {
     /// The deadline passed.
-    Timeout,
+    Timeout { channel: Arc<Name> },
     /// The channel was removed.
-    Removed,
+    Removed { channel: Arc<Name> },
     /// A system call failed.
-    Failed(SystemError),
-}
-
-impl From<SystemError> for Slept {
-    fn from(error: SystemError) -> Self {
-        match error.kind() {
-            SystemErrorKind::Removed => Slept::Removed,
-            _ => Slept::Failed(error),
-        }
-    }
+    Failed { channel: Arc<Name>, error: SystemError },
 }
 
 impl Control {
@@ -279,12 +272,14 @@ impl Control {
         match (found?, rung) {
             (Some(found), _) => Ok(Parked::Found(found)),
             (None, Ok(true)) => Ok(if cleared { Parked::Rung } else { Parked::Stirred }),
-            (None, Ok(false)) if deadline.has_passed() => Err(E::from(Slept::Timeout)),
+            (None, Ok(false)) if deadline.has_passed() => {
+                Err(E::from(Slept::Timeout { channel: self.name() }))
+            }
             (None, Ok(false)) => match self.queued() {
                 Ok(_) => Ok(Parked::Stirred),
-                Err(error) => Err(E::from(Slept::from(error))),
+                Err(error) => Err(E::from(self.slept(error))),
             },
-            (None, Err(error)) => Err(E::from(Slept::from(error))),
+            (None, Err(error)) => Err(E::from(self.slept(error))),
         }
     }
 

@@ -21,7 +21,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::error::SendError;
-use crate::sys::{self, AtomicU64, MessageQueue, Ordering, Segment, SemaphoreSet, SystemError};
+use crate::name::Name;
+use crate::sys::{
+    self, AtomicU64, MessageQueue, Ordering, Segment, SemaphoreSet, SystemError, SystemErrorKind,
+};
 
 pub(crate) use doorbell::{Doorbell, Ends, Parked, Slept};
 pub(crate) use header::{Header, cut};
@@ -40,6 +43,8 @@ pub(crate) struct Control {
     pub(crate) set: SemaphoreSet,
     pub(crate) queue: Option<MessageQueue>,
     pub(crate) header: Header,
+    /// How errors name the channel.
+    name: Arc<Name>,
     /// Whether all who wake others are known to fence: see `doorbell`.
     all_fence: AtomicBool,
     /// Whose process this belongs to; a forked child has another token.
@@ -50,6 +55,21 @@ impl Control {
     #[inline]
     pub(crate) fn layout(&self) -> &Layout {
         &self.header.layout
+    }
+
+    /// How errors name the channel; asked for when one is made.
+    #[cold]
+    pub(crate) fn name(&self) -> Arc<Name> {
+        self.name.clone()
+    }
+
+    /// What a refused system call means to its caller.
+    #[cold]
+    pub(crate) fn slept(&self, error: SystemError) -> Slept {
+        match error.kind() {
+            SystemErrorKind::Removed => Slept::Removed { channel: self.name() },
+            _ => Slept::Failed { channel: self.name(), error },
+        }
     }
 
     /// Whether this process opened the channel, and not its parent before a fork.
@@ -105,7 +125,7 @@ impl Control {
 
     /// The error for a value that is longer than that.
     pub(crate) fn too_long(&self) -> SendError {
-        SendError::TooLong { max: self.max_value() }
+        SendError::TooLong { channel: self.name(), max: self.max_value() }
     }
 }
 

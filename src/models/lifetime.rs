@@ -167,7 +167,7 @@ fn whoever_waits_hears_of_removal() {
         let channel = ring_only(2).durable().create("removed").unwrap();
         let rx = channel.receiver().unwrap();
         let remover = thread::spawn(|| Channel::<u8>::unlink("removed").unwrap());
-        assert!(rx.recv().unwrap_err().is_disconnected());
+        assert!(rx.recv().unwrap_err().is_removed());
         remover.join().unwrap();
         drop((rx, channel));
         nothing_is_left("removed");
@@ -183,7 +183,7 @@ fn a_sender_that_waits_for_room_hears_of_removal() {
         let tx = channel.sender().unwrap();
         tx.send(&1).unwrap();
         let remover = thread::spawn(|| Channel::<u8>::unlink("removed").unwrap());
-        assert!(tx.send(&2).unwrap_err().is_disconnected());
+        assert!(tx.send(&2).unwrap_err().is_removed());
         remover.join().unwrap();
     };
     holds("removal against send", model);

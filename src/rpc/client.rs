@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{CallError, ConnectError};
@@ -267,7 +268,9 @@ where
     }
 
     fn line(&self) -> Result<std::cell::RefMut<'_, Line<Q, R, C>>, CallError> {
-        self.line.try_borrow_mut().map_err(|_| CallError::Send(SendError::Reentrant))
+        self.line.try_borrow_mut().map_err(|_| {
+            CallError::Send(SendError::Reentrant { channel: Arc::new(self.name.clone()) })
+        })
     }
 
     /// Sends a request; says what the call's number is and where the request ends in the ring.
@@ -289,17 +292,21 @@ where
             };
             let next = match error {
                 // There is no server: one may come until the deadline.
-                SendError::Disconnected if wait => line.sender.wait_for_receiver(deadline),
+                SendError::Disconnected { .. } if wait => line.sender.wait_for_receiver(deadline),
                 error => Err(error),
             };
             match next {
                 Ok(()) => {}
-                Err(SendError::Disconnected) if wait => self.reconnect(line, deadline)?,
-                Err(SendError::Disconnected) => {
+                Err(SendError::Disconnected { .. } | SendError::Removed { .. }) if wait => {
+                    self.reconnect(line, deadline)?;
+                }
+                Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
                     return Err(CallError::ServerDied { received: false });
                 }
-                Err(SendError::Timeout) => return Err(CallError::Timeout { received: false }),
-                Err(SendError::Full) => return Err(CallError::Full),
+                Err(SendError::Timeout { .. }) => {
+                    return Err(CallError::Timeout { received: false });
+                }
+                Err(SendError::Full { .. }) => return Err(CallError::Full),
                 Err(error) => return Err(CallError::Send(error)),
             }
         }
@@ -342,20 +349,22 @@ where
         };
         let mut waited = wait();
         // Another server may have come in the moment in which there was none.
-        while matches!(waited, Err(RecvError::Disconnected)) && sender.has_successor(end) {
+        while matches!(waited, Err(RecvError::Disconnected { .. })) && sender.has_successor(end) {
             waited = wait();
         }
         match waited {
             Ok(outcome) => outcome,
-            Err(RecvError::Timeout) => {
+            Err(RecvError::Timeout { .. }) => {
                 Err(CallError::Timeout { received: line.sender.was_taken(end) })
             }
-            Err(RecvError::Disconnected) if line.sender.is_removed() => {
+            Err(RecvError::Removed { .. } | RecvError::Disconnected { .. })
+                if line.sender.is_removed() =>
+            {
                 let received = line.sender.was_taken(end);
                 self.reconnect(line, deadline)?;
                 Err(CallError::ServerDied { received })
             }
-            Err(RecvError::Disconnected) => {
+            Err(RecvError::Disconnected { .. }) => {
                 Err(CallError::ServerDied { received: self.was_received(line, end) })
             }
             Err(error) => Err(CallError::Wait(error)),

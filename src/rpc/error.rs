@@ -85,7 +85,7 @@ impl From<OpenError> for ConnectError {
 impl From<AttachError> for ConnectError {
     fn from(error: AttachError) -> Self {
         match error {
-            AttachError::LanesExhausted { lanes } => {
+            AttachError::LanesExhausted { lanes, .. } => {
                 ConnectError::TooManyClients { clients: lanes }
             }
             error => ConnectError::Attach(error),

@@ -151,11 +151,11 @@ impl ServerOptions {
             };
             match channel.receiver_by(deadline) {
                 Ok(receiver) => return Ok(Server::new(receiver)),
-                Err(AttachError::ReceiverExists { pid }) => {
+                Err(AttachError::ReceiverExists { pid, .. }) => {
                     return Err(BindError::AlreadyBound { pid });
                 }
                 // Its last user removed it meanwhile.
-                Err(AttachError::Removed) => {}
+                Err(AttachError::Removed { .. }) => {}
                 Err(error) => return Err(BindError::Attach(error)),
             }
         }
@@ -297,11 +297,15 @@ where
             }
             let (head, origin, query) = match self.receiver.receive_call(deadline, make) {
                 Ok(received) => received,
-                Err(RecvError::Empty | RecvError::Timeout) => return Ok(None),
-                Err(RecvError::Disconnected) if self.receiver.is_closed() => return Ok(None),
-                Err(RecvError::Disconnected) => return Err(ServeError::Removed),
+                Err(RecvError::Empty { .. } | RecvError::Timeout { .. }) => return Ok(None),
+                Err(RecvError::Disconnected { .. }) if self.receiver.is_closed() => {
+                    return Ok(None);
+                }
+                Err(RecvError::Disconnected { .. } | RecvError::Removed { .. }) => {
+                    return Err(ServeError::Removed);
+                }
                 // Of what was no request, nobody waits for a reply.
-                Err(RecvError::Decode(_) | RecvError::Corrupt { .. }) => continue,
+                Err(RecvError::Decode { .. } | RecvError::Corrupt { .. }) => continue,
                 Err(error) => return Err(ServeError::Receive(error)),
             };
             let mut port = Responder::new(self.receiver.caller(origin), head);
@@ -451,12 +455,12 @@ impl<R, C: Codec<R>> Responder<R, C> {
     fn send(&mut self, reply: &R) -> Result<(), ReplyError> {
         let answered = self.port.answer(Status::Reply, |out| C::encode(reply, out));
         answered.map_err(|error| match error {
-            SendError::Disconnected => ReplyError::ClientGone,
-            SendError::Full => ReplyError::Full,
+            SendError::Disconnected { .. } | SendError::Removed { .. } => ReplyError::ClientGone,
+            SendError::Full { .. } => ReplyError::Full,
             error => {
                 self.port.tell(Status::Unsendable, &error.to_string());
                 match error {
-                    SendError::TooLong { max } => ReplyError::TooLong { max },
+                    SendError::TooLong { max, .. } => ReplyError::TooLong { max },
                     error => ReplyError::Send(error),
                 }
             }

@@ -239,7 +239,7 @@ fn send_until_enough(
         loop {
             match tx.send(&parcel) {
                 Ok(()) => break,
-                Err(SendError::Disconnected) => {
+                Err(SendError::Disconnected { .. }) => {
                     // Nobody listens any more once the replacement is there.
                     let _ = gone.send(());
                     thread::yield_now();

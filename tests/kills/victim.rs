@@ -323,7 +323,9 @@ fn send(tx: &Sender<Parcel>, scene: Scene, number: u64, values: u64) {
             };
             match sent {
                 Ok(()) => break,
-                Err(SendError::Disconnected | SendError::Timeout) => thread::yield_now(),
+                Err(SendError::Disconnected { .. } | SendError::Timeout { .. }) => {
+                    thread::yield_now()
+                }
                 Err(error) => panic!("{error}"),
             }
         }

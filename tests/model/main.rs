@@ -255,7 +255,7 @@ impl World {
                     self.receiver = Some(receiver);
                     self.receiver_came = true;
                 }
-                (Err(AttachError::ReceiverExists { pid }), Some(_)) => {
+                (Err(AttachError::ReceiverExists { pid, .. }), Some(_)) => {
                     assert_eq!(pid, std::process::id() as i32);
                 }
                 (attached, _) => panic!("{attached:?}"),
@@ -275,7 +275,7 @@ impl World {
                 self.senders.push((lane, sender));
                 self.senders_came = true;
             }
-            (Err(AttachError::LanesExhausted { lanes }), None) => {
+            (Err(AttachError::LanesExhausted { lanes, .. }), None) => {
                 assert_eq!(lanes, self.plan.lanes);
             }
             (attached, free) => panic!("{attached:?} with {free:?} free"),
@@ -302,7 +302,7 @@ impl World {
         };
         let about = format!("{} bytes, tag {tag}, lane {lane}: {result:?}", bytes.len());
         if self.receiver_is_gone() {
-            assert!(matches!(result, Err(SendError::Disconnected)), "{about}");
+            assert!(matches!(result, Err(SendError::Disconnected { .. })), "{about}");
             return;
         }
         let plan = &self.plan;
@@ -310,7 +310,8 @@ impl World {
         let no_room_at_all = !plan.has_queue() && self.reference.lanes[lane].may_be_full();
         if bytes.len() > plan.longest() {
             let max = plan.longest() as u64;
-            let refused = matches!(result, Err(SendError::TooLong { max: said }) if said == max);
+            let refused =
+                matches!(result, Err(SendError::TooLong { max: said, .. }) if said == max);
             assert!(refused || full && no_room_at_all, "{about}");
             return;
         }
@@ -327,7 +328,7 @@ impl World {
         let longest = longest_record(plan.capacity, tag);
         if bytes.len() > longest {
             let (needs, len) = (longest, bytes.len());
-            let refused = matches!(result, Err(SendError::NeedsWaiting { len: said, max }) if said == len && max == needs);
+            let refused = matches!(result, Err(SendError::NeedsWaiting { len: said, max, .. }) if said == len && max == needs);
             assert!(refused || full && no_room_at_all, "{about}");
             return;
         }
@@ -435,9 +436,9 @@ impl World {
     fn check_nothing(&self, error: &RecvError, timed: bool) {
         let gone = self.senders_came && self.senders.is_empty();
         let right = match error {
-            RecvError::Disconnected => gone,
-            RecvError::Empty => !gone && !timed,
-            RecvError::Timeout => !gone && timed,
+            RecvError::Disconnected { .. } => gone,
+            RecvError::Empty { .. } => !gone && !timed,
+            RecvError::Timeout { .. } => !gone && timed,
             _ => false,
         };
         assert!(right, "{error:?}, senders gone: {gone}");
@@ -453,7 +454,7 @@ impl World {
             _ => receiver.try_recv_matching(select),
         };
         match result {
-            Err(RecvError::NoSelection) => {
+            Err(RecvError::NoSelection { .. }) => {
                 assert!(!self.plan.has_queue() && select != Select::Any);
             }
             Ok(message) => self.check(select, Some(message.tag), &message.value),
@@ -486,7 +487,7 @@ impl World {
     fn receive_in_place(&mut self) {
         let Some(receiver) = &self.receiver else { return };
         let lent = receiver.try_recv_in_place().map(|lease| {
-            assert!(matches!(receiver.try_recv(), Err(RecvError::Reentrant)));
+            assert!(matches!(receiver.try_recv(), Err(RecvError::Reentrant { .. })));
             (lease.tag(), lease.to_vec())
         });
         match lent {

@@ -1,6 +1,7 @@
 //! Options that cannot be, and what every error says.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use sysv_channel::codec::{DecodeError, EncodeError, Raw};
 use sysv_channel::{
@@ -86,6 +87,20 @@ fn names_have_a_length() {
     drop(longest);
 }
 
+/// How an error knows its channel.
+fn orders() -> Arc<Name> {
+    Arc::new(Name::from("orders"))
+}
+
+/// Every error names its channel, and its text says all: printed with its sources, as by anyhow, it
+/// says nothing twice.
+#[track_caller]
+fn names_its_channel(error: &dyn Error, words: &[&str]) {
+    reads(error, words);
+    reads(error, &["channel \"orders\""]);
+    assert!(error.source().is_none(), "{error}");
+}
+
 /// A system call's error, as one meets it.
 fn system_error() -> SystemError {
     let removed = unique_name("removed");
@@ -142,60 +157,86 @@ fn every_open_error_reads_well() {
 #[test]
 fn every_attach_error_reads_well() {
     for (error, words) in [
-        (AttachError::LanesExhausted { lanes: 8 }, &["8 lanes", "Options::lanes"][..]),
-        (AttachError::ReceiverExists { pid: 42 }, &["process 42", "receiver"]),
-        (AttachError::Removed, &["removed", "again"]),
-        (AttachError::Forked, &["parent", "fork", "child"]),
-        (AttachError::Corrupt { what: "odd".into() }, &["damaged", "odd"]),
-        (AttachError::System(system_error()), &["msgctl", "removed"]),
+        (
+            AttachError::LanesExhausted { channel: orders(), lanes: 8 },
+            &["all lanes", "8", "Options::lanes"][..],
+        ),
+        (AttachError::ReceiverExists { channel: orders(), pid: 42 }, &["process 42", "receiver"]),
+        (AttachError::Removed { channel: orders() }, &["removed", "unlink", "ipcrm", "again"]),
+        (AttachError::Forked { channel: orders() }, &["parent", "fork", "child"]),
+        (AttachError::Corrupt { channel: orders(), what: "odd".into() }, &["damaged", "odd"]),
+        (AttachError::System { channel: orders(), error: system_error() }, &["msgctl", "removed"]),
     ] {
-        reads(&error, words);
+        names_its_channel(&error, words);
     }
 }
 
 #[test]
 fn every_send_error_reads_well() {
     for (error, words) in [
-        (SendError::Full, &["full"][..]),
-        (SendError::Timeout, &["full", "deadline"]),
-        (SendError::Disconnected, &["receiver", "gone", "removed"]),
-        (SendError::TooLong { max: 77 }, &["77 bytes", "max_value", "inline_limit"]),
+        (SendError::Full { channel: orders() }, &["full"][..]),
+        (SendError::Timeout { channel: orders() }, &["full", "deadline"]),
+        (SendError::Disconnected { channel: orders() }, &["receiver", "gone"]),
+        (SendError::Removed { channel: orders() }, &["removed", "namespace", "again"]),
+        (SendError::NoWayBack { channel: orders() }, &["no way back", "return_capacity"]),
         (
-            SendError::NeedsWaiting { len: 9000, max: 8176 },
-            &["9000", "8176", "fragments", "send_timeout", "capacity"],
+            SendError::NotWoken { channel: orders(), error: system_error() },
+            &["was sent", "receiver", "sleeps", "woken", "msgctl"],
         ),
-        (SendError::Encode(EncodeError::new("a price is missing")), &["a price is missing"]),
-        (SendError::Reentrant, &["in the middle", "Serialize"]),
-        (SendError::Forked, &["parent", "fork"]),
-        (SendError::Corrupt { what: "odd".into() }, &["damaged", "odd"]),
-        (SendError::System(system_error()), &["msgctl", "removed"]),
+        (
+            SendError::TooLong { channel: orders(), max: 77 },
+            &["77 bytes", "max_value", "inline_limit"],
+        ),
+        (
+            SendError::NeedsWaiting { channel: orders(), len: 9000, max: 8176 },
+            &["9000", "8176", "fragments", "waits", "capacity"],
+        ),
+        (
+            SendError::Encode { channel: orders(), error: EncodeError::new("a price is missing") },
+            &["a price is missing"],
+        ),
+        (SendError::Reentrant { channel: orders() }, &["in the middle", "Serialize"]),
+        (SendError::Forked { channel: orders() }, &["parent", "fork"]),
+        (SendError::Corrupt { channel: orders(), what: "odd".into() }, &["damaged", "odd"]),
+        (SendError::System { channel: orders(), error: system_error() }, &["msgctl", "removed"]),
     ] {
-        reads(&error, words);
-        assert_eq!(error.is_full(), matches!(error, SendError::Full));
-        assert_eq!(error.is_timeout(), matches!(error, SendError::Timeout));
-        assert_eq!(error.is_disconnected(), matches!(error, SendError::Disconnected));
+        names_its_channel(&error, words);
+        assert_eq!(error.is_full(), matches!(error, SendError::Full { .. }));
+        assert_eq!(error.is_timeout(), matches!(error, SendError::Timeout { .. }));
+        assert_eq!(error.is_disconnected(), matches!(error, SendError::Disconnected { .. }));
+        assert_eq!(error.is_removed(), matches!(error, SendError::Removed { .. }));
     }
 }
 
 #[test]
 fn every_receive_error_reads_well() {
     for (error, words) in [
-        (RecvError::Empty, &["empty"][..]),
-        (RecvError::Timeout, &["empty", "deadline"]),
-        (RecvError::Disconnected, &["senders", "gone", "removed"]),
-        (RecvError::Decode(DecodeError::new("no price")), &["dropped", "no price"]),
-        (RecvError::NoSelection, &["rings", "inline_limit", "tag"]),
-        (RecvError::NotTrusted, &["in place", "Options::in_place"]),
-        (RecvError::SlotsFull, &["dead receivers", "Select::Any"]),
-        (RecvError::Reentrant, &["in the middle", "Deserialize"]),
-        (RecvError::Forked, &["parent", "fork"]),
-        (RecvError::Corrupt { what: "odd".into() }, &["damaged", "odd"]),
-        (RecvError::System(system_error()), &["msgctl", "removed"]),
+        (RecvError::Empty { channel: orders() }, &["empty"][..]),
+        (RecvError::Timeout { channel: orders() }, &["empty", "deadline"]),
+        (RecvError::Disconnected { channel: orders() }, &["other side", "gone"]),
+        (RecvError::Removed { channel: orders() }, &["removed", "namespace", "again"]),
+        (RecvError::NoWayBack { channel: orders() }, &["no way back", "return_capacity"]),
+        (
+            RecvError::NotWoken { channel: orders(), error: system_error() },
+            &["sender", "room", "woken", "msgctl"],
+        ),
+        (
+            RecvError::Decode { channel: orders(), error: DecodeError::new("no price") },
+            &["dropped", "no price"],
+        ),
+        (RecvError::NoSelection { channel: orders() }, &["rings", "inline_limit", "tag"]),
+        (RecvError::NotTrusted { channel: orders() }, &["in place", "Options::in_place"]),
+        (RecvError::SlotsFull { channel: orders() }, &["dead receivers", "Select::Any"]),
+        (RecvError::Reentrant { channel: orders() }, &["in the middle", "Deserialize"]),
+        (RecvError::Forked { channel: orders() }, &["parent", "fork"]),
+        (RecvError::Corrupt { channel: orders(), what: "odd".into() }, &["damaged", "odd"]),
+        (RecvError::System { channel: orders(), error: system_error() }, &["msgctl", "removed"]),
     ] {
-        reads(&error, words);
-        assert_eq!(error.is_empty(), matches!(error, RecvError::Empty));
-        assert_eq!(error.is_timeout(), matches!(error, RecvError::Timeout));
-        assert_eq!(error.is_disconnected(), matches!(error, RecvError::Disconnected));
+        names_its_channel(&error, words);
+        assert_eq!(error.is_empty(), matches!(error, RecvError::Empty { .. }));
+        assert_eq!(error.is_timeout(), matches!(error, RecvError::Timeout { .. }));
+        assert_eq!(error.is_disconnected(), matches!(error, RecvError::Disconnected { .. }));
+        assert_eq!(error.is_removed(), matches!(error, RecvError::Removed { .. }));
     }
 }
 
@@ -203,9 +244,9 @@ fn every_receive_error_reads_well() {
 fn what_was_not_asked_for_is_refused() {
     let channel = Channel::<Bytes, Raw>::options().inline_limit(0).private().unwrap();
     let (_tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
-    assert!(matches!(rx.recv_in_place().unwrap_err(), RecvError::NotTrusted));
-    assert!(matches!(rx.try_recv_in_place().unwrap_err(), RecvError::NotTrusted));
+    assert!(matches!(rx.recv_in_place().unwrap_err(), RecvError::NotTrusted { .. }));
+    assert!(matches!(rx.try_recv_in_place().unwrap_err(), RecvError::NotTrusted { .. }));
     let select = sysv_channel::Select::UpTo(sysv_channel::Tag::DEFAULT);
-    assert!(matches!(rx.recv_matching(select).unwrap_err(), RecvError::NoSelection));
-    assert!(matches!(rx.try_recv_matching(select).unwrap_err(), RecvError::NoSelection));
+    assert!(matches!(rx.recv_matching(select).unwrap_err(), RecvError::NoSelection { .. }));
+    assert!(matches!(rx.try_recv_matching(select).unwrap_err(), RecvError::NoSelection { .. }));
 }

@@ -88,7 +88,9 @@ fn a_foreign_message_is_reported_once_and_dropped() {
         let select = [Select::Any, Select::Exactly(tag), Select::UpTo(tag)][round % 3];
         assert_eq!(rx.recv_matching(select).unwrap().value, values[round % 2]);
         match rx.recv_matching(select) {
-            Err(RecvError::Corrupt { what }) => assert!(what.contains(said), "{message:?}: {what}"),
+            Err(RecvError::Corrupt { what, .. }) => {
+                assert!(what.contains(said), "{message:?}: {what}")
+            }
             other => panic!("{message:?}: {other:?}"),
         }
         assert_eq!(rx.recv_matching(select).unwrap().value, values[1 - round % 2]);
@@ -109,7 +111,7 @@ fn selection_passes_over_foreign_messages_too() {
     tx.send_tagged(ours, &vec![7]).unwrap();
     assert_eq!(rx.recv_matching(Select::Except(theirs)).unwrap().value, [7]);
     let mut reported = 0;
-    while let Err(RecvError::Corrupt { what }) =
+    while let Err(RecvError::Corrupt { what, .. }) =
         rx.recv_matching_timeout(Select::Exactly(theirs), std::time::Duration::from_millis(1))
     {
         assert!(what.contains("type 6"), "{what}");
@@ -175,7 +177,7 @@ fn a_queue_made_smaller_than_a_message_is_an_error_and_no_hang() {
         let value = vec![2; len];
         for refused in [tx.send(&value), tx.try_send(&value), tx.send_timeout(&value, hour)] {
             let error = refused.unwrap_err();
-            assert!(matches!(error, SendError::TooLong { max: 44 }), "{error}");
+            assert!(matches!(error, SendError::TooLong { max: 44, .. }), "{error}");
         }
     }
     assert_eq!(rx.recv().unwrap(), [1; 44]);
@@ -184,7 +186,7 @@ fn a_queue_made_smaller_than_a_message_is_an_error_and_no_hang() {
     assert_eq!(rx.recv().unwrap(), [3; 1000]);
     queue.set_capacity(15).unwrap();
     let error = tx.send(&vec![3; 1000]).unwrap_err();
-    assert!(matches!(error, SendError::TooLong { max: 0 }), "{error}");
+    assert!(matches!(error, SendError::TooLong { max: 0, .. }), "{error}");
     queue.set_capacity(16_384).unwrap();
     for len in [1000, 5000, 10] {
         thread::scope(|scope| {
@@ -211,7 +213,7 @@ fn a_sender_that_waits_when_its_queue_becomes_too_small_learns_it() {
         queue.set_capacity(60).unwrap();
         assert_eq!(rx.recv().unwrap(), [1; INLINE_LIMIT]);
         let error = sender.join().unwrap().unwrap_err();
-        assert!(matches!(error, SendError::TooLong { max: 44 }), "{error}");
+        assert!(matches!(error, SendError::TooLong { max: 44, .. }), "{error}");
     });
     assert_eq!(rx.iter().count(), sent - 1);
 }

@@ -41,11 +41,11 @@ fn every_limit_holds_to_the_byte() {
             let in_one_piece = len <= LONGEST_RECORD.min(longest);
             match tx.try_send(&value) {
                 Ok(()) => assert!(in_one_piece, "{about}"),
-                Err(SendError::NeedsWaiting { len: found, max }) => {
+                Err(SendError::NeedsWaiting { len: found, max, .. }) => {
                     assert_eq!((found, max), (len, LONGEST_RECORD));
                     assert!(!in_one_piece && len <= longest, "{about}");
                 }
-                Err(SendError::TooLong { max }) => {
+                Err(SendError::TooLong { max, .. }) => {
                     assert_eq!(max, longest as u64);
                     assert!(len > longest, "{about}");
                 }
@@ -67,7 +67,9 @@ fn every_limit_holds_to_the_byte() {
                     sender.join().unwrap().unwrap();
                 } else {
                     let refused = sender.join().unwrap().unwrap_err();
-                    assert!(matches!(refused, SendError::TooLong { max } if max == longest as u64));
+                    assert!(
+                        matches!(refused, SendError::TooLong { max, .. } if max == longest as u64)
+                    );
                 }
             });
         }
@@ -89,7 +91,7 @@ fn filled_memory_has_the_same_limits() {
                 assert!(rx.try_recv().unwrap() == Bytes::from(vec![len as u8; len]));
             } else {
                 let refused =
-                    matches!(sent, Err(SendError::TooLong { max }) if max == longest as u64);
+                    matches!(sent, Err(SendError::TooLong { max, .. }) if max == longest as u64);
                 assert!(refused, "{shape:?}: {sent:?}");
             }
         }
@@ -117,7 +119,7 @@ fn the_limit_is_on_the_encoded_length() {
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         // Eight bytes say the string's length.
         tx.send(&"x".repeat(92)).unwrap();
-        assert!(matches!(tx.send(&"x".repeat(93)), Err(SendError::TooLong { max: 100 })));
+        assert!(matches!(tx.send(&"x".repeat(93)), Err(SendError::TooLong { max: 100, .. })));
         assert_eq!(rx.recv().unwrap().len(), 92);
     }
 }

@@ -142,8 +142,8 @@ fn lanes_run_out_and_come_free() {
             let mut senders: Vec<_> = (0..3).map(|_| channel.sender().unwrap()).collect();
             for refused in [channel.sender(), senders[0].try_clone()] {
                 let error = refused.unwrap_err();
-                assert!(matches!(error, AttachError::LanesExhausted { lanes: 3 }), "{error}");
-                reads(&error, &["all 3 lanes", "Options::lanes"]);
+                assert!(matches!(error, AttachError::LanesExhausted { lanes: 3, .. }), "{error}");
+                reads(&error, &["all lanes", "3 in number", "Options::lanes"]);
             }
             senders.remove(round % 3);
             senders.push(channel.sender().unwrap());
@@ -164,7 +164,7 @@ fn there_is_one_receiver_at_a_time() {
         let rx = channel.receiver().unwrap();
         let error = channel.receiver().unwrap_err();
         let pid = std::process::id() as i32;
-        assert!(matches!(error, AttachError::ReceiverExists { pid: found } if found == pid));
+        assert!(matches!(error, AttachError::ReceiverExists { pid: found, .. } if found == pid));
         reads(&error, &[&pid.to_string(), "one at a time"]);
         drop(rx);
     }

@@ -24,7 +24,7 @@ fn lengths(shape: Shape) -> &'static [usize] {
 fn spring(tx: &Sender<Trapped>, value: &Trapped, trap: Trap) -> bool {
     match (catch_unwind(AssertUnwindSafe(|| tx.send(value))), trap) {
         (Ok(Ok(())), _) => true,
-        (Ok(Err(SendError::Encode(error))), Trap::Error) => {
+        (Ok(Err(SendError::Encode { error, .. })), Trap::Error) => {
             assert_eq!(error.to_string(), "sprung");
             false
         }
@@ -120,7 +120,7 @@ fn fails_to_decode(shape: Shape, len: usize, trap: Trap) {
     for round in 0..40 {
         assert_eq!(rx.recv().unwrap().id, 2 * round, "{about}");
         match (catch_unwind(AssertUnwindSafe(|| take(&rx, round))), trap) {
-            (Ok(Err(RecvError::Decode(error))), Trap::Error) => {
+            (Ok(Err(RecvError::Decode { error, .. })), Trap::Error) => {
                 assert_eq!(error.to_string(), "sprung");
             }
             (Err(_), Trap::Panic) => {}
@@ -170,7 +170,7 @@ fn a_batch_keeps_what_came_before_a_value_that_cannot_be_decoded() {
     tx.send_all(&[Trapped::good(3, 10)]).unwrap();
     let mut batch = Vec::new();
     let first = rx.recv_batch(&mut batch, 10);
-    assert!(matches!(first, Err(RecvError::Decode(_))), "{first:?}");
+    assert!(matches!(first, Err(RecvError::Decode { .. })), "{first:?}");
     assert_eq!(rx.recv_batch(&mut batch, 10).unwrap(), 1);
     assert_eq!(batch.iter().map(|value| value.id).collect::<Vec<_>>(), [1, 3]);
 }
@@ -235,10 +235,10 @@ fn a_serialize_that_gives_other_lengths_each_time_is_refused_or_sent_as_it_last_
                             let passes = value.passes.load(Ordering::Relaxed);
                             sent.push(lengths[passes.min(lengths.len()) - 1]);
                         }
-                        Err(SendError::Encode(error)) => {
+                        Err(SendError::Encode { error, .. }) => {
                             assert!(error.to_string().contains("second time"), "{error}");
                         }
-                        Err(SendError::TooLong { max }) => assert_eq!(max, 100_100),
+                        Err(SendError::TooLong { max, .. }) => assert_eq!(max, 100_100),
                         Err(error) => panic!("{shape:?}, {lengths:?}: {error}"),
                     }
                     tx.send(&Changing::new(&[1])).unwrap();
@@ -279,7 +279,10 @@ fn a_serialize_that_ignores_refusal_is_refused_all_the_same() {
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         for count in [126, 300, 3000, 30_000] {
             let refused = tx.send(&Stubborn(count)).unwrap_err();
-            assert!(matches!(refused, SendError::TooLong { max: 1000 }), "{shape:?}: {refused}");
+            assert!(
+                matches!(refused, SendError::TooLong { max: 1000, .. }),
+                "{shape:?}: {refused}"
+            );
         }
         tx.send(&Stubborn(1)).unwrap();
         assert_eq!(rx.recv().unwrap().0, 1);

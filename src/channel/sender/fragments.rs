@@ -1,6 +1,6 @@
 //! In fragments: a value longer than half the ring.
 
-use super::{Encode, Sender, State, changed_length};
+use super::{Encode, Sender, State};
 use crate::channel::Patience;
 use crate::channel::long::Long;
 use crate::codec::Codec;
@@ -41,13 +41,15 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<usize, SendError> {
         if patience.is_none() {
             let max = self.producer(state).max_payload(tag);
-            return Err(SendError::NeedsWaiting { len, max });
+            return Err(SendError::NeedsWaiting { channel: self.control.name(), len, max });
         }
         loop {
             match self.send_fragments_once(state, tag, value, len, patience) {
                 Ok(()) => return Ok(len),
                 // Receivers may come and go, or seem to, for longer than the caller has time.
-                Err(Stop::Restart) if patience.is_over() => return Err(SendError::Timeout),
+                Err(Stop::Restart) if patience.is_over() => {
+                    return Err(SendError::Timeout { channel: self.control.name() });
+                }
                 Err(Stop::Restart) => {}
                 Err(Stop::Fail(error)) => return Err(error),
             }
@@ -89,9 +91,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
             producer.stream(tag, limit, &mut wait, |writer| {
                 let encoded = value.encode(writer);
                 if writer.is_too_long() {
-                    return Err(changed_length());
+                    return Err(self.changed_length());
                 }
-                encoded.map_err(SendError::Encode)
+                encoded.map_err(|error| self.unencodable(error))
             })?
         };
         streamed.result?;

@@ -6,7 +6,7 @@ use super::{Encode, Sender, State};
 use crate::channel::Patience;
 use crate::channel::envelope::Envelope;
 use crate::codec::{Codec, Writer};
-use crate::control::{ENVELOPE, Slept, lane_word, word};
+use crate::control::{ENVELOPE, lane_word, word};
 use crate::error::SendError;
 use crate::ring::Flags;
 use crate::sys::{Fault, MessageBuffer, MessageQueue, Ordering, SystemErrorKind, Wait, fault};
@@ -102,17 +102,35 @@ impl<T, C: Codec<T>> Sender<T, C> {
         message.set_type(tag.get());
         message.set_len(envelope.text_len());
         envelope.write(&mut message.text_mut_full()[..ENVELOPE]);
-        if !try_queue(queue, message)? {
+        if !self.try_queue(queue, message)? {
             // No spinning: each look is a system call.
             self.wait::<(), SendError>(state, patience, Duration::ZERO, |sender, state| {
                 sender.want_queue_space();
-                Ok(try_queue(queue, self::message(state))?.then_some(()))
+                Ok(sender.try_queue(queue, self::message(state))?.then_some(()))
             })?;
         }
         // Relaxed: whoever sees it comes to the queue's lock in the kernel after this message did.
         self.control.word(word::EVENTS).fetch_add(1, Ordering::Relaxed);
         point!("send.counted");
         Ok(())
+    }
+
+    /// Puts a message on the queue if there is room.
+    fn try_queue(&self, queue: MessageQueue, message: &MessageBuffer) -> Result<bool, SendError> {
+        let failed = |error| self.control.slept(error);
+        match queue.send(message, Wait::No) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == SystemErrorKind::WouldBlock => {
+                // Somebody may have made the queue smaller than the message: it would wait for ever.
+                let capacity = queue.stat().map_err(failed)?.capacity;
+                if message.text().len() as u64 > capacity {
+                    let max = capacity.saturating_sub(ENVELOPE as u64);
+                    return Err(SendError::TooLong { channel: self.control.name(), max });
+                }
+                Ok(false)
+            }
+            Err(error) => Err(failed(error).into()),
+        }
     }
 
     /// Asks the receiver to ring this lane when it has taken a message.
@@ -130,20 +148,4 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
 pub(super) fn message(state: &mut State) -> &mut MessageBuffer {
     state.message.as_mut().expect("a channel with a queue has a message buffer")
-}
-
-/// Puts a message on the queue if there is room.
-fn try_queue(queue: MessageQueue, message: &MessageBuffer) -> Result<bool, SendError> {
-    match queue.send(message, Wait::No) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == SystemErrorKind::WouldBlock => {
-            // Somebody may have made the queue smaller than the message: it would wait for ever.
-            let capacity = queue.stat().map_err(Slept::from)?.capacity;
-            if message.text().len() as u64 > capacity {
-                return Err(SendError::TooLong { max: capacity.saturating_sub(ENVELOPE as u64) });
-            }
-            Ok(false)
-        }
-        Err(error) => Err(Slept::from(error).into()),
-    }
 }

@@ -4,7 +4,7 @@ use super::queue::message;
 use super::{Encode, Sender, State, lane_damage};
 use crate::channel::Patience;
 use crate::channel::envelope::Envelope;
-use crate::codec::{Codec, Raw, Writer};
+use crate::codec::{Codec, EncodeError, Raw, Writer};
 use crate::control::ENVELOPE;
 use crate::error::SendError;
 use crate::ring::{Damage, Flags, Producer};
@@ -54,7 +54,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             self.wait_for_producer(state, patience, |producer| producer.room_for(len, tag))?;
         let producer = self.producer(state);
         let (again, fits) = producer.fill(room, |writer| self.encode(value, writer))?;
-        if fits { Ok(again) } else { Err(changed_length()) }
+        if fits { Ok(again) } else { Err(self.changed_length()) }
     }
 
     /// Encodes a value; returns its length, and whether it fitted.
@@ -71,7 +71,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if writer.is_too_long() {
             return Err(self.control.too_long());
         }
-        encoded?;
+        encoded.map_err(|error| self.unencodable(error))?;
         Ok((writer.len(), writer.fits()))
     }
 
@@ -112,8 +112,19 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
     }
 
-    pub(super) fn damaged(&self, damage: Damage) -> SendError {
-        SendError::Corrupt { what: lane_damage(self.lane, damage) }
+    #[cold]
+    pub(super) fn unencodable(&self, error: EncodeError) -> SendError {
+        SendError::Encode { channel: self.control.name(), error }
+    }
+
+    #[cold]
+    pub(super) fn changed_length(&self) -> SendError {
+        self.unencodable(changed_length())
+    }
+
+    #[cold]
+    pub(in crate::channel) fn damaged(&self, damage: Damage) -> SendError {
+        SendError::Corrupt { channel: self.control.name(), what: lane_damage(self.lane, damage) }
     }
 }
 
@@ -150,7 +161,7 @@ where
         let ring = state.producer.as_ref().map(|producer| producer.max_payload(tag) as u64);
         let max = ring.unwrap_or(u64::MAX).min(self.control.max_value());
         if len as u64 > max {
-            return Err(SendError::TooLong { max });
+            return Err(SendError::TooLong { channel: self.control.name(), max });
         }
         if let (None, Some(queue)) = (ring, self.control.queue) {
             fill(&mut message(state).text_mut_full()[ENVELOPE..][..len]);
@@ -173,9 +184,9 @@ where
     }
 }
 
-pub(in crate::channel) fn changed_length() -> SendError {
-    SendError::Encode(crate::codec::EncodeError::new(
+pub(in crate::channel) fn changed_length() -> EncodeError {
+    EncodeError::new(
         "the value was longer when it was encoded a second time: its Serialize must give the same \
          bytes for the same value",
-    ))
+    )
 }
