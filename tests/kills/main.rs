@@ -4,8 +4,6 @@
 //! `KILLS=10000 cargo test --release --test kills` kills so many; without the variable it is a few
 //! hundred. The named points need the feature `fail-points`; without it this builds itself again.
 
-#![cfg(not(loom))]
-
 #[cfg(feature = "fail-points")]
 mod actors;
 #[cfg(feature = "fail-points")]
