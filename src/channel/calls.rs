@@ -92,23 +92,31 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.receiver() != receiver && !fault(Fault::SuccessorNotSeen)
     }
 
-    /// Waits until a receiver is there, and says which.
+    /// Waits until a receiver is there, and says which: one that takes the role in this moment is
+    /// waited for until it has said so, or its predecessor's generation would be taken for its.
     pub(crate) fn await_receiver(&self, deadline: Deadline) -> Result<u64, SendError> {
-        self.park_until(deadline, |sender| {
-            // Acquire: pairs with the receiver's Release, which comes after its generation.
-            let came = sender.control.word(word::RECEIVER_CAME).load(Ordering::Acquire) != 0;
-            Ok(came && sender.has_receiver()?)
-        })?;
+        self.park_until(deadline, |sender| sender.is_served())?;
         Ok(self.receiver())
     }
 
     /// Waits until a receiver has come, and says which came last, if it is gone or not.
     pub(crate) fn await_first_receiver(&self, deadline: Deadline) -> Result<u64, SendError> {
         self.park_until(deadline, |sender| {
-            // Acquire: as above.
-            Ok(sender.control.word(word::RECEIVER_CAME).load(Ordering::Acquire) != 0)
+            // Acquire: pairs with the receiver's Release, which comes after its generation.
+            let came = sender.control.word(word::RECEIVER_CAME).load(Ordering::Acquire) != 0;
+            Ok(came && (sender.is_served()? || !sender.has_receiver()?))
         })?;
         Ok(self.receiver())
+    }
+
+    /// Whether a receiver is there that has said which it is.
+    fn is_served(&self) -> Result<bool, SendError> {
+        if fault(Fault::ServingNotAwaited) {
+            // Acquire: as above.
+            let came = self.control.word(word::RECEIVER_CAME).load(Ordering::Acquire) != 0;
+            return Ok(came && self.has_receiver()?);
+        }
+        self.control.has_serving_receiver().map_err(|error| self.control.slept(error).into())
     }
 
     /// Waits until the receiver of that generation is gone.

@@ -46,6 +46,8 @@ pub struct Receiver<T, C = DefaultCodec> {
     pub(super) returns: Arc<Returns>,
     /// If it waits on when all senders are gone: until somebody closes it.
     closing: Option<Closing>,
+    /// Whether it has said which receiver it is.
+    serving: bool,
     /// Whether waiting ends, as at a deadline, when something stirred and there is no value.
     pub(super) attentive: Cell<bool>,
     value: PhantomData<fn(C) -> T>,
@@ -84,25 +86,32 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             let pid = control.set.last_pid(semaphores::RECEIVER).map_err(failed)?;
             return Err(AttachError::ReceiverExists { channel: control.name(), pid });
         }
-        let receiver = Receiver {
+        let mut receiver = Receiver {
             spin,
             trust,
             state: RefCell::new(State { intake: Intake::new(&control), looked_at_senders: false }),
             returns: Arc::new(Returns::new(control.clone(), spin)),
             closing: None,
+            serving: false,
             attentive: Cell::new(false),
             value: PhantomData,
             // From here on dropping the receiver gives the role back.
             control,
         };
         let control = &receiver.control;
-        let reset = control.reset_bell(control.items_bell(), spin);
-        reset.map_err(|error| super::attach_error(control, error))?;
-        // Release, both: whoever sees a receiver's generation sees what its predecessor answered, and
-        // whoever sees that one has come sees its generation. See `calls`.
+        let failed = |error| super::attach_error(control, error);
+        control.reset_bell(control.items_bell(), spin).map_err(failed)?;
+        point!("attach.role");
+        // Release, both: a sender that sees a receiver's generation sees what its predecessor
+        // answered, and one that sees that a receiver has come sees its generation. See `calls`.
         control.word(word::RECEIVER_GENERATION).fetch_add(1, Ordering::Release);
         control.word(word::RECEIVER_CAME).swap(1, Ordering::Release);
         point!("attach.receiver");
+        // The generation comes before: a sender that sees the semaphore raised reads this receiver's.
+        semaphores::serve(control.set, lanes).map_err(failed)?;
+        point!("attach.serving");
+        receiver.serving = true;
+        let control = &receiver.control;
         control.word(word::RECEIVER_LEFT).swap(0, Ordering::Relaxed);
         // Senders sleep that were there when the last receiver went: they have to look again.
         for lane in 0..control.claimed() {
@@ -666,7 +675,8 @@ impl<T, C> Drop for Receiver<T, C> {
         // The hint comes before the role is given up, so that it is there when the bells ring.
         self.control.word(word::RECEIVER_LEFT).swap(1, Ordering::Relaxed);
         // A set that is gone needs no goodbye.
-        let _ = semaphores::release_receiver(self.control.set, self.control.layout().lanes);
+        let lanes = self.control.layout().lanes;
+        let _ = semaphores::release_receiver(self.control.set, lanes, self.serving);
     }
 }
 

@@ -108,6 +108,12 @@ impl Control {
         Ok(!semaphores::is_zero(self.set, semaphores::RECEIVER)?)
     }
 
+    /// Whether a receiver is attached that has said which it is, by the semaphore that the kernel
+    /// keeps true.
+    pub(crate) fn has_serving_receiver(&self) -> Result<bool, SystemError> {
+        Ok(!semaphores::is_zero(self.set, semaphores::serving(self.layout().lanes))?)
+    }
+
     /// Whether a sender is attached, by the semaphore that the kernel keeps true.
     pub(crate) fn has_sender(&self) -> Result<bool, SystemError> {
         Ok(!semaphores::is_zero(self.set, semaphores::SENDERS)?)

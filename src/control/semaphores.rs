@@ -11,11 +11,17 @@
 //! | 7 trial | always | while a creator tries whether the kernel undoes |
 //! | 8 + 2 n | lane n is free | owned, with undo |
 //! | 9 + 2 n | nothing to look at | posts for the sender on lane n |
+//! | the last: serving | the receiver, if there is one, has not said which it is | it has, with undo |
 //!
 //! Whoever attaches arms the other side's bell in the same atomic step that takes the role: plus
 //! one, and minus one with undo, which leaves the value and makes the kernel add one when the
 //! process dies. A clean close does the same with its own hands. What takes away never waits: in a
 //! set that somebody else has set to other values it fails instead of hanging.
+//!
+//! The receiver takes its role first and says which receiver it is in shared memory after that. A
+//! killed predecessor's words still stand there meanwhile, and only the kernel takes back what a dead
+//! process said: so the receiver raises `serving` last, and a sender that asks which receiver is
+//! there waits for that one.
 
 use crate::sys::{Deadline, Fault, SemOp, SemaphoreSet, SystemError, SystemErrorKind, fault};
 
@@ -36,7 +42,12 @@ const HALF: i16 = 16_384;
 
 /// Semaphores in the set of a channel with so many lanes.
 pub(crate) fn count(lanes: usize) -> usize {
-    usize::from(FIRST_LANE) + 2 * lanes
+    usize::from(serving(lanes)) + 1
+}
+
+/// The semaphore that says whether the receiver has said which it is.
+pub(crate) fn serving(lanes: usize) -> u16 {
+    FIRST_LANE + 2 * lanes as u16
 }
 
 /// The semaphore that says whether the lane is owned.
@@ -198,10 +209,20 @@ pub(crate) fn has_standby(set: SemaphoreSet) -> Result<bool, SystemError> {
     Ok(set.waiting_for_zero(RECEIVER)? != 0)
 }
 
+/// The receiver has said which it is.
+pub(crate) fn serve(set: SemaphoreSet, lanes: usize) -> Result<(), SystemError> {
+    set.operate(&[SemOp::add(serving(lanes), 1).undo()], Deadline::never())
+}
+
 /// Gives the receiver's role back, and rings every lane's bell.
-pub(crate) fn release_receiver(set: SemaphoreSet, lanes: usize) -> Result<(), SystemError> {
+pub(crate) fn release_receiver(
+    set: SemaphoreSet,
+    lanes: usize,
+    served: bool,
+) -> Result<(), SystemError> {
     let bells: Vec<u16> = (0..lanes).map(lane_bell).collect();
-    set.operate(&[SemOp::add(RECEIVER, -1).undo().no_wait()], Deadline::never())?;
+    let ops = [RECEIVER, serving(lanes)].map(|index| SemOp::add(index, -1).undo().no_wait());
+    set.operate(if served { &ops } else { &ops[..1] }, Deadline::never())?;
     for batch in bells.chunks(BATCH) {
         let ops: Vec<SemOp> = batch.iter().map(|&bell| SemOp::add(bell, 1).undo()).collect();
         ringing(set, batch, || set.operate(&ops, Deadline::never()))?;

@@ -61,6 +61,26 @@ fn a_reply_against_the_deadline() {
 }
 
 #[test]
+fn an_ask_while_the_next_actor_takes_the_place_is_answered_by_it() {
+    let model = || {
+        let before = mailbox("restart");
+        let address = address("restart");
+        drop(before);
+        let next = thread::spawn(|| {
+            let mailbox = mailbox("restart");
+            let reply = mailbox.recv().unwrap().unwrap();
+            reply.send(&1).unwrap();
+            mailbox
+        });
+        // Its predecessor was gone before: nobody died.
+        assert_eq!(ask(&address).unwrap(), 1);
+        drop(next.join().unwrap());
+    };
+    holds("ask during a restart", model);
+    finds("ask during a restart", &[Fault::ServingNotAwaited], model);
+}
+
+#[test]
 fn whoever_asked_a_killed_actor_is_told() {
     let model = |step| {
         let process = Process::new();

@@ -85,6 +85,8 @@ pub(crate) enum Fault {
     AnswerNotAddressed,
     /// The fragments of an answer that was begun again count as its beginning.
     HalfAnswerKept,
+    /// A receiver that has the role counts as one that has said which it is.
+    ServingNotAwaited,
     /// Whoever waits for a receiver's end does not see that another one has its place.
     SuccessorNotSeen,
     /// Which receiver came last is read Relaxed, before the answers of the one before it.

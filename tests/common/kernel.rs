@@ -99,7 +99,7 @@ impl Object {
     pub(crate) fn signed_set(key: Key, lanes: c_int) -> Object {
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
         // SAFETY: semget takes and answers numbers.
-        let id = check(unsafe { libc::semget(key.raw(), 8 + 2 * lanes, flags) });
+        let id = check(unsafe { libc::semget(key.raw(), 9 + 2 * lanes, flags) });
         let sign = |sem_num, sem_op| libc::sembuf { sem_num, sem_op, sem_flg: 0 };
         let mut signature = [sign(1, 0x5356), sign(2, 0x4348)];
         // SAFETY: two operations that outlive the call.
