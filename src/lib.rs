@@ -126,6 +126,7 @@ pub mod rpc;
 mod schema;
 mod sys;
 mod tag;
+mod transfer;
 
 pub(crate) use channel::Closing;
 pub use channel::{

@@ -28,6 +28,7 @@ use crate::sys::{
     message_limits, pause, process,
 };
 use crate::tag::{Message, Select, Tag};
+use crate::transfer;
 
 /// Between two looks of a timed call: twice as long each time, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
@@ -213,7 +214,8 @@ impl<T, C: Codec<T>> Queue<T, C> {
 
     fn send_until(&self, tag: Tag, value: &T, deadline: Deadline) -> Result<(), QueueSendError> {
         let mut buffer = self.buffer();
-        let sent = self.encode(value, &mut buffer).and_then(|()| {
+        let sent = transfer::sending::<T, _, _>(|| {
+            self.encode(value, &mut buffer)?;
             buffer.set_type(tag.get());
             self.deliver(&buffer, deadline)
         });

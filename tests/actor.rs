@@ -8,15 +8,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use common::kernel::is_asleep;
+use common::kernel::{self, Object, is_asleep};
 use common::{Child, Stage, halt, listen, play, say, until};
 use serde::{Deserialize, Deserializer, Serialize};
 use sysv_channel::actor::{
-    Address, AskError, BindError, ConnectError, Mailbox, MailboxOptions, ReplyError, ReplyTo,
-    TellError, Watch,
+    Address, AddressOptions, AskError, BindError, ConnectError, Mailbox, MailboxOptions,
+    ReplyError, ReplyTo, TellError, Watch,
 };
-use sysv_channel::codec::Bytes;
-use sysv_channel::{Channel, OpenError, RecvError};
+use sysv_channel::codec::{Bincode, Bytes, Codec, Writer};
+use sysv_channel::{Channel, Key, OpenError, RecvError, Schema};
 
 /// What the actors of these tests are told.
 #[derive(Serialize, Deserialize, Debug)]
@@ -74,6 +74,20 @@ fn count(mailbox: &Mailbox<Counter>) {
     }
 }
 
+/// What is in a mailbox now.
+fn now<M>(mailbox: &Mailbox<M>) -> Option<M>
+where
+    M: Serialize + serde::de::DeserializeOwned,
+{
+    match mailbox.try_recv() {
+        Ok(message) => Some(message.expect("the mailbox is not closed")),
+        Err(error) => {
+            assert!(error.is_empty(), "{error}");
+            None
+        }
+    }
+}
+
 /// Longer than a test may take: what ends an ask is what the asker is told.
 const FOR_EVER: Duration = Duration::from_secs(1000);
 
@@ -124,6 +138,24 @@ fn child() {
                 let taken: Vec<_> = (0..3).map(|_| mailbox.recv().unwrap()).collect();
                 assert!(taken.iter().all(|message| matches!(message, Some(Counter::Add(1)))));
                 halt("received");
+            }
+            "private counter" => {
+                let mailbox = Mailbox::<Counter>::private().unwrap();
+                let back = Address::<Address<Counter>>::connect(arguments[0]).unwrap();
+                back.tell(&mailbox.address()).unwrap();
+                listen();
+                count(&mailbox);
+            }
+            "traces" => {
+                // In an ipc namespace of its own, where a sample's key may be any object's.
+                let key = Key::new(1).unwrap();
+                let _set = Object::signed_set(key, 1);
+                assert!(Schema::of::<Counter>().is_traced());
+                assert!(Schema::of::<Vec<(Address<Counter>, ReplyTo<u64>)>>().is_traced());
+                let left = kernel::objects(key);
+                left.iter().for_each(|object| assert_eq!(object.last_at(0), 0, "it was locked"));
+                say(left.len());
+                left.into_iter().for_each(Object::remove);
             }
             "takes none" => {
                 let _mailbox = Mailbox::<Counter>::bind(name).unwrap();
@@ -195,7 +227,7 @@ fn urgent_messages_overtake() {
     }
     address.tell_urgent(&100).unwrap();
     address.try_tell_urgent(&101).unwrap();
-    let received: Vec<u32> = std::iter::from_fn(|| mailbox.try_recv().unwrap()).collect();
+    let received: Vec<u32> = std::iter::from_fn(|| now(&mailbox)).collect();
     assert_eq!(received, [100, 101, 0, 1, 2, 3, 4]);
 }
 
@@ -217,7 +249,7 @@ fn urgent_messages_overtake_long_ones_in_another_process() {
     actor.finish();
     // None of those that it overtook was received.
     let next = Mailbox::<Counter>::bind(stage.name()).unwrap();
-    let rest = std::iter::from_fn(|| next.try_recv().unwrap());
+    let rest = std::iter::from_fn(|| now(&next));
     assert_eq!(rest.filter(|message| matches!(message, Counter::Ballast(_))).count(), 5);
 }
 
@@ -697,7 +729,7 @@ fn the_next_actor_has_what_a_killed_one_had_not_received_and_no_more() {
     let name = stage.name().to_owned();
     let standby = thread::spawn(move || {
         let mailbox: Mailbox<Counter> = MailboxOptions::new().stand_by(name, FOR_EVER).unwrap();
-        let received = std::iter::from_fn(|| mailbox.try_recv().unwrap());
+        let received = std::iter::from_fn(|| now(&mailbox));
         received.filter(|message| matches!(message, Counter::Add(1))).count()
     });
     for _ in 0..8 {
@@ -790,4 +822,302 @@ fn ports_and_addresses_leave_nothing() {
     Address::<Counter>::connect(stage.name()).unwrap().tell(&Counter::End).unwrap();
     actor.join().unwrap();
     assert_eq!(stage.objects(), []);
+}
+
+#[test]
+fn an_ask_during_a_restart_is_answered_by_the_next_actor() {
+    let stage = Stage::new("ask during a restart");
+    let address = {
+        let _first = Mailbox::<ReplyTo<u64>>::bind(stage.name()).unwrap();
+        Address::<ReplyTo<u64>>::connect(stage.name()).unwrap()
+    };
+    for number in 0..3000 {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // Its predecessor is gone: nobody dies here.
+                let mailbox = Mailbox::<ReplyTo<u64>>::bind(stage.name()).unwrap();
+                mailbox.recv().unwrap().unwrap().send(&number).unwrap();
+            });
+            assert_eq!(address.ask_timeout(|reply| reply, FOR_EVER).unwrap(), number);
+        });
+    }
+}
+
+#[test]
+fn a_private_mailbox_whose_actor_was_killed_is_gone_at_once() {
+    let stage = Stage::new("private and killed");
+    let addresses = Mailbox::<Address<Counter>>::bind(stage.name()).unwrap();
+    for _ in 0..5 {
+        let mut actor = stage.child("private counter", &[]);
+        let counter = addresses.recv().unwrap().unwrap();
+        assert!(counter.is_alive().unwrap());
+        // Neither of these has been used when the actor dies.
+        let (unused, asked) = (counter.clone(), counter.clone());
+        let watch = counter.watch().unwrap();
+        let outcome = asked_while(counter.clone(), Counter::Keep, || {
+            actor.tell("count");
+            actor.expect("kept");
+            actor.kill();
+        });
+        assert!(outcome.as_ref().is_err_and(AskError::is_died), "{outcome:?}");
+        watch.wait().unwrap();
+        for address in [counter, unused] {
+            let tell = |message: &Counter| address.tell_timeout(message, FOR_EVER);
+            assert!(tell(&Counter::Add(1)).unwrap_err().is_gone());
+            assert!(address.try_tell(&Counter::Add(1)).unwrap_err().is_gone());
+            assert!(address.tell_urgent(&Counter::Add(1)).unwrap_err().is_gone());
+            let error = address.ask_timeout(Counter::Get, FOR_EVER).unwrap_err();
+            assert!(error.is_died(), "{error}");
+            assert!(!address.is_alive().unwrap());
+        }
+        // Its last user removed it.
+        assert!(asked.ask_timeout(Counter::Get, FOR_EVER).unwrap_err().is_died());
+        assert!(asked.tell_timeout(&Counter::Add(1), FOR_EVER).unwrap_err().is_gone());
+    }
+}
+
+#[test]
+fn who_waits_for_room_in_a_private_mailbox_is_told_when_its_actor_is_killed() {
+    let stage = Stage::new("private and full");
+    let addresses = Mailbox::<Address<Counter>>::bind(stage.name()).unwrap();
+    let actor = stage.child("private counter", &[]);
+    let counter = addresses.recv().unwrap().unwrap();
+    while counter.try_tell(&Counter::Add(1)).is_ok() {}
+    thread::scope(|scope| {
+        let (tell, told) = mpsc::channel();
+        let telling = scope.spawn(move || {
+            tell.send(nix::unistd::gettid()).unwrap();
+            counter.tell_timeout(&Counter::Add(1), FOR_EVER)
+        });
+        let teller = told.recv().unwrap();
+        until(|| is_asleep(format_args!("self/task/{teller}")));
+        actor.kill();
+        assert!(telling.join().unwrap().unwrap_err().is_gone());
+    });
+}
+
+#[test]
+fn a_mailbox_with_a_name_says_whether_it_has_an_actor() {
+    let stage = Stage::new("is alive");
+    let actor = started(&stage, "counter", &[]);
+    let counter = Address::<Counter>::connect(stage.name()).unwrap();
+    assert!(counter.is_alive().unwrap());
+    actor.kill();
+    assert!(!counter.is_alive().unwrap());
+    // Told all the same: it waits for the next one.
+    counter.tell(&Counter::Add(3)).unwrap();
+    let _next = started(&stage, "counter", &[]);
+    assert!(counter.is_alive().unwrap());
+    assert_eq!(counter.ask(Counter::Get).unwrap(), 3);
+    Channel::<()>::unlink(stage.name()).unwrap();
+    assert!(!counter.is_alive().unwrap());
+}
+
+/// Asks that one process answers for others.
+#[derive(Serialize, Deserialize)]
+enum Deferred {
+    Number(ReplyTo<u64>),
+    /// The reply is a port, to be answered by whoever asked.
+    Port(ReplyTo<ReplyTo<u64>>),
+}
+
+#[test]
+fn a_port_is_answered_with_another_port_of_the_same_home() {
+    let stage = Stage::new("port for a port");
+    let home = Mailbox::<Deferred>::bind(stage.name()).unwrap();
+    let closer = home.closer();
+    let holder = Mailbox::<Deferred>::private().unwrap();
+    let passing = holder.address();
+    let asked = home.address();
+    thread::scope(|scope| {
+        let at_home = scope.spawn(move || {
+            while let Some(message) = home.recv().unwrap() {
+                passing.tell(&message).unwrap();
+            }
+        });
+        let address = asked.clone();
+        let number = scope.spawn(move || address.ask_timeout(Deferred::Number, FOR_EVER));
+        let Some(Deferred::Number(first)) = holder.recv().unwrap() else { panic!() };
+        let port = scope.spawn(move || asked.ask_timeout(Deferred::Port, FOR_EVER));
+        let Some(Deferred::Port(second)) = holder.recv().unwrap() else { panic!() };
+        second.send(&first).unwrap();
+        // The one left behind was passed on.
+        assert!(matches!(first.send(&1), Err(ReplyError::PassedOn)));
+        port.join().unwrap().unwrap().send(&2).unwrap();
+        assert_eq!(number.join().unwrap().unwrap(), 2);
+        closer.close();
+        at_home.join().unwrap();
+    });
+}
+
+#[test]
+fn a_full_home_hears_who_holds_its_port_and_nobody_waits_for_it() {
+    let stage = Stage::new("full home");
+    let second = Second::of(&stage);
+    let home = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let mut holder = started(&stage, "counter", &["second"]);
+    let back = Address::<Counter>::connect(second.0.as_str()).unwrap();
+    let (asked, filling) = (home.address(), home.address());
+    let outcome = thread::scope(|scope| {
+        let ask = scope.spawn(move || asked.ask_timeout(Counter::Keep, FOR_EVER));
+        let message = home.recv().unwrap().unwrap();
+        while filling.try_tell_urgent(&Counter::Add(1)).is_ok() {}
+        back.tell(&message).unwrap();
+        // It has received the message although its home has no room for as much as a word.
+        holder.expect("kept");
+        assert!(filling.try_tell_urgent(&Counter::Add(1)).unwrap_err().is_full());
+        holder.kill();
+        let closer = home.closer();
+        let reading = scope.spawn(move || while home.recv().unwrap().is_some() {});
+        let outcome = ask.join().unwrap();
+        closer.close();
+        reading.join().unwrap();
+        outcome
+    });
+    assert!(outcome.as_ref().is_err_and(AskError::is_dropped), "{outcome:?}");
+}
+
+#[test]
+fn a_port_dropped_while_its_home_is_full_is_told() {
+    let stage = Stage::new("dropped at a full home");
+    let home = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let holder = Mailbox::<Counter>::private().unwrap();
+    let (asked, filling, passing) = (home.address(), home.address(), holder.address());
+    let closer = home.closer();
+    thread::scope(|scope| {
+        let ask = scope.spawn(move || asked.ask_timeout(Counter::Get, FOR_EVER));
+        passing.tell(&home.recv().unwrap().unwrap()).unwrap();
+        while filling.try_tell_urgent(&Counter::Add(1)).is_ok() {}
+        drop(holder.recv().unwrap().unwrap());
+        assert!(filling.try_tell_urgent(&Counter::Add(1)).unwrap_err().is_full());
+        let reading = scope.spawn(move || while home.recv().unwrap().is_some() {});
+        assert!(ask.join().unwrap().unwrap_err().is_dropped());
+        closer.close();
+        reading.join().unwrap();
+    });
+}
+
+#[test]
+fn a_port_is_passed_on_by_a_send_that_succeeds_and_by_nothing_else() {
+    let stage = Stage::new("passed on when sent");
+    let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let closer = mailbox.closer();
+    let counter = mailbox.address();
+    let channel = Channel::<(Bytes, Counter)>::options().lanes(1).private().unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    thread::scope(|scope| {
+        let ask = scope.spawn(move || counter.ask_timeout(Counter::Get, FOR_EVER));
+        let message = mailbox.recv().unwrap().unwrap();
+        // A log.
+        let mut memory = [0; 1000];
+        let error = Bincode::encode(&message, &mut Writer::new(&mut memory)).unwrap_err();
+        assert!(error.to_string().contains("reply port"), "{error}");
+        // A channel that has no room.
+        while tx.try_send(&(Bytes::from(vec![0; 500]), Counter::End)).is_ok() {}
+        let mut full = (Bytes::from(vec![0; 500]), message);
+        assert!(tx.try_send(&full).unwrap_err().is_full());
+        assert!(tx.send_timeout(&full, Duration::from_millis(1)).unwrap_err().is_timeout());
+        // One that has.
+        while rx.try_recv().is_ok() {}
+        tx.send(&full).unwrap();
+        let Counter::Get(left) = std::mem::replace(&mut full.1, Counter::End) else { panic!() };
+        assert!(matches!(left.send(&1), Err(ReplyError::PassedOn)));
+        let Counter::Get(reply) = rx.recv().unwrap().1 else { panic!() };
+        let home = scope.spawn(move || mailbox.recv());
+        reply.send(&7).unwrap();
+        assert_eq!(ask.join().unwrap().unwrap(), 7);
+        closer.close();
+        assert!(home.join().unwrap().unwrap().is_none());
+    });
+}
+
+/// A value whose encoding panics.
+struct Explosive;
+
+impl Serialize for Explosive {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("no encoding");
+    }
+}
+
+impl<'de> Deserialize<'de> for Explosive {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer).map(|()| Explosive)
+    }
+}
+
+#[test]
+fn whoever_asked_is_told_when_encoding_the_reply_panics() {
+    let stage = Stage::new("encoding panics");
+    let mailbox = Mailbox::<ReplyTo<Explosive>>::bind(stage.name()).unwrap();
+    let address = mailbox.address();
+    thread::scope(|scope| {
+        let ask = scope.spawn(move || address.ask_timeout(|reply| reply, FOR_EVER).map(drop));
+        let reply = mailbox.recv().unwrap().unwrap();
+        let panicked = scope.spawn(move || reply.send(&Explosive)).join();
+        assert!(panicked.is_err());
+        assert!(ask.join().unwrap().unwrap_err().is_dropped());
+    });
+}
+
+#[test]
+fn tracing_a_type_with_ports_and_addresses_leaves_the_kernel_alone() {
+    let stage = Stage::new("tracing");
+    let mut child = stage.child_apart("traces", &[]);
+    child.expect("1");
+    child.finish();
+}
+
+#[test]
+fn addresses_and_ports_lead_to_mailboxes_of_any_length_of_value() {
+    let stage = Stage::new("long values allowed");
+    let second = Second::of(&stage);
+    let options = MailboxOptions::new().max_value(65 << 20);
+    let home: Mailbox<Counter> = options.bind(stage.name()).unwrap();
+    let error = Address::<Counter>::connect(stage.name()).unwrap_err();
+    assert!(matches!(error, ConnectError::Open(OpenError::LongerValues { .. })), "{error}");
+    let allows = AddressOptions::new().max_value(65 << 20);
+    let by_name: Address<Counter> = allows.connect(stage.name()).unwrap();
+    by_name.tell(&Counter::Add(1)).unwrap();
+    // Its own address, and one that came to a mailbox which takes as long ones.
+    home.address().tell(&Counter::Add(1)).unwrap();
+    let other: Mailbox<Address<Counter>> = options.bind(second.0.as_str()).unwrap();
+    other.address().tell(&home.address()).unwrap();
+    other.recv().unwrap().unwrap().tell(&Counter::Add(1)).unwrap();
+    // One that came to another mailbox.
+    let short = Mailbox::<Address<Counter>>::private().unwrap();
+    short.address().tell(&home.address()).unwrap();
+    let came = short.recv().unwrap().unwrap();
+    assert!(matches!(came.tell(&Counter::Add(1)).unwrap_err(), TellError::Connect(_)));
+    came.with(allows).tell(&Counter::Add(1)).unwrap();
+    assert_eq!(std::iter::from_fn(|| now(&home)).count(), 4);
+    // A port sends only, so the holder needs to allow for nothing.
+    let holder = Mailbox::<Counter>::private().unwrap();
+    thread::scope(|scope| {
+        let ask = scope.spawn(move || by_name.ask_timeout(Counter::Get, FOR_EVER));
+        holder.address().tell(&home.recv().unwrap().unwrap()).unwrap();
+        let Some(Counter::Get(reply)) = holder.recv().unwrap() else { panic!() };
+        reply.send(&5).unwrap();
+        let closer = home.closer();
+        let reading = scope.spawn(move || home.recv());
+        assert_eq!(ask.join().unwrap().unwrap(), 5);
+        closer.close();
+        assert!(reading.join().unwrap().unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_mailbox_tells_closed_from_empty_and_from_the_time_that_passed() {
+    let stage = Stage::new("closed or empty");
+    let mailbox = Mailbox::<u32>::bind(stage.name()).unwrap();
+    let soon = Duration::from_millis(1);
+    assert!(mailbox.try_recv().unwrap_err().is_empty());
+    assert!(mailbox.recv_timeout(soon).unwrap_err().is_timeout());
+    assert!(mailbox.recv_timeout(Duration::ZERO).unwrap_err().is_timeout());
+    assert!(!mailbox.is_closed());
+    mailbox.closer().close();
+    assert!(mailbox.is_closed());
+    assert_eq!(mailbox.try_recv().unwrap(), None);
+    assert_eq!(mailbox.recv_timeout(soon).unwrap(), None);
+    assert_eq!(mailbox.recv().unwrap(), None);
 }

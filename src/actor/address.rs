@@ -11,17 +11,88 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use super::error::{AskError, ConnectError, TellError, WatchError};
-use super::reply::{ReplyTo, sending};
+use super::reply::{ReplyTo, decoding};
 use super::watch::Watch;
 use super::wire::{self, ORDINARY, Shape, Status, Ticket, URGENT, Untyped};
 use crate::codec::{Codec, EncodeError, Reader, Writer};
-use crate::error::{OpenError, RecvError, SendError};
+use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::{Handle, Name};
 use crate::sys::{Deadline, Fault, Key, fault};
-use crate::{Channel, DefaultCodec, Sender, Tag};
+use crate::{Channel, DefaultCodec, Owner, Sender, Tag, transfer};
 
 /// How long a call waits that names no time.
 pub(super) const TEN_SECONDS: Duration = Duration::from_secs(10);
+
+/// What an address trusts and expects of its mailbox.
+///
+/// Addresses and reply ports that come in a message have the options of the mailbox that it came to,
+/// which are those that it was bound with, and [`Address::with`] gives an address others.
+///
+/// ```
+/// use sysv_channel::actor::{Address, AddressOptions, Mailbox, MailboxOptions};
+///
+/// # let name = format!("doc-address-options-{}", std::process::id());
+/// # let name = name.as_str();
+/// let mailbox: Mailbox<String> = MailboxOptions::new().max_value(1 << 30).bind(name)?;
+/// let address: Address<String> = AddressOptions::new().max_value(1 << 30).connect(name)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressOptions {
+    pub(super) owner: Owner,
+    pub(super) max_value: u64,
+}
+
+impl Default for AddressOptions {
+    fn default() -> Self {
+        AddressOptions::new()
+    }
+}
+
+impl AddressOptions {
+    /// The defaults that each method names.
+    pub fn new() -> Self {
+        AddressOptions { owner: Owner::Myself, max_value: 64 << 20 }
+    }
+
+    /// Whose mailboxes are trusted; default [`Owner::Myself`].
+    pub fn owner(mut self, owner: Owner) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    /// The longest encoded reply, in bytes, that this process is ready to collect: at least what the
+    /// mailbox was [bound](super::MailboxOptions::max_value) with; default 64 MiB.
+    pub fn max_value(mut self, bytes: u64) -> Self {
+        self.max_value = bytes;
+        self
+    }
+
+    /// Connects to a mailbox by its name, and waits ten seconds at most for it to be there.
+    ///
+    /// # Errors
+    /// As [`Address::connect`].
+    pub fn connect<M, C: Codec<M>>(
+        &self,
+        name: impl Into<Name>,
+    ) -> Result<Address<M, C>, ConnectError> {
+        self.connect_timeout(name, TEN_SECONDS)
+    }
+
+    /// Like [`connect`](AddressOptions::connect), and waits at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`Address::connect`].
+    pub fn connect_timeout<M, C: Codec<M>>(
+        &self,
+        name: impl Into<Name>,
+        timeout: Duration,
+    ) -> Result<Address<M, C>, ConnectError> {
+        let address = Address::of(name.into(), *self);
+        drop(address.connected(Deadline::after(timeout))?);
+        Ok(address)
+    }
+}
 
 /// Where an actor gets its messages, as a value: it can be stored, cloned, and sent inside of
 /// messages to other processes, where it works as well.
@@ -33,7 +104,8 @@ pub(super) const TEN_SECONDS: Duration = Duration::from_secs(10);
 /// time.
 ///
 /// The address of a [private](super::Mailbox::private) mailbox reaches that mailbox alone, and does
-/// not keep it before it is first used.
+/// not keep it before it is first used. Once its actor has ended, telling it is
+/// [`TellError::Gone`] and asking it [`AskError::Died`], at once.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -58,6 +130,7 @@ pub(super) const TEN_SECONDS: Duration = Duration::from_secs(10);
 /// ```
 pub struct Address<M, C = DefaultCodec> {
     name: Name,
+    options: AddressOptions,
     line: RefCell<Option<Line>>,
     message: PhantomData<fn(M) -> C>,
 }
@@ -66,12 +139,11 @@ pub struct Address<M, C = DefaultCodec> {
 struct Line {
     sender: Sender<(), Untyped>,
     home: Handle,
-    last_ask: u64,
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        // So that whoever answers knows before somebody else has the place.
+        // So that the actor that answers knows before another address has the place.
         self.sender.retire();
     }
 }
@@ -91,17 +163,22 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// # Errors
     /// As [`connect`](Address::connect).
     pub fn connect_timeout(name: impl Into<Name>, timeout: Duration) -> Result<Self, ConnectError> {
-        let address = Address::of(name.into());
-        drop(address.connected(Deadline::after(timeout))?);
-        Ok(address)
+        AddressOptions::new().connect_timeout(name, timeout)
     }
 
     /// Tells the actor a message, and waits ten seconds at most while its mailbox is full or has no
-    /// actor. A message that was told is in the kernel's memory, and waits there if the actor dies.
+    /// actor.
+    ///
+    /// A message that was told is in the kernel's memory, and waits there if the actor dies: for the
+    /// next one that binds the mailbox's name, for as long as that takes. So telling a mailbox with a
+    /// name succeeds also while its actor is dead, as long as there is room; [`is_alive`] asks.
     ///
     /// # Errors
-    /// [`TellError::Timeout`] if it waited in vain; [`TellError`] otherwise. The message was not
-    /// told then, and reply ports in it are still this process's.
+    /// [`TellError::Timeout`] if it waited in vain, [`TellError::Gone`] if the mailbox is private and
+    /// its actor has ended; [`TellError`] otherwise. The message was not told then, and reply ports
+    /// in it are still this process's.
+    ///
+    /// [`is_alive`]: Address::is_alive
     pub fn tell(&self, message: &M) -> Result<(), TellError> {
         self.tell_timeout(message, TEN_SECONDS)
     }
@@ -117,8 +194,8 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// Like [`tell`](Address::tell), but does not wait.
     ///
     /// # Errors
-    /// [`TellError::Full`] if there is no room, [`TellError::Gone`] if there is no mailbox or its
-    /// actor has left it; [`TellError`] otherwise.
+    /// [`TellError::Full`] if there is no room, [`TellError::Gone`] if there is no mailbox, its actor
+    /// has left it, or it is private and its actor has ended; [`TellError`] otherwise.
     pub fn try_tell(&self, message: &M) -> Result<(), TellError> {
         self.tell_by(ORDINARY, message, None)
     }
@@ -173,15 +250,24 @@ impl<M, C: Codec<M>> Address<M, C> {
         C: Codec<R>,
     {
         let deadline = Deadline::after(timeout);
-        let (receiver, ticket) = self.next_ask(deadline)?;
+        let (mut receiver, ticket) = self.next_ask(deadline)?;
         // The address is free meanwhile: the user's code may use it.
         let message = message(ReplyTo::new(ticket));
         let mut place = self.place()?;
         let Some(line) = place.as_mut().filter(|line| line.sender.origin() == ticket.origin) else {
             return Err(AskError::Died);
         };
-        let sent =
-            sending(|| send::<M, C>(&line.sender, ORDINARY, ticket.ask, &message, Some(deadline)));
+        let sent = transfer::sending::<M, _, _>(|| {
+            loop {
+                match send::<M, C>(&line.sender, ORDINARY, ticket.ask, &message, Some(deadline)) {
+                    // It was not told, and the next actor may come until the deadline.
+                    Err(SendError::Disconnected { .. }) if !line.sender.is_removed() => {
+                        receiver = line.sender.await_receiver(deadline)?;
+                    }
+                    sent => return sent,
+                }
+            }
+        });
         match sent {
             Ok(()) => {}
             Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
@@ -189,12 +275,20 @@ impl<M, C: Codec<M>> Address<M, C> {
             }
             Err(error) => return Err(tell_error(error).into()),
         }
+        let mut came = Vec::new();
         let answer = line.sender.wait_for_answer_of(receiver, deadline, |mut reader| {
             let (ask, status) = wire::read_answer(&mut reader)?;
-            // Others are for asks that nobody waits for any more.
-            (ask == ticket.ask || fault(Fault::AskNotCompared))
-                .then(|| outcome::<R, C>(status, reader))
+            // Others are for asks that are not waited for any more.
+            (ask == ticket.ask || fault(Fault::AskNotCompared)).then(|| {
+                let decode = || outcome::<R, C>(status, reader);
+                let (outcome, ports) = decoding(self.options, decode);
+                came = ports;
+                outcome
+            })
         });
+        for (ticket, hold) in came {
+            hold.receive(&ticket, self.options);
+        }
         match answer {
             // The one that comes next says so of a port whose holder found no actor to reply to.
             Ok(Err(AskError::Dropped)) if line.sender.is_replaced(receiver) => Err(AskError::Died),
@@ -222,33 +316,79 @@ impl<M, C: Codec<M>> Address<M, C> {
         Watch::begin(sender, deadline)
     }
 
+    /// Whether the mailbox has an actor now. It may end in the next moment, and of a mailbox with a
+    /// name another may come.
+    ///
+    /// # Errors
+    /// [`ConnectError`], but for a mailbox that is not there: that has none.
+    pub fn is_alive(&self) -> Result<bool, ConnectError> {
+        let mut place = match self.connected(Deadline::immediate()) {
+            Err(ConnectError::Open(OpenError::NotFound { .. })) => return Ok(false),
+            place => place?,
+        };
+        if place.as_ref().is_some_and(|line| line.sender.is_removed()) {
+            *place = None;
+            drop(place);
+            // One made again under the name, if there is any.
+            place = match self.connected(Deadline::immediate()) {
+                Err(ConnectError::Open(OpenError::NotFound { .. })) => return Ok(false),
+                place => place?,
+            };
+        }
+        let line = place.as_ref().expect("it was just connected");
+        match line.sender.has_receiver() {
+            Err(SendError::System { channel, error }) => {
+                Err(ConnectError::Attach(AttachError::System { channel, error }))
+            }
+            // Removed meanwhile.
+            alive => Ok(alive.unwrap_or(false)),
+        }
+    }
+
     /// The number and the way back of the next ask, and the actor that is to answer it.
-    fn next_ask(&self, deadline: Deadline) -> Result<(u64, Ticket), TellError> {
+    fn next_ask(&self, deadline: Deadline) -> Result<(u64, Ticket), AskError> {
         loop {
-            let mut place = self.connected(deadline)?;
+            let mut place = match self.connected(deadline) {
+                Err(error) if self.never_comes(&error) => return Err(AskError::Died),
+                place => place.map_err(TellError::from)?,
+            };
             let line = place.as_mut().expect("it was just connected");
             match line.sender.await_receiver(deadline) {
                 Ok(receiver) => {
-                    line.last_ask += 1;
-                    let origin = line.sender.origin();
-                    return Ok((receiver, Ticket { home: line.home, origin, ask: line.last_ask }));
+                    let (origin, ask) = (line.sender.origin(), line.sender.next_ask());
+                    return Ok((receiver, Ticket { home: line.home, origin, ask }));
                 }
-                Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => *place = None,
-                Err(error) => return Err(tell_error(error)),
+                Err(SendError::Removed { .. }) => *place = None,
+                Err(SendError::Disconnected { .. }) => return Err(AskError::Died),
+                Err(error) => return Err(tell_error(error).into()),
             }
         }
     }
 
+    /// Whether the mailbox is not there and never will be: one of no name is not made again.
+    fn never_comes(&self, error: &ConnectError) -> bool {
+        let missing = matches!(error, ConnectError::Open(OpenError::NotFound { .. }));
+        missing && matches!(self.name, Name::Handle(_))
+    }
+
     fn tell_by(&self, tag: Tag, message: &M, deadline: Option<Deadline>) -> Result<(), TellError> {
-        sending(|| {
+        transfer::sending::<M, _, _>(|| {
             loop {
                 let mut place = match self.connected(deadline.unwrap_or_else(Deadline::immediate)) {
                     Err(ConnectError::Open(OpenError::NotFound { .. })) if deadline.is_none() => {
                         return Err(TellError::Gone);
                     }
+                    Err(error) if self.never_comes(&error) => return Err(TellError::Gone),
                     place => place?,
                 };
                 let line = place.as_ref().expect("it was just connected");
+                // NB: a system call for each message to a private mailbox, 0.25 microseconds: the
+                // kernel alone knows of a kill.
+                match line.sender.is_abandoned() {
+                    Ok(false) | Err(SendError::Removed { .. }) => {}
+                    Ok(true) => return Err(TellError::Gone),
+                    Err(error) => return Err(tell_error(error)),
+                }
                 let error = match send::<M, C>(&line.sender, tag, 0, message, deadline) {
                     Err(error) if error.is_disconnected() || error.is_removed() => error,
                     sent => return sent.map_err(tell_error),
@@ -261,9 +401,7 @@ impl<M, C: Codec<M>> Address<M, C> {
                 };
                 match next {
                     Ok(()) => {}
-                    Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
-                        *place = None
-                    }
+                    Err(SendError::Removed { .. }) => *place = None,
                     Err(error) => return Err(tell_error(error)),
                 }
             }
@@ -288,11 +426,14 @@ impl<M, C: Codec<M>> Address<M, C> {
                 Name::Handle(_) => Duration::ZERO,
                 _ => deadline.remaining().unwrap_or(Duration::MAX),
             };
-            let options =
-                Channel::<M, C>::options().wait_for_creation(wait).schema(wire::schema::<M, C>());
+            let options = Channel::<M, C>::options()
+                .wait_for_creation(wait)
+                .schema(wire::schema::<M, C>())
+                .owner(self.options.owner)
+                .max_value(self.options.max_value);
             let channel = options.open(self.name.clone())?.retyped::<(), Untyped>();
             let home = channel.handle();
-            *place = Some(Line { sender: channel.sender()?, home, last_ask: 0 });
+            *place = Some(Line { sender: channel.sender()?, home });
         }
         Ok(place)
     }
@@ -338,8 +479,13 @@ fn outcome<R, C: Codec<R>>(status: Status, mut reader: Reader<'_>) -> Result<R, 
 
 impl<M, C> Address<M, C> {
     /// The address of this name, which connects with its first use.
-    pub(super) fn of(name: Name) -> Self {
-        Address { name, line: RefCell::new(None), message: PhantomData }
+    pub(super) fn of(name: Name, options: AddressOptions) -> Self {
+        Address { name, options, line: RefCell::new(None), message: PhantomData }
+    }
+
+    /// The same address with other options, for one that came in a message.
+    pub fn with(self, options: AddressOptions) -> Self {
+        Address::of(self.name, options)
     }
 
     /// What the mailbox is found by.
@@ -350,7 +496,7 @@ impl<M, C> Address<M, C> {
 
 impl<M, C> Clone for Address<M, C> {
     fn clone(&self) -> Self {
-        Address::of(self.name.clone())
+        Address::of(self.name.clone(), self.options)
     }
 }
 
@@ -378,10 +524,11 @@ impl<M, C> Serialize for Address<M, C> {
 impl<'de, M: DeserializeOwned, C> Deserialize<'de> for Address<M, C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (text, key, incarnation, _) = Wire::<M>::deserialize(deserializer)?;
-        Ok(Address::of(match Key::new(key) {
+        let name = match Key::new(key) {
             None => Name::Text(text),
             Some(key) if incarnation == 0 => Name::Key(key),
             Some(key) => Name::Handle(Handle { key, incarnation }),
-        }))
+        };
+        Ok(Address::of(name, AddressOptions::of_this_moment()))
     }
 }

@@ -101,7 +101,8 @@ pub enum TellError {
     Full,
     /// The mailbox was full, or had no actor, until the deadline passed.
     Timeout,
-    /// The mailbox has no actor, and the call was not to wait.
+    /// The mailbox has no actor, and the call was not to wait, or it is private and its actor has
+    /// ended: no other comes.
     Gone,
     /// The address could not be connected.
     Connect(ConnectError),
@@ -120,7 +121,7 @@ impl TellError {
         matches!(self, TellError::Timeout)
     }
 
-    /// Whether the mailbox has no actor, and the call was not to wait.
+    /// Whether the mailbox has no actor, and the call was not to wait or none can come.
     pub fn is_gone(&self) -> bool {
         matches!(self, TellError::Gone)
     }
@@ -135,9 +136,10 @@ impl fmt::Display for TellError {
             TellError::Timeout => f.write_str(
                 "the mailbox was full or had no actor until the deadline; the message was not told",
             ),
-            TellError::Gone => {
-                f.write_str("the mailbox has no actor: start one, or wait for it with tell")
-            }
+            TellError::Gone => f.write_str(
+                "the mailbox has no actor: start one, or wait for it with tell (a private \
+                     mailbox never has another)",
+            ),
             TellError::Connect(error) => write!(f, "the address cannot be connected: {error}"),
             TellError::Send(error) => write!(f, "the message could not be sent: {error}"),
         }
@@ -158,9 +160,9 @@ impl From<ConnectError> for TellError {
 pub enum AskError {
     /// No reply came until the deadline; the message may still be read.
     Timeout,
-    /// The actor's process ended before it replied.
+    /// The actor's process ended before it replied, or had ended before if its mailbox is private.
     Died,
-    /// Whoever held the reply port dropped it, or died.
+    /// The process that held the reply port dropped it, or died.
     Dropped,
     /// The actor could not decode the message; its reason.
     Unreadable(String),

@@ -1,18 +1,17 @@
 //! The side that receives.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::address::Address;
+use super::address::{Address, AddressOptions};
 use super::error::BindError;
 use super::reply::{self, Hold, Relay, Way, answer_at_home};
-use super::wire::{self, Errand, Head, ORDINARY, Status, Ticket, URGENT, Untyped};
-use crate::channel::Origin;
-use crate::codec::{Codec, DecodeError, Reader, Writer};
+use super::wire::{self, Forwarded, Head, ORDINARY, Status, Ticket, URGENT, Untyped};
+use crate::channel::{Attention, LostPort, Origin, Port, Whereabouts};
+use crate::codec::{Codec, DecodeError, Reader};
 use crate::error::{AttachError, OpenError, RecvError};
 use crate::name::{Handle, Name};
 use crate::sys::{Deadline, Fault, fault};
@@ -91,7 +90,8 @@ impl MailboxOptions {
         self
     }
 
-    /// The longest encoded message or reply, in bytes; default 64 MiB.
+    /// The longest encoded message or reply, in bytes; default 64 MiB. A program that
+    /// connects to a mailbox with a greater one allows for it with [`AddressOptions::max_value`].
     pub fn max_value(mut self, bytes: u64) -> Self {
         self.max_value = bytes;
         self
@@ -103,7 +103,8 @@ impl MailboxOptions {
         self
     }
 
-    /// Whose channels may be taken over; default [`Owner::Myself`].
+    /// Whose channels may be taken over, and whose mailboxes the addresses and reply ports may lead to
+    /// that come to this one; default [`Owner::Myself`].
     pub fn owner(mut self, owner: Owner) -> Self {
         self.owner = owner;
         self
@@ -149,7 +150,7 @@ impl MailboxOptions {
         let channel = self.channel::<M, C>().private()?;
         let name = Name::Handle(channel.handle());
         let receiver = channel.retyped().receiver().map_err(BindError::Attach)?;
-        Ok(Mailbox::new(name, receiver))
+        Ok(Mailbox::new(name, receiver, self.for_addresses()))
     }
 
     fn bind_by<M, C: Codec<M>>(
@@ -167,7 +168,9 @@ impl MailboxOptions {
                 channel => channel?,
             };
             match channel.retyped().receiver_by(deadline) {
-                Ok(receiver) => return Ok(Mailbox::new(name, receiver)),
+                Ok(receiver) => {
+                    return Ok(Mailbox::new(name, receiver, self.for_addresses()));
+                }
                 Err(AttachError::ReceiverExists { pid, .. }) => {
                     return Err(BindError::AlreadyBound { pid });
                 }
@@ -177,6 +180,10 @@ impl MailboxOptions {
             }
         }
         Err(BindError::Open(OpenError::NotFound { name }))
+    }
+
+    fn for_addresses(&self) -> AddressOptions {
+        AddressOptions { owner: self.owner, max_value: self.max_value }
     }
 
     fn channel<M, C: Codec<M>>(&self) -> Options<M, C> {
@@ -226,24 +233,30 @@ pub struct Mailbox<M, C = DefaultCodec> {
     name: Name,
     home: Handle,
     receiver: Receiver<(), Untyped>,
-    /// The ports that other processes hold, by the asker's lane: an asker asks one thing at a time.
-    held: RefCell<BTreeMap<usize, Held>>,
+    /// What the homes of ports and the mailboxes of addresses are opened with that come here.
+    options: AddressOptions,
+    /// The askers' lanes whose ports other processes hold: an asker asks one thing at a time.
+    held: RefCell<Vec<usize>>,
+    /// How often holders had said something when these were last looked for.
+    told: Cell<u64>,
     /// The homes of ports that this process holds.
     relays: RefCell<Vec<(Handle, Weak<Relay>)>>,
     message: PhantomData<fn(C) -> M>,
 }
 
-/// A port that another process holds.
-struct Held {
-    generation: u64,
-    ask: u64,
-    holder: Origin,
+/// A port that came with a message.
+struct Came {
+    ticket: Ticket,
+    hold: Hold,
+    way: Way,
+    /// What its home is told if the message is taken back.
+    before: Option<u64>,
 }
 
 /// What was received.
 enum Received<M> {
     Told { ask: u64, message: Result<M, DecodeError> },
-    Errand(Errand),
+    Reply(Forwarded),
 }
 
 impl<M, C: Codec<M>> Mailbox<M, C> {
@@ -264,12 +277,14 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         MailboxOptions::new().private()
     }
 
-    fn new(name: Name, receiver: Receiver<(), Untyped>) -> Self {
+    fn new(name: Name, receiver: Receiver<(), Untyped>, options: AddressOptions) -> Self {
         Mailbox {
             name,
             home: receiver.channel().handle(),
             receiver: receiver.staying(),
+            options,
             held: RefCell::default(),
+            told: Cell::new(0),
             relays: RefCell::default(),
             message: PhantomData,
         }
@@ -277,7 +292,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
 
     /// The mailbox's address, to be used here or sent to others.
     pub fn address(&self) -> Address<M, C> {
-        Address::of(self.name.clone())
+        Address::of(self.name.clone(), self.options)
     }
 
     /// The next message, and waits until there is one; `None` when the mailbox was
@@ -291,20 +306,45 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         self.receive(Some(Deadline::never()))
     }
 
-    /// The next message, if there is one now.
+    /// The next message, if there is one now; `None` when the mailbox was closed.
     ///
     /// # Errors
-    /// As [`recv`](Mailbox::recv).
+    /// [`RecvError::Empty`] if there is none; else as [`recv`](Mailbox::recv).
     pub fn try_recv(&self) -> Result<Option<M>, RecvError> {
         self.receive(None)
     }
 
-    /// The next message, if one comes within `timeout`.
+    /// The next message, if one comes within `timeout`; `None` when the mailbox was closed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sysv_channel::actor::Mailbox;
+    ///
+    /// # let name = format!("doc-tick-{}", std::process::id());
+    /// # let name = name.as_str();
+    /// let mailbox = Mailbox::<u32>::bind(name)?;
+    /// mailbox.address().tell(&7)?;
+    /// # mailbox.closer().close();
+    /// loop {
+    ///     match mailbox.recv_timeout(Duration::from_millis(100)) {
+    ///         Ok(Some(number)) => println!("{number}"),
+    ///         Ok(None) => break,                          // closed
+    ///         Err(error) if error.is_timeout() => {}      // a tick
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`recv`](Mailbox::recv).
+    /// [`RecvError::Timeout`] if none does; else as [`recv`](Mailbox::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<M>, RecvError> {
         self.receive(Some(Deadline::after(timeout)))
+    }
+
+    /// Whether the mailbox was [closed](Mailbox::closer).
+    pub fn is_closed(&self) -> bool {
+        self.receiver.is_closed()
     }
 
     fn receive(&self, deadline: Option<Deadline>) -> Result<Option<M>, RecvError> {
@@ -312,20 +352,20 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             if self.receiver.is_closed() {
                 return Ok(None);
             }
-            let lost = self.lost();
+            let (told, lost) = self.lost();
             let received = if lost.is_empty() {
-                let watching = !self.held.borrow().is_empty();
-                self.take(Select::UpTo(ORDINARY), deadline, watching)
+                let stirring = !self.held.borrow().is_empty();
+                self.take(Select::UpTo(ORDINARY), deadline, Attention { told, stirring })
             } else {
                 // What a holder said before it went is urgent: it is here now or never comes.
-                self.take(Select::UpTo(URGENT), Some(Deadline::immediate()), false)
+                let attention = Attention { told, stirring: false };
+                self.take(Select::UpTo(URGENT), Some(Deadline::immediate()), attention)
             };
             match received {
                 Ok(Some(message)) => return Ok(Some(message)),
                 Ok(None) => {}
-                Err(RecvError::Timeout { .. }) if !lost.is_empty() => self.give_up(&lost),
+                Err(RecvError::Timeout { .. }) if !lost.is_empty() => self.give_up(lost),
                 Err(RecvError::Timeout { .. }) if deadline.is_some_and(|it| !it.has_passed()) => {}
-                Err(RecvError::Empty { .. } | RecvError::Timeout { .. }) => return Ok(None),
                 Err(RecvError::Disconnected { .. }) if self.receiver.is_closed() => {
                     return Ok(None);
                 }
@@ -339,43 +379,40 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         &self,
         select: Select,
         deadline: Option<Deadline>,
-        watching: bool,
+        attention: Attention,
     ) -> Result<Option<M>, RecvError> {
-        let ports = RefCell::new(Vec::<(Ticket, Hold, Way)>::new());
+        let ports = RefCell::new(Vec::<Came>::new());
         let make = |mut reader: Reader<'_>, from| -> Result<_, DecodeError> {
             // A long message may be taken back by its sender while it is decoded, ports and all.
-            for (ticket, _, way) in ports.borrow_mut().drain(..) {
-                if let Way::Away(Some(relay)) = way {
-                    relay.pass_on(&ticket);
-                }
-            }
+            self.give_back(ports.take());
             let ask = match Head::read(&mut reader)? {
                 Head::Told { ask } => ask,
-                Head::Errand(errand) => return Ok((Received::Errand(errand), from)),
+                Head::Reply(reply) => return Ok((Received::Reply(reply), from)),
             };
-            let (message, came) = reply::decoding(|| panics::decoding(|| C::decode(reader)));
-            for (ticket, hold) in came {
-                ports.borrow_mut().push((ticket, hold, self.way(&ticket)));
-            }
+            let decode = || panics::decoding(|| C::decode(reader));
+            let (message, came) = reply::decoding(self.options, decode);
+            ports
+                .borrow_mut()
+                .extend(came.into_iter().map(|(ticket, hold)| self.came(ticket, hold)));
             Ok((Received::Told { ask, message }, from))
         };
-        let received = self.receiver.receive_selected(select, deadline, watching, make);
-        let (received, from) = received?;
+        let received = self.receiver.receive_selected(select, deadline, attention, make);
+        let (received, from) = received.inspect_err(|_| self.give_back(ports.take()))?;
         match received {
-            Received::Errand(errand) => {
-                self.run(errand, from);
+            Received::Reply(reply) => {
+                self.forward(reply);
                 Ok(None)
             }
             Received::Told { message: Ok(message), .. } => {
-                ports.into_inner().into_iter().for_each(|(_, hold, way)| hold.set(way));
+                ports.into_inner().into_iter().for_each(|came| came.hold.set(came.way));
                 Ok(Some(message))
             }
             Received::Told { ask, message: Err(error) } => {
                 if ask != 0 {
                     self.answer(from, ask, Status::Unreadable, error.to_string().as_bytes());
                 }
-                ports.into_inner().into_iter().for_each(|(ticket, _, way)| {
-                    reply::drop_port(ticket, way);
+                ports.into_inner().into_iter().for_each(|came| {
+                    reply::drop_port(came.ticket, came.way);
                 });
                 Err(self.receiver.undecodable(error))
             }
@@ -383,17 +420,34 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     }
 
     /// How a port that has just come answers. Its home is told who holds it before the message
-    /// counts as received, so that a holder's death is always somebody's to notice.
-    fn way(&self, ticket: &Ticket) -> Way {
+    /// counts as received, so that a holder's death is always noticed by one of them.
+    fn came(&self, ticket: Ticket, hold: Hold) -> Came {
         if ticket.home == self.home {
-            return Way::Home(self.receiver.caller(ticket.origin));
+            let before = self.receiver.take_home(ticket.port());
+            return Came {
+                ticket,
+                hold,
+                way: Way::Home(self.receiver.caller(ticket.origin)),
+                before,
+            };
         }
         let relay = self.relay(ticket.home);
-        if let Some(relay) = &relay {
-            relay.hold(ticket);
-            point!("port.held");
+        let before = relay.as_ref().and_then(|relay| relay.holding.hold(ticket.port()));
+        point!("port.held");
+        Came { ticket, hold, way: Way::Away(relay), before }
+    }
+
+    /// Undoes what was done about ports that came with a message which its sender took back.
+    fn give_back(&self, ports: Vec<Came>) {
+        for Came { ticket, way, before, .. } in ports {
+            match (way, before) {
+                (Way::Home(_), Some(before)) => self.receiver.give_back(ticket.port(), before),
+                (Way::Away(Some(relay)), Some(before)) => {
+                    relay.holding.give_back(ticket.port(), before);
+                }
+                _ => {}
+            }
         }
-        Way::Away(relay)
     }
 
     fn relay(&self, home: Handle) -> Option<Arc<Relay>> {
@@ -404,7 +458,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             return Some(relay);
         }
         // Where it fails, the port tries again when it is used.
-        let relay = Relay::connect(home).ok()?;
+        let relay = Relay::connect(home, self.options).ok()?;
         relays.push((home, Arc::downgrade(&relay)));
         Some(relay)
     }
@@ -412,60 +466,45 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     fn answer(&self, to: Origin, ask: u64, status: Status, bytes: &[u8]) {
         let caller = self.receiver.caller(to);
         // An asker that is gone, or does not take its answers, has itself to blame.
-        let _ = answer_at_home(&caller, ask, status, &|out: &mut Writer<'_>| Ok(out.write(bytes)?));
+        let _ = answer_at_home(&caller, ask, status, bytes);
     }
 
-    /// Does what a message asks of the mailbox itself.
-    fn run(&self, errand: Errand, from: Origin) {
-        let mut held = self.held.borrow_mut();
-        match errand {
-            Errand::Reply { origin, ask, status, bytes } => {
-                let is_it = |held: &Held| (held.generation, held.ask) == (origin.generation, ask);
-                if held.get(&origin.lane).is_some_and(is_it) {
-                    held.remove(&origin.lane);
-                }
-                self.answer(origin, ask, status, &bytes);
-            }
-            Errand::Held { origin, ask } => {
-                let Origin { lane, generation } = origin;
-                if !self.receiver.caller(origin).is_there() {
-                    return;
-                }
-                let newer = |held: &Held| held.generation == generation && held.ask > ask;
-                if !held.get(&lane).is_some_and(newer) {
-                    held.insert(lane, Held { generation, ask, holder: from });
-                }
-            }
-            Errand::PassedOn { origin, ask } => {
-                let is_it = |held: &Held| {
-                    (held.generation, held.ask, held.holder) == (origin.generation, ask, from)
-                };
-                if held.get(&origin.lane).is_some_and(is_it) {
-                    held.remove(&origin.lane);
-                }
-            }
-        }
+    /// Passes a reply on from the process that held the port.
+    fn forward(&self, reply: Forwarded) {
+        let Forwarded { origin, ask, status, bytes } = reply;
+        self.receiver.take_home(Port { lane: origin.lane, ask });
+        self.answer(origin, ask, status, &bytes);
     }
 
-    /// The ports whose holders are gone; those whose askers are gone are forgotten.
-    fn lost(&self) -> Vec<usize> {
+    /// The ports that were dropped elsewhere or whose holders are gone, and how often holders had
+    /// said something when these were looked at.
+    fn lost(&self) -> (u64, Vec<LostPort>) {
         let mut held = self.held.borrow_mut();
-        if held.is_empty() || fault(Fault::HolderNotWatched) {
-            return Vec::new();
+        let told = self.receiver.holders_told();
+        if told != self.told.replace(told) {
+            *held = self.receiver.lanes_with_holder();
         }
-        held.retain(|&lane, held| {
-            self.receiver.caller(Origin { lane, generation: held.generation }).is_there()
+        let mut lost = Vec::new();
+        held.retain(|&lane| match self.receiver.whereabouts(lane) {
+            Whereabouts::Here => false,
+            Whereabouts::Held => true,
+            Whereabouts::Lost(port) => {
+                lost.push(port);
+                true
+            }
         });
-        let gone = held.iter().filter(|(_, held)| !self.receiver.is_attached(held.holder));
-        gone.map(|(&lane, _)| lane).collect()
+        if fault(Fault::HolderNotWatched) {
+            lost.clear();
+        }
+        (told, lost)
     }
 
     /// Tells the askers whose ports were lost.
-    fn give_up(&self, lost: &[usize]) {
-        for &lane in lost {
-            let Some(held) = self.held.borrow_mut().remove(&lane) else { continue };
-            let asker = Origin { lane, generation: held.generation };
-            self.answer(asker, held.ask, Status::Dropped, &[]);
+    fn give_up(&self, lost: Vec<LostPort>) {
+        for port in lost {
+            if let Some((asker, ask)) = self.receiver.give_up(port) {
+                self.answer(asker, ask, Status::Dropped, &[]);
+            }
         }
     }
 

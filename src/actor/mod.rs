@@ -45,9 +45,13 @@
 //!   next one that binds the mailbox has it. One that it had received died with it.
 //! - Nothing waits for ever: [`tell`](Address::tell) and [`ask`](Address::ask) have a deadline, ten
 //!   seconds unless they are told another.
-//! - An asker is told at once when the actor's process ends, and when whoever holds the reply port
-//!   drops it or dies, wherever the port was forwarded to.
+//! - A mailbox with a name outlives its actors: what is told between two of them waits for the next.
+//!   A private one has one actor: once that has ended, telling and asking say so at once.
+//!   [`Address::is_alive`] asks.
+//! - An asker is told at once when the actor's process ends, and when the actor that holds the reply
+//!   port drops it or dies, wherever it was forwarded to, be the mailbox that was asked full or not.
 //! - A forwarded reply goes through the mailbox that was asked, while its actor receives.
+//! - A reply port is passed on by a send that succeeds, and by nothing else.
 //! - [`Watch`] tells at once that an actor has ended, however it did: the kernel rings.
 //! - [Urgent](Address::tell_urgent) messages overtake all others.
 //!
@@ -60,7 +64,7 @@ mod reply;
 mod watch;
 mod wire;
 
-pub use address::Address;
+pub use address::{Address, AddressOptions};
 pub use error::{AskError, BindError, ConnectError, ReplyError, TellError, WatchError};
 pub use mailbox::{Closer, Mailbox, MailboxOptions};
 pub use reply::ReplyTo;

@@ -5,7 +5,7 @@
 //! passes it on. The home knows who holds a port elsewhere, because the holder says so before the
 //! message that brought the port counts as received; so it notices when that one dies.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
@@ -13,34 +13,39 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Deserializer};
-use serde::ser::Serializer;
+use serde::ser::{self, Serializer};
 use serde::{Deserialize, Serialize};
 
+use super::address::AddressOptions;
 use super::error::ReplyError;
-use super::wire::{
-    Shape, Status, Ticket, URGENT, Untyped, write_answer, write_held, write_passed_on, write_reply,
-};
-use crate::channel::Caller;
+use super::wire::{Shape, Status, Ticket, URGENT, Untyped, write_answer, write_reply};
+use crate::channel::{Caller, Holding};
 use crate::codec::{Codec, EncodeError, Writer};
 use crate::error::{OpenError, SendError};
-use crate::name::Handle;
+use crate::name::Name;
 use crate::sys::{Deadline, Mutex};
-use crate::{AttachError, Channel, DefaultCodec, Owner, Sender};
+use crate::{AttachError, Channel, DefaultCodec, Sender, transfer};
 
-/// How long a port waits for room in its home's mailbox: long for a mailbox that is read, and short
-/// for whoever holds the port.
+/// How long a reply waits for room in its home's mailbox: long for a mailbox that is read, and short
+/// for the process that holds the port.
 const ROOM: Duration = Duration::from_secs(1);
+
+/// Longer replies are encoded twice, to learn how long they are.
+const SHORT: usize = 512;
 
 /// Where one [`ask`](super::Address::ask) is answered, once: a field of the message.
 ///
 /// It can be kept, moved to another thread, or put into a message to a third process, which then
 /// replies in its place. Dropping it without a reply tells the asker so, and so does the death of
-/// the process that holds it. Dropping one that came from another process may wait up to a second,
-/// while the mailbox that was asked is full.
+/// the process that holds it.
 ///
-/// Telling a message that contains a port passes the port on: once `tell` has returned, the one
-/// left behind does nothing. While it is on its way in the mailbox of an actor that died, it waits
-/// there like the message, and the asker until its deadline.
+/// Sending a value that contains a port passes the port on, be the value a message, a reply or a value
+/// of a plain [`Channel`]: once the send has succeeded, the port left behind does nothing, and one that
+/// was refused leaves it as it was. Any other encoding of a port, as for a log, is an error and leaves
+/// it as it was, too. While it is on its way in the mailbox of an actor that died, it waits there like
+/// the message, and the asker until its deadline. The receiver of a plain channel or of a
+/// [call](crate::rpc) is not known to hold the ports that come to it there: an asker waits until its
+/// deadline where that process dies.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -70,9 +75,11 @@ pub struct ReplyTo<R, C = DefaultCodec> {
 struct Port {
     ticket: Ticket,
     hold: Hold,
+    /// What its home is opened with.
+    options: AddressOptions,
 }
 
-/// How a port answers; shared with whoever decodes or sends it in this moment.
+/// How a port answers; shared with the call that decodes or sends it in this moment.
 #[derive(Clone)]
 pub(super) struct Hold(Arc<std::sync::Mutex<Way>>);
 
@@ -92,17 +99,35 @@ impl Hold {
     }
 
     pub(super) fn set(&self, way: Way) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = way;
+        drop(self.replace(way));
+    }
+
+    fn replace(&self, way: Way) -> Way {
+        mem::replace(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), way)
     }
 
     fn take(&self) -> Way {
-        mem::replace(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), Way::None)
+        self.replace(Way::None)
     }
 
-    /// The port is somebody else's now.
-    pub(super) fn pass_on(&self, ticket: &Ticket) {
+    fn way(&self) -> Way {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The port came with an answer: it answers by a relay of its own.
+    pub(super) fn receive(&self, ticket: &Ticket, options: AddressOptions) {
+        // Where it fails, the port tries again when it is used.
+        let relay = Relay::connect(ticket.home, options).ok();
+        if let Some(relay) = &relay {
+            relay.holding.hold(ticket.port());
+        }
+        self.set(Way::Away(relay));
+    }
+
+    /// The port is another process's, or another thread's, now.
+    fn pass_on(&self, ticket: &Ticket) {
         if let Way::Away(Some(relay)) = self.take() {
-            relay.pass_on(ticket);
+            relay.holding.pass_on(ticket.port());
         }
     }
 }
@@ -110,13 +135,19 @@ impl Hold {
 /// The connection of a process to the home of ports that it holds.
 pub(super) struct Relay {
     sender: Mutex<Sender<(), Untyped>>,
+    /// Which ports it holds; no call waits for the sender to say so.
+    pub(super) holding: Holding,
 }
 
 impl Relay {
-    pub(super) fn connect(home: Handle) -> Result<Arc<Self>, ReplyError> {
-        // Whoever asked trusts the home, and this process trusts whoever sent it the port.
-        let options = Channel::<(), Untyped>::options().any_type().owner(Owner::Myself);
-        let channel = options.open(home).map_err(|error| match error {
+    pub(super) fn connect(
+        home: crate::Handle,
+        options: AddressOptions,
+    ) -> Result<Arc<Self>, ReplyError> {
+        // The asker trusts the home, and this process trusts the sender of the port. Nothing comes
+        // back here, so it does not matter how long the home's values may be.
+        let channel = Channel::<(), Untyped>::options().any_type().max_value(u64::MAX);
+        let channel = channel.owner(options.owner).open(home).map_err(|error| match error {
             OpenError::NotFound { .. } => ReplyError::Gone,
             error => ReplyError::Open(error),
         })?;
@@ -124,54 +155,84 @@ impl Relay {
             AttachError::Removed { .. } => ReplyError::Gone,
             error => ReplyError::Attach(error),
         })?;
-        Ok(Arc::new(Relay { sender: Mutex::new(sender) }))
+        let holding = sender.holding();
+        Ok(Arc::new(Relay { sender: Mutex::new(sender), holding }))
     }
 
-    /// Says that this process holds the port.
-    pub(super) fn hold(&self, ticket: &Ticket) {
-        // A home that is gone has told the asker already.
-        let _ = self.send(&|out: &mut Writer<'_>| write_held(out, ticket));
-    }
-
-    pub(super) fn pass_on(&self, ticket: &Ticket) {
-        let _ = self.send(&|out: &mut Writer<'_>| write_passed_on(out, ticket));
-    }
-
-    fn send(
+    /// Sends the home what it is to answer; waits for room at most until the deadline, or not at all.
+    fn reply(
         &self,
-        encode: &impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+        ticket: &Ticket,
+        status: Status,
+        bytes: &[u8],
+        deadline: Option<Deadline>,
     ) -> Result<(), SendError> {
+        let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
+            write_reply(out, ticket, status)?;
+            Ok(out.write(bytes)?)
+        };
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        sender.send_as(URGENT, encode, Some(Deadline::after(ROOM)))
+        sender.send_as(URGENT, &encode, deadline)
     }
 }
 
 impl Port {
-    fn answer(
-        &mut self,
-        status: Status,
-        answer: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), ReplyError> {
-        let sent = match self.hold.take() {
+    fn new(ticket: Ticket, way: Way) -> Self {
+        Port { ticket, hold: Hold::new(way), options: AddressOptions::of_this_moment() }
+    }
+
+    /// How it answers, connected; an error if it does not.
+    fn way(&self) -> Result<Way, ReplyError> {
+        let way = match self.hold.way() {
             Way::None => return Err(ReplyError::PassedOn),
-            Way::Home(caller) => answer_at_home(&caller, self.ticket.ask, status, &answer),
-            Way::Away(relay) => {
-                let relay = match relay {
-                    Some(relay) => relay,
-                    None => Relay::connect(self.ticket.home)?,
-                };
-                relay.send(&|out: &mut Writer<'_>| {
-                    write_reply(out, &self.ticket, status)?;
-                    answer(out)
-                })
+            Way::Away(None) => Way::Away(Some(Relay::connect(self.ticket.home, self.options)?)),
+            way => return Ok(way),
+        };
+        self.hold.set(way.clone());
+        Ok(way)
+    }
+
+    /// Replies with what was encoded; the port has answered then, or is as it was.
+    fn answer(&self, bytes: &[u8]) -> Result<(), ReplyError> {
+        let way = self.hold.take();
+        let sent = match &way {
+            Way::None | Way::Away(None) => return Err(ReplyError::PassedOn),
+            Way::Home(caller) => answer_at_home(caller, self.ticket.ask, Status::Reply, bytes),
+            Way::Away(Some(relay)) => {
+                // Before the relay is free: threads that answer by it do not add up their waits.
+                let deadline = Deadline::after(ROOM);
+                relay.reply(&self.ticket, Status::Reply, bytes, Some(deadline))
             }
         };
+        if sent.is_err() {
+            self.hold.set(way);
+        }
         sent.map_err(ReplyError::from)
     }
 
-    fn tell(&mut self, status: Status, text: &str) {
-        // An asker that cannot be told is gone, or does not take its answers.
-        let _ = self.answer(status, |out| Ok(out.write(text.as_bytes())?));
+    /// Ends the port with the reason why there is no reply. It does not wait.
+    fn end(&self, status: Status, text: &str) {
+        let way = match self.way() {
+            Ok(way) => way,
+            // An asker that cannot be told hears nothing until its deadline.
+            Err(_) => return,
+        };
+        self.hold.set(Way::None);
+        match way {
+            Way::None | Way::Away(None) => {}
+            // An asker that cannot be told is gone, or does not take its answers.
+            Way::Home(caller) => {
+                let _ = answer_at_home(&caller, self.ticket.ask, status, text.as_bytes());
+            }
+            Way::Away(Some(relay)) => {
+                let told = status != Status::Dropped
+                    && relay.reply(&self.ticket, status, text.as_bytes(), None).is_ok();
+                if !told {
+                    // Which takes no room in the home's mailbox.
+                    relay.holding.drop_port(self.ticket.port());
+                }
+            }
+        }
     }
 }
 
@@ -180,45 +241,85 @@ pub(super) fn answer_at_home(
     caller: &Caller,
     ask: u64,
     status: Status,
-    answer: &impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    bytes: &[u8],
 ) -> Result<(), SendError> {
     caller.answer(&|out: &mut Writer<'_>| -> Result<(), EncodeError> {
         write_answer(out, ask, status)?;
-        answer(out)
+        Ok(out.write(bytes)?)
     })
+}
+
+/// Encodes, up to `max` bytes. Encoding is the user's code, which may do anything, also use other
+/// ports of the same home: so it runs before any lock is taken.
+fn encoded<R, C: Codec<R>>(
+    reply: &R,
+    max: u64,
+    channel: impl FnOnce() -> Arc<Name>,
+) -> Result<Vec<u8>, SendError> {
+    let mut bytes = vec![0; SHORT];
+    loop {
+        let space = bytes.len();
+        let mut writer = Writer::new(&mut bytes);
+        writer.limit(usize::try_from(max).unwrap_or(usize::MAX));
+        let result = C::encode(reply, &mut writer);
+        if writer.is_too_long() {
+            return Err(SendError::TooLong { channel: channel(), max });
+        }
+        if let Err(error) = result {
+            return Err(SendError::Encode { channel: channel(), error });
+        }
+        let (len, fits) = (writer.len(), writer.fits());
+        if fits {
+            bytes.truncate(len);
+            return Ok(bytes);
+        }
+        if space > SHORT {
+            let error = crate::channel::changed_length();
+            return Err(SendError::Encode { channel: channel(), error });
+        }
+        bytes.resize(len, 0);
+    }
 }
 
 impl Drop for Port {
     fn drop(&mut self) {
-        self.tell(Status::Dropped, "");
+        self.end(Status::Dropped, "");
     }
 }
 
 impl<R, C> ReplyTo<R, C> {
     /// The asker's own, to be sent.
     pub(super) fn new(ticket: Ticket) -> Self {
-        ReplyTo { port: Port { ticket, hold: Hold::new(Way::None) }, reply: PhantomData }
+        ReplyTo { port: Port::new(ticket, Way::None), reply: PhantomData }
     }
 }
 
 impl<R, C: Codec<R>> ReplyTo<R, C> {
     /// Replies. In the process whose mailbox was asked it does not wait; elsewhere it waits up to a
-    /// second while that mailbox is full, and as long again to tell the asker that it was. A reply
-    /// longer than half of [`capacity`](super::MailboxOptions::capacity) goes while that mailbox is
-    /// read: of two actors that tell each other such, one may find no room.
+    /// second while that mailbox is full, and then has the asker told that it was. A reply longer
+    /// than half of [`capacity`](super::MailboxOptions::capacity) goes while that mailbox is read: of
+    /// two actors that tell each other such, one may find no room.
     ///
     /// # Errors
     /// [`ReplyError`], which an actor can ignore.
-    pub fn send(mut self, reply: &R) -> Result<(), ReplyError> {
-        let way = {
-            let way = self.port.hold.0.lock().unwrap_or_else(PoisonError::into_inner);
-            way.clone()
-        };
-        let answered = self.port.answer(Status::Reply, |out| C::encode(reply, out));
+    pub fn send(self, reply: &R) -> Result<(), ReplyError> {
+        let port = &self.port;
+        let answered = transfer::sending::<R, _, _>(|| {
+            let bytes = match port.way()? {
+                Way::Home(caller) => {
+                    encoded::<R, C>(reply, caller.max_value(), || caller.channel())
+                }
+                Way::Away(Some(relay)) => {
+                    let holding = &relay.holding;
+                    encoded::<R, C>(reply, holding.max_value(), || holding.channel())
+                }
+                Way::None | Way::Away(None) => return Err(ReplyError::PassedOn),
+            };
+            port.answer(&bytes?)
+        });
         use ReplyError::{Full, Send, TooLong};
         if let Err(error @ (TooLong { .. } | Send(_) | Full)) = &answered {
-            self.port.hold.set(way);
-            self.port.tell(Status::Unsendable, &error.to_string());
+            port.end(Status::Unsendable, &error.to_string());
         }
         answered
     }
@@ -230,19 +331,13 @@ impl<R, C> fmt::Debug for ReplyTo<R, C> {
     }
 }
 
-/// Tells the asker that a port which came with a message that cannot be decoded was dropped.
+/// Ends a port that came with a message which cannot be decoded.
 pub(super) fn drop_port(ticket: Ticket, way: Way) {
-    drop(Port { ticket, hold: Hold::new(way) });
+    drop(Port::new(ticket, way));
 }
 
-/// Ports that are decoded, or encoded, by this thread in this moment.
+/// Ports that this thread decodes in this moment.
 pub(super) type Ports = Vec<(Ticket, Hold)>;
-
-#[derive(Default)]
-struct Traffic {
-    coming: Option<Ports>,
-    going: Option<Ports>,
-}
 
 #[cfg(not(loom))]
 use std::thread_local;
@@ -251,65 +346,51 @@ use std::thread_local;
 use loom::thread_local;
 
 thread_local! {
-    static TRAFFIC: RefCell<Traffic> = RefCell::default();
+    static COMING: RefCell<Option<Ports>> = RefCell::default();
+    static OPTIONS: Cell<AddressOptions> = Cell::default();
+}
+
+impl AddressOptions {
+    /// What the message is received with that this thread decodes; else the default.
+    pub(super) fn of_this_moment() -> Self {
+        OPTIONS.with(Cell::get)
+    }
 }
 
 /// Puts back what an outer call collects, also when this one panics.
 struct Restore {
-    pick: fn(&mut Traffic) -> &mut Option<Ports>,
-    outer: Option<Ports>,
+    ports: Option<Ports>,
+    options: AddressOptions,
 }
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        let outer = self.outer.take();
-        TRAFFIC.with(|traffic| *(self.pick)(&mut traffic.borrow_mut()) = outer);
+        OPTIONS.with(|options| options.set(self.options));
+        // Outside of the borrow.
+        drop(COMING.with(|coming| coming.replace(self.ports.take())));
     }
 }
 
-fn collect<V>(
-    pick: fn(&mut Traffic) -> &mut Option<Ports>,
-    action: impl FnOnce() -> V,
-) -> (V, Ports) {
-    let begin =
-        |ports| TRAFFIC.with(|traffic| mem::replace(pick(&mut traffic.borrow_mut()), ports));
-    let restore = Restore { pick, outer: begin(Some(Ports::new())) };
-    let value = action();
-    let ports = begin(None).unwrap_or_default();
+/// Decodes a message, and says which ports came with it: they do nothing yet. They and the addresses
+/// in it have the options of the mailbox or address that it came by.
+pub(super) fn decoding<V>(options: AddressOptions, decode: impl FnOnce() -> V) -> (V, Ports) {
+    let restore = Restore {
+        ports: COMING.with(|coming| coming.replace(Some(Ports::new()))),
+        options: OPTIONS.with(|of| of.replace(options)),
+    };
+    let value = decode();
+    let ports = COMING.with(RefCell::take).unwrap_or_default();
     drop(restore);
     (value, ports)
 }
 
-/// Decodes a message, and says which ports came with it: they do nothing yet.
-pub(super) fn decoding<V>(decode: impl FnOnce() -> V) -> (V, Ports) {
-    collect(|traffic| &mut traffic.coming, decode)
-}
-
-/// Sends a message; the ports in it are passed on if it went, and stay what they were if not.
-pub(super) fn sending<E>(send: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-    let (sent, ports) = collect(|traffic| &mut traffic.going, send);
-    if sent.is_ok() {
-        point!("port.sent");
-        ports.iter().for_each(|(ticket, hold)| hold.pass_on(ticket));
-    }
-    sent
-}
-
-/// Has it collected if somebody does.
-fn collected(pick: fn(&mut Traffic) -> &mut Option<Ports>, port: &Port) -> bool {
-    TRAFFIC.with(|traffic| match pick(&mut traffic.borrow_mut()) {
-        Some(ports) => {
-            ports.push((port.ticket, port.hold.clone()));
-            true
-        }
-        None => false,
-    })
-}
-
 impl<R, C> Serialize for ReplyTo<R, C> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if !collected(|traffic| &mut traffic.going, &self.port) {
-            self.port.hold.pass_on(&self.port.ticket);
+        let (ticket, hold) = (self.port.ticket, self.port.hold.clone());
+        if !transfer::when_sent(move || hold.pass_on(&ticket)) {
+            return Err(ser::Error::custom(
+                "a reply port can only be encoded in a value that is being sent, which passes it on",
+            ));
         }
         (self.port.ticket, Shape::<R>::new()).serialize(serializer)
     }
@@ -319,8 +400,20 @@ impl<'de, R: DeserializeOwned, C> Deserialize<'de> for ReplyTo<R, C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (ticket, _) = <(Ticket, Shape<R>)>::deserialize(deserializer)?;
         let reply = ReplyTo::new(ticket);
-        if !collected(|traffic| &mut traffic.coming, &reply.port) {
-            reply.port.hold.set(Way::Away(None));
+        if transfer::is_tracing() {
+            return Ok(reply);
+        }
+        let hold = reply.port.hold.clone();
+        let collected = COMING.with(|coming| match &mut *coming.borrow_mut() {
+            Some(ports) => {
+                ports.push((ticket, hold.clone()));
+                true
+            }
+            None => false,
+        });
+        let later = hold.clone();
+        if !collected && !transfer::when_received(move || later.set(Way::Away(None))) {
+            hold.set(Way::Away(None));
         }
         Ok(reply)
     }

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | told | the value, in the mailbox's codec |
 //! | reply | lane, generation, status, what it says: forwarded to the home of the port |
-//! | held, passed on | lane, generation: who holds a forwarded port now |
 //!
 //! An answer is the ask's number, a status and what it says.
 
@@ -16,7 +15,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use crate::Tag;
-use crate::channel::Origin;
+use crate::channel::{Origin, Port};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Schema, Writer};
 use crate::name::Handle;
 
@@ -29,8 +28,6 @@ pub(super) const ORDINARY: Tag = match Tag::new(2) {
 
 const TOLD: u8 = 0;
 const REPLY: u8 = 1;
-const HELD: u8 = 2;
-const PASSED_ON: u8 = 3;
 
 /// The codec of a mailbox's channel, seen from here: every message is encoded by closures.
 pub(super) struct Untyped;
@@ -86,11 +83,19 @@ pub(super) struct Ticket {
     pub(super) ask: u64,
 }
 
-/// A message that the mailbox takes itself.
-pub(super) enum Errand {
-    Reply { origin: Origin, ask: u64, status: Status, bytes: Vec<u8> },
-    Held { origin: Origin, ask: u64 },
-    PassedOn { origin: Origin, ask: u64 },
+impl Ticket {
+    /// The port at its home.
+    pub(super) fn port(&self) -> Port {
+        Port { lane: self.origin.lane, ask: self.ask }
+    }
+}
+
+/// A reply that the mailbox passes on to the asker.
+pub(super) struct Forwarded {
+    pub(super) origin: Origin,
+    pub(super) ask: u64,
+    pub(super) status: Status,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// What a message begins with.
@@ -99,7 +104,7 @@ pub(super) enum Head {
     Told {
         ask: u64,
     },
-    Errand(Errand),
+    Reply(Forwarded),
 }
 
 fn number(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
@@ -113,20 +118,16 @@ impl Head {
         if kind == TOLD {
             return Ok(Head::Told { ask });
         }
+        if kind != REPLY {
+            return Err(DecodeError::new("a message of a kind that is none"));
+        }
         let lane = u32::from_le_bytes(reader.read_array()?) as usize;
         let origin = Origin { lane, generation: number(reader)? };
-        Ok(Head::Errand(match kind {
-            REPLY => {
-                let [status] = reader.read_array()?;
-                let status = Status::read(status)
-                    .ok_or_else(|| DecodeError::new("a reply has a status that is none"))?;
-                let bytes = reader.read_vec(reader.remaining())?;
-                Errand::Reply { origin, ask, status, bytes }
-            }
-            HELD => Errand::Held { origin, ask },
-            PASSED_ON => Errand::PassedOn { origin, ask },
-            _ => return Err(DecodeError::new("a message of a kind that is none")),
-        }))
+        let [status] = reader.read_array()?;
+        let status = Status::read(status)
+            .ok_or_else(|| DecodeError::new("a reply has a status that is none"))?;
+        let bytes = reader.read_vec(reader.remaining())?;
+        Ok(Head::Reply(Forwarded { origin, ask, status, bytes }))
     }
 }
 
@@ -137,29 +138,17 @@ pub(super) fn told(ask: u64) -> [u8; 9] {
     head
 }
 
-fn write_ticket(out: &mut Writer<'_>, kind: u8, ticket: &Ticket) -> Result<(), EncodeError> {
-    out.write(&[kind])?;
-    out.write(&ticket.ask.to_le_bytes())?;
-    out.write(&(ticket.origin.lane as u32).to_le_bytes())?;
-    Ok(out.write(&ticket.origin.generation.to_le_bytes())?)
-}
-
 /// The head of a reply that goes through the port's home.
 pub(super) fn write_reply(
     out: &mut Writer<'_>,
     ticket: &Ticket,
     status: Status,
 ) -> Result<(), EncodeError> {
-    write_ticket(out, REPLY, ticket)?;
+    out.write(&[REPLY])?;
+    out.write(&ticket.ask.to_le_bytes())?;
+    out.write(&(ticket.origin.lane as u32).to_le_bytes())?;
+    out.write(&ticket.origin.generation.to_le_bytes())?;
     Ok(out.write(&[status as u8])?)
-}
-
-pub(super) fn write_held(out: &mut Writer<'_>, ticket: &Ticket) -> Result<(), EncodeError> {
-    write_ticket(out, HELD, ticket)
-}
-
-pub(super) fn write_passed_on(out: &mut Writer<'_>, ticket: &Ticket) -> Result<(), EncodeError> {
-    write_ticket(out, PASSED_ON, ticket)
 }
 
 /// The head of an answer.

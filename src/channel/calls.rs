@@ -11,14 +11,17 @@ use std::sync::Arc;
 
 use super::Patience;
 use super::answers::{Lost, back_error};
+use super::holders::Attention;
 use super::receiver::Receiver;
 use super::returns::{Origin, Returns};
 use super::sender::Sender;
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::{Control, lane_word, semaphores, word};
 use crate::error::{AttachError, RecvError, SendError};
+use crate::name::Name;
 use crate::sys::{AtomicU64, Deadline, Fault, Ordering, SystemErrorKind, fault, fence};
 use crate::tag::{Select, Tag};
+use crate::transfer;
 
 /// How many cancelled calls a lane remembers behind one that is waited for.
 const CANCELLED: u64 = 7;
@@ -36,7 +39,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
             out.write(head)?;
             C::encode(value, out)
         };
-        self.send_encoded(Tag::DEFAULT, &encode, Patience(deadline))?;
+        transfer::sending::<T, _, _>(|| {
+            self.send_encoded(Tag::DEFAULT, &encode, Patience(deadline))
+        })?;
         self.ring_position()
     }
 
@@ -92,10 +97,17 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.receiver() != receiver && !fault(Fault::SuccessorNotSeen)
     }
 
-    /// Waits until a receiver is there, and says which: one that takes the role in this moment is
+    /// Waits until a receiver is there, and says which; [`SendError::Disconnected`] where none can come
+    /// any more. One that takes the role in this moment is
     /// waited for until it has said so, or its predecessor's generation would be taken for its.
     pub(crate) fn await_receiver(&self, deadline: Deadline) -> Result<u64, SendError> {
-        self.park_until(deadline, |sender| sender.is_served())?;
+        self.park_until(deadline, |sender| {
+            let served = sender.is_served()?;
+            if !served && sender.is_abandoned()? {
+                return Err(SendError::Disconnected { channel: sender.control.name() });
+            }
+            Ok(served)
+        })?;
         Ok(self.receiver())
     }
 
@@ -129,7 +141,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(self.is_replaced(receiver) || !self.has_receiver()?)
     }
 
-    fn has_receiver(&self) -> Result<bool, SendError> {
+    pub(crate) fn has_receiver(&self) -> Result<bool, SendError> {
         self.control.has_receiver().map_err(|error| self.control.slept(error).into())
     }
 
@@ -239,30 +251,24 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// Receives what `make` makes of a selected value and its sender. Without a deadline it does not
-    /// wait; an attentive receiver waits no longer than until something stirs.
+    /// wait; waiting ends as at the deadline with what `attention` is paid to.
     pub(crate) fn receive_selected<V>(
         &self,
         select: Select,
         deadline: Option<Deadline>,
-        attentive: bool,
+        attention: Attention,
         make: impl Fn(Reader<'_>, Origin) -> Result<V, DecodeError>,
     ) -> Result<V, RecvError> {
-        self.attentive.set(attentive);
+        self.attention.set(Some(attention));
         let make = |reader: Reader<'_>, _, origin| make(reader, origin);
         let received = self.receive_from(select, Patience(deadline), make);
-        self.attentive.set(false);
+        self.attention.set(None);
         received
     }
 
     /// The way back to the sender of a value.
     pub(crate) fn caller(&self, origin: Origin) -> Caller {
         Caller { returns: self.returns.clone(), origin }
-    }
-
-    /// Whether the lane's owner is still there, by the semaphore that the kernel keeps true.
-    pub(crate) fn is_attached(&self, origin: Origin) -> bool {
-        let Origin { lane, generation } = origin;
-        self.returns.is_owned(lane) && self.returns.is_there(lane, generation)
     }
 }
 
@@ -289,6 +295,16 @@ impl Caller {
     pub(crate) fn was_killed(&self) -> bool {
         let Origin { lane, generation } = self.origin;
         !self.returns.is_owned(lane) && self.returns.is_there(lane, generation)
+    }
+
+    /// How errors name the channel.
+    pub(crate) fn channel(&self) -> Arc<Name> {
+        self.returns.control().name()
+    }
+
+    /// The longest answer, in bytes.
+    pub(crate) fn max_value(&self) -> u64 {
+        self.returns.control().layout().max_value
     }
 
     /// Whether nobody waits for the answer to this call.

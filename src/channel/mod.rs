@@ -12,6 +12,7 @@
 //! | `lease` | a value read in place |
 //! | `returns`, `answers` | the way back from the receiver to a sender, and its other end |
 //! | `calls` | what request and response need of the two ends |
+//! | `holders` | which process holds an actor's reply port |
 //! | `stats` | figures |
 
 mod answers;
@@ -19,6 +20,7 @@ mod calls;
 mod envelope;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod holders;
 mod inbox;
 mod intake;
 mod lease;
@@ -43,12 +45,14 @@ use crate::ring::{Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
 pub(crate) use calls::Caller;
+pub(crate) use holders::{Attention, Holding, LostPort, Port, Whereabouts};
 pub use lease::Lease;
 pub use options::Options;
 pub(crate) use receiver::Closing;
 pub use receiver::{Iter, Receiver, TryIter};
 pub use returns::Origin;
 pub use sender::Sender;
+pub(crate) use sender::changed_length;
 pub use stats::Stats;
 
 /// A typed channel between processes: many senders, one receiver, values of one type in order.
@@ -269,6 +273,13 @@ enum Ready {
     Record { lane: usize, record: Record, slot: Option<usize> },
     /// It came in fragments, of which `record` is the last; the lane's inbox has its bytes.
     Long { lane: usize, record: Record, start: u64, slot: Option<usize> },
+}
+
+impl Ready {
+    /// Whether its sender still waits, and has not given it up for good.
+    fn may_be_taken_back(&self) -> bool {
+        matches!(self, Ready::Long { .. })
+    }
 }
 
 fn attach_error(control: &Control, error: SystemError) -> AttachError {

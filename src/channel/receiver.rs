@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::holders::Attention;
 use super::inbox::InHand;
 use super::intake::Intake;
 use super::lease::Lease;
@@ -18,6 +19,7 @@ use crate::error::{AttachError, RecvError};
 use crate::ring::{Glance, TrustedPeers};
 use crate::sys::{AtomicU64, Deadline, Fault, Ordering, fault};
 use crate::tag::{Message, Select, Tag};
+use crate::transfer;
 
 /// The receiving side of a channel; there is one at a time.
 ///
@@ -48,8 +50,8 @@ pub struct Receiver<T, C = DefaultCodec> {
     closing: Option<Closing>,
     /// Whether it has said which receiver it is.
     serving: bool,
-    /// Whether waiting ends, as at a deadline, when something stirred and there is no value.
-    pub(super) attentive: Cell<bool>,
+    /// What ends waiting, as a deadline does, beside values.
+    pub(super) attention: Cell<Option<Attention>>,
     value: PhantomData<fn(C) -> T>,
 }
 
@@ -93,7 +95,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             returns: Arc::new(Returns::new(control.clone(), spin)),
             closing: None,
             serving: false,
-            attentive: Cell::new(false),
+            attention: Cell::new(None),
             value: PhantomData,
             // From here on dropping the receiver gives the role back.
             control,
@@ -275,8 +277,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             let ready = self.wait(&mut state, Select::Any, patience, spin)?;
             // The hand-over of a value in fragments is where its lease begins, since its sender waits
             // and may take it back before.
-            if !matches!(ready, Ready::Long { .. }) || state.intake.hand_over(&self.control, &ready)
-            {
+            if !ready.may_be_taken_back() || state.intake.hand_over(&self.control, &ready) {
                 return Ok(Lease::new(&self.control, state, ready, trust));
             }
             state.intake.forget(&ready);
@@ -344,15 +345,19 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             let tag = state.intake.tag(&ready);
             let asked = ask(&|| state.intake.origin(control, &ready));
             let poisoned = OnPanic { control, state: &mut state, ready: &ready };
-            let (value, len) = poisoned.state.intake.read(control, &ready, |reader| {
-                let len = reader.remaining();
-                (make(reader, tag, asked), len)
-            });
+            let read = || {
+                poisoned.state.intake.read(control, &ready, |reader| {
+                    let len = reader.remaining();
+                    (make(reader, tag, asked), len)
+                })
+            };
+            let ((value, len), come) = transfer::receiving(ready.may_be_taken_back(), read);
             std::mem::forget(poisoned);
             let accepted = state.intake.hand_over(control, &ready);
             state.intake.forget(&ready);
             if accepted {
                 received(control, len);
+                come.into_iter().for_each(|part| part());
                 return value.map_err(|error| self.undecodable(error));
             }
             // Its sender took it back while it was decoded: it was never sent.
@@ -427,6 +432,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             if found.is_none() && self.is_closed() {
                 return Err(self.disconnected());
             }
+            if found.is_none() && self.is_told() {
+                return Err(RecvError::Timeout { channel: control.name() });
+            }
             Ok(found)
         })?;
         if let Some(ready) = spun {
@@ -442,6 +450,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 self.returns.look_after(true);
                 if let Some(ready) = state.intake.look(control, select, true, deadline)? {
                     return Ok(Some(ready));
+                }
+                if self.is_told() {
+                    return Err(RecvError::Timeout { channel: control.name() });
                 }
                 if !state.looked_at_senders {
                     // Looked at before the last look for values, which then finds all there are.
@@ -468,7 +479,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 return Ok(ready);
             }
             // The bell may be rung for nothing, time and again.
-            if std::mem::replace(&mut late, deadline.has_passed()) || self.attentive.get() {
+            if std::mem::replace(&mut late, deadline.has_passed()) || self.is_attentive() {
                 return Err(RecvError::Timeout { channel: control.name() });
             }
         }

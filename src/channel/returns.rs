@@ -23,6 +23,7 @@ use crate::error::{RecvError, SendError};
 use crate::ring::{Damage, Flags, Producer, Room};
 use crate::sys::{AtomicU64, Deadline, Mutex, Ordering};
 use crate::tag::{Message, Select, Tag};
+use crate::transfer;
 
 /// Bytes in front of an answer: the generation that it is for.
 pub(super) const ADDRESS: usize = 8;
@@ -399,6 +400,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     where
         C: Codec<R>,
     {
-        self.returns.send(to, &|out: &mut Writer<'_>| C::encode(value, out))
+        transfer::sending::<R, _, _>(|| {
+            self.returns.send(to, &|out: &mut Writer<'_>| C::encode(value, out))
+        })
     }
 }

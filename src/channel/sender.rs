@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use ring::changed_length;
+pub(crate) use ring::changed_length;
 
 use super::answers::{Answers, Lost};
 use super::{Channel, Patience};
@@ -23,6 +23,7 @@ use crate::error::{AttachError, SendError};
 use crate::ring::{Damage, Producer, Record, TrustedPeers};
 use crate::sys::{Deadline, Fault, MessageBuffer, Ordering, fault};
 use crate::tag::Tag;
+use crate::transfer;
 
 /// The sending side of a channel, in one process at one time.
 ///
@@ -282,7 +283,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         for value in values {
             let value = |out: &mut Writer<'_>| C::encode(value, out);
             let patience = Patience::for_ever();
-            let result = self.send_in(batch.state, Tag::DEFAULT, &value, patience, true);
+            let result = transfer::sending::<T, _, _>(|| {
+                self.send_in(batch.state, Tag::DEFAULT, &value, patience, true)
+            });
             match result {
                 Ok(()) => sent += 1,
                 Err(error) if sent == 0 => return Err(error),
@@ -303,7 +306,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     #[inline]
     fn send_value(&self, tag: Tag, value: &T, patience: Patience) -> Result<(), SendError> {
-        self.send_encoded(tag, &|out: &mut Writer<'_>| C::encode(value, out), patience)
+        transfer::sending::<T, _, _>(|| {
+            self.send_encoded(tag, &|out: &mut Writer<'_>| C::encode(value, out), patience)
+        })
     }
 
     /// Sends what the layer above encodes.

@@ -84,6 +84,8 @@ pub(crate) mod word {
     pub(crate) const RECEIVER_GENERATION: usize = 4 * LINE + 24;
     /// One more than the processor on which the receiver last waited.
     pub(crate) const RECEIVER_PROCESSOR: usize = 4 * LINE + 40;
+    /// Raised after each change of a lane's `HOLDER` that the receiver is to look at.
+    pub(crate) const HOLDERS: usize = 4 * LINE + 56;
 
     /// The last ticket given out to anybody who parks.
     pub(crate) const TICKET: usize = 5 * LINE;
@@ -114,6 +116,10 @@ pub(crate) mod lane_word {
     pub(crate) const SENT_BYTES: usize = 16;
     pub(crate) const PARKS: usize = 24;
     pub(crate) const WAKEUPS: usize = 32;
+    /// The number of the owner's last ask; owners go on counting where their predecessors were.
+    pub(crate) const LAST_ASK: usize = 40;
+    /// Which other process holds the reply port of that ask: see `channel::holders`.
+    pub(crate) const HOLDER: usize = 48;
 
     /// The ticket of the parked sender, or zero.
     pub(crate) const PARKED: usize = LINE;

@@ -6,7 +6,7 @@ use loom::thread;
 
 use super::{finds, finds_killed, holds, holds_killed};
 use crate::actor::{Address, AskError, Mailbox, MailboxOptions, ReplyTo};
-use crate::model::{Process, check_kills_to, expire_deadlines};
+use crate::model::{Process, check_kills_to, check_to, expire_deadlines};
 use crate::sys::Fault;
 
 /// All that these actors are told: a question.
@@ -122,7 +122,7 @@ fn whoever_asked_is_told_also_where_a_standby_has_the_place_at_once() {
         });
         let standby = thread::spawn(|| {
             let mailbox: Mailbox<Question> = options().stand_by("standby", Duration::MAX).unwrap();
-            mailbox.try_recv().unwrap().is_some_and(|reply| reply.send(&2).is_ok())
+            mailbox.try_recv().is_ok_and(|reply| reply.unwrap().send(&2).is_ok())
         });
         let clock = thread::spawn(move || {
             let replied = dying.join();
@@ -165,7 +165,7 @@ fn whoever_asked_is_told_when_the_holder_of_the_forwarded_port_is_killed() {
         let successor = thread::spawn(move || {
             if dying.join().is_none() {
                 // What the dead one had not received waits for the next.
-                drop(mailbox("holder").try_recv().unwrap());
+                drop(mailbox("holder").try_recv());
             }
         });
         match ask(&asked) {
@@ -179,5 +179,56 @@ fn whoever_asked_is_told_when_the_holder_of_the_forwarded_port_is_killed() {
     };
     let (steps, executions) = check_kills_to(0, model);
     println!("holder killed: at each of {steps} steps, {executions} executions");
-    finds_killed("holder killed", &[Fault::HolderNotWatched], model);
+    let faults = [Fault::HolderNotWatched, Fault::HoldersNotLookedAt];
+    finds_killed("holder killed", &faults, model);
+}
+
+#[test]
+fn an_asker_is_told_when_a_forwarded_port_is_dropped() {
+    let model = || {
+        let home = mailbox("home");
+        let closer = home.closer();
+        let theirs = mailbox("holder");
+        let (asked, holder) = (address("home"), address("holder"));
+        let asking = thread::spawn(move || {
+            assert!(ask(&asked).unwrap_err().is_dropped());
+            closer.close();
+        });
+        let reply = home.recv().unwrap().unwrap();
+        holder.tell_timeout(&reply, Duration::MAX).unwrap();
+        let dropping = thread::spawn(move || drop(theirs.recv().unwrap()));
+        assert!(home.recv().unwrap().is_none());
+        asking.join().unwrap();
+        dropping.join().unwrap();
+    };
+    let executions = check_to(1, model);
+    println!("forwarded port dropped: {executions} executions");
+    finds("forwarded port dropped", &[Fault::HoldersNotLookedAt], model);
+}
+
+#[test]
+fn an_actor_in_a_private_mailbox_that_is_killed_is_died_or_gone_at_once() {
+    let model = |step| {
+        let process = Process::new();
+        let theirs: Mailbox<Question> = process.enter(|| options().private().unwrap());
+        let address = theirs.address();
+        // Keeps the mailbox.
+        let kept = address.clone();
+        assert!(kept.is_alive().unwrap());
+        let dying = process.kill_at(step).spawn(move || {
+            let reply = theirs.recv().unwrap().unwrap();
+            reply.send(&1).is_ok()
+        });
+        // No deadline, and no other actor: it is told of this one's end, whenever that is.
+        let answer = ask(&address);
+        let replied = dying.join() == Some(true);
+        match answer {
+            Ok(reply) => assert_eq!(reply, 1),
+            Err(error) => assert!(error.is_died() && !replied, "{error}"),
+        }
+        assert!(ask(&kept).unwrap_err().is_died());
+        assert!(!kept.is_alive().unwrap());
+    };
+    holds_killed("private actor killed", model);
+    finds_killed("private actor killed", &[Fault::NoUndo], model);
 }

@@ -15,7 +15,7 @@ use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::Name;
 use crate::sys::{Deadline, Fault, fault};
-use crate::{Channel, Closing, DefaultCodec, Options, Owner, Receiver, panics};
+use crate::{Channel, Closing, DefaultCodec, Options, Owner, Receiver, panics, transfer};
 
 /// How often a name may appear or vanish between looking and making.
 const ATTEMPTS: usize = 100;
@@ -453,7 +453,9 @@ impl<R, C: Codec<R>> Responder<R, C> {
     }
 
     fn send(&mut self, reply: &R) -> Result<(), ReplyError> {
-        let answered = self.port.answer(Status::Reply, |out| C::encode(reply, out));
+        let answered = transfer::sending::<R, _, _>(|| {
+            self.port.answer(Status::Reply, |out| C::encode(reply, out))
+        });
         answered.map_err(|error| match error {
             SendError::Disconnected { .. } | SendError::Removed { .. } => ReplyError::ClientGone,
             SendError::Full { .. } => ReplyError::Full,

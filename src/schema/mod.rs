@@ -18,6 +18,8 @@ use serde::de::DeserializeOwned;
 pub(crate) use difference::difference;
 use trace::Trace;
 
+use crate::transfer;
+
 /// The shape of a type: what both ends of a channel must agree on.
 ///
 /// The [text](Schema::text) spells the shape out; two schemas are compatible if their
@@ -89,7 +91,8 @@ impl Schema {
     /// ```
     pub fn of<T: DeserializeOwned>() -> Schema {
         let mut trace = Trace::new();
-        let complete = catch_unwind(AssertUnwindSafe(|| trace.run::<T>())).unwrap_or(false);
+        let run = || transfer::tracing(|| trace.run::<T>());
+        let complete = catch_unwind(AssertUnwindSafe(run)).unwrap_or(false);
         let short = short_type_name(std::any::type_name::<T>());
         // serde's name counts, but it leaves out the generic arguments that Rust's has.
         let name = match trace.root_name() {

@@ -93,6 +93,8 @@ pub(crate) enum Fault {
     ReceiverRelaxed,
     /// A reply is taken for the answer to whatever is asked.
     AskNotCompared,
+    /// The home of reply ports sleeps without another look at who says that it holds one.
+    HoldersNotLookedAt,
     /// The home of a forwarded reply port does not look whether its holder is still there.
     HolderNotWatched,
 }

@@ -180,6 +180,12 @@ impl Object {
         check(unsafe { libc::semctl(self.id, semaphore.into(), libc::GETZCNT) }) as usize
     }
 
+    /// The process that last changed a semaphore of the set, 0 if none did.
+    pub(crate) fn last_at(self, semaphore: u16) -> c_int {
+        // SAFETY: GETPID takes no argument.
+        check(unsafe { libc::semctl(self.id, semaphore.into(), libc::GETPID) })
+    }
+
     /// Waits at a semaphore of the set, as a program without this crate does, until it is raised.
     pub(crate) fn wait_at(self, semaphore: u16) {
         let mut down = libc::sembuf { sem_num: semaphore, sem_op: -1, sem_flg: 0 };

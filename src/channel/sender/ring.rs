@@ -184,7 +184,7 @@ where
     }
 }
 
-pub(in crate::channel) fn changed_length() -> EncodeError {
+pub(crate) fn changed_length() -> EncodeError {
     EncodeError::new(
         "the value was longer when it was encoded a second time: its Serialize must give the same \
          bytes for the same value",

@@ -1,0 +1,287 @@
+//! Which process holds an actor's reply port, where that is not the process that was asked.
+//!
+//! The actor that was asked, the port's home, sends the answer and has to notice when the process that
+//! holds the port dies. So a holder writes into the block of the asker's lane which lane at the home
+//! is its own, before the message that brought the port counts as received. That takes no room in the
+//! home's queue, so no holder waits for a home that is full, and none goes unnoticed there.
+//!
+//! ```text
+//! holder:  HOLDER.compare_exchange(what stood there, mine); HOLDERS.fetch_add; ring the home
+//! home:    seen = HOLDERS; look at the lanes' HOLDER; park; sleep unless HOLDERS is another now
+//! ```
+//!
+//! An asker waits for one ask at a time, and the asks of a lane are numbered over all its owners: what
+//! stands in HOLDER about another ask than the lane's last is about one that is not waited for.
+
+use std::sync::Arc;
+
+use super::receiver::Receiver;
+use super::returns::Origin;
+use super::sender::Sender;
+use crate::codec::Codec;
+use crate::control::{Control, lane_word, word};
+use crate::error::SendError;
+use crate::name::Name;
+use crate::sys::{Fault, Ordering, fault};
+
+/// How often another process may change a word while this one does.
+const ATTEMPTS: usize = 100;
+
+/// HOLDER is 32 bits of the ask's number, 18 of the holder's generation and 14 that say who it is.
+const ASK_AT: u32 = 32;
+const GENERATION_AT: u32 = 14;
+const GENERATION: u64 = (1 << (ASK_AT - GENERATION_AT)) - 1;
+const WHO: u64 = (1 << GENERATION_AT) - 1;
+
+/// No other process holds the port.
+const NONE: u64 = 0;
+/// The port was dropped.
+const DROPPED: u64 = 1;
+/// The holder on the first lane.
+const FIRST_LANE: u64 = 2;
+
+/// A reply port at its home: the asker's lane, and the number of the ask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Port {
+    pub(crate) lane: usize,
+    pub(crate) ask: u64,
+}
+
+impl Port {
+    fn with(self, who: u64) -> u64 {
+        self.ask << ASK_AT | who
+    }
+
+    fn held_by(self, holder: Origin) -> u64 {
+        let generation = holder.generation & GENERATION;
+        self.with(generation << GENERATION_AT | (holder.lane as u64 + FIRST_LANE))
+    }
+
+    /// Whether a HOLDER is about this port.
+    fn is_of(self, holder: u64) -> bool {
+        holder != NONE && holder >> ASK_AT == self.ask & (u64::MAX >> ASK_AT)
+    }
+
+    /// Says where the port is, and returns what stood there; `None` if its ask is not waited for any
+    /// more.
+    fn say(self, control: &Control, who: u64) -> Option<u64> {
+        if self.lane >= control.layout().lanes {
+            return None;
+        }
+        let holder = control.lane_word(self.lane, lane_word::HOLDER);
+        // Acquire, here and below: pairs with the Release of the holder of a later ask's port. That
+        // ask is seen then, and its holder is not written over.
+        let mut before = holder.load(Ordering::Acquire);
+        for _ in 0..ATTEMPTS {
+            // Relaxed: the ask itself came with the port.
+            let last = control.lane_word(self.lane, lane_word::LAST_ASK).load(Ordering::Relaxed);
+            if last != self.ask {
+                return None;
+            }
+            // Release: pairs with the home's Acquire, and with the one above.
+            match holder.compare_exchange(before, who, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(before),
+                Err(now) => before = now,
+            }
+        }
+        None
+    }
+}
+
+/// Says that the port is somewhere else, if it still is where `from` says.
+fn move_on(control: &Control, lane: usize, from: u64, to: u64) -> bool {
+    let holder = control.lane_word(lane, lane_word::HOLDER);
+    holder.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
+/// Has the home look at who holds its ports.
+fn tell_home(control: &Control) {
+    // Release: pairs with the home's Acquire, which comes before it looks at the lanes.
+    control.word(word::HOLDERS).fetch_add(1, Ordering::Release);
+    point!("holder.told");
+    control.ring(control.items_bell());
+}
+
+impl<T, C: Codec<T>> Sender<T, C> {
+    /// The number of this sender's next ask, never zero.
+    pub(crate) fn next_ask(&self) -> u64 {
+        let last = self.control.lane_word(self.lane, lane_word::LAST_ASK);
+        // Relaxed: the message that the ask is made with orders it.
+        loop {
+            let ask = last.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            if ask != 0 {
+                return ask;
+            }
+        }
+    }
+
+    /// What says at this channel, the home of reply ports, which of them this process holds.
+    pub(crate) fn holding(&self) -> Holding {
+        Holding { control: self.control.clone(), me: self.origin() }
+    }
+
+    /// Whether the channel is private and its receiver has gone: no other comes by its name.
+    pub(crate) fn is_abandoned(&self) -> Result<bool, SendError> {
+        Ok(self.control.header.private && self.receiver_is_gone()?)
+    }
+}
+
+/// Says which reply ports a process holds, at their home, where it has a lane.
+pub(crate) struct Holding {
+    control: Arc<Control>,
+    me: Origin,
+}
+
+impl Holding {
+    /// This process holds the port. Returns what to [give it back](Holding::give_back) with.
+    pub(crate) fn hold(&self, port: Port) -> Option<u64> {
+        if !self.control.is_ours() {
+            return None;
+        }
+        let before = port.say(&self.control, port.held_by(self.me))?;
+        tell_home(&self.control);
+        Some(before)
+    }
+
+    /// The process that sent the port took it back.
+    pub(crate) fn give_back(&self, port: Port, before: u64) {
+        if self.control.is_ours()
+            && move_on(&self.control, port.lane, port.held_by(self.me), before)
+        {
+            tell_home(&self.control);
+        }
+    }
+
+    /// The port is another process's now, which says so itself.
+    pub(crate) fn pass_on(&self, port: Port) {
+        if self.control.is_ours() && port.lane < self.control.layout().lanes {
+            move_on(&self.control, port.lane, port.held_by(self.me), NONE);
+        }
+    }
+
+    /// The port was dropped.
+    pub(crate) fn drop_port(&self, port: Port) {
+        if self.control.is_ours() && port.say(&self.control, port.with(DROPPED)).is_some() {
+            tell_home(&self.control);
+        }
+    }
+
+    /// How errors name the home.
+    pub(crate) fn channel(&self) -> Arc<Name> {
+        self.control.name()
+    }
+
+    /// The longest message that the home takes, in bytes.
+    pub(crate) fn max_value(&self) -> u64 {
+        self.control.max_value()
+    }
+}
+
+/// What ends a receiver's waiting, as a deadline does, beside values.
+#[derive(Clone, Copy)]
+pub(crate) struct Attention {
+    /// What [`Receiver::holders_told`] was: another holder said something since.
+    pub(crate) told: u64,
+    /// Whether everything that stirs does: a holder that dies says nothing.
+    pub(crate) stirring: bool,
+}
+
+/// A reply port that will not be answered.
+#[derive(Clone, Copy)]
+pub(crate) struct LostPort {
+    port: Port,
+    holder: u64,
+}
+
+/// Where a lane's reply port is.
+pub(crate) enum Whereabouts {
+    /// With no other process.
+    Here,
+    /// With another process, which is there.
+    Held,
+    /// It was dropped, or its holder is gone.
+    Lost(LostPort),
+}
+
+impl<T, C: Codec<T>> Receiver<T, C> {
+    /// How often holders said something.
+    pub(crate) fn holders_told(&self) -> u64 {
+        self.control.word(word::HOLDERS).load(Ordering::Acquire)
+    }
+
+    /// The lanes with a reply port that another process has, or had.
+    pub(crate) fn lanes_with_holder(&self) -> Vec<usize> {
+        let holder = |lane| self.control.lane_word(lane, lane_word::HOLDER);
+        (0..self.control.claimed())
+            .filter(|&lane| holder(lane).load(Ordering::Relaxed) != NONE)
+            .collect()
+    }
+
+    /// Where the lane's reply port is.
+    pub(crate) fn whereabouts(&self, lane: usize) -> Whereabouts {
+        let control = &self.control;
+        let holder = control.lane_word(lane, lane_word::HOLDER).load(Ordering::Acquire);
+        let ask = control.lane_word(lane, lane_word::LAST_ASK).load(Ordering::Relaxed);
+        let port = Port { lane, ask };
+        if !port.is_of(holder) {
+            if holder != NONE {
+                // Of an ask that is not waited for.
+                move_on(control, lane, holder, NONE);
+            }
+            return Whereabouts::Here;
+        }
+        match holder & WHO {
+            DROPPED => Whereabouts::Lost(LostPort { port, holder }),
+            who => {
+                let generation = holder >> GENERATION_AT & GENERATION;
+                match who.checked_sub(FIRST_LANE) {
+                    Some(of) if self.is_still_there(of as usize, generation) => Whereabouts::Held,
+                    _ => Whereabouts::Lost(LostPort { port, holder }),
+                }
+            }
+        }
+    }
+
+    fn is_still_there(&self, lane: usize, generation: u64) -> bool {
+        // By the semaphore that the kernel keeps true; a lane beyond the last has none.
+        self.returns.is_owned(lane)
+            && self.control.lane_word(lane, lane_word::GENERATION).load(Ordering::Relaxed)
+                & GENERATION
+                == generation
+    }
+
+    /// Gives a lost port up: says who asked and what, unless another holder has it now.
+    pub(crate) fn give_up(&self, lost: LostPort) -> Option<(Origin, u64)> {
+        let LostPort { port: Port { lane, ask }, holder } = lost;
+        // Acquire: as in `Origin::of_record`.
+        let generation = self.control.lane_word(lane, lane_word::GENERATION);
+        let asker = Origin { lane, generation: generation.load(Ordering::Acquire) };
+        move_on(&self.control, lane, holder, NONE).then_some((asker, ask))
+    }
+
+    /// The port is here, at home. Returns what to [give it back](Receiver::give_back) with.
+    pub(crate) fn take_home(&self, port: Port) -> Option<u64> {
+        port.say(&self.control, NONE)
+    }
+
+    /// The process that sent the port home took it back.
+    pub(crate) fn give_back(&self, port: Port, before: u64) {
+        if before != NONE && move_on(&self.control, port.lane, NONE, before) {
+            tell_home(&self.control);
+        }
+    }
+
+    /// Whether a holder said something since it was last looked.
+    pub(super) fn is_told(&self) -> bool {
+        // Relaxed: `ring` and `park` order it.
+        !fault(Fault::HoldersNotLookedAt)
+            && self.attention.get().is_some_and(|attention| {
+                self.control.word(word::HOLDERS).load(Ordering::Relaxed) != attention.told
+            })
+    }
+
+    /// Whether waiting ends when something stirred.
+    pub(super) fn is_attentive(&self) -> bool {
+        self.attention.get().is_some_and(|attention| attention.stirring)
+    }
+}
