@@ -1,5 +1,6 @@
 //! The crate's own models, each with the faults that it must find.
 mod actor;
+mod attach;
 mod calls;
 mod death;
 mod lifetime;

@@ -17,7 +17,7 @@ use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::{Control, Parked, Slept, semaphores, word};
 use crate::error::{AttachError, RecvError};
 use crate::ring::{Glance, TrustedPeers};
-use crate::sys::{AtomicU64, Deadline, Fault, Ordering, fault};
+use crate::sys::{AtomicU64, Deadline, Fault, Ordering, fault, fence};
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
 
@@ -115,7 +115,13 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         receiver.serving = true;
         let control = &receiver.control;
         control.word(word::RECEIVER_LEFT).swap(0, Ordering::Relaxed);
-        // Senders sleep that were there when the last receiver went: they have to look again.
+        if !fault(Fault::NoAttachFence) {
+            // SeqCst: pairs with the fence of a sender that parks. This receiver sees its lane claimed,
+            // or that sender sees that a receiver has come.
+            fence(Ordering::SeqCst);
+        }
+        // Senders sleep that were there when the last receiver went, or that wait for the first one:
+        // they have to look again.
         for lane in 0..control.claimed() {
             control.ring(control.lane_bell(lane));
         }
@@ -168,7 +174,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// Receives the next value that `select` asks for, with its tag, and waits until there is one.
     ///
     /// Values passed over stay and keep their space. On a full queue they block every sender, also
-    /// those whose value is waited for: that is what selection costs.
+    /// those whose value is waited for: that is what selection costs. In its sender's ring, a value
+    /// passed over keeps the space behind it too: one that goes in fragments and does not fit into
+    /// the rest of the ring is not complete before the other was received, and a receiver that waits
+    /// for it alone waits for ever.
     ///
     /// ```
     /// use sysv_channel::{Select, Tag};

@@ -51,6 +51,8 @@ pub(crate) enum Fault {
     SlotClearedEarly,
     /// A new owner does not send the descriptor that its predecessor may have left out.
     LeftoverNotAnnounced,
+    /// A receiver that attaches has no fence before it looks which lanes are claimed.
+    NoAttachFence,
     /// A sender that finds the queue full does not say so before it sleeps.
     QueueSpaceNotWanted,
     /// A receiver that takes a message does not look for senders that want the space.
