@@ -138,6 +138,14 @@ impl Inbox {
         }
     }
 
+    /// Wakes the sender, which may wait for more than room.
+    pub(super) fn ring(&mut self, control: &Control) {
+        if let Some(consumer) = &mut self.consumer {
+            consumer.take_moved();
+        }
+        control.ring(self.bell);
+    }
+
     /// What a glance at the lane's next record shows.
     #[inline(always)]
     pub(super) fn glance(&mut self) -> Glance {
@@ -324,10 +332,10 @@ impl Inbox {
     /// again, or a receiver handed it over and died before it could take the record.
     fn drop_rest(&mut self, control: &Control, record: &Record) {
         self.take(record);
-        // Relaxed: the sender is rung for the room that was made.
+        // Relaxed: the sender is rung.
         let taken_before = control.lane_word(self.lane, lane_word::TAKEN_BEFORE);
         taken_before.swap(record.end(), Ordering::Relaxed);
-        self.ring_if_moved(control);
+        self.ring(control);
     }
 
     /// Takes a record: it counts as handed over.

@@ -424,7 +424,12 @@ impl Intake {
                 accepted = Long(control.lane_word(lane, lane_word::LONG)).complete(start)
                     || fault(Fault::LongNotSettled);
                 self.inboxes[lane].take(&record);
-                self.inboxes[lane].ring_if_moved(control);
+                if fault(Fault::LongNotRung) {
+                    self.inboxes[lane].ring_if_moved(control);
+                } else {
+                    // Its sender waits for this, also where no room comes free by it.
+                    self.inboxes[lane].ring(control);
+                }
                 slot
             }
         };

@@ -287,12 +287,18 @@ impl Control {
     ///
     /// Briefly where a waker may have gone without its fence.
     /// The kernel wakes nobody here when the queue alone is removed, so whoever needs it looks now
-    /// and then whether it is still there. The model's queues are removed with their sets only.
+    /// and then whether it is still there.
+    ///
+    /// A model has no naps: a wake-up that is lost there is one for good. Its queues are removed with
+    /// their sets only.
     fn nap(&self, deadline: Deadline, fenced: bool, parks: u32) -> Deadline {
+        if cfg!(loom) {
+            return deadline;
+        }
         let nap = match (fenced, self.queue) {
             (false, _) => UNFENCED_NAP,
-            (true, Some(_)) if cfg!(not(loom)) => LOOK_FOR_QUEUE * (1 << parks.min(LOOKS_DOUBLED)),
-            _ => return deadline,
+            (true, Some(_)) => LOOK_FOR_QUEUE * (1 << parks.min(LOOKS_DOUBLED)),
+            (true, None) => return deadline,
         };
         let sooner = deadline.remaining().is_some_and(|left| left < nap);
         if sooner { deadline } else { Deadline::after(nap) }

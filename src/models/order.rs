@@ -258,6 +258,31 @@ fn selection_against_sending() {
 }
 
 #[test]
+fn a_value_in_fragments_selected_from_behind_another_wakes_its_sender() {
+    let model = || {
+        // The one passed over takes a line, the long one five; none of them comes free before the
+        // first is received.
+        let channel = strings(8).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let tag = |number| Tag::new(number).unwrap();
+        let sender = thread::spawn(move || {
+            tx.send_tagged(tag(5), &text(30)).unwrap();
+            tx.send_tagged(tag(6), &text(250)).unwrap();
+            tx
+        });
+        let six = rx.recv_matching(Select::Exactly(tag(6))).unwrap();
+        assert_eq!((six.tag, six.value), (tag(6), text(250)));
+        // Without another look from the receiver, which would ring too.
+        let tx = sender.join().unwrap();
+        assert_eq!(rx.recv().unwrap(), text(30));
+        drop(tx);
+        assert!(rx.recv().unwrap_err().is_disconnected());
+    };
+    holds("fragments from behind another value", model);
+    finds("fragments from behind another value", &[Fault::LongNotRung, Fault::NoRecheck], model);
+}
+
+#[test]
 fn a_deadline_against_a_value() {
     let model = || {
         let channel = strings_by_ring(4).private().unwrap();

@@ -65,6 +65,8 @@ pub(crate) enum Fault {
     DeliveredIgnored,
     /// A value in fragments is handed over without asking whether it was taken back.
     LongNotSettled,
+    /// A sender of a value in fragments is rung only for room, not when its value is handed over.
+    LongNotRung,
     /// A sender of a value in fragments does not start again for a new receiver.
     LongNotRestarted,
     /// The magic is written before the header.
