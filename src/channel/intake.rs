@@ -95,6 +95,9 @@ impl Intake {
         deadline: Deadline,
     ) -> Result<Option<Ready>, RecvError> {
         self.see_claimed(control);
+        if ask {
+            self.ask_again = Deadline::after(ASK_AGAIN);
+        }
         match control.queue {
             None => self.look_at_lanes(control, deadline),
             Some(queue) => self.look_at_queue(control, queue, select, ask, deadline),
@@ -263,9 +266,6 @@ impl Intake {
         let ask = ask && !fault(Fault::EventsBelieved);
         if !ask && self.empty == Some((select, events)) {
             return Ok(None);
-        }
-        if ask {
-            self.ask_again = Deadline::after(ASK_AGAIN);
         }
         let Some(slot) = self.slots.iter().position(Option::is_none) else {
             return Err(RecvError::SlotsFull { channel: control.name() });
@@ -519,6 +519,19 @@ fn drop_foreign(control: &Control, queue: MessageQueue, select: Select) -> RecvE
 mod tests {
     use super::*;
     use crate::Channel;
+
+    #[test]
+    fn whoever_polls_asks_the_kernel_only_now_and_then() {
+        for options in [Channel::<u32>::options(), Channel::<u32>::options().inline_limit(0)] {
+            let channel = options.private().unwrap();
+            let (_tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+            let is_time = || rx.state.borrow().intake.is_time_to_ask();
+            while !is_time() {}
+            // Of two calls in a row the second leaves the kernel alone, unless time went by.
+            let quiet = (0..100).any(|_| rx.try_recv().unwrap_err().is_empty() && !is_time());
+            assert!(quiet);
+        }
+    }
 
     #[test]
     fn whatever_number_a_slot_has_the_next_message_is_taken() {
