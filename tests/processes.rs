@@ -283,6 +283,31 @@ fn sender_goes(how: &'static str, go: impl Fn(Child) -> Option<Child>) {
 }
 
 #[test]
+fn the_iterator_of_a_batch_may_wait_for_the_receiver() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("batch");
+        let channel = shape.options::<u64>().spin(Duration::ZERO).create(stage.name()).unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let (received, to_wait_for) = mpsc::channel();
+        let (thread, threads) = mpsc::channel();
+        let receiver = thread::spawn(move || {
+            thread.send(gettid()).unwrap();
+            (0..10).for_each(|_| received.send(rx.recv().unwrap()).unwrap());
+        });
+        let receiving = threads.recv().unwrap();
+        let values: Vec<u64> = (0..10).collect();
+        let one_by_one = values.iter().inspect(|&&value| {
+            if value > 0 {
+                assert_eq!(to_wait_for.recv().unwrap(), value - 1, "{shape:?}");
+            }
+            until(|| common::kernel::is_asleep(receiving));
+        });
+        assert_eq!(tx.send_all(one_by_one).unwrap(), 10);
+        receiver.join().unwrap();
+    }
+}
+
+#[test]
 fn values_of_a_dead_sender_wait_for_the_receiver() {
     for shape in Shape::ALL {
         let stage = Stage::new("dead sender");

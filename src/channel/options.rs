@@ -107,7 +107,8 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// The size of each sender's ring, in bytes: 4 KiB to 1 TiB, rounded up to a power of two;
     /// default 256 KiB. Zero makes a channel without rings.
     ///
-    /// A value longer than half of it goes in fragments.
+    /// A value longer than half of it goes in fragments, and [`send`](crate::Sender::send) returns
+    /// only when it was received: a larger ring makes that rarer.
     pub fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = bytes;
         self

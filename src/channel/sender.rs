@@ -64,8 +64,6 @@ pub(super) struct State {
     unannounced: Option<Record>,
     /// Whether the receiver's role was looked at since something last stirred.
     looked_at_receiver: bool,
-    /// Whether records were published without ringing.
-    must_ring: bool,
 }
 
 /// What a value is sent as: its encoding, perhaps behind a head of the layer above.
@@ -116,7 +114,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 message: None,
                 unannounced: None,
                 looked_at_receiver: false,
-                must_ring: false,
             }),
             value: PhantomData,
             // From here on dropping the sender gives the lane back.
@@ -207,6 +204,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Sends a value, and waits while the channel is full.
     ///
+    /// A value longer than half of the channel's [`capacity`](crate::Options::capacity), by default
+    /// 128 KiB, goes in fragments: `send` then returns when a receiver has received it, also on a
+    /// channel that is empty. A thread that sends such a value to its own receiver waits for ever.
+    ///
     /// # Errors
     /// [`SendError`]; the value was not sent then.
     #[inline]
@@ -260,8 +261,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.send_value(tag, value, Patience::until(timeout))
     }
 
-    /// Sends values one after another, waits while the channel is full, and wakes the receiver once
-    /// where one wake-up serves several values. Returns how many were sent.
+    /// Sends values one after another, and waits while the channel is full. Returns how many were
+    /// sent.
+    ///
+    /// The receiver has each value before the next one is asked of the iterator, which may take its
+    /// time and may wait for the receiver.
     ///
     /// ```
     /// let (tx, rx) = sysv_channel::channel::<u32>()?;
@@ -278,13 +282,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
         T: 'v,
     {
         let mut state = self.enter()?;
-        let batch = Batch { sender: self, state: &mut state };
         let mut sent = 0;
         for value in values {
             let value = |out: &mut Writer<'_>| C::encode(value, out);
             let patience = Patience::for_ever();
             let result = transfer::sending::<T, _, _>(|| {
-                self.send_in(batch.state, Tag::DEFAULT, &value, patience, true)
+                self.send_in(&mut state, Tag::DEFAULT, &value, patience)
             });
             match result {
                 Ok(()) => sent += 1,
@@ -292,7 +295,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 Err(_) => break,
             }
         }
-        batch.state.must_ring = true;
         Ok(sent)
     }
 
@@ -320,7 +322,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         patience: Patience,
     ) -> Result<(), SendError> {
         let mut state = self.enter()?;
-        self.send_in(&mut state, tag, value, patience, false)
+        self.send_in(&mut state, tag, value, patience)
     }
 
     #[inline]
@@ -330,14 +332,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
         tag: Tag,
         value: &impl Encode,
         patience: Patience,
-        batch: bool,
     ) -> Result<(), SendError> {
         self.check_receiver()?;
         let len = match self.control.queue {
             None => self.send_by_ring(state, tag, value, patience)?,
             Some(queue) => self.send_by_queue(state, queue, tag, value, patience)?,
         };
-        self.sent(state, len, batch);
+        self.sent(len);
         Ok(())
     }
 
@@ -355,19 +356,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// What follows a value that was sent.
     #[inline]
-    fn sent(&self, state: &mut State, len: usize, batch: bool) {
-        if batch {
-            state.must_ring = true;
-        } else {
-            self.ring_receiver(state);
-        }
+    fn sent(&self, len: usize) {
+        self.ring_receiver();
         self.count(lane_word::SENT_VALUES, 1);
         self.count(lane_word::SENT_BYTES, len as u64);
     }
 
     #[inline]
-    fn ring_receiver(&self, state: &mut State) {
-        state.must_ring = false;
+    fn ring_receiver(&self) {
         self.control.ring(self.control.items_bell());
     }
 
@@ -407,9 +403,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 return Err(SendError::Full { channel: self.control.name() }.into());
             }
             return self.last_look(state, look);
-        }
-        if state.must_ring {
-            self.ring_receiver(state);
         }
         let ends = self.control.sending_end(self.lane);
         if let Some(found) =
@@ -501,20 +494,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// The channel that this sender belongs to.
     pub fn channel(&self) -> Channel<T, C> {
         Channel::from_control(self.control.clone(), self.spin, self.trust)
-    }
-}
-
-/// Rings at the end of a batch, also when the values' iterator panics.
-struct Batch<'a, T, C: Codec<T>> {
-    sender: &'a Sender<T, C>,
-    state: &'a mut State,
-}
-
-impl<T, C: Codec<T>> Drop for Batch<'_, T, C> {
-    fn drop(&mut self) {
-        if self.state.must_ring {
-            self.sender.ring_receiver(self.state);
-        }
     }
 }
 

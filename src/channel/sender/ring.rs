@@ -167,7 +167,7 @@ where
             fill(&mut message(state).text_mut_full()[ENVELOPE..][..len]);
             let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
             self.send_envelope(state, queue, tag, inline, patience)?;
-            self.sent(state, len, false);
+            self.sent(len);
             return Ok(());
         }
         let room =
@@ -179,7 +179,7 @@ where
                 self.publish_announced(state, queue, len, tag, Flags::WHOLE, patience)?;
             }
         }
-        self.sent(state, len, false);
+        self.sent(len);
         Ok(())
     }
 }
