@@ -8,6 +8,7 @@ mod order;
 mod queue;
 mod returns;
 mod ring;
+mod space;
 mod wake;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

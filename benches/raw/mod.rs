@@ -1,5 +1,7 @@
 //! The kernel's calls themselves, as the channel's rivals: no retries, no names, no error texts.
 
+#![allow(dead_code, reason = "each benchmark uses its part")]
+
 use std::io::{Error, Result};
 
 use nix::libc::{self, c_int, c_long, sembuf};

@@ -7,6 +7,7 @@ use super::envelope::Envelope;
 use super::inbox::{InHand, Inbox};
 use super::long::Long;
 use super::returns::Origin;
+use super::space::Space;
 use crate::codec::Reader;
 use crate::control::{Control, ENVELOPE, Ends, SLOTS, TYPE_WORD, lane_word, word};
 use crate::error::RecvError;
@@ -46,6 +47,7 @@ pub(super) struct Intake {
     messages: usize,
     /// When a caller that only polls asks the kernel again.
     ask_again: Deadline,
+    space: Space,
 }
 
 impl Intake {
@@ -76,6 +78,7 @@ impl Intake {
             empty: None,
             messages: 0,
             ask_again: Deadline::after(ASK_AGAIN),
+            space: Space::new(control),
         }
     }
 
@@ -217,6 +220,7 @@ impl Intake {
                     Some((slot, len)) => (slot, Some(len)),
                     None => {
                         self.collect(control, deadline)?;
+                        self.space.found_nothing(control, queue, ask);
                         return Ok(None);
                     }
                 },
@@ -286,7 +290,7 @@ impl Intake {
                 self.slots[slot] = Tag::new(control.word(at).load(Ordering::Relaxed) as i64);
                 // Its sender may have claimed a lane after the look for values began.
                 self.see_claimed(control);
-                wake_for_queue_space(control);
+                self.space.came_free(control, len);
                 Ok(Some((slot, len)))
             }
             Err(error) => match error.kind() {
@@ -294,9 +298,35 @@ impl Intake {
                     self.empty = Some((select, events));
                     Ok(None)
                 }
-                SystemErrorKind::TooLong => Err(drop_foreign(control, queue, select)),
+                SystemErrorKind::TooLong => Err(self.drop_foreign(control, queue, select)),
                 _ => Err(control.slept(error).into()),
             },
+        }
+    }
+
+    /// Takes a message off that is longer than any of ours, which nothing else would ever do.
+    fn drop_foreign(
+        &mut self,
+        control: &Control,
+        queue: MessageQueue,
+        select: Select,
+    ) -> RecvError {
+        let mut message = MessageBuffer::with_capacity(control.layout().message_len());
+        match queue.receive(kernel_select(select), &mut message, Wait::No, true) {
+            Ok(()) => {
+                // How long it was is not known: at least as long as the channel's longest.
+                self.space.came_free(control, control.layout().message_len());
+                RecvError::Corrupt {
+                    channel: control.name(),
+                    what: format!(
+                        "a message with type {} on the queue is longer than the channel's {} bytes, so \
+                         it is not of this crate; it was dropped",
+                        message.type_(),
+                        control.layout().message_len()
+                    ),
+                }
+            }
+            Err(error) => control.slept(error).into(),
         }
     }
 
@@ -469,49 +499,6 @@ fn kernel_select(select: Select) -> MessageSelect {
         Select::Exactly(tag) => MessageSelect::Exactly(tag.get()),
         Select::UpTo(tag) => MessageSelect::UpTo(tag.get()),
         Select::Except(tag) => MessageSelect::Except(tag.get()),
-    }
-}
-
-/// Rings the lanes that wait for space in the queue.
-fn wake_for_queue_space(control: &Control) {
-    if fault(Fault::QueueSpaceNotGiven) {
-        return;
-    }
-    for index in 0..control.layout().want_words() {
-        let word = control.word(word::WANT_QUEUE + index * 8);
-        // Relaxed: after the msgrcv that made room, as `Sender::want_queue_space` says.
-        if word.load(Ordering::Relaxed) == 0 {
-            continue;
-        }
-        let mut wanting = word.swap(0, Ordering::Relaxed);
-        point!("space.given");
-        while wanting != 0 {
-            let lane = index * 64 + wanting.trailing_zeros() as usize;
-            wanting &= wanting - 1;
-            if lane < control.layout().lanes {
-                control.ring(control.lane_bell(lane));
-            }
-        }
-    }
-}
-
-/// Takes a message off that is longer than any of ours, which nothing else would ever do.
-fn drop_foreign(control: &Control, queue: MessageQueue, select: Select) -> RecvError {
-    let mut message = MessageBuffer::with_capacity(control.layout().message_len());
-    match queue.receive(kernel_select(select), &mut message, Wait::No, true) {
-        Ok(()) => {
-            wake_for_queue_space(control);
-            RecvError::Corrupt {
-                channel: control.name(),
-                what: format!(
-                    "a message with type {} on the queue is longer than the channel's {} bytes, so \
-                     it is not of this crate; it was dropped",
-                    message.type_(),
-                    control.layout().message_len()
-                ),
-            }
-        }
-        Err(error) => control.slept(error).into(),
     }
 }
 

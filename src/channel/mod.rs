@@ -13,6 +13,7 @@
 //! | `returns`, `answers` | the way back from the receiver to a sender, and its other end |
 //! | `calls` | what request and response need of the two ends |
 //! | `holders` | which process holds an actor's reply port |
+//! | `space` | who has the room in the queue that comes free |
 //! | `stats` | figures |
 
 mod answers;
@@ -29,6 +30,7 @@ mod options;
 mod receiver;
 mod returns;
 mod sender;
+mod space;
 mod stats;
 
 use std::fmt;
@@ -53,6 +55,8 @@ pub use receiver::{Iter, Receiver, TryIter};
 pub use returns::Origin;
 pub use sender::Sender;
 pub(crate) use sender::changed_length;
+#[cfg(all(test, loom))]
+pub(crate) use space::stay_in_line;
 pub use stats::Stats;
 
 /// A typed channel between processes: many senders, one receiver, values of one type in order.

@@ -62,6 +62,8 @@ pub(super) struct State {
     message: Option<MessageBuffer>,
     /// A record of the lane's last owner whose descriptor may be missing.
     unannounced: Option<Record>,
+    /// Bytes that may go on the queue before this sender has to wait for its turn again.
+    granted: u64,
     /// Whether the receiver's role was looked at since something last stirred.
     looked_at_receiver: bool,
 }
@@ -113,6 +115,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 answers: None,
                 message: None,
                 unannounced: None,
+                granted: 0,
                 looked_at_receiver: false,
             }),
             value: PhantomData,
@@ -147,6 +150,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let control = &self.control;
         let state = self.state.get_mut();
         if control.layout().has_queue() {
+            super::space::forget(control, self.lane);
             state.message = Some(MessageBuffer::with_capacity(control.layout().message_len()));
         }
         control.claim_lane(self.lane);

@@ -101,7 +101,10 @@ pub(crate) mod word {
     /// In which order the slots were filled, a word each.
     pub(crate) const SLOT_ORDER: usize = 8 * LINE;
 
-    /// Which lanes wait for space in the queue, a bit each.
+    /// Bytes of room in the queue that were shared out to no sender: see `channel::space`.
+    pub(crate) const QUEUE_FREE: usize = 8 * LINE + 32;
+
+    /// Which lanes ask for space in the queue, a bit each. Behind them, which are in line for it.
     pub(crate) const WANT_QUEUE: usize = 9 * LINE;
 }
 
@@ -120,6 +123,8 @@ pub(crate) mod lane_word {
     pub(crate) const LAST_ASK: usize = 40;
     /// Which other process holds the reply port of that ask: see `channel::holders`.
     pub(crate) const HOLDER: usize = 48;
+    /// Bytes of room in the queue that the owner asks for, or was given: see `channel::space`.
+    pub(crate) const QUEUE_SHARE: usize = 56;
 
     /// The ticket of the parked sender, or zero.
     pub(crate) const PARKED: usize = LINE;
@@ -175,15 +180,15 @@ impl Layout {
         self.ring_lines > 0
     }
 
-    /// Words of the bitmap of lanes that wait for queue space.
+    /// The bitmap of lanes that are in line for space in the queue.
     #[inline]
-    pub(crate) fn want_words(&self) -> usize {
-        self.lanes.div_ceil(64)
+    pub(crate) fn in_line(&self) -> usize {
+        word::WANT_QUEUE + self.lanes.div_ceil(64) * 8
     }
 
     #[inline]
     fn lanes_at(&self) -> usize {
-        (word::WANT_QUEUE + self.want_words() * 8).next_multiple_of(LINE)
+        (self.in_line() + self.lanes.div_ceil(64) * 8).next_multiple_of(LINE)
     }
 
     /// Bytes of atomic words at the segment's start.

@@ -57,6 +57,15 @@ pub(crate) enum Fault {
     QueueSpaceNotWanted,
     /// A receiver that takes a message does not look for senders that want the space.
     QueueSpaceNotGiven,
+    /// A sender that finds the queue full does not ring the receiver.
+    FullNotRung,
+    /// A receiver that finds nothing to receive leaves senders asleep for whom there is room.
+    RestNotWoken,
+    /// A sender leaves the room to others although the receiver sleeps and will wake nobody.
+    YieldsToSleeper,
+    /// A sender that leaves the room to others has no fence before it looks whether the receiver
+    /// sleeps.
+    NoYieldFence,
     /// A record is not taken back when its descriptor could not be sent.
     NotRetracted,
     /// A new owner starts at the delivered position instead of behind the last record.

@@ -1,10 +1,12 @@
 //! By queue: the value itself as a message, or the descriptor of a ring record.
 
+use std::mem;
 use std::time::Duration;
 
 use super::{Encode, Sender, State};
 use crate::channel::Patience;
 use crate::channel::envelope::Envelope;
+use crate::channel::space::{self, Place};
 use crate::codec::{Codec, Writer};
 use crate::control::{ENVELOPE, lane_word, word};
 use crate::error::SendError;
@@ -102,12 +104,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
         message.set_type(tag.get());
         message.set_len(envelope.text_len());
         envelope.write(&mut message.text_mut_full()[..ENVELOPE]);
-        if !self.try_queue(queue, message)? {
-            // No spinning: each look is a system call.
+        let bytes = message.text().len() as u64;
+        if patience.is_none() {
+            // What does not wait has no place in line.
             self.wait::<(), SendError>(state, patience, Duration::ZERO, |sender, state| {
-                sender.want_queue_space();
                 Ok(sender.try_queue(queue, self::message(state))?.then_some(()))
             })?;
+        } else if !space::may_try(&self.control, self.lane, &mut state.granted, bytes)
+            || !self.try_queue(queue, self::message(state))?
+        {
+            self.send_in_turn(state, queue, bytes, patience)?;
         }
         // Relaxed: whoever sees it comes to the queue's lock in the kernel after this message did.
         self.control.word(word::EVENTS).fetch_add(1, Ordering::Relaxed);
@@ -133,16 +139,55 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
     }
 
-    /// Asks the receiver to ring this lane when it has taken a message.
-    pub(super) fn want_queue_space(&self) {
-        if fault(Fault::QueueSpaceNotWanted) {
-            return;
+    /// Waits in line for room, and puts the message in the buffer on the queue.
+    fn send_in_turn(
+        &self,
+        state: &mut State,
+        queue: MessageQueue,
+        bytes: u64,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        let mut place = Place::take(&self.control, self.lane, bytes);
+        let (mut parked, mut tried) = (false, true);
+        // No spinning: each look is a system call.
+        let sent = self.wait::<(), SendError>(state, patience, Duration::ZERO, |sender, state| {
+            if !mem::replace(&mut parked, true) {
+                return Ok(None);
+            }
+            let given = place.ask();
+            state.granted = given.unwrap_or(0);
+            if given.is_none() {
+                if place.takes_free() {
+                    state.granted = bytes;
+                } else if place.yields()? {
+                    tried = false;
+                    return Ok(None);
+                }
+            }
+            tried = true;
+            if !sender.try_queue(queue, message(state))? {
+                state.granted = 0;
+                // A sender that filled the queue may have been stopped before it rang.
+                if !fault(Fault::FullNotRung) {
+                    sender.ring_receiver();
+                }
+                return Ok(None);
+            }
+            match state.granted.checked_sub(bytes) {
+                Some(left) => state.granted = left,
+                None => place.dissolve_line(),
+            }
+            Ok(Some(()))
+        });
+        match sent {
+            // There may have been room for who did not take it.
+            Err(SendError::Timeout { .. })
+                if !tried && self.try_queue(queue, message(state))? =>
+            {
+                Ok(())
+            }
+            sent => sent,
         }
-        let word = self.control.word(word::WANT_QUEUE + self.lane / 64 * 8);
-        // Relaxed: the msgsnd that follows comes before the receiver's msgrcv, which then sees the
-        // bit, or after it, and finds room. The kernel's lock of the queue decides.
-        word.fetch_or(1 << (self.lane % 64), Ordering::Relaxed);
-        point!("space.wanted");
     }
 }
 

@@ -37,6 +37,10 @@ impl AtomicU64 {
         if kernel::step() { self.0.fetch_or(value, order) } else { 0 }
     }
 
+    pub(crate) fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
+        if kernel::step() { self.0.fetch_and(value, order) } else { 0 }
+    }
+
     pub(crate) fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
         if kernel::step() { self.0.fetch_max(value, order) } else { 0 }
     }

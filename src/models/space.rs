@@ -1,0 +1,165 @@
+//! Room in the queue: senders that wait for it, of whom some give up, stop or die.
+
+use std::time::Duration;
+
+use loom::thread;
+
+use super::{finds, finds_killed, holds, holds_killed, mixed, process_with_sender};
+use crate::channel::stay_in_line;
+use crate::model::{check_to, expire_deadlines, set_queue_capacity};
+use crate::sys::Fault;
+use crate::{Channel, Receiver};
+
+/// A channel for two senders, whose queue has room for one message.
+fn narrow() -> Channel<u8> {
+    set_queue_capacity(17);
+    let channel = mixed(2).lanes(2).private().unwrap();
+    set_queue_capacity(16_384);
+    channel
+}
+
+/// Receives until `last` came; says what came before it.
+fn receive_until(rx: &Receiver<u8>, last: u8) -> Vec<u8> {
+    let values = std::iter::repeat_with(|| rx.recv().unwrap());
+    values.take_while(|&value| value != last).collect()
+}
+
+/// One of two senders that wait ends before it has sent; the other has its turn.
+fn one_ends(step: usize, stops: bool) {
+    let channel = narrow();
+    // Its turn comes first.
+    let (process, other) = process_with_sender(&channel);
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    tx.send(&0).unwrap();
+    let process = if stops { process.stop_at(step) } else { process.kill_at(step) };
+    let ending = process.spawn(move || {
+        other.send(&1).unwrap();
+        std::mem::forget(other);
+    });
+    let sender = thread::spawn(move || {
+        tx.send(&2).unwrap();
+        tx
+    });
+    // Both wait by now, unless loom has it otherwise.
+    thread::yield_now();
+    let before = receive_until(&rx, 2);
+    assert!(before == [0] || before == [0, 1], "{before:?}");
+    ending.join();
+    // A goodbye rings, and would hide a wake-up that was lost.
+    drop(sender.join().unwrap());
+}
+
+#[test]
+fn a_waiting_sender_that_is_killed_keeps_no_other_from_its_turn() {
+    let model = |step| one_ends(step, false);
+    holds_killed("waiting sender killed", model);
+    let faults = [Fault::RestNotWoken, Fault::QueueSpaceNotGiven];
+    finds_killed("waiting sender killed", &faults, model);
+}
+
+#[test]
+fn a_waiting_sender_that_is_stopped_keeps_no_other_from_its_turn() {
+    let model = |step| one_ends(step, true);
+    holds_killed("waiting sender stopped", model);
+    let faults = [Fault::FullNotRung, Fault::RestNotWoken];
+    finds_killed("waiting sender stopped", &faults, model);
+}
+
+#[test]
+fn a_sender_behind_one_that_is_gone_never_waits_for_a_receiver_that_sleeps() {
+    let model = || {
+        let channel = narrow();
+        let (gone, tx) = (channel.sender().unwrap(), channel.sender().unwrap());
+        let rx = channel.receiver().unwrap();
+        stay_in_line(&gone);
+        let sender = thread::spawn(move || {
+            tx.send(&2).unwrap();
+            tx
+        });
+        assert_eq!(rx.recv().unwrap(), 2);
+        drop((gone, sender.join().unwrap()));
+    };
+    holds("behind one that is gone", model);
+    finds("behind one that is gone", &[Fault::YieldsToSleeper, Fault::NoYieldFence], model);
+}
+
+#[test]
+fn a_waiting_sender_that_gives_up_keeps_no_other_from_its_turn() {
+    let model = || {
+        let channel = narrow();
+        let other = channel.sender().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(&0).unwrap();
+        let giving_up = thread::spawn(move || {
+            let sent = other.send_timeout(&1, Duration::from_secs(1));
+            assert!(sent.is_ok() || sent.is_err_and(|error| error.is_timeout()));
+            other
+        });
+        let sender = thread::spawn(move || {
+            tx.send(&2).unwrap();
+            tx
+        });
+        // Both wait by now, unless loom has it otherwise. The one notices its deadline now or later,
+        // as when it has been woken for the room that came free.
+        thread::yield_now();
+        expire_deadlines();
+        let before = receive_until(&rx, 2);
+        assert!(before == [0] || before == [0, 1], "{before:?}");
+        drop((giving_up.join().unwrap(), sender.join().unwrap()));
+    };
+    let executions = check_to(1, model);
+    println!("waiting sender gives up: {executions} executions");
+    finds("waiting sender gives up", &[Fault::RestNotWoken], model);
+}
+
+#[test]
+fn two_senders_that_wait_for_room_both_have_their_turn() {
+    let model = || {
+        let channel = narrow();
+        let rx = channel.receiver().unwrap();
+        let senders = [1_u8, 2].map(|value| {
+            let tx = channel.sender().unwrap();
+            thread::spawn(move || {
+                tx.send(&value).unwrap();
+                tx.send(&(value + 2)).unwrap();
+                tx
+            })
+        });
+        let sum: u8 = (0..4).map(|_| rx.recv().unwrap()).sum();
+        assert_eq!(sum, 1 + 2 + 3 + 4);
+        for sender in senders {
+            drop(sender.join().unwrap());
+        }
+    };
+    let executions = check_to(1, model);
+    println!("two wait for room: {executions} executions");
+    finds("two wait for room", &[Fault::QueueSpaceNotGiven, Fault::NoRecheck], model);
+}
+
+#[test]
+fn a_receiver_that_only_polls_wakes_those_that_wait() {
+    let model = |step| {
+        let channel = narrow();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(&0).unwrap();
+        let (process, other) = process_with_sender(&channel);
+        let dying = process.kill_at(step).spawn(move || other.send(&1).unwrap());
+        let sender = thread::spawn(move || tx.send(&2).unwrap());
+        let mut got = Vec::new();
+        while got.last() != Some(&2) {
+            match rx.try_recv() {
+                Ok(value) => got.push(value),
+                Err(error) => {
+                    assert!(error.is_empty(), "{error}");
+                    // Time passes for a receiver that polls.
+                    expire_deadlines();
+                    thread::yield_now();
+                }
+            }
+        }
+        dying.join();
+        sender.join().unwrap();
+    };
+    holds_killed("waiting sender killed, receiver polls", model);
+    finds_killed("waiting sender killed, receiver polls", &[Fault::RestNotWoken], model);
+}

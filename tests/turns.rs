@@ -1,0 +1,148 @@
+//! Senders that wait for a full queue, each a process: all have their turn, whoever of them is slow,
+//! stopped or killed, and however long its values are.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use common::{Child, Stage, at_any_moment, play, random, say, until};
+use sysv_channel::codec::Bytes;
+use sysv_channel::{Channel, DefaultCodec, Options, Receiver, Sender};
+
+/// Who sent it, which of its values it is, and some more.
+type Value = (u64, u64, Bytes);
+
+fn options(lanes: usize) -> Options<Value, DefaultCodec> {
+    Channel::options().lanes(lanes).inline_limit(1024).capacity(4096)
+}
+
+fn value(sender: u64, id: u64, len: usize) -> Value {
+    (sender, id, vec![sender as u8; len].into())
+}
+
+/// The parts that this binary plays when it is started as a child.
+#[test]
+fn child() {
+    play(|role, arguments| {
+        assert_eq!(role, "send on");
+        let tx = options(1).open(arguments[0]).unwrap().sender().unwrap();
+        let (sender, len) = (arguments[1].parse().unwrap(), arguments[2].parse().unwrap());
+        say("attached");
+        for id in 0.. {
+            tx.send(&value(sender, id, len)).unwrap();
+        }
+    });
+}
+
+fn send_on(stage: &Stage, sender: u64, len: usize) -> Child {
+    let mut child = stage.child("send on", &[&sender.to_string(), &len.to_string()]);
+    child.expect("attached");
+    child
+}
+
+/// Fills the queue; says how many messages it holds.
+fn fill(tx: &Sender<Value>) -> u64 {
+    let full = (0..).take_while(|&id| match tx.try_send(&value(u64::MAX, id, 0)) {
+        Ok(()) => true,
+        Err(error) => {
+            assert!(error.is_full(), "{error}");
+            false
+        }
+    });
+    full.count() as u64
+}
+
+/// Counts the values of each sender, each of which must come in its order.
+struct Count(Vec<u64>);
+
+impl Count {
+    fn add(&mut self, (sender, id, bytes): Value) {
+        assert!(bytes.iter().all(|&byte| byte == sender as u8), "torn");
+        // What filled the queue is none of theirs.
+        if let Some(count) = self.0.get_mut(sender as usize) {
+            assert_eq!(id, *count, "sender {sender}");
+            *count += 1;
+        }
+    }
+}
+
+#[test]
+fn senders_that_wait_for_a_full_queue_have_their_turn_one_after_another() {
+    const SENDERS: u64 = 8;
+    const ROUNDS: u64 = 20;
+    let stage = Stage::new("one after another");
+    let channel = options(SENDERS as usize + 1).create(stage.name()).unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let full = fill(&tx);
+    let _senders: Vec<Child> = (0..SENDERS).map(|sender| send_on(&stage, sender, 0)).collect();
+    let mut count = Count(vec![0; SENDERS as usize]);
+    // One place comes free at a time, and one of those that wait for it has it.
+    for _ in 0..full + SENDERS * ROUNDS {
+        count.add(rx.recv().unwrap());
+        until(|| channel.stats().unwrap().queued == full);
+    }
+    println!("{:?}", count.0);
+    assert!(count.0.iter().all(|&sent| sent >= ROUNDS / 2), "{:?}", count.0);
+}
+
+#[test]
+fn a_long_message_has_its_turn_among_short_ones() {
+    const SHORT: u64 = 6;
+    const ROUNDS: u64 = 100;
+    let stage = Stage::new("long and short");
+    let channel = options(SHORT as usize + 2).create(stage.name()).unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    fill(&tx);
+    let _long = send_on(&stage, 0, 900);
+    let _short: Vec<Child> = (1..=SHORT).map(|sender| send_on(&stage, sender, 0)).collect();
+    let mut count = Count(vec![0; SHORT as usize + 1]);
+    while count.0[0] < ROUNDS {
+        count.add(rx.recv().unwrap());
+    }
+    // Room is shared out by bytes: a message of 940 has the turn of twenty-three of 40.
+    let short: u64 = count.0[1..].iter().sum();
+    assert!(short * 40 / SHORT < 2 * ROUNDS * 940, "{:?}", count.0);
+}
+
+/// Receives until so many values more have come of each of these senders.
+fn all_go_on(rx: &Receiver<Value>, count: &mut Count, senders: &[u64], more: u64) {
+    let before = count.0.clone();
+    while senders.iter().any(|&sender| count.0[sender as usize] < before[sender as usize] + more) {
+        count.add(rx.recv().unwrap());
+    }
+}
+
+#[test]
+fn senders_killed_or_stopped_while_they_wait_keep_no_other_from_its_turn() {
+    const SENDERS: usize = 6;
+    const KILLS: u64 = 60;
+    let stage = Stage::new("waiting senders killed");
+    let channel = options(SENDERS).create(stage.name()).unwrap();
+    let rx = channel.receiver().unwrap();
+    let mut count = Count(vec![0; SENDERS + KILLS as usize]);
+    let start = |sender: u64| send_on(&stage, sender, random(200) as usize);
+    let mut senders: Vec<(u64, Child)> =
+        (0..SENDERS as u64).map(|sender| (sender, start(sender))).collect();
+    for kill in 0..KILLS {
+        let numbers: Vec<u64> = senders.iter().map(|&(number, _)| number).collect();
+        all_go_on(&rx, &mut count, &numbers, 3);
+        // All of them wait, or are about to.
+        at_any_moment(1000);
+        let (victim, other) = (random(SENDERS as u64) as usize, random(SENDERS as u64) as usize);
+        if other != victim {
+            senders[other].1.stop();
+        }
+        // Room comes free, and one or the other may have been woken for it.
+        (0..random(100)).for_each(|_| count.add(rx.recv().unwrap()));
+        let next = SENDERS as u64 + kill;
+        let (dead, child) = senders.remove(victim);
+        child.kill();
+        senders.insert(victim, (next, start(next)));
+        let numbers = senders.iter().map(|&(number, _)| number);
+        let stopped = if other == victim { dead } else { senders[other].0 };
+        let living: Vec<u64> = numbers.filter(|&number| number != stopped).collect();
+        all_go_on(&rx, &mut count, &living, 3);
+        senders[other].1.go_on();
+        stage.goes_on();
+    }
+}
