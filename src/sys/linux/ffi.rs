@@ -21,6 +21,42 @@ pub(super) const SEM_STAT_ANY: c_int = 20;
 /// msgrcv: copy the message at an index and leave it on the queue; Linux 3.8.
 pub(super) const MSG_COPY: c_int = 0o40000;
 
+/// `struct semid_ds`, as Linux fills it on 64-bit machines: libc lacks it for musl.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct SemidDs {
+    pub(super) sem_perm: libc::ipc_perm,
+    pub(super) sem_otime: i64,
+    #[cfg(target_arch = "x86_64")]
+    unused_after_otime: u64,
+    pub(super) sem_ctime: i64,
+    #[cfg(target_arch = "x86_64")]
+    unused_after_ctime: u64,
+    pub(super) sem_nsems: u64,
+    unused: [u64; 2],
+}
+
+/// `struct seminfo`: libc lacks it for musl.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Seminfo {
+    before: [c_int; 7],
+    /// With `SEM_INFO`, how many sets there are.
+    pub(super) semusz: c_int,
+    after: [c_int; 2],
+}
+
+#[cfg(target_env = "gnu")]
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<SemidDs>() == size_of::<libc::semid_ds>());
+    assert!(offset_of!(SemidDs, sem_otime) == offset_of!(libc::semid_ds, sem_otime));
+    assert!(offset_of!(SemidDs, sem_ctime) == offset_of!(libc::semid_ds, sem_ctime));
+    assert!(offset_of!(SemidDs, sem_nsems) == offset_of!(libc::semid_ds, sem_nsems));
+    assert!(size_of::<Seminfo>() == size_of::<libc::seminfo>());
+    assert!(offset_of!(Seminfo, semusz) == offset_of!(libc::seminfo, semusz));
+};
+
 /// The errno of a call that answers -1.
 pub(super) fn check(answer: c_int) -> Result<c_int, c_int> {
     if answer == -1 { Err(Errno::last_raw()) } else { Ok(answer) }

@@ -2,10 +2,10 @@
 
 use std::ptr::{self, null_mut};
 
-use nix::libc::{self, c_int, c_short, c_void, sembuf, semid_ds, timespec};
+use nix::libc::{self, c_int, c_short, c_void, sembuf, timespec};
 
 use super::clock::Deadline;
-use super::ffi::{self, check, retry};
+use super::ffi::{self, SemidDs, Seminfo, check, retry};
 use crate::sys::{Key, ObjectKind, ObjectName, Ownership, SemOp, SetStat, SystemError};
 
 /// What Linux lets one call do (`semopm`).
@@ -154,13 +154,13 @@ impl SemaphoreSet {
 
     /// Every set of this ipc namespace, also those that the caller may not read.
     pub(crate) fn list() -> Result<Vec<(SemaphoreSet, SetStat)>, SystemError> {
-        // SAFETY: seminfo is plain numbers, for which all zero is valid.
-        let mut info: libc::seminfo = unsafe { std::mem::zeroed() };
+        // SAFETY: Seminfo is plain numbers, for which all zero is valid.
+        let mut info: Seminfo = unsafe { std::mem::zeroed() };
         let highest = control(0, 0, libc::SEM_INFO, ptr::from_mut(&mut info).cast());
         let mut sets = Vec::new();
         for index in 0..=highest.unwrap_or(-1) {
-            // SAFETY: semid_ds is plain numbers, for which all zero is valid.
-            let mut raw: semid_ds = unsafe { std::mem::zeroed() };
+            // SAFETY: SemidDs is plain numbers, for which all zero is valid.
+            let mut raw: SemidDs = unsafe { std::mem::zeroed() };
             // An index without a set is an error, and no news.
             if let Ok(id) = control(index, 0, ffi::SEM_STAT_ANY, ptr::from_mut(&mut raw).cast()) {
                 let stat = set_stat(&raw);
@@ -178,9 +178,9 @@ impl SemaphoreSet {
         Ok(table.lines().skip(1).filter_map(parse_line).collect())
     }
 
-    fn read(&self) -> Result<semid_ds, SystemError> {
-        // SAFETY: semid_ds is plain numbers, for which all zero is valid.
-        let mut raw: semid_ds = unsafe { std::mem::zeroed() };
+    fn read(&self) -> Result<SemidDs, SystemError> {
+        // SAFETY: SemidDs is plain numbers, for which all zero is valid.
+        let mut raw: SemidDs = unsafe { std::mem::zeroed() };
         let argument = ptr::from_mut(&mut raw).cast();
         match control(self.id, 0, libc::IPC_STAT, argument) {
             Ok(_) => Ok(raw),
@@ -210,7 +210,7 @@ fn raw(op: SemOp) -> sembuf {
     sembuf { sem_num: op.index, sem_op: op.delta, sem_flg: (undo | no_wait) as c_short }
 }
 
-fn set_stat(raw: &semid_ds) -> SetStat {
+fn set_stat(raw: &SemidDs) -> SetStat {
     SetStat {
         ownership: Ownership {
             key: ffi::key_of(&raw.sem_perm),
