@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::codec::{DecodeError, EncodeError};
 use crate::name::{Handle, InvalidName, Name};
-use crate::sys::{Key, SystemError};
+use crate::sys::{Key, SystemError, process};
 
 /// Why a channel was not created or opened.
 ///
@@ -102,7 +102,7 @@ pub enum OpenError {
     },
     /// Another process has held the channel's lock for too long; it is stopped, perhaps.
     Busy {
-        /// That process.
+        /// That process; 0 if it is in another pid namespace.
         pid: i32,
     },
     /// The kernel ignores `SEM_UNDO`, on which everything here rests (gVisor does).
@@ -116,10 +116,17 @@ impl fmt::Display for OpenError {
         match self {
             OpenError::InvalidName(error) => error.fmt(f),
             OpenError::InvalidOptions(what) => write!(f, "unusable channel options: {what}"),
+            OpenError::NotFound { name: Name::Handle(handle) } => write!(
+                f,
+                "{handle} is gone: its last user has closed it, or it is in another ipc namespace \
+                 (a container has its own); whoever hands out a handle keeps the channel until the \
+                 other has opened it"
+            ),
             OpenError::NotFound { name } => write!(
                 f,
-                "no channel {name}: nobody has created it yet, or its last user has closed it; \
-                 Options::wait_for_creation waits for a creator"
+                "no channel {name}: no process has created it yet, its last user has closed it, or \
+                 it is in another ipc namespace (a container has its own); start its creator first, \
+                 or wait for it"
             ),
             OpenError::AlreadyExists { name } => {
                 write!(f, "channel {name} exists and is in use: open it, or take another name")
@@ -132,7 +139,8 @@ impl fmt::Display for OpenError {
             OpenError::NotOwned { object, uid, creator_uid } => write!(
                 f,
                 "{object} belongs to user {uid} and was created by user {creator_uid}: refused; \
-                 Options::owner allows a user that you trust"
+                 Options::owner allows a user that you trust{}",
+                Unmapped(&[*uid, *creator_uid])
             ),
             OpenError::WrongMode { object, found, expected } => write!(
                 f,
@@ -169,8 +177,9 @@ impl fmt::Display for OpenError {
             ),
             OpenError::Busy { pid } => write!(
                 f,
-                "process {pid} holds the channel's lock and does not give it back: it may be \
-                 stopped; continue or end it"
+                "{} holds the channel's lock and does not give it back: it may be stopped; continue \
+                 or end it",
+                Process(*pid)
             ),
             OpenError::UndoIgnored => f.write_str(
                 "this kernel ignores SEM_UNDO (gVisor does), so a peer's death would go unnoticed: \
@@ -218,7 +227,7 @@ pub enum AttachError {
     ReceiverExists {
         /// The channel.
         channel: Arc<Name>,
-        /// The process that attached it.
+        /// The process that attached it; 0 if it is in another pid namespace.
         pid: i32,
     },
     /// The channel was removed, or this process went to another ipc namespace.
@@ -265,7 +274,8 @@ impl fmt::Display for AttachError {
             ),
             AttachError::ReceiverExists { channel, pid } => write!(
                 f,
-                "process {pid} has the receiver of {}: a channel has one at a time",
+                "{} has the receiver of {}: a channel has one at a time",
+                Process(*pid),
                 The(channel)
             ),
             AttachError::Removed { channel } => removed(f, channel),
@@ -310,6 +320,35 @@ fn forked(f: &mut fmt::Formatter<'_>, channel: &Name) -> fmt::Result {
          in the child",
         The(channel)
     )
+}
+
+/// A process as messages name it: by the number that the kernel told.
+pub(crate) struct Process(pub(crate) i32);
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            // What the kernel says of a process that has no number here.
+            0 => f.write_str("a process of another pid namespace"),
+            pid => write!(f, "process {pid}"),
+        }
+    }
+}
+
+/// What there is to say of users that an object's owner or creator may be.
+pub(crate) struct Unmapped<'a>(pub(crate) &'a [u32]);
+
+impl fmt::Display for Unmapped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.iter().find(|&&uid| process::is_overflow_uid(uid)) {
+            Some(uid) => write!(
+                f,
+                "; but {uid} is here every user that this process's user namespace does not map \
+                 (see user_namespaces(7)), which Owner::Anyone alone trusts"
+            ),
+            None => Ok(()),
+        }
+    }
 }
 
 fn reentrant(f: &mut fmt::Formatter<'_>, channel: &Name) -> fmt::Result {
@@ -373,6 +412,15 @@ pub enum SendError {
         channel: Arc<Name>,
         /// The longest encoded value, in bytes.
         max: u64,
+    },
+    /// The channel's queue was made smaller, by `msgctl`, than the message that stands for the value.
+    QueueTooSmall {
+        /// The channel.
+        channel: Arc<Name>,
+        /// Bytes of the message.
+        needed: u64,
+        /// Bytes that the queue holds now (`msg_qbytes`).
+        capacity: u64,
     },
     /// The encoded value goes in fragments, which needs a waiting call.
     NeedsWaiting {
@@ -467,6 +515,12 @@ impl fmt::Display for SendError {
                 f,
                 "the encoded value is longer than the {max} bytes that {} takes \
                  (Options::max_value, and without rings Options::inline_limit)",
+                The(channel)
+            ),
+            SendError::QueueTooSmall { channel, needed, capacity } => write!(
+                f,
+                "the value needs a message of {needed} bytes, and the queue of {} holds only \
+                 {capacity} now: its msg_qbytes was lowered (msgctl), raise it again",
                 The(channel)
             ),
             SendError::NeedsWaiting { channel, len, max } => write!(

@@ -10,8 +10,8 @@ mod options;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 pub use error::{QueueError, QueueLimit, QueueRecvError, QueueSendError};
@@ -24,8 +24,8 @@ use crate::codec::Raw as DefaultCodec;
 use crate::codec::{Codec, Reader, Writer};
 use crate::name::Name;
 use crate::sys::{
-    Deadline, Key, MessageBuffer, MessageQueue, MessageSelect, QueueStat, SystemErrorKind, Wait,
-    message_limits, pause, process,
+    AtExit, Deadline, Key, MessageBuffer, MessageQueue, MessageSelect, QueueStat, SystemErrorKind,
+    Wait, at_exit, message_limits, pause, process,
 };
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
@@ -56,7 +56,9 @@ const KEPT_BUFFERS: usize = 4;
 ///   fit is an error, not a wait.
 /// - **Lifetime.** The queue stays in the kernel, with what it holds, until
 ///   [`remove`](Queue::remove) or a reboot; only a [`private`](Queue::private) one is removed on
-///   drop.
+///   drop, or when its process exits.
+/// - **No channel.** The name or key of a [`Channel`](crate::Channel) is refused: what lies on its
+///   queue is the channel's.
 ///
 /// All calls take `&self` and may be made from many threads. See
 /// [msgop(2)](https://man7.org/linux/man-pages/man2/msgop.2.html).
@@ -83,8 +85,8 @@ pub struct Queue<T, C = DefaultCodec> {
     /// Taken by a call and given back after it: calls of many threads, and one from inside a
     /// Serialize, each have their own.
     buffers: Mutex<Vec<MessageBuffer>>,
-    /// The process that removes the queue on drop, by its token.
-    removed_by: Option<u64>,
+    /// A private queue, which goes with this.
+    private: Option<Arc<Private>>,
     carries: PhantomData<fn(T) -> (T, C)>,
 }
 
@@ -143,13 +145,22 @@ impl<T, C: Codec<T>> Queue<T, C> {
             key,
             longest: AtomicUsize::new(message_limits().0),
             buffers: Mutex::new(Vec::new()),
-            removed_by: None,
+            private: None,
             carries: PhantomData,
         }
     }
 
     fn removed_on_drop(mut self) -> Self {
-        self.removed_by = Some(process::token());
+        let private = Private {
+            queue: self.queue,
+            token: process::token(),
+            removed: AtomicBool::new(false),
+            registered: OnceLock::new(),
+        };
+        let private = Arc::new(private);
+        let weak: Weak<Private> = Arc::downgrade(&private);
+        private.registered.get_or_init(|| at_exit::register(weak));
+        self.private = Some(private);
         self
     }
 
@@ -545,11 +556,30 @@ impl<T, C> Queue<T, C> {
     }
 }
 
-impl<T, C> Drop for Queue<T, C> {
-    fn drop(&mut self) {
-        if self.removed_by.is_some_and(|token| token == process::token()) {
-            // It may be gone already, and a destructor has nobody to tell.
+/// A private queue's object, removed once: on drop, or before, when its process exits.
+struct Private {
+    queue: MessageQueue,
+    /// The process that removes it; a forked child does not.
+    token: u64,
+    removed: AtomicBool,
+    /// The number under which it is removed when the process exits.
+    registered: OnceLock<u64>,
+}
+
+impl AtExit for Private {
+    fn at_exit(&self) {
+        if self.token == process::token() && !self.removed.swap(true, Ordering::Relaxed) {
+            // It may be gone already, and a destructor has no one to tell.
             let _ = self.queue.remove();
+        }
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        if self.token == process::token() {
+            self.at_exit();
+            self.registered.get().into_iter().for_each(|&number| at_exit::forget(number));
         }
     }
 }

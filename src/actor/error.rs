@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::codec::DecodeError;
-use crate::error::{AttachError, OpenError, RecvError, SendError};
+use crate::error::{AttachError, OpenError, Process, RecvError, SendError};
 
 /// Why a mailbox could not be bound.
 #[derive(Debug)]
@@ -27,8 +27,9 @@ impl fmt::Display for BindError {
         match self {
             BindError::AlreadyBound { pid } => write!(
                 f,
-                "process {pid} has this mailbox already: end it, take another name, or stand by \
-                 for its place (MailboxOptions::stand_by)"
+                "{} has this mailbox already: end it, take another name, or stand by \
+                 for its place (MailboxOptions::stand_by)",
+                Process(*pid)
             ),
             BindError::Timeout => f.write_str("the other actor was still there at the deadline"),
             BindError::Open(error) => error.fmt(f),

@@ -282,6 +282,7 @@ pub(super) fn back_error(error: SendError) -> RecvError {
         SendError::System { channel, error } => RecvError::System { channel, error },
         SendError::Disconnected { channel }
         | SendError::TooLong { channel, .. }
+        | SendError::QueueTooSmall { channel, .. }
         | SendError::NeedsWaiting { channel, .. }
         | SendError::Encode { channel, .. } => RecvError::Disconnected { channel },
     }

@@ -188,7 +188,18 @@ impl<T, C: Codec<T>> Sender<T, C> {
             // SeqCst: pairs with the fence of `Caller::is_there` after the hand-over.
             fence(Ordering::SeqCst);
         }
+        let word = |at| self.control.lane_word(self.lane, at);
+        // Relaxed: read by a last user, after this one let go of the channel.
+        let owned_from = word(lane_word::OWNED_FROM).load(Ordering::Relaxed);
+        word(lane_word::NOT_EXECUTED).store(owned_from, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Like [`retire`](Sender::retire), and what was not taken is nobody's request any more.
+    pub(crate) fn retire_with_requests(&mut self) {
+        if self.control.is_ours() {
+            let _ = self.renew();
+        }
     }
 
     /// Becomes nobody's lane before it is given up: whoever answers knows that nobody waits.

@@ -7,8 +7,6 @@
 //! | `receiver` | waiting for values, handing them over |
 //! | `intake` | where the receiver looks: slots, lanes, queue |
 //! | `inbox` | one lane as the receiver sees it, fragments |
-//! | `envelope` | the first bytes of a queue message |
-//! | `long` | who has the last word on a value in fragments |
 //! | `lease` | a value read in place |
 //! | `returns`, `answers` | the way back from the receiver to a sender, and its other end |
 //! | `calls` | what request and response need of the two ends |
@@ -18,14 +16,12 @@
 
 mod answers;
 mod calls;
-mod envelope;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod holders;
 mod inbox;
 mod intake;
 mod lease;
-mod long;
 mod options;
 mod receiver;
 mod returns;
@@ -40,7 +36,7 @@ use std::time::Duration;
 
 use crate::DefaultCodec;
 use crate::codec::Codec;
-use crate::control::{self, Control, Owner};
+use crate::control::{self, Control, Owner, envelope, long};
 use crate::error::{AttachError, OpenError, RecvError};
 use crate::name::{Handle, Name};
 use crate::ring::{Record, TrustedPeers};

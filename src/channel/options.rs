@@ -1,7 +1,6 @@
 //! What a channel is created and opened with.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Channel;
@@ -90,8 +89,8 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// The longest encoded value, in bytes, that travels as a message of the queue; default 1,024.
     /// Zero makes a channel without a queue.
     ///
-    /// At most `kernel.msgmax` less 16. The queue holds `kernel.msgmnb` bytes in all, 16,384 by
-    /// default.
+    /// At most `kernel.msgmax` less 16, which a creator has to keep to. The queue holds
+    /// `kernel.msgmnb` bytes in all, 16,384 by default.
     pub fn inline_limit(mut self, bytes: usize) -> Self {
         self.inline_limit = bytes;
         self
@@ -105,7 +104,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     }
 
     /// The size of each sender's ring, in bytes: 4 KiB to 1 TiB, rounded up to a power of two;
-    /// default 256 KiB. Zero makes a channel without rings.
+    /// default 256 KiB. Zero makes a channel without rings; what is between is refused.
     ///
     /// A value longer than half of it goes in fragments, and [`send`](crate::Sender::send) returns
     /// only when it was received: a larger ring makes that rarer.
@@ -121,7 +120,7 @@ impl<T, C: Codec<T>> Options<T, C> {
         self
     }
 
-    /// The longest encoded value at all, in bytes; default 64 MiB. It bounds the memory in which a
+    /// The longest encoded value at all, in bytes, 1 or more; default 64 MiB. It bounds the memory in which a
     /// receiver collects a value that comes in fragments, for each sender.
     ///
     /// The creator's counts; who opens a channel says how long it is ready to collect, and is refused
@@ -203,7 +202,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// that cannot be, [`OpenError`] otherwise. Nothing is left behind then.
     pub fn create(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
         let wanted = self.wanted(name.into(), false)?;
-        Ok(self.channel(control::create(&wanted)?))
+        Ok(self.channel(self.make(&wanted)?))
     }
 
     /// Opens the channel, and waits for a creator if
@@ -232,7 +231,7 @@ impl<T, C: Codec<T>> Options<T, C> {
                 Err(OpenError::NotFound { .. }) => {}
                 result => return result.map(|control| self.channel(control)),
             }
-            match control::create(&wanted) {
+            match self.make(&wanted) {
                 Err(OpenError::AlreadyExists { .. }) => {}
                 result => return result.map(|control| self.channel(control)),
             }
@@ -248,8 +247,8 @@ impl<T, C: Codec<T>> Options<T, C> {
     pub fn private(&self) -> Result<Channel<T, C>, OpenError> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let wanted = self.wanted(Name::Key(Key::random()), true)?;
-            match control::create(&wanted) {
+            let wanted = self.wanted(Name::Key(Key::private()), true)?;
+            match self.make(&wanted) {
                 Ok(control) => return Ok(self.channel(control)),
                 // A key that somebody has already: draw another.
                 Err(
@@ -264,11 +263,29 @@ impl<T, C: Codec<T>> Options<T, C> {
         Err(last.unwrap_or(OpenError::UndoIgnored))
     }
 
+    /// Creates, if the kernel's limits allow a channel of these sizes.
+    fn make(&self, wanted: &Wanted) -> Result<Control, OpenError> {
+        if self.inline_limit > message_limits().0.saturating_sub(ENVELOPE) {
+            return Err(self.inline_limit_refused());
+        }
+        control::create(wanted)
+    }
+
+    fn inline_limit_refused(&self) -> OpenError {
+        let (msgmax, _) = message_limits();
+        let longest = msgmax.saturating_sub(ENVELOPE);
+        OpenError::InvalidOptions(format!(
+            "inline_limit is {}, and may be at most {longest}: the sysctl kernel.msgmax is {msgmax}, \
+             less {ENVELOPE} bytes of envelope",
+            self.inline_limit,
+        ))
+    }
+
     fn channel(&self, control: Control) -> Channel<T, C> {
         // Alone on a processor, whoever spins keeps the other from doing what it waits for.
         let alone = process::online_cpus() == 1;
         let default = if alone { Duration::ZERO } else { Duration::from_micros(20) };
-        Channel::from_control(Arc::new(control), self.spin.unwrap_or(default), self.trust)
+        Channel::from_control(control.shared(), self.spin.unwrap_or(default), self.trust)
     }
 
     fn wanted(&self, name: Name, private: bool) -> Result<Wanted, OpenError> {
@@ -297,14 +314,12 @@ impl<T, C: Codec<T>> Options<T, C> {
                 self.mode
             ));
         }
-        let (msgmax, _) = message_limits();
-        let longest = msgmax.saturating_sub(ENVELOPE);
-        if self.inline_limit > longest {
-            return invalid(format!(
-                "inline_limit is {}, and may be at most {longest}: the sysctl kernel.msgmax is \
-                 {msgmax}, less {ENVELOPE} bytes of envelope",
-                self.inline_limit,
-            ));
+        // More than the sysctl can be set to; what it is set to matters to a creator alone.
+        if self.inline_limit > i32::MAX as usize - ENVELOPE {
+            return Err(self.inline_limit_refused());
+        }
+        if self.max_value == 0 {
+            return invalid("max_value is 0, and must be at least 1".to_owned());
         }
         if self.inline_limit == 0 && self.capacity == 0 {
             return invalid("inline_limit and capacity are both 0: no path is left".to_owned());
@@ -336,10 +351,10 @@ fn ring_lines(option: &str, bytes: usize) -> Result<u64, OpenError> {
     if bytes == 0 {
         return Ok(0);
     }
-    if bytes > MAX_CAPACITY {
+    if !(MIN_CAPACITY..=MAX_CAPACITY).contains(&bytes) {
         return Err(OpenError::InvalidOptions(format!(
-            "{option} is {bytes}, and may be at most {MAX_CAPACITY}"
+            "{option} is {bytes}, and may be {MIN_CAPACITY} to {MAX_CAPACITY}, or 0 for no ring"
         )));
     }
-    Ok((bytes.max(MIN_CAPACITY).next_power_of_two() / LINE) as u64)
+    Ok((bytes.next_power_of_two() / LINE) as u64)
 }

@@ -1,17 +1,24 @@
-//! Giving the lock back, and removing what nobody uses any more.
+//! Giving the use of a channel up, and removing what nobody uses any more.
 
+use super::envelope::Envelope;
 use super::find::{Evidence, Found, ignore_gone, look, remove_rest};
 use super::header::Mapped;
+use super::lock::Locked;
+use super::long::Long;
 use super::semaphores::{self, USERS};
-use super::{Control, Owner, SLOTS, word};
+use super::{Control, ENVELOPE, Owner, SLOTS, TYPE_WORD, lane_word, word};
 use crate::error::OpenError;
 use crate::name::{Handle, Name};
 use crate::ring::Consumer;
 use crate::sys::{
-    Deadline, Fault, Key, MessageQueue, Ordering, SemaphoreSet, SystemError, fault, process,
+    AtExit, Deadline, Fault, Key, MessageBuffer, MessageQueue, Ordering, SemaphoreSet, SystemError,
+    SystemErrorKind, at_exit, fault, process,
 };
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock, Weak};
+
+/// How often the last users may change before another party is left to look.
+const LOOKS: usize = 100;
 
 /// What to do with the lock after looking.
 pub(super) enum Then {
@@ -21,59 +28,37 @@ pub(super) enum Then {
     Again,
 }
 
-/// A set whose lock this process holds.
-pub(super) struct Locked {
-    pub(super) set: SemaphoreSet,
-}
-
 impl Locked {
     /// Does something under the lock and gives it back.
     pub(super) fn run(
         self,
         action: impl FnOnce(&Locked) -> Result<Then, OpenError>,
     ) -> Result<Option<Control>, OpenError> {
-        match action(&self) {
-            Ok(Then::Use(control)) => match semaphores::unlock_as_user(self.set) {
+        match action(&self)? {
+            Then::Use(control) => match self.become_user() {
                 Ok(()) => Ok(Some(*control)),
                 Err(error) => {
                     control.forget();
                     Err(error.into())
                 }
             },
-            Ok(Then::Again) => {
-                // The set is gone in most cases, and its lock with it.
-                let _ = semaphores::unlock(self.set);
-                Ok(None)
-            }
-            Err(error) => {
-                let _ = semaphores::unlock(self.set);
-                // The last user may have found the lock taken meanwhile and left the rest to us.
-                if !fault(Fault::NoSecondLook) {
-                    tidy(self.set, Evidence::Signature);
-                }
-                Err(error)
-            }
+            Then::Again => Ok(None),
         }
     }
 }
 
 /// Removes the channel on this set if nobody uses it and nobody has to find it.
-///
-/// Whoever gives the lock back looks once more, so that the last user never has to wait for it.
 pub(super) fn tidy(set: SemaphoreSet, evidence: Evidence<'_>) {
     let attempt = || -> Result<(), OpenError> {
-        while set.value(USERS)? == 0 {
-            if !semaphores::lock(set, Deadline::immediate())? {
+        for _ in 0..LOOKS {
+            if set.value(USERS)? != 0 {
                 return Ok(());
             }
-            let unused = set.value(USERS)? == 0;
-            if unused && remove_if_idle(set, false, evidence)? {
-                return Ok(());
-            }
-            semaphores::unlock(set)?;
-            if unused {
-                // Kept for its values, or because it is durable: nobody could come meanwhile.
-                return Ok(());
+            let Some(locked) = Locked::take(set, Deadline::immediate())? else { return Ok(()) };
+            let locked = locked.without_looking_again();
+            if set.value(USERS)? == 0 {
+                // One that is kept, for its values or because it is durable, has been looked at.
+                return remove_if_idle(locked, false, evidence).map(drop);
             }
         }
         Ok(())
@@ -82,46 +67,62 @@ pub(super) fn tidy(set: SemaphoreSet, evidence: Evidence<'_>) {
     let _ = attempt();
 }
 
-/// With the lock held and nobody using it: removes the channel unless it has to stay.
-///
-/// Gives the lock back itself only by removing the set; says whether it did.
+/// Removes a channel that is not in use, unless it has to stay; says whether it did, and gives the
+/// lock back.
 pub(super) fn remove_if_idle(
-    set: SemaphoreSet,
+    locked: Locked,
     even_with_values: bool,
     evidence: Evidence<'_>,
 ) -> Result<bool, OpenError> {
+    let set = locked.set();
     let Some(key) = Key::new(set.key()) else { return Ok(false) };
-    match look(key, set, Owner::Myself, evidence) {
-        Ok(Found::Whole(mapped, queue)) => {
+    match look(key, set, Owner::Myself, evidence)? {
+        Found::Whole(mapped, queue) => {
             let control = Control::new(mapped, set, queue);
             let stays = !even_with_values
                 && (control.header.durable || !control.header.private && control.holds_values());
-            let removed = if stays { Ok(false) } else { control.remove_all().map(|()| true) };
+            let removed = if stays { Ok(()) } else { control.remove_all() };
             control.forget();
-            Ok(removed?)
+            removed?;
+            if stays {
+                return Ok(false);
+            }
         }
-        Ok(Found::Rest { segment, queue }) => {
+        Found::Rest { segment, queue } => {
             remove_rest(segment, queue)?;
-            set.remove()?;
-            Ok(true)
-        }
-        Err(error) => {
-            let _ = semaphores::unlock(set);
-            Err(error)
+            ignore_gone(set.remove())?;
         }
     }
+    locked.forget();
+    Ok(true)
 }
 
 impl Control {
     pub(super) fn new(mapped: Mapped, set: SemaphoreSet, queue: Option<MessageQueue>) -> Self {
         let Mapped { segment, header } = mapped;
-        let all_fence = AtomicBool::new(false);
         let name = match &*header.name {
             "" => Name::Key(header.key),
             name => Name::from(name),
         };
-        let name = Arc::new(name);
-        Control { segment, set, queue, header, name, all_fence, token: process::token() }
+        Control {
+            segment,
+            set,
+            queue,
+            header,
+            name: Arc::new(name),
+            all_fence: AtomicBool::new(false),
+            token: process::token(),
+            closed: AtomicBool::new(false),
+            registered: OnceLock::new(),
+        }
+    }
+
+    /// For the endpoints to share; given up at the latest when the process exits.
+    pub(crate) fn shared(self) -> Arc<Control> {
+        let control = Arc::new(self);
+        let weak: Weak<Control> = Arc::downgrade(&control);
+        control.registered.get_or_init(|| at_exit::register(weak));
+        control
     }
 
     /// Drops the mapping without having been a user.
@@ -143,25 +144,67 @@ impl Control {
         Handle { key: self.header.key, incarnation: self.header.incarnation }
     }
 
-    /// Gives the use up, and removes the channel if it was the last.
+    /// Gives the use up, once, and removes the channel if it was the last.
     pub(super) fn close(&self) {
+        if self.closed.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
         if semaphores::leave(self.set).is_ok() && !fault(Fault::NotTidied) {
             tidy(self.set, Evidence::Known(self));
         }
     }
 
-    /// Whether a value waits that nobody has received.
+    /// Whether a value waits that nobody has received: not one that was taken back, nor a request
+    /// that its client knows will not be executed. Asked under the lock, with nobody attached.
     pub(super) fn holds_values(&self) -> bool {
+        let Some(queue) = self.queue else {
+            return (0..self.claimed()).any(|lane| self.lane_holds(lane, None));
+        };
         let layout = self.layout();
-        if let Some(queue) = self.queue {
-            // Every bulk value has its descriptor in the queue or in a slot.
-            let in_slots =
-                (0..SLOTS).any(|slot| self.word(layout.slot(slot)).load(Ordering::Relaxed) != 0);
-            return in_slots || queue.stat().is_ok_and(|stat| stat.messages > 0);
+        // Every bulk value has its descriptor in the queue or in a slot.
+        let in_slots = (0..SLOTS).map(|slot| layout.slot(slot)).any(|slot| {
+            // Relaxed, as below: who wrote it has let go of the channel, through its semaphores.
+            self.word(slot).load(Ordering::Relaxed) != 0
+                && self.segment.read(slot + TYPE_WORD, ENVELOPE, |mut text| {
+                    text.read_array().is_ok_and(|text| self.stands_for_value(text))
+                })
+        });
+        if in_slots {
+            return true;
         }
-        (0..self.claimed()).any(|lane| {
-            Consumer::attach(self.segment.clone(), layout.ring(lane))
-                .is_ok_and(|consumer| consumer.holds_value())
+        let mut buffer = MessageBuffer::with_capacity(layout.message_len());
+        let queued = queue.stat().map_or(0, |stat| stat.messages);
+        (0..queued as usize).any(|index| match queue.peek(index, &mut buffer) {
+            Ok(()) => match buffer.text().first_chunk() {
+                Some(text) => self.stands_for_value(*text),
+                None => true,
+            },
+            Err(error) => error.kind() != SystemErrorKind::NoMessage,
+        })
+    }
+
+    /// Whether the message that begins so stands for a value. Of one that is not of this crate the
+    /// next receiver is to hear.
+    fn stands_for_value(&self, text: [u8; ENVELOPE]) -> bool {
+        match Envelope::read(text) {
+            Some(Envelope::Descriptor { lane, position }) if lane < self.layout().lanes => {
+                self.lane_holds(lane, Some(position))
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether a value waits in a lane's ring: any, or the one whose last record stands there.
+    fn lane_holds(&self, lane: usize, position: Option<u64>) -> bool {
+        let not_executed = self.lane_word(lane, lane_word::NOT_EXECUTED).load(Ordering::Relaxed);
+        let Ok(consumer) = Consumer::attach(self.segment.clone(), self.layout().ring(lane)) else {
+            return false;
+        };
+        consumer.holds_value(|start, last| {
+            let given_up = start < not_executed;
+            let long = Long(self.lane_word(lane, lane_word::LONG));
+            let taken_back = start != last && !long.is_open(start);
+            position.is_none_or(|position| position == last) && !given_up && !taken_back
         })
     }
 
@@ -188,5 +231,13 @@ impl Control {
     /// Whether a sender has ever come.
     pub(crate) fn senders_came(&self) -> bool {
         self.word(word::SENDERS_CAME).load(Ordering::Relaxed) != 0
+    }
+}
+
+impl AtExit for Control {
+    fn at_exit(&self) {
+        if self.is_ours() {
+            self.close();
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! The first bytes of each queue message of a channel.
 
-use crate::control::ENVELOPE;
+use super::ENVELOPE;
 
 /// What a queue message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Envelope {
+pub(crate) enum Envelope {
     /// The value itself follows, so many bytes, from the lane's owner of that generation.
     Inline { len: usize, lane: usize, generation: u64 },
     /// The value is a record of a lane's ring.
@@ -16,7 +16,7 @@ const DESCRIPTOR: u8 = 2;
 
 impl Envelope {
     /// Writes it to the front of a message's text.
-    pub(super) fn write(self, text: &mut [u8]) {
+    pub(crate) fn write(self, text: &mut [u8]) {
         let (len, kind, lane, last) = match self {
             Envelope::Inline { len, lane, generation } => (len, INLINE, lane, generation),
             Envelope::Descriptor { lane, position } => (0, DESCRIPTOR, lane, position),
@@ -28,7 +28,7 @@ impl Envelope {
     }
 
     /// How long the message's text is.
-    pub(super) fn text_len(self) -> usize {
+    pub(crate) fn text_len(self) -> usize {
         match self {
             Envelope::Inline { len, .. } => ENVELOPE + len,
             Envelope::Descriptor { .. } => ENVELOPE,
@@ -36,7 +36,7 @@ impl Envelope {
     }
 
     /// Reads what stands at the front of a text; `None` if this crate did not write it.
-    pub(super) fn read(bytes: [u8; ENVELOPE]) -> Option<Self> {
+    pub(crate) fn read(bytes: [u8; ENVELOPE]) -> Option<Self> {
         let [a, b, c, d, kind, zero, e, f, last @ ..] = bytes;
         let len = u32::from_le_bytes([a, b, c, d]) as usize;
         let lane = usize::from(u16::from_le_bytes([e, f]));

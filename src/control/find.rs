@@ -62,12 +62,48 @@ pub(super) enum Evidence<'a> {
     Known(&'a Control),
 }
 
+/// Whether a channel of this crate stands under the key, as far as this user may see.
+pub(crate) fn is_channel(key: Key) -> Result<bool, SystemError> {
+    let claim = SemaphoreSet::open(key).and_then(semaphores::inspect);
+    match claim.map_err(|error| (error.kind(), error)) {
+        Ok(claim) => Ok(claim == Claim::Signed),
+        // Programs give one key to objects of all three kinds, with permissions of their own.
+        Err((
+            SystemErrorKind::NotFound
+            | SystemErrorKind::Removed
+            | SystemErrorKind::PermissionDenied,
+            _,
+        )) => Ok(false),
+        Err((_, error)) => Err(error),
+    }
+}
+
 /// Looks at what stands under the key of a set that is ours and locked.
 pub(super) fn look(
     key: Key,
     set: SemaphoreSet,
     owner: Owner,
     evidence: Evidence<'_>,
+) -> Result<Found, OpenError> {
+    look_at(key, set, owner, evidence, true)
+}
+
+/// The same of a channel whose permissions were changed.
+pub(super) fn look_with_any_mode(
+    key: Key,
+    set: SemaphoreSet,
+    owner: Owner,
+    evidence: Evidence<'_>,
+) -> Result<Found, OpenError> {
+    look_at(key, set, owner, evidence, false)
+}
+
+fn look_at(
+    key: Key,
+    set: SemaphoreSet,
+    owner: Owner,
+    evidence: Evidence<'_>,
+    same_mode: bool,
 ) -> Result<Found, OpenError> {
     let queue = find_queue(key)?;
     let set_stat = set.stat()?;
@@ -98,16 +134,27 @@ pub(super) fn look(
     let corrupt = |what: String| OpenError::Corrupt { key, what };
     let header = match Header::read(&segment) {
         Ok(header) => header,
-        Err(BadHeader::Unfinished)
-            if !matches!(evidence, Evidence::None)
-                && stat.creator_pid == semaphores::signer(set)? =>
-        {
-            let queue = unused(key, queue, evidence)?;
-            return Ok(Found::Rest { segment: Some(id), queue });
-        }
         Err(BadHeader::Unfinished) => {
-            let found = format!("{}, which is not of this crate", segment_name(key, id));
-            return Err(OpenError::KeyCollision { key, found });
+            let name = segment_name(key, id);
+            let refused = |found| Err(OpenError::KeyCollision { key, found });
+            if let Evidence::None = evidence {
+                return refused(format!("{name}, which is not of this crate"));
+            }
+            return match (stat.creator_pid, semaphores::signer(set)?) {
+                // Of a process in another pid namespace the kernel says 0: two are not one for that.
+                (0, _) | (_, 0) => refused(format!(
+                    "{name}, which no header says to be a channel's and a process of another pid \
+                     namespace made (Channel::unlink removes what is left of a channel)"
+                )),
+                (creator, signer) if creator == signer => {
+                    let queue = unused(key, queue, evidence)?;
+                    Ok(Found::Rest { segment: Some(id), queue })
+                }
+                _ => refused(format!(
+                    "{name}, which is not of this crate, or whose header was written over \
+                     (Channel::unlink removes what is left of a channel)"
+                )),
+            };
         }
         Err(BadHeader::Version(found)) => {
             return Err(OpenError::WrongVersion { found, expected: super::layout::VERSION });
@@ -124,15 +171,18 @@ pub(super) fn look(
         }
         return Err(corrupt("its lanes are not those of the semaphore set".to_owned()));
     }
-    check_mode(set_name(set), &set_stat.ownership, &header)?;
-    check_mode(segment_name(key, id), &stat.ownership, &header)?;
+    let check_mode = |name: String, ownership: &Ownership| {
+        if same_mode { check_mode(name, ownership, &header) } else { Ok(()) }
+    };
+    check_mode(set_name(set), &set_stat.ownership)?;
+    check_mode(segment_name(key, id), &stat.ownership)?;
     if !header.layout.has_queue() {
         return Ok(Found::Whole(Mapped { segment, header }, None));
     }
     let Some(queue) = queue else {
         return Ok(Found::Rest { segment: Some(id), queue: None });
     };
-    check_mode(queue_name(key, queue), &queue.stat()?.ownership, &header)?;
+    check_mode(queue_name(key, queue), &queue.stat()?.ownership)?;
     Ok(Found::Whole(Mapped { segment, header }, Some(queue)))
 }
 
@@ -144,16 +194,45 @@ fn unused(
 ) -> Result<Option<MessageQueue>, OpenError> {
     let Some(queue) = queue else { return Ok(None) };
     let stat = queue.stat()?;
-    let ours = match evidence {
-        Evidence::None => false,
-        Evidence::Known(control) if control.queue == Some(queue) => true,
-        _ => stat.messages == 0 && stat.last_send.is_none() && stat.last_receive.is_none(),
+    let name = queue_name(key, queue);
+    let untouched = stat.messages == 0 && stat.last_send.is_none() && stat.last_receive.is_none();
+    let found = match evidence {
+        Evidence::None => format!("{name}, which another program uses"),
+        Evidence::Known(control) if control.queue == Some(queue) => return Ok(Some(queue)),
+        _ if untouched => return Ok(Some(queue)),
+        _ => format!(
+            "{name}, which was used and has no channel's header beside it (Channel::unlink removes \
+             what is left of a channel)"
+        ),
     };
-    if ours {
-        return Ok(Some(queue));
-    }
-    let found = format!("{}, which another program uses", queue_name(key, queue));
     Err(OpenError::KeyCollision { key, found })
+}
+
+/// Removes what stands under the key of a channel's set beyond recognition, if the set's owner and
+/// creator have it too.
+pub(super) fn remove_wreck(
+    key: Key,
+    set: SemaphoreSet,
+    owner: Owner,
+    refused: OpenError,
+) -> Result<(), OpenError> {
+    let (segment, queue) = (find_segment(key)?, find_queue(key)?);
+    let ours = set.stat()?.ownership;
+    let check = |name: String, ownership: Ownership| -> Result<bool, OpenError> {
+        owner.check(name, &ownership)?;
+        Ok((ownership.uid, ownership.creator_uid) == (ours.uid, ours.creator_uid))
+    };
+    let mut same = true;
+    if let Some(queue) = queue {
+        same &= check(queue_name(key, queue), queue.stat()?.ownership)?;
+    }
+    if let Some(segment) = segment {
+        same &= check(segment_name(key, segment), segment.stat()?.ownership)?;
+    }
+    if !same {
+        return Err(refused);
+    }
+    Ok(remove_rest(segment, queue)?)
 }
 
 pub(super) fn find_queue(key: Key) -> Result<Option<MessageQueue>, SystemError> {

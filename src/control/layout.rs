@@ -145,6 +145,9 @@ pub(crate) mod lane_word {
 
     pub(crate) const DELIVERED: usize = 2 * LINE;
     pub(crate) const HEAD: usize = 3 * LINE;
+    /// Where in the ring the requests end of which their clients know that no server will execute
+    /// them; what is not taken before that is for nobody.
+    pub(crate) const NOT_EXECUTED: usize = 3 * LINE + 8;
     pub(crate) const RETURN_DELIVERED: usize = 4 * LINE;
     pub(crate) const RETURN_HEAD: usize = 5 * LINE;
 

@@ -9,12 +9,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::closing::{Locked, Then};
+use super::closing::Then;
 use super::find::{
-    Evidence, Found, find_queue, find_segment, find_set, look, queue_name, remove_rest,
-    segment_name, set_name,
+    Evidence, Found, find_set, look, look_with_any_mode, remove_rest, remove_wreck, set_name,
 };
 use super::header::Mapped;
+use super::lock::Locked;
 use super::semaphores::{self, Claim, USERS};
 use super::{Control, Header, Layout, Owner};
 use crate::error::OpenError;
@@ -104,6 +104,9 @@ impl Wanted {
 pub(crate) fn create(wanted: &Wanted) -> Result<Control, OpenError> {
     let key = wanted.name.key()?;
     let count = semaphores::count(wanted.layout.lanes);
+    if !process::undo_works(try_undo)? {
+        return Err(OpenError::UndoIgnored);
+    }
     for _ in 0..ATTEMPTS {
         let (set, made) = match SemaphoreSet::create(key, count, wanted.mode) {
             Ok(set) => (set, true),
@@ -135,8 +138,7 @@ fn create_on(
         wanted.owner.check(set_name(set), &stat.ownership)?;
         match semaphores::inspect(set)? {
             Claim::Signed => {
-                lock(set)?;
-                return Locked { set }
+                return lock(set)?
                     .run(|locked| create_locked(wanted, key, locked, Evidence::Signature));
             }
             Claim::Virgin
@@ -148,15 +150,43 @@ fn create_on(
             }
         }
     }
-    if !semaphores::claim(set)? {
-        return Ok(None);
-    }
-    Locked { set }.run(|locked| {
+    let claimed = Locked::claim(set).inspect_err(|_| {
+        // A creation that fails leaves nothing. Another that signs it now finds it gone, and makes
+        // a new one.
+        if made && semaphores::inspect(set) == Ok(Claim::Virgin) {
+            let _ = set.remove();
+        }
+    });
+    let Some(locked) = claimed? else { return Ok(None) };
+    locked.run(|locked| {
         create_locked(wanted, key, locked, Evidence::None).inspect_err(|_| {
-            // A creation that fails leaves nothing; this set is ours and nobody could use it yet.
+            // As above; this set is ours and nobody could use it yet.
             let _ = set.remove();
         })
     })
+}
+
+/// Whether the kernel undoes what a dying process did to a semaphore; `None` if that was not seen.
+///
+/// Tried on a set of its own at a random key, signed and locked: no other process that keeps to the
+/// protocol touches it, and a killed one's is swept as what any killed creator leaves.
+fn try_undo() -> Result<Option<bool>, SystemError> {
+    struct Trial(SemaphoreSet);
+    impl Drop for Trial {
+        fn drop(&mut self) {
+            let _ = self.0.remove();
+        }
+    }
+    let set = match SemaphoreSet::create(Key::private(), semaphores::count(1), 0o600) {
+        Ok(set) => set,
+        Err(error) if error.kind() == SystemErrorKind::AlreadyExists => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let trial = Trial(set);
+    if !semaphores::claim(trial.0)? {
+        return Ok(None);
+    }
+    process::is_undone(trial.0, USERS).map(Some)
 }
 
 /// Creates with the lock held.
@@ -166,10 +196,7 @@ fn create_locked(
     locked: &Locked,
     evidence: Evidence<'_>,
 ) -> Result<Then, OpenError> {
-    let set = locked.set;
-    if !process::undo_works(set, semaphores::TRIAL)? {
-        return Err(OpenError::UndoIgnored);
-    }
+    let set = locked.set();
     match look(key, set, wanted.owner, evidence)? {
         Found::Whole(mapped, queue) => {
             wanted.check_name(key, &mapped.header)?;
@@ -188,8 +215,9 @@ fn create_locked(
                 refused?;
                 return Err(OpenError::HoldsValues { name: wanted.name.clone() });
             }
-            control.remove_objects()?;
+            let removed = control.remove_all();
             control.forget();
+            removed?;
             Ok(Then::Again)
         }
         Found::Rest { segment, queue } => {
@@ -282,8 +310,7 @@ pub(crate) fn open(wanted: &Wanted) -> Result<Control, OpenError> {
 }
 
 fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Control>, OpenError> {
-    lock(set)?;
-    Locked { set }.run(|locked| match look(key, locked.set, wanted.owner, Evidence::Signature)? {
+    lock(set)?.run(|locked| match look(key, locked.set(), wanted.owner, Evidence::Signature)? {
         Found::Whole(mapped, queue) => {
             wanted.check(key, &mapped.header)?;
             // Shared memory must not be what says how much of this process's memory may be used.
@@ -291,11 +318,11 @@ fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Contro
             if theirs > mine {
                 return Err(OpenError::LongerValues { mine, theirs });
             }
-            Ok(Then::Use(Box::new(Control::new(mapped, locked.set, queue))))
+            Ok(Then::Use(Box::new(Control::new(mapped, locked.set(), queue))))
         }
         Found::Rest { segment, queue } => {
             remove_rest(segment, queue)?;
-            locked.set.remove()?;
+            locked.set().remove()?;
             Err(OpenError::NotFound { name: wanted.name.clone() })
         }
     })
@@ -307,9 +334,9 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
     let Some(set) = find_set(key, owner)? else {
         return Err(OpenError::NotFound { name: name.clone() });
     };
-    let removed = lock(set).and_then(|()| {
-        Locked { set }.run(|_| {
-            match look(key, set, owner, Evidence::Signature) {
+    let removed = lock(set).and_then(|locked| {
+        locked.run(|_| {
+            match look_with_any_mode(key, set, owner, Evidence::Signature) {
                 Ok(Found::Whole(mapped, queue)) => {
                     let wanted_name = Wanted::named(name.clone());
                     wanted_name.check_name(key, &mapped.header)?;
@@ -317,19 +344,12 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
                     remove_rest(Some(id), queue)?;
                 }
                 Ok(Found::Rest { segment, queue }) => remove_rest(segment, queue)?,
-                // A header that nobody can read is what one comes here for; the segment's owner and
-                // creator were checked before its content.
-                Err(OpenError::Corrupt { .. } | OpenError::WrongVersion { .. }) => {
-                    let (segment, queue) = (find_segment(key)?, find_queue(key)?);
-                    // Looked up again, so whose they are is asked again.
-                    if let Some(queue) = queue {
-                        owner.check(queue_name(key, queue), &queue.stat()?.ownership)?;
-                    }
-                    if let Some(segment) = segment {
-                        owner.check(segment_name(key, segment), &segment.stat()?.ownership)?;
-                    }
-                    remove_rest(segment, queue)?;
-                }
+                // What nobody can read, or recognize any more, is what one comes here for.
+                Err(
+                    refused @ (OpenError::Corrupt { .. }
+                    | OpenError::WrongVersion { .. }
+                    | OpenError::KeyCollision { .. }),
+                ) => remove_wreck(key, set, owner, refused)?,
                 Err(error) => return Err(error),
             }
             set.remove()?;
@@ -378,11 +398,11 @@ fn restless(key: Key) -> OpenError {
     OpenError::Corrupt { key, what }
 }
 
-fn lock(set: SemaphoreSet) -> Result<(), OpenError> {
-    if semaphores::lock(set, Deadline::after(LOCK_PATIENCE))? {
-        return Ok(());
+fn lock(set: SemaphoreSet) -> Result<Locked, OpenError> {
+    match Locked::take(set, Deadline::after(LOCK_PATIENCE))? {
+        Some(locked) => Ok(locked),
+        None => Err(OpenError::Busy { pid: set.last_pid(semaphores::LOCK)? }),
     }
-    Err(OpenError::Busy { pid: set.last_pid(semaphores::LOCK)? })
 }
 
 /// Waits for `attempt` to find a channel that is not there yet.

@@ -13,27 +13,33 @@ const DONE: u64 = 2;
 const WITHDRAWN: u64 = 3;
 
 /// A lane's word for the value on its way.
-pub(super) struct Long<'a>(pub(super) &'a AtomicU64);
+pub(crate) struct Long<'a>(pub(crate) &'a AtomicU64);
 
 impl Long<'_> {
     /// A value whose first fragment stands at `start` is on its way.
-    pub(super) fn open(&self, start: u64) {
+    pub(crate) fn open(&self, start: u64) {
         self.0.swap(start << 2 | OPEN, Ordering::Relaxed);
         point!("long.opened");
     }
 
     /// Hands the value over; `false` if it was withdrawn.
-    pub(super) fn complete(&self, start: u64) -> bool {
+    pub(crate) fn complete(&self, start: u64) -> bool {
         self.settle(start, DONE)
     }
 
     /// Takes the value back; `false` if it was handed over.
-    pub(super) fn withdraw(&self, start: u64) -> bool {
+    pub(crate) fn withdraw(&self, start: u64) -> bool {
         self.settle(start, WITHDRAWN)
     }
 
+    /// Whether the value is on its way: neither handed over nor withdrawn.
+    pub(crate) fn is_open(&self, start: u64) -> bool {
+        // Relaxed: asked with nobody attached.
+        self.0.load(Ordering::Relaxed) == start << 2 | OPEN
+    }
+
     /// Whether the value was handed over.
-    pub(super) fn is_done(&self, start: u64) -> bool {
+    pub(crate) fn is_done(&self, start: u64) -> bool {
         // Relaxed: nothing is read on the strength of it.
         self.0.load(Ordering::Relaxed) == start << 2 | DONE
     }
@@ -62,7 +68,7 @@ mod tests {
         assert!(long.complete(5) && long.is_done(5));
         assert!(!long.withdraw(5) && !long.complete(5));
         long.open(9);
-        assert!(!long.is_done(9));
-        assert!(long.withdraw(9) && !long.complete(9));
+        assert!(long.is_open(9) && !long.is_open(5) && !long.is_done(9));
+        assert!(long.withdraw(9) && !long.complete(9) && !long.is_open(9));
     }
 }

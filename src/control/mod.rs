@@ -7,18 +7,21 @@
 
 mod closing;
 mod doorbell;
+pub(crate) mod envelope;
 mod find;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod header;
 mod layout;
 mod lifecycle;
+mod lock;
+pub(crate) mod long;
 mod ownership;
 pub(crate) mod semaphores;
 mod sweep;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use crate::error::SendError;
 use crate::name::Name;
@@ -27,6 +30,7 @@ use crate::sys::{
 };
 
 pub(crate) use doorbell::{Doorbell, Ends, Parked, Slept};
+pub(crate) use find::is_channel;
 pub(crate) use header::{Header, cut};
 pub(crate) use layout::{Layout, MAX_LANES, SLOTS, TYPE_WORD, lane_word, word};
 pub(crate) use lifecycle::{Wanted, create, open, unlink, wait_for};
@@ -49,6 +53,10 @@ pub(crate) struct Control {
     all_fence: AtomicBool,
     /// Whose process this belongs to; a forked child has another token.
     token: u64,
+    /// Whether the use was given up: when this is dropped, or before, when the process exits.
+    closed: AtomicBool,
+    /// The number under which it is given up when the process exits.
+    registered: OnceLock<u64>,
 }
 
 impl Control {
@@ -139,6 +147,7 @@ impl Drop for Control {
     fn drop(&mut self) {
         if self.is_ours() {
             self.close();
+            self.registered.get().into_iter().for_each(|&number| sys::at_exit::forget(number));
         }
     }
 }

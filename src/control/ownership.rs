@@ -7,6 +7,10 @@ use crate::sys::{Ownership, process};
 /// Whose channels and queues may be opened. An object's owner and its creator both count, since an
 /// owner can give an object away.
 ///
+/// In a user namespace the kernel gives one user id, 65534 unless `kernel.overflowuid` says
+/// otherwise, for every user that the namespace does not map. Such an owner is trusted by
+/// [`Owner::Anyone`] alone, also by a process that itself runs as that user.
+///
 /// ```no_run
 /// use sysv_channel::{Channel, Owner};
 ///
@@ -31,9 +35,9 @@ impl Owner {
     pub(crate) fn allows(self, ownership: &Ownership) -> bool {
         let me = process::effective_uid();
         let trusted = |uid: u32| match self {
-            Owner::Myself => uid == me,
-            Owner::User(user) => uid == me || uid == user,
             Owner::Anyone => true,
+            Owner::User(user) if uid == user => !process::is_overflow_uid(uid),
+            Owner::Myself | Owner::User(_) => uid == me && !process::is_overflow_uid(uid),
         };
         trusted(ownership.uid) && trusted(ownership.creator_uid)
     }

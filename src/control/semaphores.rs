@@ -8,7 +8,7 @@
 //! | 4 receiver | no receiver | attached, with undo |
 //! | 5 senders | no sender | how many are attached, with undo |
 //! | 6 items bell | nothing to look at | posts for the receiver |
-//! | 7 trial | always | while a creator tries whether the kernel undoes |
+//! | 7 | always | never |
 //! | 8 + 2 n | lane n is free | owned, with undo |
 //! | 9 + 2 n | nothing to look at | posts for the sender on lane n |
 //! | the last: serving | the receiver, if there is one, has not said which it is | it has, with undo |
@@ -31,7 +31,6 @@ pub(crate) const USERS: u16 = 3;
 pub(crate) const RECEIVER: u16 = 4;
 pub(crate) const SENDERS: u16 = 5;
 pub(crate) const ITEMS: u16 = 6;
-pub(crate) const TRIAL: u16 = 7;
 const FIRST_LANE: u16 = 8;
 
 /// Operations in one call at most: SEMOPM is 500 on Linux by default, and may be set lower.
@@ -39,6 +38,9 @@ const BATCH: usize = 250;
 
 /// Posts taken off a bell that is about to overflow; a post is a hint, so none is missed.
 const HALF: i16 = 16_384;
+
+/// How often bells are halved for one operation. It takes 16,384 posts to fill one again.
+const HALVINGS: usize = 3;
 
 /// Semaphores in the set of a channel with so many lanes.
 pub(crate) fn count(lanes: usize) -> usize {
@@ -183,25 +185,31 @@ pub(crate) fn take_receiver(
     if deadline == Deadline::immediate() && set.value(RECEIVER)? != 0 {
         return Ok(false);
     }
-    for batch in &first {
-        let ops: Vec<SemOp> = batch.iter().flat_map(|&bell| armed(bell)).collect();
-        ringing(set, batch, || set.operate(&ops, Deadline::never()))?;
-    }
-    let mut ops = vec![SemOp::zero(RECEIVER), SemOp::add(RECEIVER, 1).undo()];
-    if fault(Fault::RoleNotChecked) {
-        ops.remove(0);
-    }
-    if !fault(Fault::LaneBellsNotArmed) {
-        ops.extend(last.iter().flat_map(|&bell| armed(bell)));
-    }
-    let taken = succeeded(ringing(set, last, || set.operate(&ops, deadline)))?;
-    if !taken {
+    let mut armed_batches = 0;
+    let take = || -> Result<bool, SystemError> {
         for batch in &first {
+            let ops: Vec<SemOp> = batch.iter().flat_map(|&bell| armed(bell)).collect();
+            ringing(set, batch, || set.operate(&ops, Deadline::never()))?;
+            armed_batches += 1;
+        }
+        let mut ops = vec![SemOp::zero(RECEIVER), SemOp::add(RECEIVER, 1).undo()];
+        if fault(Fault::RoleNotChecked) {
+            ops.remove(0);
+        }
+        if !fault(Fault::LaneBellsNotArmed) {
+            ops.extend(last.iter().flat_map(|&bell| armed(bell)));
+        }
+        succeeded(ringing(set, last, || set.operate(&ops, deadline)))
+    };
+    let mut take = take;
+    let taken = take();
+    if !matches!(taken, Ok(true)) {
+        for batch in &first[..armed_batches] {
             let ops: Vec<SemOp> = batch.iter().flat_map(|&bell| disarmed(bell)).collect();
             ringing(set, batch, || set.operate(&ops, Deadline::never()))?;
         }
     }
-    Ok(taken)
+    taken
 }
 
 /// Whether somebody waits for the receiver's role.
@@ -275,22 +283,25 @@ pub(crate) fn empty(set: SemaphoreSet, bell: u16) -> Result<(), SystemError> {
 }
 
 /// Carries out an operation that posts; a bell that would overflow is halved first.
+///
+/// Any who may write can keep another semaphore of the operation at its highest: then the overflow
+/// is the caller's error.
 fn ringing(
     set: SemaphoreSet,
     bells: &[u16],
     operate: impl Fn() -> Result<(), SystemError>,
 ) -> Result<(), SystemError> {
-    loop {
+    for _ in 0..HALVINGS {
         match operate() {
-            Err(error) if error.kind() == SystemErrorKind::Overflow => {
-                for &bell in bells {
-                    let half = [SemOp::add(bell, -HALF).no_wait()];
-                    succeeded(set.operate(&half, Deadline::never()))?;
-                }
-            }
+            Err(error) if error.kind() == SystemErrorKind::Overflow => {}
             result => return result,
         }
+        for &bell in bells {
+            let half = [SemOp::add(bell, -HALF).no_wait()];
+            succeeded(set.operate(&half, Deadline::never()))?;
+        }
     }
+    operate()
 }
 
 /// Whether an operation that may not wait, or not longer, was carried out.

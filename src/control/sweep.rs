@@ -1,11 +1,12 @@
 //! Removing what crashes left behind.
 
-use super::Owner;
-use super::closing::{remove_if_idle, tidy};
+use super::closing::remove_if_idle;
 use super::find::Evidence;
+use super::lock::Locked;
 use super::semaphores::{self, Claim, USERS};
+use super::{MAX_LANES, Owner};
 use crate::error::OpenError;
-use crate::sys::{Deadline, Fault, Key, SemaphoreSet, SystemErrorKind, fault};
+use crate::sys::{Deadline, Fault, Key, SemaphoreSet, SetStat, SystemErrorKind, fault};
 
 /// A channel that [`sweep`] removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +21,8 @@ pub struct Removed {
 /// A channel is removed with its last user; what crashes leave is adopted by the next creator of
 /// the name, or removed here. Objects of other users and of other programs are never touched.
 ///
-/// A set that a killed creator had made but not yet signed looks like any program's fresh set and
-/// stays; `ipcs -s` shows it with its owner.
+/// A named set that a killed creator had made but not yet signed looks like any program's fresh set
+/// and stays for the next creator of the name; that of a private channel is known by its key.
 ///
 /// # Errors
 /// [`OpenError::System`] if the kernel does not list its semaphore sets.
@@ -38,6 +39,9 @@ pub fn sweep() -> Result<Vec<Removed>, OpenError> {
 
 /// Like [`sweep`], and also removes channels that are durable or hold values, if nobody uses them.
 ///
+/// Of a channel whose header another program removed or wrote over nothing says what it is:
+/// [`Channel::unlink`](crate::Channel::unlink) by its name or key removes what is left.
+///
 /// # Errors
 /// [`OpenError::System`] if the kernel does not list its semaphore sets.
 pub fn sweep_all() -> Result<Vec<Removed>, OpenError> {
@@ -51,7 +55,7 @@ fn sweep_where(even_with_values: bool) -> Result<Vec<Removed>, OpenError> {
         if !Owner::Myself.allows(&stat.ownership) {
             continue;
         }
-        match sweep_one(set, even_with_values) {
+        match sweep_one(set, key, &stat, even_with_values) {
             Ok(true) => removed.push(Removed { key }),
             Ok(false) => {}
             // Another remover was faster.
@@ -64,22 +68,78 @@ fn sweep_where(even_with_values: bool) -> Result<Vec<Removed>, OpenError> {
     Ok(removed)
 }
 
-fn sweep_one(set: SemaphoreSet, even_with_values: bool) -> Result<bool, OpenError> {
-    if semaphores::inspect(set)? != Claim::Signed
-        || set.value(USERS)? != 0
-        || !semaphores::lock(set, Deadline::immediate())?
-    {
+fn sweep_one(
+    set: SemaphoreSet,
+    key: Key,
+    stat: &SetStat,
+    even_with_values: bool,
+) -> Result<bool, OpenError> {
+    match semaphores::inspect(set)? {
+        Claim::Signed => {}
+        Claim::Virgin if is_of_a_private_channel(key, stat) => return remove_unsigned(set),
+        Claim::Virgin | Claim::Foreign => return Ok(false),
+    }
+    if set.value(USERS)? != 0 {
         return Ok(false);
     }
+    let Some(locked) = Locked::take(set, Deadline::immediate())? else { return Ok(false) };
     if set.value(USERS)? != 0 && !fault(Fault::UsersLookedAtOnce) {
-        semaphores::unlock(set)?;
-        // The last user may have found the lock taken meanwhile and left the rest to us.
-        tidy(set, Evidence::Signature);
         return Ok(false);
     }
-    if remove_if_idle(set, even_with_values, Evidence::Signature)? {
-        return Ok(true);
+    let locked = locked.without_looking_again();
+    remove_if_idle(locked, even_with_values, Evidence::Signature)
+}
+
+/// Whether a set that nobody has used yet can be told from another program's.
+fn is_of_a_private_channel(key: Key, stat: &SetStat) -> bool {
+    let lanes = stat.count.saturating_sub(semaphores::count(0)) / 2;
+    key.is_private()
+        && (1..=MAX_LANES).contains(&lanes)
+        && stat.count == semaphores::count(lanes)
+        && stat.ownership.mode & 0o600 == 0o600
+}
+
+/// Removes what a creator left that was killed before it signed; one that is alive finds its set
+/// signed by another, and makes a new one.
+fn remove_unsigned(set: SemaphoreSet) -> Result<bool, OpenError> {
+    if fault(Fault::UnsignedKept) {
+        return Ok(false);
     }
-    semaphores::unlock(set)?;
-    Ok(false)
+    if fault(Fault::UnsignedNotClaimed) {
+        return Ok(set.remove().is_ok());
+    }
+    let Some(locked) = Locked::claim(set)? else { return Ok(false) };
+    set.remove()?;
+    locked.forget();
+    Ok(true)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sys::Cleanup;
+
+    fn sweeps(key: Key, count: usize, mode: u32) -> bool {
+        let set = SemaphoreSet::create(key, count, mode).unwrap();
+        let _cleanup = Cleanup(|| drop(set.remove()));
+        let stat = set.stat().unwrap();
+        let swept = sweep_one(set, key, &stat, true).unwrap();
+        assert_eq!(set.stat().is_err(), swept);
+        swept
+    }
+
+    #[test]
+    fn unsigned_set_is_swept_if_its_key_says_whose_it_is() {
+        let other = || std::iter::repeat_with(Key::random).find(|key| !key.is_private()).unwrap();
+        let of = semaphores::count;
+        for lanes in [1, 32, MAX_LANES] {
+            assert!(sweeps(Key::private(), of(lanes), 0o600));
+            assert!(sweeps(Key::private(), of(lanes), 0o660));
+            assert!(!sweeps(other(), of(lanes), 0o600));
+        }
+        for (count, mode) in [(of(0), 0o600), (of(1) + 1, 0o600), (1, 0o600), (of(1), 0o400)] {
+            assert!(!sweeps(Key::private(), count, mode), "{count} {mode:o}");
+        }
+        assert!(!sweeps(Key::private(), of(MAX_LANES + 1), 0o600));
+    }
 }

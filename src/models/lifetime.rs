@@ -2,7 +2,7 @@
 
 use loom::thread;
 
-use super::{finds, finds_killed, holds, holds_killed, open, ring_only};
+use super::{finds, finds_killed, holds, holds_killed, mixed, open, ring_only};
 use crate::control;
 use crate::model::Process;
 use crate::sys::{Fault, MessageQueue, SegmentId, SemaphoreSet};
@@ -26,10 +26,10 @@ fn use_once(channel: &Channel<u8>) {
 fn a_creator_killed_anywhere_is_in_nobodys_way() {
     let model = |step| {
         let creator = Process::new().kill_at(step).spawn(|| {
-            drop(super::mixed(2).create("born").unwrap());
+            drop(mixed(2).create("born").unwrap());
         });
         creator.join();
-        let channel = super::mixed(2).create("born").unwrap();
+        let channel = mixed(2).create("born").unwrap();
         use_once(&channel);
         drop(channel);
         nothing_is_left("born");
@@ -42,14 +42,14 @@ fn a_creator_killed_anywhere_is_in_nobodys_way() {
 fn an_opener_finds_a_whole_channel_or_none() {
     let model = |step| {
         let creator = Process::new();
-        let creator = creator.kill_at(step).spawn(|| super::mixed(2).create("found"));
-        match super::mixed(2).open("found") {
+        let creator = creator.kill_at(step).spawn(|| mixed(2).create("found"));
+        match mixed(2).open("found") {
             Ok(channel) => use_once(&channel),
             Err(OpenError::NotFound { .. }) => {}
             Err(error) => panic!("{error}"),
         }
         drop(creator.join());
-        let channel = super::mixed(2).open_or_create("found").unwrap();
+        let channel = mixed(2).open_or_create("found").unwrap();
         use_once(&channel);
         drop(channel);
         nothing_is_left("found");
@@ -107,6 +107,54 @@ fn whoever_holds_the_lock_when_the_last_goes_removes_the_objects() {
     };
     holds("last goes while another looks", model);
     finds("last goes while another looks", &[Fault::NoSecondLook], model);
+}
+
+#[test]
+fn whoever_is_refused_gives_the_lock_back() {
+    let model = || {
+        let mine = ring_only(2).create("refused").unwrap();
+        let handle = mine.handle();
+        // Of one process, whose undo entries would give the lock back too late.
+        let other = thread::spawn(move || {
+            let wrong = ring_only(2).schema(crate::Schema::named("other", 1));
+            assert!(wrong.open("refused").is_err());
+        });
+        let again = open(handle);
+        other.join().unwrap();
+        use_once(&again);
+        drop((mine, again));
+        nothing_is_left("refused");
+    };
+    holds("refused while another opens", model);
+    finds("refused while another opens", &[Fault::LockKept], model);
+}
+
+#[test]
+fn a_killed_creator_of_a_private_channel_leaves_nothing_that_is_not_swept() {
+    let model = |step| {
+        let creator = Process::new().kill_at(step).spawn(|| drop(mixed(2).private().unwrap()));
+        creator.join();
+        control::sweep().unwrap();
+        let left = SemaphoreSet::list().unwrap();
+        assert!(left.is_empty(), "{left:?}");
+    };
+    holds_killed("private creator killed, then swept", model);
+    finds_killed("private creator killed, then swept", &[Fault::UnsignedKept], model);
+}
+
+#[test]
+fn sweeping_leaves_a_creator_that_is_alive_a_channel_that_works() {
+    let model = || {
+        let sweeper = thread::spawn(|| control::sweep().unwrap());
+        let channel = ring_only(2).private().unwrap();
+        use_once(&channel);
+        sweeper.join().unwrap();
+        drop(channel);
+        let left = SemaphoreSet::list().unwrap();
+        assert!(left.is_empty(), "{left:?}");
+    };
+    holds("sweep against a private creator", model);
+    finds("sweep against a private creator", &[Fault::UnsignedNotClaimed], model);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::codec::{DecodeError, EncodeError};
+use crate::error::Unmapped;
 use crate::name::{InvalidName, Name};
 use crate::sys::{ObjectName, SystemError, SystemErrorKind};
 use crate::tag::Tag;
@@ -21,9 +22,10 @@ use crate::tag::Tag;
 pub enum QueueError {
     /// The name is empty or too long.
     InvalidName(InvalidName),
-    /// A handle names a channel, and a channel's queue is not to be used as a bare one.
-    ChannelHandle {
-        /// The handle.
+    /// That is a channel's name, key or handle, and a channel's queue is not to be used as a bare
+    /// one.
+    IsChannel {
+        /// What was asked for.
         name: Name,
     },
     /// An option that the kernel has no use for.
@@ -77,7 +79,7 @@ impl fmt::Display for QueueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             QueueError::InvalidName(error) => error.fmt(f),
-            QueueError::ChannelHandle { name } => {
+            QueueError::IsChannel { name } => {
                 write!(f, "{name} is no bare queue: open it with Channel::open")
             }
             QueueError::InvalidOption(what) => write!(f, "unusable queue option: {what}"),
@@ -90,7 +92,8 @@ impl fmt::Display for QueueError {
             QueueError::NotOwned { object, uid, creator_uid } => write!(
                 f,
                 "{object} belongs to user {uid} and was created by user {creator_uid}: refused; \
-                 QueueOptions::owner allows a user that you trust"
+                 QueueOptions::owner allows a user that you trust{}",
+                Unmapped(&[*uid, *creator_uid])
             ),
             QueueError::Removed { object } => removed(f, object),
             QueueError::System(error) => error.fmt(f),

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use super::{Queue, QueueError};
 use crate::codec::Codec;
-use crate::control::Owner;
+use crate::control::{self, Owner};
 use crate::name::Name;
 use crate::sys::{Key, MessageQueue, SystemError, SystemErrorKind};
 
@@ -57,18 +57,21 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     /// Creates a queue that must not exist yet.
     ///
     /// # Errors
-    /// [`QueueError::AlreadyExists`], or why it cannot be created. Nothing is left behind then.
+    /// [`QueueError::AlreadyExists`], [`QueueError::IsChannel`], or why it cannot be created.
+    /// Nothing is left behind then.
     pub fn create(self, name: impl Into<Name>) -> Result<Queue<T, C>, QueueError> {
         let name = name.into();
         let key = key_of(&name)?;
         self.check()?;
+        check_no_channel(&name, key)?;
         self.make(name, key)
     }
 
     /// Opens an existing queue; mode and capacity stay as they are.
     ///
     /// # Errors
-    /// [`QueueError::NotFound`], [`QueueError::NotOwned`], or why it cannot be opened.
+    /// [`QueueError::NotFound`], [`QueueError::NotOwned`], [`QueueError::IsChannel`], or why it
+    /// cannot be opened.
     pub fn open(self, name: impl Into<Name>) -> Result<Queue<T, C>, QueueError> {
         let name = name.into();
         let key = key_of(&name)?;
@@ -98,7 +101,8 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
 
     /// Creates a queue with a random key, and removes it when the `Queue` is dropped.
     ///
-    /// Others open it by its [`key`](Queue::key). A process that is killed leaves it behind.
+    /// Others open it by its [`key`](Queue::key). It is removed too when the process exits by itself;
+    /// one that is killed leaves it behind.
     ///
     /// # Errors
     /// Why it cannot be created.
@@ -136,7 +140,10 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     }
 
     fn find(&self, name: Name, key: Key) -> Result<Queue<T, C>, QueueError> {
-        let queue = MessageQueue::open(key).map_err(|error| absent(error, name))?;
+        let opened = MessageQueue::open(key);
+        // A channel's set is there before its queue and after it, and some channels have no queue.
+        check_no_channel(&name, key)?;
+        let queue = opened.map_err(|error| absent(error, name))?;
         let ownership = queue.stat()?.ownership;
         if !self.owner.allows(&ownership) {
             return Err(QueueError::NotOwned {
@@ -169,9 +176,17 @@ pub(super) fn check_mode(mode: u32) -> Result<(), QueueError> {
 
 fn key_of(name: &Name) -> Result<Key, QueueError> {
     match name {
-        Name::Handle(_) => Err(QueueError::ChannelHandle { name: name.clone() }),
+        Name::Handle(_) => Err(QueueError::IsChannel { name: name.clone() }),
         name => Ok(name.key()?),
     }
+}
+
+/// Refuses what stands for a channel: its values are not to be taken from under it.
+fn check_no_channel(name: &Name, key: Key) -> Result<(), QueueError> {
+    if control::is_channel(key)? {
+        return Err(QueueError::IsChannel { name: name.clone() });
+    }
+    Ok(())
 }
 
 fn absent(error: SystemError, name: Name) -> QueueError {

@@ -244,10 +244,11 @@ impl Consumer {
         std::mem::take(&mut self.moved)
     }
 
-    /// Whether a whole value waits here, be it in one record or in fragments.
-    pub(crate) fn holds_value(&self) -> bool {
+    /// Whether a whole value waits here, be it in one record or in fragments, that `counts`: it is
+    /// asked with the positions of the value's first and last record.
+    pub(crate) fn holds_value(&self, counts: impl Fn(u64, u64) -> bool) -> bool {
         let mut position = self.position;
-        let mut started = false;
+        let mut start = None;
         while position - self.position < self.ring.lines() {
             let Some(stamp) = self.stamped(position) else { return false };
             let Ok(record) = self.ring.record(position) else { return false };
@@ -255,8 +256,12 @@ impl Consumer {
             if stamp & MARK != 0 || record.flags.is_padding() {
                 continue;
             }
-            started |= record.flags.is_first();
-            if started && record.flags.is_last() {
+            if record.flags.is_first() {
+                start = Some(record.position);
+            }
+            if record.flags.is_last()
+                && start.take().is_some_and(|first| counts(first, record.position))
+            {
                 return true;
             }
         }

@@ -111,7 +111,7 @@ impl Rig {
             }
             8 => {
                 if let Some(consumer) = &mut self.consumer {
-                    consumer.holds_value();
+                    consumer.holds_value(|_, _| true);
                     consumer.take_moved();
                 }
             }

@@ -245,7 +245,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(shared.get(DELIVERED_AT), consumer.position());
-            prop_assert_eq!(consumer.holds_value(), !waiting.is_empty());
+            prop_assert_eq!(consumer.holds_value(|_, _| true), !waiting.is_empty());
         }
         while let Some(expected) = waiting.pop_front() {
             prop_assert_eq!(get(&mut consumer), Some((expected.tag, expected.bytes)));
@@ -348,7 +348,7 @@ fn whole_values_are_told_from_begun_ones() {
     let mut producer = shared.producer();
     let mut holds_after = |flags| {
         put(&mut producer, tag(1), &[0; 10], flags).unwrap();
-        shared.consumer().holds_value()
+        shared.consumer().holds_value(|_, _| true)
     };
     assert!(!holds_after(Flags::MIDDLE));
     assert!(!holds_after(Flags::LAST));
@@ -414,7 +414,7 @@ fn a_stream_ends_with_what_its_wait_says() {
         producer.stream(tag(1), usize::MAX, &mut wait, |writer| _ = writer.write(&[0; 1000]));
     assert_eq!(streamed.err(), Some("full"));
     assert!(shared.consumer().next().unwrap().is_some_and(|record| record.flags.is_first()));
-    assert!(!shared.consumer().holds_value());
+    assert!(!shared.consumer().holds_value(|_, _| true));
 }
 
 #[test]
@@ -515,7 +515,7 @@ fn impossible_headers_are_damage() {
         let mut consumer = shared.consumer();
         let damage = consumer.next().unwrap_err();
         assert!(damage.what.contains(what), "{word:#x}: {damage:?}");
-        assert!(consumer.find(0).is_err() && !consumer.holds_value());
+        assert!(consumer.find(0).is_err() && !consumer.holds_value(|_, _| true));
         // The next producer writes over it.
         let mut producer = shared.producer();
         assert_eq!(put(&mut producer, tag(1), b"good", Flags::WHOLE), Some(0));
@@ -590,7 +590,7 @@ proptest! {
         let Ok(mut consumer) = Consumer::attach(shared.segment.clone(), shared.place) else {
             return Ok(());
         };
-        let _ = consumer.holds_value();
+        let _ = consumer.holds_value(|_, _| true);
         for position in positions {
             for position in [position, start.wrapping_add(position)] {
                 if let Ok(Found::Record(record)) = consumer.find(position) {
@@ -606,6 +606,6 @@ proptest! {
             taken += 1;
             prop_assert!(taken <= 2 * shared.place.lines, "a lap ends");
         }
-        let _ = consumer.holds_value();
+        let _ = consumer.holds_value(|_, _| true);
     }
 }

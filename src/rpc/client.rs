@@ -139,7 +139,7 @@ pub struct Client<Q, R, C: Codec<Q> = DefaultCodec> {
 impl<Q, R, C: Codec<Q>> Drop for Line<Q, R, C> {
     fn drop(&mut self) {
         // So that the server knows before somebody else has the place.
-        self.sender.retire();
+        self.sender.retire_with_requests();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::codec::DecodeError;
-use crate::error::{AttachError, OpenError, RecvError, SendError};
+use crate::error::{AttachError, OpenError, Process, RecvError, SendError};
 
 /// Why a server could not be bound.
 #[derive(Debug)]
@@ -27,8 +27,9 @@ impl fmt::Display for BindError {
         match self {
             BindError::AlreadyBound { pid } => write!(
                 f,
-                "process {pid} serves this name already: end it, take another name, or stand by \
-                 for its place (ServerOptions::stand_by)"
+                "{} serves this name already: end it, take another name, or stand by \
+                 for its place (ServerOptions::stand_by)",
+                Process(*pid)
             ),
             BindError::Timeout => f.write_str("the other server was still there at the deadline"),
             BindError::Open(error) => error.fmt(f),

@@ -113,6 +113,7 @@ impl SystemError {
             libc::EIDRM => Removed,
             libc::EINVAL if !self.makes_object() => Removed,
             libc::EINVAL | libc::ENOSPC | libc::ENOMEM | libc::ENFILE => LimitReached,
+            libc::EAGAIN if self.call == "clone" => LimitReached,
             libc::EAGAIN => WouldBlock,
             libc::EACCES | libc::EPERM => PermissionDenied,
             libc::ENOMSG => NoMessage,
@@ -156,17 +157,37 @@ impl SystemError {
             .into(),
             ("semget", libc::EINVAL) => sem(0, "semaphores in a set").into(),
             ("semop", libc::E2BIG) => sem(2, "operations in one call").into(),
+            ("semop", libc::ERANGE) => {
+                "a semaphore counts to 32767: the channel has as many users, or another program \
+                 has raised one"
+                    .into()
+            }
+            ("clone", libc::EAGAIN) => {
+                "this user, or its control group, may start no more processes; raise RLIMIT_NPROC \
+                 (ulimit -u), see setrlimit(2), or pids.max"
+                    .into()
+            }
             ("semop", libc::ENOSPC) => "the kernel has no room for another undo entry".into(),
             ("shmget", libc::ENOSPC) => format!(
-                "{}, or {}",
+                "{}, or {}, or {LESS_MEMORY}",
                 one("kernel.shmmni", "segments"),
                 one("kernel.shmall", "pages in all segments together")
             )
             .into(),
+            ("shmget", libc::ENOMEM) => format!(
+                "the kernel commits no more memory; {LESS_MEMORY}, or see vm.overcommit_memory in \
+                 proc(5)"
+            )
+            .into(),
             ("shmget", libc::EINVAL) => one("kernel.shmmax", "bytes in a segment").into(),
-            ("shmat", libc::ENOMEM) => {
-                "the address space is full; raise RLIMIT_AS (ulimit -v), see setrlimit(2)".into()
-            }
+            ("shmat", libc::ENOMEM) => match address_space_limit() {
+                Some(limit) => format!(
+                    "the address space is full; raise RLIMIT_AS (ulimit -v, now {limit} bytes), see \
+                     setrlimit(2), or {LESS_MEMORY}"
+                )
+                .into(),
+                None => format!("no address space has room for the segment; {LESS_MEMORY}").into(),
+            },
             (_, libc::EACCES) => "its mode does not let this user in; ask its owner".into(),
             (_, libc::EPERM) => "only its owner, its creator or root may do that".into(),
             (_, libc::EIDRM) => "it was removed".into(),
@@ -177,6 +198,16 @@ impl SystemError {
             _ => return None,
         })
     }
+}
+
+/// What makes a channel's segment smaller.
+const LESS_MEMORY: &str = "lower Options::capacity times Options::lanes, the size of the segment";
+
+/// How much address space this process may have, if that is limited; see getrlimit(2).
+fn address_space_limit() -> Option<u64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// "raise kernel.msgmni (now 32000 queues)"; `field` picks one of several numbers.

@@ -82,6 +82,12 @@ pub(crate) enum Fault {
     MagicFirst,
     /// The lock is not taken.
     NoLock,
+    /// The lock is not given back where what was done under it failed.
+    LockKept,
+    /// A set that its creator did not live to sign is not swept.
+    UnsignedKept,
+    /// Such a set is swept without being signed before, as if its creator could not be alive.
+    UnsignedNotClaimed,
     /// Whoever gives the lock back does not look whether the channel became unused.
     NoSecondLook,
     /// Fragments are looked for behind values that may still be taken back.

@@ -79,6 +79,26 @@ impl Key {
         Key::folded(super::process::random())
     }
 
+    /// A key for a channel without a name: 20 random bits, and 12 that follow from them, by which
+    /// [`sweep`](crate::sweep) knows a set that its creator did not live to sign.
+    pub(crate) fn private() -> Key {
+        let random = (super::process::random() >> 44) as u32;
+        // Zero is no key.
+        [random, 1].into_iter().find_map(|low| Key::new(Key::checked(low))).expect("1 gives a key")
+    }
+
+    /// Whether the key is one that [`Key::private`] gives; one of 4,096 others passes too.
+    pub(crate) fn is_private(self) -> bool {
+        self.raw() == Key::checked(self.raw() as u32)
+    }
+
+    /// The lowest 20 bits, with a hash of them in front.
+    fn checked(low: u32) -> i32 {
+        let low = low & 0xf_ffff;
+        let hash = (u64::from(low) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((hash >> 52) as u32 * (1 << 20) + low) as i32
+    }
+
     fn folded(hash: u64) -> Key {
         Key::new((hash >> 32) as i32 ^ hash as i32).unwrap_or(Key(NonZeroI32::MAX))
     }
@@ -178,6 +198,16 @@ mod tests {
         // The published FNV-1a 64 vectors "" = cbf29ce484222325 and "foobar" = 85944171f73967e8.
         assert_eq!(Key::from_name("").raw(), (0xcbf29ce4_u32 ^ 0x84222325) as i32);
         assert_eq!(Key::from_name("foobar").raw(), (0x85944171_u32 ^ 0xf73967e8) as i32);
+    }
+
+    #[test]
+    fn private_keys_are_known_and_others_are_not() {
+        for _ in 0..1000 {
+            assert!(Key::private().is_private());
+        }
+        let names = (0..100_000).map(|name| Key::from_name(&format!("orders {name}")));
+        let taken = names.filter(|key| key.is_private()).count();
+        assert!(taken < 100, "{taken} of 100,000");
     }
 
     #[test]

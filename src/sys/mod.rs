@@ -16,8 +16,16 @@ pub(crate) mod model;
 mod object;
 mod operation;
 
-#[cfg(not(target_pointer_width = "64"))]
+#[cfg(not(target_os = "linux"))]
+compile_error!("sysv-channel runs on Linux alone: it rests on SEM_UNDO, as Linux keeps it");
+#[cfg(all(target_os = "linux", not(target_pointer_width = "64")))]
 compile_error!("sysv-channel needs a 64-bit target: its messages begin with an 8-byte type word");
+
+/// What is given up when the process exits by itself: see `at_exit`.
+pub(crate) trait AtExit: Send + Sync {
+    /// Called at most once, on any thread, while the others go on.
+    fn at_exit(&self);
+}
 
 pub use error::{SystemError, SystemErrorKind};
 pub use key::{Key, KeyError};

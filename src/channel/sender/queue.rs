@@ -127,11 +127,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
         match queue.send(message, Wait::No) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == SystemErrorKind::WouldBlock => {
-                // Somebody may have made the queue smaller than the message: it would wait for ever.
+                // Its owner may have made the queue smaller than the message: it would wait for ever.
                 let capacity = queue.stat().map_err(failed)?.capacity;
-                if message.text().len() as u64 > capacity {
-                    let max = capacity.saturating_sub(ENVELOPE as u64);
-                    return Err(SendError::TooLong { channel: self.control.name(), max });
+                let needed = message.text().len() as u64;
+                if needed > capacity {
+                    let channel = self.control.name();
+                    return Err(SendError::QueueTooSmall { channel, needed, capacity });
                 }
                 Ok(false)
             }

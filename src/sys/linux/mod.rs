@@ -3,6 +3,7 @@
 //! One function for each system call, `EINTR` retried with the time that is left, and every errno
 //! an error that names the object.
 
+pub(crate) mod at_exit;
 mod atomics;
 mod barrier;
 mod clock;

@@ -1,9 +1,10 @@
 //! Who the calling process is, and whether its death would be noticed.
 
+use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::ptr::{self, null_mut};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use nix::libc::{self, c_int, c_void};
@@ -117,24 +118,60 @@ pub(crate) fn online_cpus() -> usize {
     *CPUS.get_or_init(|| unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as usize)
 }
 
+/// Whether an owner's user id tells nothing: the kernel gives this one for every user that this
+/// process's user namespace does not map. See user_namespaces(7).
+///
+/// Where all users are mapped, as in a machine's first namespace, it is a user like any other.
+pub(crate) fn is_overflow_uid(uid: u32) -> bool {
+    static OVERFLOW: OnceLock<u32> = OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/kernel/overflowuid").ok()?.trim().parse().ok();
+    uid == *OVERFLOW.get_or_init(|| read().unwrap_or(65534)) && !all_users_are_mapped()
+}
+
+fn all_users_are_mapped() -> bool {
+    // A line for each range: its start inside, its start outside, its length.
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let lens = map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+    lens.sum::<u64>() >= u64::from(u32::MAX)
+}
+
+/// How often the trial of `SEM_UNDO` is made before a bad outcome is believed.
+const TRIALS: usize = 3;
+
 /// Whether the kernel takes `SEM_UNDO` operations back when a process dies.
 ///
 /// Linux does; some sandboxes that imitate it (gVisor) do not, and there a peer's death goes
-/// unnoticed. Found out once per process, by a child that shares this memory but no undo list:
-/// it costs tens of microseconds and copies nothing.
-///
-/// The child raises semaphore `index` of `set`, which must be zero and nobody else's meanwhile. A
-/// set made for this alone would stay if this process were killed half-way.
-pub(crate) fn undo_works(set: SemaphoreSet, index: u16) -> Result<bool, SystemError> {
-    static WORKS: OnceLock<bool> = OnceLock::new();
-    match WORKS.get() {
-        Some(works) => Ok(*works),
-        None => try_undo(set, index).map(|works| *WORKS.get_or_init(|| works)),
+/// unnoticed. Once it was seen to, it is not tried again; a bad outcome, or none, is never
+/// remembered.
+pub(crate) fn undo_works(
+    try_once: impl Fn() -> Result<Option<bool>, SystemError>,
+) -> Result<bool, SystemError> {
+    static WORKS: AtomicBool = AtomicBool::new(false);
+    if WORKS.load(Ordering::Relaxed) {
+        return Ok(true);
     }
+    for _ in 0..TRIALS {
+        if try_once()? == Some(true) {
+            WORKS.store(true, Ordering::Relaxed);
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-fn try_undo(set: SemaphoreSet, index: u16) -> Result<bool, SystemError> {
-    let mut place = (set.id(), index);
+/// What the child of the trial is given, and what it leaves there.
+struct Place {
+    set: c_int,
+    index: u16,
+    /// The errno of its system call, or 0; none until that was made.
+    errno: Option<c_int>,
+}
+
+/// Tries it: a child raises semaphore `index` of `set`, which must be zero, and dies.
+///
+/// The child shares this memory but no undo list: it costs tens of microseconds and copies nothing.
+pub(crate) fn is_undone(set: SemaphoreSet, index: u16) -> Result<bool, SystemError> {
+    let mut place = Place { set: set.id(), index, errno: None };
     let failed = |call, errno| SystemError::new(set.name(), call, errno);
     // 16 KiB, aligned as every stack wants it; semop and the C library's wrapper need a few words.
     let mut stack = vec![0_u128; 1024];
@@ -154,24 +191,28 @@ fn try_undo(set: SemaphoreSet, index: u16) -> Result<bool, SystemError> {
         check(unsafe { libc::waitpid(child, &mut status, libc::__WALL) })
     });
     match waited {
-        // ECHILD: somebody else waited for all children; the child is gone all the same.
-        Ok(_) if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) != 0 => {
-            return Err(failed("semop", libc::WEXITSTATUS(status)));
-        }
+        // ECHILD: another thread waited for all children; the child is gone all the same.
         Ok(_) | Err(libc::ECHILD) => {}
         Err(errno) => return Err(failed("waitpid", errno)),
     }
-    Ok(set.value(index)? == 0)
+    match place.errno {
+        Some(0) => Ok(set.value(index)? == 0),
+        Some(errno) => Err(failed("semop", errno)),
+        // It was killed before it did anything.
+        None => Ok(false),
+    }
 }
 
 extern "C" fn add_and_die(place: *mut c_void) -> c_int {
-    // SAFETY: the parent passes a pointer to its set's id and index, and waits for this child.
-    let (id, index) = unsafe { *place.cast::<(c_int, u16)>() };
+    // SAFETY: the parent passes a pointer to its place, waits for this child, and does not touch it
+    // before that.
+    let place = unsafe { &mut *place.cast::<Place>() };
     let flags = (libc::SEM_UNDO | libc::IPC_NOWAIT) as i16;
-    let mut operation = libc::sembuf { sem_num: index, sem_op: 1, sem_flg: flags };
+    let mut operation = libc::sembuf { sem_num: place.index, sem_op: 1, sem_flg: flags };
     // SAFETY: one operation that outlives the call.
-    let answer = check(unsafe { libc::semop(id, &mut operation, 1) });
-    answer.err().unwrap_or(0)
+    let answer = check(unsafe { libc::semop(place.set, &mut operation, 1) });
+    place.errno = Some(answer.err().unwrap_or(0));
+    0
 }
 
 /// All signals blocked in this thread while it lives.
@@ -199,6 +240,8 @@ impl Drop for SignalsBlocked {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::sys::{Cleanup, Deadline, SemOp};
     use nix::sys::wait::{WaitStatus, waitpid};
@@ -248,7 +291,35 @@ mod tests {
                 assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
             }
         }
-        assert_eq!(undo_works(set, 1).unwrap(), set.value(0).unwrap() == 0);
+        assert_eq!(is_undone(set, 1).unwrap(), set.value(0).unwrap() == 0);
         assert!(online_cpus() >= 1);
+    }
+
+    #[test]
+    fn bad_outcome_of_the_self_test_is_tried_again_and_not_remembered() {
+        let tried = Cell::new(0);
+        let outcome = |outcome: Option<bool>| {
+            tried.set(0);
+            undo_works(|| {
+                tried.set(tried.get() + 1);
+                Ok(outcome)
+            })
+            .unwrap()
+        };
+        if outcome(Some(false)) {
+            // Another test of this process has seen that it works.
+            return assert_eq!(tried.get(), 0);
+        }
+        assert!(!outcome(None));
+        assert_eq!(tried.get(), TRIALS);
+        assert!(outcome(Some(true)));
+        assert!(outcome(Some(false)), "seen once, it is believed");
+    }
+
+    #[test]
+    fn overflow_uid_is_a_user_where_all_are_mapped() {
+        let all = all_users_are_mapped();
+        assert_eq!(is_overflow_uid(65534), !all);
+        assert!(!is_overflow_uid(0));
     }
 }

@@ -6,6 +6,7 @@
 //! is a thread with a process number of its own; when it ends, or is killed before its n-th step,
 //! its undo entries are applied. Objects live for one execution.
 
+pub(crate) mod at_exit;
 mod atomics;
 mod barrier;
 mod clock;

@@ -21,7 +21,17 @@ pub(crate) fn online_cpus() -> usize {
     1
 }
 
-pub(crate) fn undo_works(_set: SemaphoreSet, _index: u16) -> Result<bool, SystemError> {
+pub(crate) fn is_overflow_uid(_uid: u32) -> bool {
+    false
+}
+
+pub(crate) fn undo_works(
+    _try_once: impl Fn() -> Result<Option<bool>, SystemError>,
+) -> Result<bool, SystemError> {
+    Ok(true)
+}
+
+pub(crate) fn is_undone(_set: SemaphoreSet, _index: u16) -> Result<bool, SystemError> {
     Ok(true)
 }
 
