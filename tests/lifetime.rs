@@ -4,15 +4,20 @@
 
 mod common;
 
+use std::thread;
 use std::time::Duration;
 
 use common::kernel::{self, Kind, Object};
 use common::{
     Child, Parcel, Shape, Stage, at_any_moment, follow_orders, listen, order, play, say, until,
-    user,
+    user, write_handle,
 };
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::gettid;
-use sysv_channel::{AttachError, Channel, Key, OpenError, Select, Tag};
+use sysv_channel::rpc::{CallError, Client, Server};
+use sysv_channel::{
+    AttachError, Channel, Key, OpenError, Queue, Select, Tag,
+};
 use sysv_channel::{sweep, sweep_all};
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -71,6 +76,14 @@ fn child() {
                 say(error);
             }
             "sweep" => sweep_apart(name),
+            "create private and close" => {
+                say("started");
+                loop {
+                    drop(shape.options::<Parcel>().private().unwrap());
+                }
+            }
+            "exit" => exit_with(arguments[2], name, shape),
+            "fork and exit" => fork_and_exit(shape),
             _ => unreachable!("no such role: {role}"),
         }
     });
@@ -159,7 +172,157 @@ fn restarted_creator_adopts_the_values_that_wait() {
     }
 }
 
+#[test]
+fn value_that_was_taken_back_keeps_no_channel() {
+    for shape in [Shape::Mixed, Shape::RingOnly] {
+        // In fragments: all of it in the ring, or as much as goes into it.
+        for len in ["give up 9000", "give up 100000"] {
+            let stage = Stage::new("taken back");
+            user(&stage, shape, &["create", len, "close"]);
+            assert_eq!(stage.objects(), [], "{shape:?} {len}");
+            // Nor does it when its sender was killed before it closed.
+            user(&stage, shape, &["create", len]).kill();
+            assert_ne!(stage.objects(), []);
+            let other = shape.options::<Parcel>().lanes(7).create(stage.name()).unwrap();
+            drop(other);
+            assert_eq!(stage.objects(), [], "{shape:?} {len}");
+            // What was sent before and not taken back does.
+            user(&stage, shape, &["create", "send 1", len, "close"]);
+            assert_ne!(stage.objects(), []);
+            let rx = Channel::<Parcel>::open(stage.name()).unwrap().receiver().unwrap();
+            assert_eq!(rx.recv().unwrap().id, 0);
+        }
+    }
+}
+
+#[test]
+fn request_that_nobody_will_execute_keeps_no_channel() {
+    let stage = Stage::new("never executed");
+    let server = Server::<u32, u32>::bind(stage.name()).unwrap();
+    let client = Client::<u32, u32>::connect(stage.name()).unwrap();
+    let pending = client.start(&1).unwrap();
+    drop(server);
+    let told = pending.wait().unwrap_err();
+    assert!(matches!(told, CallError::ServerDied { received: false }), "{told}");
+    drop(client);
+    assert_eq!(stage.objects(), []);
+}
+
+// ---------------------------------------------------------------------- a normal exit
+
+/// Holds a named and a private channel, and the ends of both, where no destructor runs.
+fn exit_with(way: &str, name: &str, shape: Shape) {
+    let channel = shape.options::<Parcel>().create(name).unwrap();
+    let private = shape.options::<Parcel>().private().unwrap();
+    let queue = Queue::<u32>::private().unwrap();
+    say(write_handle(private.handle()));
+    say(queue.key().raw());
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let (private_tx, private_rx) = (private.sender().unwrap(), private.receiver().unwrap());
+    match way {
+        "leaked" => {
+            private_tx.send(&Parcel::new(1, 1, 9)).unwrap();
+            Box::leak(Box::new((channel, private, queue, tx, rx, private_tx, private_rx)));
+        }
+        "values" => {
+            tx.send(&Parcel::new(1, 7, 9)).unwrap();
+            Box::leak(Box::new((channel, private, queue, tx, rx, private_tx, private_rx)));
+        }
+        "asleep" => {
+            let thread = thread::spawn(move || {
+                let _all = (channel, private, queue, tx, private_tx, private_rx);
+                rx.recv().map(drop)
+            });
+            drop(thread);
+        }
+        _ => {
+            // Both go on while the process exits, and may hear of the removal.
+            thread::spawn(move || {
+                let _all = (channel, queue, tx, rx);
+                while private_tx.send(&Parcel::new(1, 1, 3000)).is_ok() {}
+                thread::park();
+            });
+            let mut received = private_rx.recv().map(|_| private_rx);
+            let rx = received.as_mut().unwrap();
+            (0..1000).for_each(|_| drop(rx.recv()));
+            thread::spawn(move || {
+                let rx = received.unwrap();
+                while rx.recv().is_ok() {}
+                thread::park();
+            });
+        }
+    }
+}
+
+#[test]
+fn normal_exit_gives_up_what_the_process_holds() {
+    for shape in Shape::ALL {
+        for way in ["leaked", "values", "asleep", "busy"] {
+            let stage = Stage::new("exit");
+            let mut child = stage.child("exit", &[&format!("{shape:?}"), way]);
+            let private = common::key_of(common::read_handle(&child.hear()));
+            let queue = Key::new(child.hear().parse().unwrap()).unwrap();
+            child.finish();
+            for key in [private, queue] {
+                assert_eq!(kernel::objects(key), [], "{shape:?} {way}");
+            }
+            if way == "values" {
+                let rx = Channel::<Parcel>::open(stage.name()).unwrap().receiver().unwrap();
+                assert_eq!(rx.recv().unwrap().id, 7);
+            }
+            assert_eq!(stage.objects(), [], "{shape:?} {way}");
+        }
+    }
+}
+
+/// A child that exits has given up what it made, and nothing of its parent's.
+fn fork_and_exit(shape: Shape) {
+    let mine = shape.options::<Parcel>().private().unwrap();
+    let queue = Queue::<u32>::private().unwrap();
+    let child = kernel::forked(|| {
+        let theirs = shape.options::<Parcel>().private().unwrap();
+        say(write_handle(theirs.handle()));
+        std::mem::forget(theirs);
+        std::process::exit(0);
+    });
+    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+    assert_eq!(mine.stats().unwrap().users, 1);
+    let (tx, rx) = (mine.sender().unwrap(), mine.receiver().unwrap());
+    tx.send(&Parcel::new(1, 1, 9)).unwrap();
+    assert_eq!(rx.recv().unwrap().id, 1);
+    queue.send(&1).unwrap();
+    say(write_handle(mine.handle()));
+    std::mem::forget((mine, queue, tx, rx));
+}
+
+#[test]
+fn exit_of_a_forked_child_gives_up_what_is_its_own() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("fork and exit");
+        let told = stage.child("fork and exit", &[&format!("{shape:?}")]).finish();
+        assert_eq!(told.len(), 2);
+        for handle in told {
+            let key = common::key_of(common::read_handle(&handle));
+            assert_eq!(kernel::objects(key), [], "{shape:?}");
+        }
+    }
+}
+
 // ---------------------------------------------------------------------- create
+
+#[test]
+fn what_another_writes_into_a_set_never_passes_for_a_kernel_without_undo() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("undo");
+        // As a creator leaves it that is killed at any moment, and with each semaphore raised by
+        // another program that may write there.
+        for semaphore in 6..16 {
+            Object::signed_set(stage.key(), 4).add(semaphore, 1);
+            user(&stage, shape, &["create", "send 1", "receive 1", "close"]);
+            assert_eq!(stage.objects(), [], "{shape:?} {semaphore}");
+        }
+    }
+}
 
 #[test]
 fn creating_a_channel_in_use_is_refused() {
@@ -332,7 +495,8 @@ fn sweep_apart(name: &str) {
         assert_eq!(sweep().unwrap().len(), 1);
         assert_eq!(objects("used"), []);
 
-        // A creator that was killed half-way; only a set that it had not signed may stay.
+        // A creator that was killed half-way; only a set that it had not signed stays, for the next
+        // creator of the name.
         for _ in 0..30 {
             let mut child =
                 Child::start("create and close", &[&named("half"), &format!("{shape:?}")], |_| {});
@@ -345,6 +509,16 @@ fn sweep_apart(name: &str) {
         }
         drop(shape.options::<Parcel>().create(named("half")).unwrap());
         assert_eq!(objects("half"), []);
+        // Of a private channel nothing at all, since nobody could find it again.
+        for _ in 0..150 {
+            let mut child =
+                Child::start("create private and close", &[name, &format!("{shape:?}")], |_| {});
+            child.expect("started");
+            at_any_moment(300);
+            child.kill();
+            sweep().unwrap();
+            assert_eq!(kernel::all_objects(), 0, "{shape:?}");
+        }
     }
 }
 

@@ -244,7 +244,9 @@ fn the_address_space_is_too_small_for_the_segment() {
         let huge = options().lanes(4096).capacity(1 << 40);
         let error = huge.create("limits").unwrap_err();
         assert!(matches!(error, OpenError::System(_)), "{error}");
-        println!("{error}");
+        // Not the process's limit, which it has not.
+        assert!(!error.to_string().contains("RLIMIT_AS"), "{error}");
+        assert!(error.to_string().contains("Options::capacity times Options::lanes"), "{error}");
         assert_eq!(objects(), 0);
 
         let large = options().lanes(4).capacity(1 << 30);
@@ -264,5 +266,48 @@ fn the_address_space_is_too_small_for_the_segment() {
         works(&options());
         drop((tx, rx, channel));
         assert_eq!(objects(), 0);
+    });
+}
+
+#[test]
+fn creation_that_cannot_sign_its_set_removes_it() {
+    apart("creation_that_cannot_sign_its_set_removes_it", || {
+        let [in_a_set, in_all, operations, sets] = SEM;
+        // Before and after the kernel was seen to do SEM_UNDO.
+        for _ in 0..2 {
+            if !set_sem([in_a_set, in_all, 3, sets]) {
+                return;
+            }
+            let words = "raise the third number of kernel.sem (now 3 operations in one call)";
+            refused(&options(), &["semop", words]);
+            assert_eq!(objects(), 0);
+            set_sem([in_a_set, in_all, operations, sets]);
+            works(&options());
+        }
+    });
+}
+
+#[test]
+fn limit_that_only_a_creator_meets_does_not_keep_from_opening() {
+    apart("limit_that_only_a_creator_meets_does_not_keep_from_opening", || {
+        if !set("kernel.msgmax", 100) {
+            return;
+        }
+        let feed = options().inline_limit(0).create("limits").unwrap();
+        let (tx, rx) = (options().open("limits").unwrap().sender().unwrap(), feed.receiver());
+        tx.send(&vec![1]).unwrap();
+        assert_eq!(rx.unwrap().recv().unwrap(), [1]);
+        options().open_or_create("limits").unwrap();
+        let words = ["inline_limit is 1024", "at most 84"];
+        for refused in [options().create("other"), options().open_or_create("other")] {
+            let refused = refused.unwrap_err().to_string();
+            words.iter().for_each(|word| assert!(refused.contains(word), "{refused}"));
+        }
+        #[cfg(feature = "bincode")]
+        {
+            use sysv_channel::rpc::{Client, Server};
+            let _server = Server::<u32, u32>::bind("server").unwrap();
+            Client::<u32, u32>::connect("server").unwrap();
+        }
     });
 }

@@ -7,9 +7,19 @@ mod common;
 use std::collections::HashMap;
 
 use common::kernel::{self, Kind, Object};
-use common::{Parcel, Shape, Stage, follow_orders, halt, play, user};
+use common::{Child, Parcel, Shape, Stage, follow_orders, halt, order, play, say, user};
+use sysv_channel::SystemErrorKind;
 use sysv_channel::codec::{Bytes, Raw};
-use sysv_channel::{Channel, Key, OpenError};
+use sysv_channel::rpc::{Client, Server};
+use sysv_channel::{AttachError, Channel, Key, Name, OpenError, Queue, SystemError};
+
+/// Semaphores of a channel's set.
+const USERS: u16 = 3;
+const SENDERS: u16 = 5;
+const ITEMS: u16 = 6;
+
+/// As high as a semaphore goes.
+const HIGHEST: i16 = 32_767;
 
 /// The parts that this binary plays when it is started as a child.
 #[test]
@@ -30,6 +40,27 @@ fn child() {
                 let kind = Kind::ALL[arguments[1].parse::<usize>().unwrap()];
                 Object::foreign(kind, Key::from_name(name));
             }
+            "sign" => drop(Object::signed_set(Key::from_name(name), 4)),
+            "in another pid namespace" => {
+                if !kernel::unshare_pids() {
+                    return say("skipped");
+                }
+                let mut inside = Child::start(arguments[1], &[name], |_| {});
+                while let Some(line) = inside.try_hear() {
+                    say(line);
+                }
+            }
+            "create and open" => {
+                let options = Shape::RingOnly.options::<Parcel>();
+                for told in [options.create(name), options.open(name), options.open_or_create(name)]
+                {
+                    say(told.map_or_else(|refused| refused.to_string(), |_| "done".to_owned()));
+                }
+            }
+            "attach" => {
+                say(Channel::<Parcel>::open(name).unwrap().receiver().unwrap_err());
+            }
+            "open" => say(Channel::<Parcel>::open(name).unwrap_err()),
             _ => unreachable!("no such role: {role}"),
         }
     });
@@ -163,4 +194,184 @@ fn lock_that_is_not_given_back_is_reported_with_its_holder() {
     assert!(busy.to_string().contains(&child.id().to_string()), "{busy}");
     child.kill();
     Channel::<Parcel>::open(stage.name()).unwrap();
+}
+
+#[test]
+fn bare_queue_refuses_a_channels_name_and_takes_nothing_from_it() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("queue of a channel");
+        let channel = shape.options::<Parcel>().create(stage.name()).unwrap();
+        let tx = channel.sender().unwrap();
+        tx.send(&Parcel::new(1, 0, 9)).unwrap();
+        let before = stage.objects();
+        let queue = Queue::<Vec<u8>, Raw>::options;
+        for name in [Name::from(stage.name()), Name::from(stage.key()), channel.handle().into()] {
+            let tried = [
+                queue().open(name.clone()),
+                queue().create(name.clone()),
+                queue().open_or_create(name.clone()),
+            ];
+            for refused in tried {
+                let refused = refused.unwrap_err().to_string();
+                let words = "is no bare queue: open it with Channel::open";
+                assert!(refused.contains(words), "{shape:?}: {refused}");
+            }
+        }
+        assert_eq!(stage.objects(), before);
+        assert_eq!(channel.receiver().unwrap().recv().unwrap().id, 0);
+    }
+}
+
+#[test]
+fn bare_queue_shares_its_key_with_another_programs_semaphores() {
+    // C programs give one ftok key to all three kinds of object.
+    let stage = Stage::new("queue beside a set");
+    Object::foreign(Kind::Set, stage.key());
+    let queue = Queue::<Vec<u8>, Raw>::create(stage.name()).unwrap();
+    queue.send(&vec![7]).unwrap();
+    assert_eq!(Queue::<Vec<u8>, Raw>::open(stage.name()).unwrap().recv().unwrap(), [7]);
+}
+
+fn set_of(stage: &Stage) -> Object {
+    stage.objects().into_iter().find(|object| object.kind == Kind::Set).unwrap()
+}
+
+fn expect_overflow(error: &SystemError) {
+    assert_eq!(error.kind(), SystemErrorKind::Overflow, "{error}");
+    assert!(error.to_string().contains("32767"), "{error}");
+}
+
+#[test]
+fn semaphore_at_its_highest_ends_attaching_in_an_error() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("highest");
+        let channel = shape.options::<Parcel>().create(stage.name()).unwrap();
+        let set = set_of(&stage);
+        // A bell that is full stands in nobody's way.
+        set.add(ITEMS, HIGHEST);
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(&Parcel::new(1, 0, 9)).unwrap();
+        assert_eq!(rx.recv().unwrap().id, 0);
+        drop((tx, rx));
+        set.add(SENDERS, HIGHEST);
+        let AttachError::System(refused) = channel.sender().unwrap_err() else { panic!() };
+        expect_overflow(&refused);
+        set.add(SENDERS, -HIGHEST);
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(&Parcel::new(1, 1, 9)).unwrap();
+        assert_eq!(rx.recv().unwrap().id, 1);
+    }
+    let stage = Stage::new("highest of a server");
+    let _server = Server::<u32, u32>::bind(stage.name()).unwrap();
+    set_of(&stage).add(SENDERS, HIGHEST);
+    let refused = Client::<u32, u32>::connect(stage.name()).unwrap_err().to_string();
+    assert!(refused.contains("32767"), "{refused}");
+    set_of(&stage).add(SENDERS, -HIGHEST);
+}
+
+#[test]
+fn user_that_is_one_too_many_gives_the_lock_back() {
+    let stage = Stage::new("one user too many");
+    let channel = Channel::<Parcel>::create(stage.name()).unwrap();
+    set_of(&stage).add(USERS, HIGHEST - 1);
+    let OpenError::System(refused) = Channel::<Parcel>::open(stage.name()).unwrap_err() else {
+        panic!()
+    };
+    expect_overflow(&refused);
+    let refused = Channel::<Parcel>::create(stage.name()).unwrap_err();
+    assert!(matches!(refused, OpenError::AlreadyExists { .. }), "{refused}");
+    set_of(&stage).add(USERS, 1 - HIGHEST);
+    drop(Channel::<Parcel>::open(stage.name()).unwrap());
+    drop(channel);
+    assert_eq!(stage.objects(), []);
+}
+
+#[test]
+fn process_numbers_of_another_pid_namespace_prove_nothing() {
+    let stage = Stage::new("other pids");
+    // Neither has a number there.
+    Object::foreign(Kind::Segment, stage.key());
+    stage.child("sign", &[]).finish();
+    let before = stage.objects();
+    let told = stage.child("in another pid namespace", &["create and open"]).finish();
+    if told == ["skipped"] {
+        return println!("skipped: only root can make a pid namespace");
+    }
+    assert_eq!(told.len(), 3);
+    for refused in told {
+        assert!(refused.contains("another pid namespace"), "{refused}");
+        assert!(refused.contains("unlink"), "{refused}");
+    }
+    assert_eq!(stage.objects(), before);
+}
+
+#[test]
+fn process_in_another_pid_namespace_is_not_called_process_0() {
+    let stage = Stage::new("not process 0");
+    let channel = Channel::<Parcel>::create(stage.name()).unwrap();
+    let _rx = channel.receiver().unwrap();
+    let mut told = stage.child("in another pid namespace", &["attach"]).finish();
+    if told == ["skipped"] {
+        return println!("skipped: only root can make a pid namespace");
+    }
+    let mut holder = stage.child("hold the lock", &[]);
+    holder.expect("held");
+    told.extend(stage.child("in another pid namespace", &["open"]).finish());
+    assert_eq!(told.len(), 2);
+    for refused in told {
+        assert!(refused.contains("a process of another pid namespace"), "{refused}");
+    }
+}
+
+#[test]
+fn owner_can_unlink_whatever_is_left_of_a_channel() {
+    for shape in Shape::ALL {
+        for damage in ["segment gone", "magic overwritten", "queue gone"] {
+            let stage = Stage::new("what is left");
+            user(&stage, shape, &["create", "send 2", "receive 1"]).kill();
+            let find = |kind| stage.objects().into_iter().find(|object| object.kind == kind);
+            let segment = find(Kind::Segment).unwrap();
+            match damage {
+                "segment gone" => segment.remove(),
+                "magic overwritten" => kernel::overwrite_magic(segment),
+                _ => find(Kind::Queue).into_iter().for_each(Object::remove),
+            }
+            Channel::<Parcel>::unlink(stage.name()).unwrap();
+            assert_eq!(stage.objects(), [], "{shape:?} {damage}");
+            let mut child = user(&stage, shape, &["create", "send 1", "receive 1", "close"]);
+            order(&mut child, &["create"]);
+        }
+    }
+}
+
+#[test]
+fn refusal_of_what_is_left_says_that_unlink_removes_it() {
+    let stage = Stage::new("says unlink");
+    user(&stage, Shape::Mixed, &["create", "send 2"]).kill();
+    stage.objects().into_iter().find(|object| object.kind == Kind::Segment).unwrap().remove();
+    let options = Shape::Mixed.options::<Parcel>();
+    for refused in [options.create(stage.name()), options.open(stage.name())] {
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, OpenError::KeyCollision { .. }), "{refused}");
+        assert!(refused.to_string().contains("unlink"), "{refused}");
+    }
+    Channel::<Parcel>::unlink(stage.name()).unwrap();
+}
+
+#[test]
+fn channel_that_is_not_there_is_told_in_words_that_fit() {
+    let stage = Stage::new("not there");
+    let handle = Channel::<Parcel>::create(stage.name()).unwrap().handle();
+    let opened = Channel::<Parcel>::open(stage.name()).unwrap_err().to_string();
+    assert!(opened.contains("ipc namespace"), "{opened}");
+    let waited =
+        Channel::<Parcel>::options().wait_for_creation(std::time::Duration::from_millis(1));
+    let waited = waited.open(stage.name()).unwrap_err().to_string();
+    let unlinked = Channel::<Parcel>::unlink(stage.name()).unwrap_err().to_string();
+    for told in [waited, unlinked] {
+        assert!(!told.contains("wait_for_creation"), "{told}");
+    }
+    let stale = Channel::<Parcel>::open(handle).unwrap_err().to_string();
+    assert!(!stale.contains("channel channel"), "{stale}");
+    assert!(stale.contains("is gone"), "{stale}");
 }

@@ -47,6 +47,24 @@ fn child() {
                 object.set_owner(arguments[4].parse().unwrap());
             }
             "sweep" => sweep_apart(name),
+            "open user" => follow_orders(name, &shape.options().mode(0o666)),
+            "open as" => {
+                let owner = match arguments[2] {
+                    "myself" => Owner::Myself,
+                    "anyone" => Owner::Anyone,
+                    user => Owner::User(user.parse().unwrap()),
+                };
+                let opened = shape.options::<Parcel>().mode(0o666).owner(owner).open(name);
+                say(opened.map_or_else(|refused| refused.to_string(), |_| "opened".to_owned()));
+            }
+            "start nothing" => {
+                kernel::allow_no_processes();
+                let OpenError::System(refused) = Channel::<Parcel>::create(name).unwrap_err()
+                else {
+                    panic!("of another kind")
+                };
+                say(format_args!("{:?} {refused}", refused.kind()));
+            }
             "pass for a creator" => pass_for_a_creator(key),
             _ => unreachable!("no such role: {role}"),
         }
@@ -235,6 +253,51 @@ fn key_squatted_by_another_user_is_refused_with_an_error_that_names_the_owner() 
             assert_eq!(stage.objects(), before);
         }
     }
+}
+
+#[test]
+fn owner_that_a_user_namespace_does_not_map_is_nobody_to_trust() {
+    if !can_be_another_user() {
+        return;
+    }
+    for shape in Shape::ALL {
+        let stage = Stage::new("unmapped");
+        let name = format!("{shape:?}");
+        let open_as = |owner: &str, map: Option<&'static str>| {
+            let arguments = [stage.name(), &name, owner];
+            let apart = |command: &mut std::process::Command| kernel::unshare_users(command, map);
+            Child::start("open as", &arguments, apart).finish().remove(0)
+        };
+        let mut creator = stage.child_of(SOMEBODY, "open user", &[&name]);
+        order(&mut creator, &["create"]);
+        // Every user reads as 65534 there, this process included.
+        let refused = open_as("myself", None);
+        assert!(refused.contains("belongs to user 65534"), "{refused}");
+        assert!(refused.contains("user namespace"), "{refused}");
+        // Only this process's own user is mapped.
+        let refused = open_as("65534", Some("0 0 1"));
+        assert!(refused.contains("user namespace"), "{refused}");
+        assert_eq!(open_as("anyone", Some("0 0 1")), "opened");
+        order(&mut creator, &["close"]);
+        // Where all are mapped, 65534 is a user like any other.
+        let mut nobody = stage.child_of(NOBODY, "open user", &[&name]);
+        order(&mut nobody, &["create"]);
+        let other = [stage.name(), &name, "65534"];
+        assert_eq!(Child::start("open as", &other, |_| {}).finish(), ["opened"]);
+        order(&mut nobody, &["close"]);
+    }
+}
+
+#[test]
+fn limit_of_processes_is_named() {
+    if !can_be_another_user() {
+        return;
+    }
+    let stage = Stage::new("no processes");
+    let told = stage.child_of(NOBODY, "start nothing", &[]).finish().remove(0);
+    assert!(told.starts_with("LimitReached"), "{told}");
+    assert!(told.contains("RLIMIT_NPROC"), "{told}");
+    assert_eq!(stage.objects(), []);
 }
 
 // ---------------------------------------------------------------------- never removed

@@ -7,13 +7,13 @@ use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::ptr;
-use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use nix::libc::{self, c_int};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::unistd::{ForkResult, Pid, fork, geteuid};
 use sysv_channel::Key;
 
 /// The kinds of System V object, in the order in which a channel makes them.
@@ -49,6 +49,15 @@ pub(crate) fn objects(key: Key) -> Vec<Object> {
         table.lines().filter_map(line).collect::<Vec<_>>()
     });
     listed.collect()
+}
+
+/// How many objects this ipc namespace has.
+pub(crate) fn all_objects() -> usize {
+    let count = |kind| {
+        let table = fs::read_to_string(format!("/proc/sysvipc/{kind}"));
+        table.expect("a System V kernel").lines().count() - 1
+    };
+    ["msg", "sem", "shm"].map(count).iter().sum()
 }
 
 impl Object {
@@ -204,13 +213,26 @@ impl Object {
         check(unsafe { libc::semop(self.id, both.as_mut_ptr(), 2) });
     }
 
-    /// Puts a message straight onto a queue, if there is room for it.
-    pub(crate) fn put(self, type_: i64, text: &[u8]) {
+    /// Puts a message straight onto a queue, if there is room for it; says whether there was.
+    pub(crate) fn put(self, type_: i64, text: &[u8]) -> bool {
         let mut message = type_.to_ne_bytes().to_vec();
         message.extend_from_slice(text);
         let start = message.as_ptr().cast();
         // SAFETY: the type and as many bytes of text as said outlive the call.
-        unsafe { libc::msgsnd(self.id, start, text.len(), libc::IPC_NOWAIT) };
+        let sent = unsafe { libc::msgsnd(self.id, start, text.len(), libc::IPC_NOWAIT) };
+        sent == 0
+    }
+
+    /// Copies the text of the oldest message of a queue.
+    pub(crate) fn peek(self) -> Vec<u8> {
+        const MSG_COPY: c_int = 0o40000;
+        let mut message = vec![0_u8; 16 << 10];
+        let start = message.as_mut_ptr().cast();
+        let (room, flags) = (message.len() - 8, MSG_COPY | libc::IPC_NOWAIT);
+        // SAFETY: there is room for the type and as many bytes of text as said.
+        let len = unsafe { libc::msgrcv(self.id, start, room, 0, flags) };
+        let len = usize::try_from(len).expect("there is a message");
+        message[8..8 + len].to_vec()
     }
 
     /// Reads some of its content, which the kernel allows to those with the permission.
@@ -244,6 +266,13 @@ impl Object {
         let mut post = libc::sembuf { sem_num, sem_op: 1, sem_flg: libc::IPC_NOWAIT as i16 };
         // SAFETY: one operation that outlives the call.
         unsafe { libc::semop(self.id, &mut post, 1) };
+    }
+
+    /// Adds to a semaphore of a set, or takes from it, as anybody can who may write.
+    pub(crate) fn add(self, sem_num: u16, sem_op: i16) {
+        let mut add = libc::sembuf { sem_num, sem_op, sem_flg: libc::IPC_NOWAIT as i16 };
+        // SAFETY: one operation that outlives the call.
+        check(unsafe { libc::semop(self.id, &mut add, 1) });
     }
 
     /// Takes a channel's lock, semaphore 0 of the set, with undo, and keeps it.
@@ -298,6 +327,19 @@ impl Drop for Mapping {
         // SAFETY: every borrow of the mapping has ended.
         check(unsafe { libc::shmdt(self.start.cast()) });
     }
+}
+
+/// Has the first word of a segment read as something else, as a scribbler does to a header's magic.
+pub(crate) fn overwrite_magic(segment: Object) {
+    let memory = Mapping::of(segment, 8).expect("the segment is there");
+    memory.word(0).store(0x1234, Ordering::Relaxed);
+}
+
+/// Lets this process start no others. Root is not bound by it.
+pub(crate) fn allow_no_processes() {
+    let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit outlives the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &limit) });
 }
 
 /// Lets this process have no more than so much address space.
@@ -393,9 +435,34 @@ pub(crate) fn go_on(process: u32) {
 /// Has a command run in an ipc namespace of its own, and in a user namespace if that takes one.
 pub(crate) fn unshare_ipc(command: &mut Command) {
     let ipc = CloneFlags::CLONE_NEWIPC;
-    let apart = move || Ok(unshare(ipc).or_else(|_| unshare(ipc | CloneFlags::CLONE_NEWUSER))?);
+    // The same user inside: one that is not mapped is nobody whose objects are trusted.
+    let map = format!("{0} {0} 1", geteuid());
+    let apart = move || {
+        if unshare(ipc).is_ok() {
+            return Ok(());
+        }
+        unshare(ipc | CloneFlags::CLONE_NEWUSER)?;
+        fs::write("/proc/self/uid_map", &map)
+    };
     // SAFETY: between fork and exec the closure makes system calls only.
     unsafe { command.pre_exec(apart) };
+}
+
+/// Has a command run in a user namespace of its own, in which users are mapped so: "inside outside
+/// count", or none at all.
+pub(crate) fn unshare_users(command: &mut Command, map: Option<&'static str>) {
+    let apart = move || {
+        unshare(CloneFlags::CLONE_NEWUSER)?;
+        map.map_or(Ok(()), |map| fs::write("/proc/self/uid_map", map))
+    };
+    // SAFETY: between fork and exec the closure makes system calls only.
+    unsafe { command.pre_exec(apart) };
+}
+
+/// Has the children that this process starts from here on run in a pid namespace of their own;
+/// `false` if it may not.
+pub(crate) fn unshare_pids() -> bool {
+    unshare(CloneFlags::CLONE_NEWPID).is_ok()
 }
 
 fn check(answer: c_int) -> c_int {

@@ -1,6 +1,7 @@
 //! A child that does with a channel what it is told.
 
 use std::error::Error;
+use std::time::Duration;
 
 use sysv_channel::{DefaultCodec, Options};
 
@@ -11,7 +12,7 @@ pub(crate) fn follow_orders(name: &str, options: &Options<Parcel, DefaultCodec>)
     let (mut channel, mut tx, mut rx) = (None, None, None);
     loop {
         let order = listen();
-        let (order, number) = order.split_once(' ').unwrap_or((&order, "0"));
+        let (order, number) = order.rsplit_once(' ').unwrap_or((&order, "0"));
         let done: Result<(), Box<dyn Error>> = match order {
             "create" => options.create(name).map(|new| channel = Some(new)).map_err(Into::into),
             "open" => options.open(name).map(|new| channel = Some(new)).map_err(Into::into),
@@ -25,6 +26,13 @@ pub(crate) fn follow_orders(name: &str, options: &Options<Parcel, DefaultCodec>)
                 (0..number.parse().unwrap())
                     .try_for_each(|id| tx.as_ref().unwrap().send(&parcel(id)))
                     .map_err(Into::into)
+            }
+            "give up" => {
+                tx = tx.or_else(|| Some(channel.as_ref()?.sender().unwrap()));
+                let parcel = Parcel::new(1, 0, number.parse().unwrap());
+                let sent = tx.as_ref().unwrap().send_timeout(&parcel, Duration::from_millis(5));
+                assert!(sent.unwrap_err().is_timeout());
+                Ok(())
             }
             "receive" => {
                 rx = rx.or_else(|| Some(channel.as_ref()?.receiver().unwrap()));

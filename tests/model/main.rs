@@ -3,6 +3,9 @@
 //! The lists know the kernel's one order, each sender's own where there is no queue, System V
 //! selection, and the room in queue and rings to the line.
 
+#[path = "../common/kernel.rs"]
+#[allow(dead_code, reason = "shared with other tests, and used in part")]
+mod kernel;
 mod reference;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,8 +17,8 @@ use proptest::sample::Index;
 use reference::{Lane, Place, Reference, Value, fragments, header, lines, longest_record};
 use sysv_channel::codec::Raw;
 use sysv_channel::{
-    AttachError, Channel, Key, OpenError, Queue, Receiver, RecvError, Select, SendError, Sender,
-    Tag, TrustedPeers,
+    AttachError, Channel, Key, OpenError, Receiver, RecvError, Select, SendError, Sender, Tag,
+    TrustedPeers,
 };
 
 type Bytes = Vec<u8>;
@@ -177,8 +180,9 @@ impl World {
             .in_place(trust);
         let channel = options.create(name).unwrap();
         if plan.has_queue() {
-            let queue = Queue::<Bytes, Raw>::open(Key::from_name(name)).unwrap();
-            queue.set_capacity(plan.queue_capacity).unwrap();
+            let objects = kernel::objects(Key::from_name(name));
+            let queue = objects.into_iter().find(|object| object.kind == kernel::Kind::Queue);
+            queue.unwrap().set_capacity(plan.queue_capacity);
         }
         let reference = Reference {
             lanes: vec![Lane::new(plan.capacity); plan.lanes],

@@ -32,6 +32,10 @@ fn options_that_cannot_be_are_refused_with_what_can() {
         (options().inline_limit(msgmax() - 15), vec![&above, &at_most, "kernel.msgmax"]),
         (options().inline_limit(usize::MAX), vec!["inline_limit", &at_most, "kernel.msgmax"]),
         (options().inline_limit(0).capacity(0), vec!["both 0", "no path"]),
+        (options().capacity(1), vec!["capacity is 1,", "4096 to 1099511627776", "or 0"]),
+        (options().capacity(4095), vec!["capacity is 4095", "4096 to 1099511627776"]),
+        (options().return_capacity(100), vec!["return_capacity is 100", "4096 to 1099511627776"]),
+        (options().max_value(0), vec!["max_value is 0", "at least 1"]),
         (options().capacity((1 << 40) + 1), vec!["capacity is 1099511627777", "1099511627776"]),
         (options().capacity(usize::MAX), vec!["capacity is", "1099511627776"]),
         (options().return_capacity(usize::MAX), vec!["return_capacity is", "1099511627776"]),
@@ -55,7 +59,7 @@ fn the_largest_that_can_be_is_made() {
         options().lanes(4096).capacity(4096),
         options().inline_limit(msgmax().min(16_384) - 16),
         options().mode(0o777),
-        options().capacity(1).return_capacity(1),
+        options().capacity(4096).return_capacity(4096).max_value(1500),
         options().capacity(16 << 30).lanes(2),
         options().max_value(u64::MAX),
     ] {
@@ -116,7 +120,7 @@ fn every_open_error_reads_well() {
     let object = || "message queue 0x0000162e".to_owned();
     for (error, words) in [
         (OpenError::InvalidOptions("lanes is 0".into()), &["options", "lanes is 0"][..]),
-        (OpenError::NotFound { name: name() }, &["\"orders\"", "wait_for_creation"]),
+        (OpenError::NotFound { name: name() }, &["\"orders\"", "ipc namespace", "wait for it"]),
         (OpenError::AlreadyExists { name: name() }, &["\"orders\"", "in use", "open it"]),
         (
             OpenError::KeyCollision { key, found: "a dog".into() },
@@ -146,6 +150,7 @@ fn every_open_error_reads_well() {
         (OpenError::HoldsValues { name: name() }, &["\"orders\"", "holds values", "unlink"]),
         (OpenError::Corrupt { key, what: "odd".into() }, &["0x0000162e", "odd", "unlink"]),
         (OpenError::Busy { pid: 42 }, &["process 42", "lock", "stopped"]),
+        (OpenError::Busy { pid: 0 }, &["a process of another pid namespace holds", "lock"]),
         (OpenError::UndoIgnored, &["SEM_UNDO", "gVisor"]),
         (OpenError::System(system_error()), &["msgctl", "message queue", "removed"]),
     ] {

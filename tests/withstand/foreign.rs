@@ -4,8 +4,9 @@
 use std::thread;
 
 use sysv_channel::codec::Raw;
-use sysv_channel::{Channel, Key, Queue, RecvError, Select, SendError, Tag};
+use sysv_channel::{Channel, Key, RecvError, Select, SendError, Tag};
 
+use super::kernel::{self, Kind, Object};
 use super::{unique_name, watchdog};
 
 type Bytes = Vec<u8>;
@@ -14,11 +15,12 @@ const INLINE_LIMIT: usize = 100;
 /// The longest message of the channel.
 const LONGEST: usize = 16 + INLINE_LIMIT;
 
-/// A channel and its queue, as another program opens it.
-fn open(name: &str) -> (Channel<Bytes, Raw>, Queue<Bytes, Raw>) {
+/// A channel and its queue, as a program without this crate has it.
+fn open(name: &str) -> (Channel<Bytes, Raw>, Object) {
     let options = Channel::<Bytes, Raw>::options().inline_limit(INLINE_LIMIT).capacity(4096);
     let channel = options.lanes(3).create(name).unwrap();
-    (channel, Queue::open(Key::from_name(name)).unwrap())
+    let objects = kernel::objects(Key::from_name(name));
+    (channel, objects.into_iter().find(|object| object.kind == Kind::Queue).unwrap())
 }
 
 /// The first 16 bytes of a message, as this crate writes them.
@@ -83,7 +85,7 @@ fn a_foreign_message_is_reported_once_and_dropped() {
         // One value as a message, one as a record.
         let values = [vec![round as u8; INLINE_LIMIT], vec![round as u8; 1000]];
         tx.send_tagged(tag, &values[round % 2]).unwrap();
-        queue.send_tagged(tag, &message).unwrap();
+        assert!(queue.put(tag.get(), &message));
         tx.send_tagged(tag, &values[1 - round % 2]).unwrap();
         let select = [Select::Any, Select::Exactly(tag), Select::UpTo(tag)][round % 3];
         assert_eq!(rx.recv_matching(select).unwrap().value, values[round % 2]);
@@ -106,7 +108,7 @@ fn selection_passes_over_foreign_messages_too() {
     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
     let (ours, theirs) = (Tag::new(5).unwrap(), Tag::new(6).unwrap());
     for message in [vec![1; 3], vec![1; 4000]] {
-        queue.send_tagged(theirs, &message).unwrap();
+        assert!(queue.put(theirs.get(), &message));
     }
     tx.send_tagged(ours, &vec![7]).unwrap();
     assert_eq!(rx.recv_matching(Select::Except(theirs)).unwrap().value, [7]);
@@ -127,15 +129,15 @@ fn a_descriptor_that_comes_twice_gives_its_value_once() {
     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
     for round in 0..50_u8 {
         tx.send(&vec![round; 200]).unwrap();
-        let copy = queue.peek(0).unwrap().unwrap().value;
+        let copy = queue.peek();
         for _ in 0..3 {
-            queue.send(&copy).unwrap();
+            assert!(queue.put(1, &copy));
         }
         tx.send(&vec![round; 10]).unwrap();
         assert_eq!(rx.recv().unwrap(), [round; 200]);
         assert_eq!(rx.recv().unwrap(), [round; 10]);
         assert!(rx.try_recv().unwrap_err().is_empty());
-        queue.send(&copy).unwrap();
+        assert!(queue.put(1, &copy));
     }
 }
 
@@ -146,8 +148,8 @@ fn room_that_a_foreign_message_took_wakes_whoever_waits_for_it() {
         let name = unique_name("foreign full");
         let (channel, queue) = open(&name);
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
-        while queue.try_send(&vec![9; len]).is_ok() {}
-        while queue.try_send(&vec![]).is_ok() {}
+        while queue.put(1, &vec![9; len]) {}
+        while queue.put(1, &[]) {}
         assert!(tx.try_send(&vec![1; 80]).unwrap_err().is_full());
         thread::scope(|scope| {
             let sender = scope.spawn(move || tx.send(&vec![1; 80]));
@@ -169,7 +171,7 @@ fn a_queue_made_smaller_than_a_message_is_an_error_and_no_hang() {
     let name = unique_name("foreign small");
     let (channel, queue) = open(&name);
     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
-    queue.set_capacity(60).unwrap();
+    queue.set_capacity(60);
     // What still fits goes; what never will says so, on each kind of call.
     tx.send(&vec![1; 44]).unwrap();
     let hour = std::time::Duration::from_secs(3600);
@@ -177,17 +179,20 @@ fn a_queue_made_smaller_than_a_message_is_an_error_and_no_hang() {
         let value = vec![2; len];
         for refused in [tx.send(&value), tx.try_send(&value), tx.send_timeout(&value, hour)] {
             let error = refused.unwrap_err();
-            assert!(matches!(error, SendError::TooLong { max: 44, .. }), "{error}");
+            let needed = 16 + len as u64;
+            let small = matches!(error, SendError::QueueTooSmall { needed: of, capacity: 60, .. } if of == needed);
+            assert!(small, "{error}");
+            assert!(error.to_string().contains("msg_qbytes"), "{error}");
         }
     }
     assert_eq!(rx.recv().unwrap(), [1; 44]);
     // Its descriptor has 16 bytes.
     tx.send(&vec![3; 1000]).unwrap();
     assert_eq!(rx.recv().unwrap(), [3; 1000]);
-    queue.set_capacity(15).unwrap();
+    queue.set_capacity(15);
     let error = tx.send(&vec![3; 1000]).unwrap_err();
-    assert!(matches!(error, SendError::TooLong { max: 0, .. }), "{error}");
-    queue.set_capacity(16_384).unwrap();
+    assert!(matches!(error, SendError::QueueTooSmall { needed: 16, capacity: 15, .. }), "{error}");
+    queue.set_capacity(16_384);
     for len in [1000, 5000, 10] {
         thread::scope(|scope| {
             let tx = tx.try_clone().unwrap();
@@ -210,10 +215,10 @@ fn a_sender_that_waits_when_its_queue_becomes_too_small_learns_it() {
         while channel.stats().unwrap().sender_parks == 0 {
             thread::yield_now();
         }
-        queue.set_capacity(60).unwrap();
+        queue.set_capacity(60);
         assert_eq!(rx.recv().unwrap(), [1; INLINE_LIMIT]);
         let error = sender.join().unwrap().unwrap_err();
-        assert!(matches!(error, SendError::TooLong { max: 44, .. }), "{error}");
+        assert!(matches!(error, SendError::QueueTooSmall { needed: 116, capacity: 60, .. }), "{error}");
     });
     assert_eq!(rx.iter().count(), sent - 1);
 }

@@ -5,6 +5,9 @@
 
 mod errors;
 mod foreign;
+#[path = "../common/kernel.rs"]
+#[allow(dead_code, reason = "shared with other tests, and used in part")]
+mod kernel;
 mod leaks;
 mod lengths;
 mod liveness;
