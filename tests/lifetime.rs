@@ -15,9 +15,7 @@ use common::{
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::gettid;
 use sysv_channel::rpc::{CallError, Client, Server};
-use sysv_channel::{
-    AttachError, Channel, Key, OpenError, Queue, Select, Tag,
-};
+use sysv_channel::{AttachError, Channel, Key, OpenError, Queue, Select, Tag};
 use sysv_channel::{sweep, sweep_all};
 
 const SHORT: Duration = Duration::from_millis(5);

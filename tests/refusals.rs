@@ -254,7 +254,9 @@ fn semaphore_at_its_highest_ends_attaching_in_an_error() {
         assert_eq!(rx.recv().unwrap().id, 0);
         drop((tx, rx));
         set.add(SENDERS, HIGHEST);
-        let AttachError::System(refused) = channel.sender().unwrap_err() else { panic!() };
+        let AttachError::System { error: refused, .. } = channel.sender().unwrap_err() else {
+            panic!()
+        };
         expect_overflow(&refused);
         set.add(SENDERS, -HIGHEST);
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());

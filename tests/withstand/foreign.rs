@@ -218,7 +218,10 @@ fn a_sender_that_waits_when_its_queue_becomes_too_small_learns_it() {
         queue.set_capacity(60);
         assert_eq!(rx.recv().unwrap(), [1; INLINE_LIMIT]);
         let error = sender.join().unwrap().unwrap_err();
-        assert!(matches!(error, SendError::QueueTooSmall { needed: 116, capacity: 60, .. }), "{error}");
+        assert!(
+            matches!(error, SendError::QueueTooSmall { needed: 116, capacity: 60, .. }),
+            "{error}"
+        );
     });
     assert_eq!(rx.iter().count(), sent - 1);
 }
