@@ -147,8 +147,8 @@ fn sweeping_leaves_a_creator_that_is_alive_a_channel_that_works() {
     let model = || {
         let sweeper = thread::spawn(|| control::sweep().unwrap());
         let channel = ring_only(2).private().unwrap();
-        use_once(&channel);
         sweeper.join().unwrap();
+        use_once(&channel);
         drop(channel);
         let left = SemaphoreSet::list().unwrap();
         assert!(left.is_empty(), "{left:?}");
