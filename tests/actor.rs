@@ -4,7 +4,8 @@
 
 mod common;
 
-use std::sync::mpsc;
+use std::rc::Rc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use sysv_channel::actor::{
     ReplyError, ReplyTo, TellError, Watch,
 };
 use sysv_channel::codec::{Bincode, Bytes, Codec, Writer};
-use sysv_channel::{Channel, Key, OpenError, RecvError, Schema};
+use sysv_channel::{Channel, Key, OpenError, RecvError, Schema, SendError};
 
 /// What the actors of these tests are told.
 #[derive(Serialize, Deserialize, Debug)]
@@ -1120,4 +1121,141 @@ fn a_mailbox_tells_closed_from_empty_and_from_the_time_that_passed() {
     assert_eq!(mailbox.try_recv().unwrap(), None);
     assert_eq!(mailbox.recv_timeout(soon).unwrap(), None);
     assert_eq!(mailbox.recv().unwrap(), None);
+}
+
+#[test]
+fn an_ask_whose_message_leaves_its_port_out_is_dropped_at_once() {
+    let stage = Stage::new("port left out");
+    let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let address = mailbox.address();
+    let error = address.ask_timeout::<u64>(|_| Counter::Add(1), FOR_EVER).unwrap_err();
+    assert!(error.is_dropped(), "{error}");
+    // Kept by the asker, it answers nothing.
+    let mut kept = None;
+    let error = address.ask_timeout::<u64>(
+        |reply| {
+            kept = Some(reply);
+            Counter::Add(1)
+        },
+        FOR_EVER,
+    );
+    assert!(error.unwrap_err().is_dropped());
+    assert!(matches!(kept.unwrap().send(&1), Err(ReplyError::PassedOn)));
+    assert_eq!(std::iter::from_fn(|| now(&mailbox)).count(), 2);
+}
+
+/// Tells its address a message while it is encoded.
+struct Nested(Option<Rc<Address<Nested>>>);
+
+impl Serialize for Nested {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(address) = &self.0 {
+            let error = address.tell(&Nested(None)).unwrap_err();
+            assert!(matches!(error, TellError::Send(SendError::Reentrant { .. })), "{error}");
+        }
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Nested {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer).map(|()| Nested(None))
+    }
+}
+
+#[test]
+fn an_address_in_the_middle_of_a_call_refuses_another() {
+    let stage = Stage::new("reentrant address");
+    let mailbox = Mailbox::<Nested>::bind(stage.name()).unwrap();
+    let address = Rc::new(mailbox.address());
+    address.tell(&Nested(Some(address.clone()))).unwrap();
+    assert!(now(&mailbox).is_some());
+    assert!(now(&mailbox).is_none());
+}
+
+/// Stops its decoding, once, where a test says so.
+struct Gate;
+
+/// Where decoding says that it has come to the gate, and what opens it.
+static GATE: Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>> = Mutex::new(None);
+
+impl Serialize for Gate {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Gate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer)?;
+        let gate = GATE.lock().unwrap().take();
+        if let Some((came, open)) = gate {
+            came.send(()).unwrap();
+            open.recv().unwrap();
+        }
+        Ok(Gate)
+    }
+}
+
+type Gated = (ReplyTo<u64>, Gate, Bytes);
+
+/// Sends a long value that holds a port, with a deadline that passes while the value is decoded:
+/// what was decoded is nothing, and the port is still the sender's.
+fn taken_back_while_it_is_decoded(
+    stage: &Stage,
+    send: impl Fn(&Gated) -> bool + Send,
+    receive: impl Fn() -> bool + Send,
+) {
+    let home = Mailbox::<ReplyTo<u64>>::bind(stage.name()).unwrap();
+    let asked = home.address();
+    thread::scope(|scope| {
+        let ask = scope.spawn(move || asked.ask_timeout(|reply| reply, FOR_EVER));
+        let reply = home.recv().unwrap().unwrap();
+        let value: Gated = (reply, Gate, vec![7; 100_000].into());
+        let (came, comes) = mpsc::channel();
+        let (open, opens) = mpsc::channel();
+        *GATE.lock().unwrap() = Some((came, opens));
+        let receiving = scope.spawn(move || while !receive() {});
+        // On a busy machine the time may pass before it is decoded.
+        while !{
+            assert!(!send(&value), "it is decoded until the time has passed");
+            comes.try_recv().is_ok()
+        } {}
+        open.send(()).unwrap();
+        // The receiver goes on, with a value of another ask.
+        let spare = Mailbox::<ReplyTo<u64>>::private().unwrap();
+        let other = spare.address();
+        let other = scope.spawn(move || other.ask_timeout(|reply| reply, FOR_EVER));
+        let second: Gated = (spare.recv().unwrap().unwrap(), Gate, Bytes::default());
+        assert!(send(&second));
+        receiving.join().unwrap();
+        // It dropped the second, and the first is alive.
+        let (reply, ..) = value;
+        reply.send(&3).unwrap();
+        assert_eq!(ask.join().unwrap().unwrap(), 3);
+        let closer = spare.closer();
+        let looking = scope.spawn(move || spare.recv());
+        assert!(other.join().unwrap().unwrap_err().is_dropped());
+        closer.close();
+        assert!(looking.join().unwrap().unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_port_in_a_value_that_was_taken_back_while_it_was_decoded_is_still_its_senders() {
+    let stage = Stage::new("taken back");
+    let a_while = Duration::from_millis(100);
+    let channel = Channel::<Gated>::options().capacity(4096).private().unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let send = move |value: &Gated| tx.send_timeout(value, a_while).is_ok();
+    taken_back_while_it_is_decoded(&stage, send, move || rx.recv().unwrap().2.is_empty());
+
+    let mailbox: Mailbox<Gated> = MailboxOptions::new().capacity(4096).private().unwrap();
+    let address = mailbox.address();
+    // Connected here, since that traces the type, which decodes samples.
+    assert!(address.is_alive().unwrap());
+    let send = move |value: &Gated| address.tell_timeout(value, a_while).is_ok();
+    taken_back_while_it_is_decoded(&stage, send, move || {
+        mailbox.recv().unwrap().unwrap().2.is_empty()
+    });
 }

@@ -4,6 +4,7 @@ use std::cell::{RefCell, RefMut};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Deserializer};
@@ -226,7 +227,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     }
 
     /// Asks the actor something, and waits ten seconds at most for the reply. `message` makes the
-    /// message around a reply port.
+    /// message around a reply port; one without the port is told, and is [`AskError::Dropped`].
     ///
     /// # Errors
     /// [`AskError`].
@@ -252,7 +253,8 @@ impl<M, C: Codec<M>> Address<M, C> {
         let deadline = Deadline::after(timeout);
         let (mut receiver, ticket) = self.next_ask(deadline)?;
         // The address is free meanwhile: the user's code may use it.
-        let message = message(ReplyTo::new(ticket));
+        let port_sent = Arc::new(AtomicBool::new(false));
+        let message = message(ReplyTo::of_asker(ticket, port_sent.clone()));
         let mut place = self.place()?;
         let Some(line) = place.as_mut().filter(|line| line.sender.origin() == ticket.origin) else {
             return Err(AskError::Died);
@@ -274,6 +276,10 @@ impl<M, C: Codec<M>> Address<M, C> {
                 return Err(AskError::Died);
             }
             Err(error) => return Err(tell_error(error).into()),
+        }
+        if !port_sent.load(Ordering::Relaxed) {
+            // It was told without its port: no reply can come.
+            return Err(AskError::Dropped);
         }
         let mut came = Vec::new();
         let answer = line.sender.wait_for_answer_of(receiver, deadline, |mut reader| {
@@ -347,6 +353,7 @@ impl<M, C: Codec<M>> Address<M, C> {
 
     /// The number and the way back of the next ask, and the actor that is to answer it.
     fn next_ask(&self, deadline: Deadline) -> Result<(u64, Ticket), AskError> {
+        drop(self.place()?);
         loop {
             let mut place = match self.connected(deadline) {
                 Err(error) if self.never_comes(&error) => return Err(AskError::Died),
@@ -372,6 +379,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     }
 
     fn tell_by(&self, tag: Tag, message: &M, deadline: Option<Deadline>) -> Result<(), TellError> {
+        drop(self.place()?);
         transfer::sending::<M, _, _>(|| {
             loop {
                 let mut place = match self.connected(deadline.unwrap_or_else(Deadline::immediate)) {

@@ -17,6 +17,10 @@ use crate::name::{Handle, Name};
 use crate::sys::{Deadline, Fault, fault};
 use crate::{Channel, Closing, DefaultCodec, Options, Owner, Receiver, Select, panics};
 
+/// How many things of the mailbox's own, replies to pass on and ports to give up, a call looks after
+/// before its deadline counts: more than stand in a queue, since a message may stand behind them.
+const ERRANDS_BEFORE_DEADLINE: usize = 10_000;
+
 /// How often a name may appear or vanish between looking and making.
 const ATTEMPTS: usize = 100;
 
@@ -348,10 +352,15 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     }
 
     fn receive(&self, deadline: Option<Deadline>) -> Result<Option<M>, RecvError> {
+        let mut errands = 0;
         loop {
             if self.receiver.is_closed() {
                 return Ok(None);
             }
+            if errands > ERRANDS_BEFORE_DEADLINE && deadline.is_none_or(Deadline::has_passed) {
+                return Err(self.receiver.nothing_came(deadline));
+            }
+            errands += 1;
             let (told, lost) = self.lost();
             let received = if lost.is_empty() {
                 let stirring = !self.held.borrow().is_empty();

@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -85,8 +86,10 @@ pub(super) struct Hold(Arc<std::sync::Mutex<Way>>);
 
 #[derive(Clone)]
 pub(super) enum Way {
-    /// Not at all: the asker's own, one that was passed on, or one that has answered.
+    /// Not at all: one that was passed on, or one that has answered.
     None,
+    /// Not at all: the asker's own, which says here whether it was sent.
+    Asker(Arc<AtomicBool>),
     /// Straight to the asker, from its home.
     Home(Caller),
     /// Through the home; connected with the first use.
@@ -126,8 +129,11 @@ impl Hold {
 
     /// The port is another process's, or another thread's, now.
     fn pass_on(&self, ticket: &Ticket) {
-        if let Way::Away(Some(relay)) = self.take() {
-            relay.holding.pass_on(ticket.port());
+        match self.take() {
+            Way::Away(Some(relay)) => relay.holding.pass_on(ticket.port()),
+            // Relaxed: the asker's own thread reads it.
+            Way::Asker(sent) => sent.store(true, Ordering::Relaxed),
+            _ => {}
         }
     }
 }
@@ -184,7 +190,7 @@ impl Port {
     /// How it answers, connected; an error if it does not.
     fn way(&self) -> Result<Way, ReplyError> {
         let way = match self.hold.way() {
-            Way::None => return Err(ReplyError::PassedOn),
+            Way::None | Way::Asker(_) => return Err(ReplyError::PassedOn),
             Way::Away(None) => Way::Away(Some(Relay::connect(self.ticket.home, self.options)?)),
             way => return Ok(way),
         };
@@ -196,7 +202,7 @@ impl Port {
     fn answer(&self, bytes: &[u8]) -> Result<(), ReplyError> {
         let way = self.hold.take();
         let sent = match &way {
-            Way::None | Way::Away(None) => return Err(ReplyError::PassedOn),
+            Way::None | Way::Asker(_) | Way::Away(None) => return Err(ReplyError::PassedOn),
             Way::Home(caller) => answer_at_home(caller, self.ticket.ask, Status::Reply, bytes),
             Way::Away(Some(relay)) => {
                 // Before the relay is free: threads that answer by it do not add up their waits.
@@ -219,7 +225,7 @@ impl Port {
         };
         self.hold.set(Way::None);
         match way {
-            Way::None | Way::Away(None) => {}
+            Way::None | Way::Asker(_) | Way::Away(None) => {}
             // An asker that cannot be told is gone, or does not take its answers.
             Way::Home(caller) => {
                 let _ = answer_at_home(&caller, self.ticket.ask, status, text.as_bytes());
@@ -288,8 +294,13 @@ impl Drop for Port {
 }
 
 impl<R, C> ReplyTo<R, C> {
-    /// The asker's own, to be sent.
-    pub(super) fn new(ticket: Ticket) -> Self {
+    /// The asker's own, to be sent, which then says so.
+    pub(super) fn of_asker(ticket: Ticket, sent: Arc<AtomicBool>) -> Self {
+        ReplyTo { port: Port::new(ticket, Way::Asker(sent)), reply: PhantomData }
+    }
+
+    /// One that was decoded, and does nothing yet.
+    fn new(ticket: Ticket) -> Self {
         ReplyTo { port: Port::new(ticket, Way::None), reply: PhantomData }
     }
 }
@@ -313,7 +324,7 @@ impl<R, C: Codec<R>> ReplyTo<R, C> {
                     let holding = &relay.holding;
                     encoded::<R, C>(reply, holding.max_value(), || holding.channel())
                 }
-                Way::None | Way::Away(None) => return Err(ReplyError::PassedOn),
+                Way::None | Way::Asker(_) | Way::Away(None) => return Err(ReplyError::PassedOn),
             };
             port.answer(&bytes?)
         });

@@ -277,6 +277,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         received
     }
 
+    /// What a call is told that waited until the deadline, or did not wait.
+    pub(crate) fn nothing_came(&self, deadline: Option<Deadline>) -> RecvError {
+        Patience(deadline).ended(&self.control)
+    }
+
     /// The way back to the sender of a value.
     pub(crate) fn caller(&self, origin: Origin) -> Caller {
         Caller { returns: self.returns.clone(), origin }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -346,6 +346,44 @@ impl Asked {
         assert!(told <= ends, "told {told} times of {ends} ends");
         assert_eq!(not, 0, "told of an end that was none");
     }
+}
+
+/// An ask that begins when the next actor has the place and has not said so yet is that one's to
+/// answer, and not taken for one that its predecessor died with.
+pub(crate) fn ask_while_the_next_actor_takes_the_place() {
+    const POINT: &str = "attach.role";
+    let stage = Stage::new("next actor");
+    let name = stage.name();
+    let before = Mailbox::<ReplyTo<u64>>::bind(name).expect("nobody has the mailbox");
+    let address = Address::<ReplyTo<u64>>::connect(name).expect("the mailbox is there");
+    drop(before);
+    let (come, comes) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel::<()>();
+    let (come, goes_on) = (Mutex::new(come), Mutex::new(goes_on));
+    fail::cfg_callback(POINT, move || {
+        come.lock().expect("nothing panics under it").send(()).expect("the test listens");
+        goes_on.lock().expect("nothing panics under it").recv().expect("the test goes on");
+    })
+    .expect("a fail point");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mailbox = Mailbox::<ReplyTo<u64>>::bind(name).expect("its last actor has gone");
+            let reply = mailbox.recv().expect("a message").expect("it is not closed");
+            reply.send(&7).expect("the asker waits");
+        });
+        comes.recv().expect("the next actor has the place");
+        let (tell, told) = mpsc::channel();
+        let asking = scope.spawn(move || {
+            tell.send(nix::unistd::gettid()).expect("the test listens");
+            address.ask_timeout(|reply| reply, FOR_EVER)
+        });
+        let asker = told.recv().expect("the asker runs");
+        until(|| kernel::is_asleep(format_args!("self/task/{asker}")));
+        go_on.send(()).expect("the next actor waits for it");
+        let answer = asking.join().expect("asking went well");
+        assert_eq!(answer.expect("nobody died"), 7);
+    });
+    fail::remove(POINT);
 }
 
 /// An asker's death hurts neither the actors nor another asker, and frees its place.

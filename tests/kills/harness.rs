@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, unshare};
 use crate::plan::{self, Round};
 use crate::rounds::{Outcome, Whom};
 use crate::victim::{self, End};
-use crate::{common, points, wakes};
+use crate::{actors, common, points, wakes};
 
 /// How many are killed where nobody says how many.
 const KILLS: u64 = 300;
@@ -42,6 +42,8 @@ pub(crate) fn run() {
         );
     }
     let start = Instant::now();
+    // Alone: it sets a fail point of this very process.
+    actors::ask_while_the_next_actor_takes_the_place();
     let mut tally = Tally::default();
     tally.play(plan::census());
     let census = std::mem::take(&mut tally.census);
