@@ -83,6 +83,10 @@ impl Call {
 impl Drop for Call {
     #[inline]
     fn drop(&mut self) {
+        // A model that failed has no thread any more whose values these could be.
+        if cfg!(loom) && std::thread::panicking() {
+            return;
+        }
         let rest = with(self.way, |transfer| {
             transfer.depth.set(transfer.depth.get() - 1);
             let mut parts = transfer.parts.borrow_mut();
@@ -147,6 +151,9 @@ pub(crate) fn tracing<R>(trace: impl FnOnce() -> R) -> R {
     struct Over;
     impl Drop for Over {
         fn drop(&mut self) {
+            if cfg!(loom) && std::thread::panicking() {
+                return;
+            }
             TRACING.with(|depth| depth.set(depth.get() - 1));
         }
     }
