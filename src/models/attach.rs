@@ -26,7 +26,11 @@ fn awaited(wait: impl Fn(&Sender<u8>) + Send + 'static) {
 
 #[test]
 fn a_sender_that_awaits_the_first_receiver_hears_of_one_that_attaches() {
-    let model = || awaited(|tx| drop(tx.await_first_receiver(Deadline::never()).unwrap()));
+    let model = || {
+        awaited(|tx| {
+            tx.await_first_receiver(Deadline::never()).unwrap();
+        });
+    };
     holds("sender awaits the first, receiver attaches", model);
     let faults = [Fault::NoAttachFence, Fault::NoParkFence];
     finds("sender awaits the first, receiver attaches", &faults, model);
