@@ -6,12 +6,12 @@
 use bincode::config::{Configuration, Fixint, LittleEndian, standard};
 use bincode::enc::write::Writer as BincodeWriter;
 use bincode::error::{DecodeError as BincodeDecodeError, EncodeError as BincodeEncodeError};
-use bincode::serde::{EncodeError as SerdeEncodeError, OwnedSerdeDecoder, encode_into_writer};
+use bincode::serde::{OwnedSerdeDecoder, encode_into_writer};
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned};
 
 use super::guard::{self, Input, Scalars};
-use super::{Codec, DecodeError, EncodeError, Reader, Schema, WriteError, Writer};
+use super::{Codec, DecodeError, EncodeError, Reader, Schema, Writer, encoder};
 
 const CONFIGURATION: Configuration<LittleEndian, Fixint> =
     standard().with_fixed_int_encoding().with_little_endian();
@@ -59,9 +59,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
 
     #[inline]
     fn encode(value: &T, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        let mut sink = Sink { out, refusal: None };
-        encode_into_writer(value, &mut sink, CONFIGURATION)
-            .map_err(|error| encode_error(error, sink.refusal))
+        encoder::encode::<Fixed, T>(value, out)
     }
 
     #[inline]
@@ -102,32 +100,12 @@ impl Bincode {
 }
 
 /// A [`Writer`] as bincode wants it; bincode's errors have no room for ours.
-struct Sink<'a, 'b> {
-    out: &'a mut Writer<'b>,
-    refusal: Option<WriteError>,
-}
+struct Sink<'a, 'b>(&'a mut Writer<'b>);
 
 impl BincodeWriter for Sink<'_, '_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), BincodeEncodeError> {
-        self.out.write(bytes).map_err(|error| {
-            self.refusal = Some(error);
-            BincodeEncodeError::UnexpectedEnd
-        })
-    }
-}
-
-#[cold]
-fn encode_error(error: BincodeEncodeError, refusal: Option<WriteError>) -> EncodeError {
-    if let Some(refusal) = refusal {
-        return refusal.into();
-    }
-    match error {
-        BincodeEncodeError::OtherString(message) => EncodeError::new(message),
-        BincodeEncodeError::Serde(SerdeEncodeError::SequenceMustHaveLength) => {
-            EncodeError::new("a sequence must say its length: collect it into a Vec first")
-        }
-        other => EncodeError::new(format!("bincode: {other}")),
+        self.0.write(bytes).map_err(|_| BincodeEncodeError::UnexpectedEnd)
     }
 }
 
@@ -139,6 +117,12 @@ impl Scalars for Fixed {
     fn read<T: DeserializeOwned>(input: &mut impl Input) -> Result<T, DecodeError> {
         let mut decoder = OwnedSerdeDecoder::from_reader(Source(input), CONFIGURATION);
         T::deserialize(decoder.as_deserializer()).map_err(decode_error)
+    }
+
+    #[inline]
+    fn write<T: Serialize>(value: T, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        // A scalar fails for the writer's refusal alone.
+        encode_into_writer(value, Sink(out), CONFIGURATION).map_err(|_| out.refusal().into())
     }
 }
 

@@ -6,6 +6,8 @@ use super::{ReadError, WriteError};
 
 /// A value could not be encoded.
 ///
+/// It is a serde error too, so that a codec can use it as its serializer's.
+///
 /// ```
 /// use sysv_channel::codec::EncodeError;
 ///
@@ -14,42 +16,99 @@ use super::{ReadError, WriteError};
 /// assert!(error.write_error().is_none());
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct EncodeError(Reason);
+pub struct EncodeError(
+    /// Boxed to be one word that is never null, as `DecodeError`.
+    Box<Reason>,
+);
 
 #[derive(Clone, PartialEq, Eq)]
 enum Reason {
     Write(WriteError),
     Message(Box<str>),
+    /// The codec refuses the part of the value to which the path leads.
+    Refused {
+        path: String,
+        what: Box<str>,
+    },
 }
+
+/// Of a path, in bytes: a value that is too deep has a long one.
+const MAX_PATH: usize = 120;
 
 impl EncodeError {
     /// An error that shows `message`.
     #[cold]
     pub fn new(message: impl Into<String>) -> Self {
-        EncodeError(Reason::Message(message.into().into_boxed_str()))
+        EncodeError(Box::new(Reason::Message(message.into().into_boxed_str())))
     }
 
     /// The writer's refusal, if that is why the value could not be encoded.
     pub fn write_error(&self) -> Option<WriteError> {
-        match self.0 {
+        match *self.0 {
             Reason::Write(error) => Some(error),
-            Reason::Message(_) => None,
+            Reason::Message(_) | Reason::Refused { .. } => None,
         }
+    }
+
+    /// An error that will say where in the value it is.
+    #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+    #[cold]
+    pub(super) fn refused(what: &str) -> Self {
+        EncodeError(Box::new(Reason::Refused { path: String::new(), what: what.into() }))
+    }
+
+    /// Says that the error is within the part of a value to which `step` leads.
+    #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+    #[cold]
+    pub(super) fn within_step(mut self, step: impl FnOnce() -> String) -> Self {
+        if let Reason::Refused { path, .. } = &mut *self.0 {
+            path.insert_str(0, &step());
+            if path.len() > MAX_PATH {
+                // What is nearest to the error tells most.
+                let mut start = path.len() - MAX_PATH / 2;
+                while !path.is_char_boundary(start) {
+                    start += 1;
+                }
+                *path = format!("…{}", &path[start..]);
+            }
+        }
+        self
+    }
+
+    #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+    #[cold]
+    pub(super) fn within(self, separator: &str, name: &str) -> Self {
+        self.within_step(|| format!("{separator}{name}"))
+    }
+
+    /// Says of which type the value is.
+    #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+    #[cold]
+    pub(super) fn within_type(self, type_name: &str) -> Self {
+        self.within("", &crate::schema::short_type_name(type_name))
+    }
+}
+
+impl serde::ser::Error for EncodeError {
+    #[cold]
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        EncodeError::new(message.to_string())
     }
 }
 
 impl From<WriteError> for EncodeError {
     #[cold]
     fn from(error: WriteError) -> Self {
-        EncodeError(Reason::Write(error))
+        EncodeError(Box::new(Reason::Write(error)))
     }
 }
 
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &*self.0 {
             Reason::Write(error) => error.fmt(f),
             Reason::Message(message) => f.write_str(message),
+            Reason::Refused { path, what } => write!(f, "{path}: {what}"),
         }
     }
 }

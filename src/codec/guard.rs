@@ -20,13 +20,19 @@ use serde::de::{
     MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-use super::{DecodeError, ReadError, Reader};
+use serde::ser::Serialize;
+
+use super::{DecodeError, EncodeError, ReadError, Reader, Writer};
 
 /// How deep options, sequences, maps and enums may nest in a value.
 pub(super) const LEVELS: u32 = 128;
 
 /// How many elements of sequences and maps in one value may take no bytes, such as `()`.
 pub(super) const EMPTY_ELEMENTS: usize = 65_536;
+
+pub(super) const TOO_DEEP: &str =
+    "options, sequences, maps and enums nest more than 128 deep in the value";
+pub(super) const TOO_MANY_EMPTY: &str = "more than 65536 elements of the value take no bytes";
 
 /// Bytes that are consumed in order.
 pub(super) trait Input {
@@ -43,6 +49,7 @@ pub(super) trait Lend<'de>: Input {
 /// How a format writes numbers, `bool` and `char`.
 pub(super) trait Scalars {
     fn read<T: DeserializeOwned>(input: &mut impl Input) -> Result<T, DecodeError>;
+    fn write<T: Serialize>(value: T, out: &mut Writer<'_>) -> Result<(), EncodeError>;
 }
 
 impl Input for Reader<'_> {
@@ -210,14 +217,12 @@ fn too_many(length: u64, left: usize) -> DecodeError {
 
 #[cold]
 fn too_many_empty() -> DecodeError {
-    DecodeError::new(format!("more than {EMPTY_ELEMENTS} elements of the value take no bytes"))
+    DecodeError::new(TOO_MANY_EMPTY)
 }
 
 #[cold]
 fn too_deep() -> DecodeError {
-    DecodeError::new(format!(
-        "options, sequences, maps and enums nest more than {LEVELS} deep in the value"
-    ))
+    DecodeError::new(TOO_DEEP)
 }
 
 #[cold]

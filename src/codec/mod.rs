@@ -13,6 +13,8 @@
 #[cfg(feature = "bincode")]
 mod bincode;
 mod bytes;
+#[cfg(any(feature = "bincode", feature = "postcard"))]
+mod encoder;
 mod error;
 #[cfg(any(feature = "bincode", feature = "postcard"))]
 mod guard;

@@ -1,17 +1,17 @@
 //! A second serde codec: smaller than bincode with fixed-width integers, slower to decode.
 
+use postcard::de_flavors;
 use postcard::ser_flavors::Flavor as SerializeFlavor;
-use postcard::{de_flavors, serialize_with_flavor};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::guard::{self, Input, Scalars};
-use super::{Codec, DecodeError, EncodeError, Reader, Schema, WriteError, Writer};
+use super::{Codec, DecodeError, EncodeError, Reader, Schema, Writer, encoder};
 
 /// Any serde type in [postcard's encoding][specification]: integers take as many bytes as they need.
 ///
-/// Smaller than `Bincode` where numbers are small, and slower. The same limits hold for what is
-/// decoded. postcard drops the message of a `Serialize` that fails.
+/// Smaller than `Bincode` where numbers are small, and slower. The same limits hold, and the same
+/// types work.
 ///
 /// ```
 /// use sysv_channel::codec::{Codec, Postcard, Reader, Writer};
@@ -37,9 +37,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
 
     #[inline]
     fn encode(value: &T, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        let mut refusal = None;
-        serialize_with_flavor(value, Sink { out, refusal: &mut refusal })
-            .map_err(|error| encode_error(error, refusal))
+        encoder::encode::<Variable, T>(value, out)
     }
 
     #[inline]
@@ -53,20 +51,14 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
 }
 
 /// A [`Writer`] as postcard wants it; postcard's errors have no room for ours.
-struct Sink<'a, 'b> {
-    out: &'a mut Writer<'b>,
-    refusal: &'a mut Option<WriteError>,
-}
+struct Sink<'a, 'b>(&'a mut Writer<'b>);
 
 impl SerializeFlavor for Sink<'_, '_> {
     type Output = ();
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.out.write(bytes).map_err(|error| {
-            *self.refusal = Some(error);
-            postcard::Error::SerializeBufferFull
-        })
+        self.0.write(bytes).map_err(|_| postcard::Error::SerializeBufferFull)
     }
 
     #[inline]
@@ -74,24 +66,9 @@ impl SerializeFlavor for Sink<'_, '_> {
         self.try_extend(&[byte])
     }
 
+    #[inline]
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
-    }
-}
-
-#[cold]
-fn encode_error(error: postcard::Error, refusal: Option<WriteError>) -> EncodeError {
-    if let Some(refusal) = refusal {
-        return refusal.into();
-    }
-    match error {
-        postcard::Error::SerializeSeqLengthUnknown => {
-            EncodeError::new("a sequence must say its length: collect it into a Vec first")
-        }
-        postcard::Error::SerdeSerCustom => {
-            EncodeError::new("the value's Serialize failed (postcard does not keep its message)")
-        }
-        other => EncodeError::new(format!("postcard: {other}")),
     }
 }
 
@@ -103,6 +80,13 @@ impl Scalars for Variable {
     fn read<T: DeserializeOwned>(input: &mut impl Input) -> Result<T, DecodeError> {
         let source = Source { input, scalar: [0; 8] };
         T::deserialize(&mut postcard::Deserializer::from_flavor(source)).map_err(decode_error)
+    }
+
+    #[inline]
+    fn write<T: Serialize>(value: T, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        // A scalar fails for the writer's refusal alone.
+        let mut serializer = postcard::Serializer { output: Sink(out) };
+        value.serialize(&mut serializer).map_err(|_| out.refusal().into())
     }
 }
 

@@ -34,6 +34,15 @@ trait SerdeCodec {
         memory
     }
 
+    /// Why a value is not encoded, though there would be room.
+    fn unwillingness<T: Serialize + DeserializeOwned>(value: &T) -> String {
+        let mut memory = vec![0; 1 << 16];
+        match Self::encode_into(value, &mut Writer::new(&mut memory)) {
+            Ok(()) => panic!("a {} was encoded", std::any::type_name::<T>()),
+            Err(error) => error.to_string(),
+        }
+    }
+
     fn refusal<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> String {
         match Self::decode::<T>(bytes) {
             Ok(_) => panic!("{bytes:?} were taken for a {}", std::any::type_name::<T>()),
@@ -104,6 +113,11 @@ for_each_codec! {
     an_error_that_a_type_ignores_does_not_lift_the_bounds
     malformed_scalars_are_refused
     types_that_need_a_self_describing_format_are_refused
+    a_skipped_field_is_an_error_that_names_field_and_type
+    another_number_of_elements_than_announced_is_an_error
+    what_the_receiver_refuses_for_its_depth_the_sender_refuses
+    what_the_receiver_refuses_for_its_emptiness_the_sender_refuses
+    an_error_that_a_serialize_ignores_is_an_error_all_the_same
     bulk_bytes_are_encoded_as_serde_bytes_does
     a_serialize_that_fails_is_an_error
     a_sequence_of_unknown_length_is_an_error
@@ -210,6 +224,198 @@ fn hostile_bytes_are_decoded_or_refused<C: SerdeCodec>() {
     });
 }
 
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Limits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u8>,
+    level: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boost: Option<u8>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Change {
+    Nothing,
+    Set {
+        level: u8,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        note: String,
+    },
+}
+
+fn a_skipped_field_is_an_error_that_names_field_and_type<C: SerdeCodec>() {
+    let whole = Limits { limit: Some(1), level: 2, boost: Some(3) };
+    assert_eq!(C::decode(&C::encode(&whole)), Ok(whole));
+    let message = C::unwillingness(&Limits { limit: None, level: 0, boost: Some(0) });
+    assert!(message.starts_with("Limits.limit: this field of `Limits` is skipped"), "{message}");
+    let nested = (7_u8, vec![Change::Nothing, Change::Set { level: 1, note: String::new() }]);
+    let message = C::unwillingness(&nested);
+    assert!(message.starts_with("(u8, Vec<Change>).1[]::Set.note: this field of"), "{message}");
+    assert!(message.contains("`Change::Set` is skipped"), "{message}");
+}
+
+/// Announces other numbers of elements than it writes.
+#[derive(Debug, Clone, Copy)]
+enum Liar {
+    Seq(usize, usize),
+    Tuple(usize, usize),
+    TupleStruct(usize, usize),
+    TupleVariant(usize, usize),
+    Map(usize, usize),
+    /// Keys and values, in the order of the letters.
+    Pairs(&'static str),
+    Struct(usize, usize),
+    StructVariant(usize, usize),
+}
+
+impl Serialize for Liar {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::{
+            SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct,
+            SerializeTupleVariant,
+        };
+        macro_rules! written {
+            ($start:expr, $count:expr, $write:ident, $($element:expr),*) => {{
+                let mut compound = $start?;
+                for _ in 0..$count {
+                    compound.$write($($element),*)?;
+                }
+                compound.end()
+            }};
+        }
+        match *self {
+            Liar::Seq(announced, count) => {
+                written!(serializer.serialize_seq(Some(announced)), count, serialize_element, &1_u8)
+            }
+            Liar::Tuple(announced, count) => {
+                written!(serializer.serialize_tuple(announced), count, serialize_element, &1_u8)
+            }
+            Liar::TupleStruct(announced, count) => {
+                let start = serializer.serialize_tuple_struct("Pair", announced);
+                written!(start, count, serialize_field, &1_u8)
+            }
+            Liar::TupleVariant(announced, count) => {
+                let start = serializer.serialize_tuple_variant("Shape", 0, "Box", announced);
+                written!(start, count, serialize_field, &1_u8)
+            }
+            Liar::Map(announced, count) => {
+                written!(serializer.serialize_map(Some(announced)), count, serialize_entry, "k", &1)
+            }
+            Liar::Pairs(order) => {
+                let mut map = serializer.serialize_map(Some(order.len() / 2))?;
+                for letter in order.chars() {
+                    match letter {
+                        'k' => map.serialize_key("k")?,
+                        _ => map.serialize_value("v")?,
+                    }
+                }
+                map.end()
+            }
+            Liar::Struct(announced, count) => {
+                let start = serializer.serialize_struct("Order", announced);
+                written!(start, count, serialize_field, "id", &1_u8)
+            }
+            Liar::StructVariant(announced, count) => {
+                let start = serializer.serialize_struct_variant("Shape", 0, "Box", announced);
+                written!(start, count, serialize_field, "id", &1_u8)
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Liar {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Ok(Liar::Seq(0, 0))
+    }
+}
+
+fn another_number_of_elements_than_announced_is_an_error<C: SerdeCodec>() {
+    let kinds = [
+        (Liar::Seq as fn(usize, usize) -> Liar, "a sequence"),
+        (Liar::Tuple, "a tuple"),
+        (Liar::TupleStruct, "`Pair`"),
+        (Liar::TupleVariant, "`Shape::Box`"),
+        (Liar::Map, "a map"),
+        (Liar::Struct, "`Order`"),
+        (Liar::StructVariant, "`Shape::Box`"),
+    ];
+    for (kind, what) in kinds {
+        for (announced, written) in [(2, 1), (2, 3), (1, 0), (0, 1)] {
+            let message = C::unwillingness(&vec![kind(announced, written)]);
+            let told = message.starts_with("Vec<Liar>[]: ")
+                && message.contains(what)
+                && message.contains(&format!("announced {announced}"))
+                && message.contains(&format!("wrote {written}"));
+            assert!(told, "{message}");
+        }
+        let mut memory = [0; 64];
+        let mut writer = Writer::new(&mut memory);
+        assert_eq!(C::encode_into(&kind(2, 2), &mut writer), Ok(()));
+    }
+    for order in ["kkvv", "vk", "kv-k", "vv"] {
+        let message = C::unwillingness(&Liar::Pairs(order));
+        assert!(message.contains("a map") && message.contains("Liar"), "{order}: {message}");
+    }
+    let message = C::unwillingness(&Liar::Struct(2, 1));
+    assert!(message.contains("last `id`"), "{message}");
+}
+
+fn what_the_receiver_refuses_for_its_depth_the_sender_refuses<C: SerdeCodec>() {
+    fn bounded<C: SerdeCodec, T>(value: impl Fn(u32) -> T, deepest: u32)
+    where
+        T: Serialize + DeserializeOwned + PartialEq + fmt::Debug,
+    {
+        assert_eq!(C::decode(&C::encode(&value(deepest))), Ok(value(deepest)));
+        let message = C::unwillingness(&value(deepest + 1));
+        assert!(message.contains("nest more than 128 deep"), "{message}");
+        assert!(message.len() < 500, "{message}");
+        // Far beyond, the stack stays bounded too.
+        C::unwillingness(&value(4000));
+    }
+    let next = |l| List { next: Some(Box::new(l)) };
+    bounded::<C, _>(|levels| (0..levels).fold(List::default(), |l, _| next(l)), LEVELS);
+    bounded::<C, _>(|levels| (0..levels).fold(Tree::default(), |t, _| Tree(vec![t])), LEVELS - 1);
+    let entry = |d| Directory(BTreeMap::from([(1, d)]));
+    bounded::<C, _>(|levels| (0..levels).fold(Directory::default(), |d, _| entry(d)), LEVELS - 1);
+    let again = |w| Wrapped::Again(Box::new(w));
+    bounded::<C, _>(|levels| (0..levels).fold(Wrapped::End, |w, _| again(w)), LEVELS - 1);
+    // Two that stand side by side are no deeper than one.
+    let twins = (Some(Some(1)), vec![Some(1); 1000]);
+    assert_eq!(C::decode(&C::encode(&twins)), Ok(twins));
+}
+
+fn what_the_receiver_refuses_for_its_emptiness_the_sender_refuses<C: SerdeCodec>() {
+    let most = vec![(); EMPTY_ELEMENTS];
+    assert_eq!(C::decode(&C::encode(&most)), Ok(most));
+    let message = C::unwillingness(&vec![Marker; EMPTY_ELEMENTS + 1]);
+    assert!(message.contains("more than 65536 elements of the value take no bytes"), "{message}");
+    let halves = |count| vec![vec![(); EMPTY_ELEMENTS / 2]; count];
+    assert_eq!(C::decode(&C::encode(&halves(2))), Ok(halves(2)));
+    C::unwillingness(&halves(3));
+    // Elements that take bytes are as many as there is room for.
+    let many = vec![1_u8; EMPTY_ELEMENTS / 2];
+    assert_eq!(C::decode(&C::encode(&many)), Ok(many));
+}
+
+/// Goes on after a field that could not be written.
+#[derive(Debug, Deserialize)]
+struct Careless(#[allow(dead_code)] u8, #[allow(dead_code)] u8);
+
+impl Serialize for Careless {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeTupleStruct;
+        let mut fields = serializer.serialize_tuple_struct("Careless", 2)?;
+        let _ = fields.serialize_field(&Liar::Seq(2, 1));
+        fields.serialize_field(&1_u8)?;
+        fields.end()
+    }
+}
+
+fn an_error_that_a_serialize_ignores_is_an_error_all_the_same<C: SerdeCodec>() {
+    let message = C::unwillingness(&Careless(1, 1));
+    assert!(message.contains("`Careless` announced 2"), "{message}");
+}
+
 fn a_hostile_length_is_refused_at_once<C: SerdeCodec>() {
     for length in [17, 1 << 32, 1 << 60, u64::MAX] {
         let mut bytes = C::encode(&length);
@@ -306,7 +512,7 @@ fn nesting_is_bounded<C: SerdeCodec>() {
     let list = |levels| (0..levels).fold(List::default(), |l, _| List { next: Some(Box::new(l)) });
     let deepest = list(LEVELS);
     assert_eq!(C::decode(&C::encode(&deepest)), Ok(deepest));
-    let message = C::refusal::<List>(&C::encode(&list(LEVELS + 1)));
+    let message = C::refusal::<List>(&C::library_encodes(&list(LEVELS + 1)));
     assert!(message.contains("nest more than 128 deep"), "{message}");
 
     let bomb = |level: &[u8]| level.repeat(1 << 20);
@@ -317,7 +523,7 @@ fn nesting_is_bounded<C: SerdeCodec>() {
     C::refusal::<Wrapped>(&bomb(&C::encode(&0_u32)));
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Wrapped {
     Again(Box<Wrapped>),
     End,
@@ -417,7 +623,7 @@ fn a_sequence_of_unknown_length_is_an_error<C: SerdeCodec>() {
         let error = C::encode_into(&endless, &mut Writer::new(&mut memory)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "a sequence must say its length: collect it into a Vec first"
+            "Endless: a sequence must say its length: collect it into a Vec first"
         );
     }
 }

@@ -224,7 +224,7 @@ fn write_name(out: &mut String, name: &str) {
 }
 
 /// `std::any::type_name` without the paths, which differ between programs.
-fn short_type_name(full: &str) -> String {
+pub(crate) fn short_type_name(full: &str) -> String {
     let mut short = String::with_capacity(full.len());
     let mut segment = 0;
     let mut characters = full.chars().peekable();

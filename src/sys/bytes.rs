@@ -199,6 +199,17 @@ impl<'a> Writer<'a> {
         self.too_long
     }
 
+    /// Why the last [`write`](Writer::write) that failed did.
+    #[cfg(any(feature = "bincode", feature = "postcard"))]
+    #[cold]
+    pub(crate) fn refusal(&self) -> WriteError {
+        if self.too_long {
+            WriteError::TooLong { limit: self.limit }
+        } else {
+            WriteError::Interrupted
+        }
+    }
+
     /// How many bytes were written so far, those that did not fit included.
     #[inline]
     pub fn len(&self) -> usize {

@@ -1,0 +1,526 @@
+//! The counterpart of the guard: a serde serializer that writes nothing which its receiver refuses.
+//!
+//! The two formats write no names and no types, so a value that leaves a field out, or writes
+//! another number of elements than it announced, is read as something else, without an error. And
+//! what the guard refuses, for its depth or for its elements without bytes, is lost. So
+//! [`Encoder`] writes the structure itself, counts what was written, and leaves the scalars to the
+//! format's library ([`Scalars`]).
+//!
+//! Where the type says how many fields there are, the compiler does the counting: the check of a
+//! plain struct leaves no instruction.
+
+use std::any::type_name;
+use std::fmt::Display;
+use std::marker::PhantomData;
+
+use serde::ser::{
+    Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+    SerializeTupleStruct, SerializeTupleVariant, Serializer,
+};
+
+use super::guard::{EMPTY_ELEMENTS, LEVELS, Scalars, TOO_DEEP, TOO_MANY_EMPTY};
+use super::{EncodeError, Writer};
+
+/// Encodes one value.
+#[inline]
+pub(super) fn encode<F: Scalars, T: Serialize>(
+    value: &T,
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    let mut encoder =
+        Encoder::<F> { out, levels: LEVELS, empty: EMPTY_ELEMENTS, format: PhantomData };
+    value.serialize(&mut encoder).map_err(|error| error.within_type(type_name::<T>()))
+}
+
+pub(super) struct Encoder<'a, 'b, F> {
+    out: &'a mut Writer<'b>,
+    /// How many more levels may be entered.
+    levels: u32,
+    /// How many more elements may take no bytes.
+    empty: usize,
+    format: PhantomData<F>,
+}
+
+impl<F: Scalars> Encoder<'_, '_, F> {
+    #[inline]
+    fn scalar<T: Serialize>(&mut self, value: T) -> Result<(), EncodeError> {
+        F::write(value, self.out)
+    }
+
+    /// Enters a level, which is not given back after an error: the value fails as a whole then.
+    #[inline]
+    fn enter(&mut self) -> Result<(), EncodeError> {
+        if self.levels == 0 {
+            return Err(EncodeError::refused(TOO_DEEP));
+        }
+        self.levels -= 1;
+        Ok(())
+    }
+
+    /// Begins a variant, whose content is a level.
+    #[inline]
+    fn variant(&mut self, index: u32) -> Result<(), EncodeError> {
+        self.scalar(index)?;
+        self.enter()
+    }
+}
+
+macro_rules! scalars {
+    ($($method:ident $type:ty,)*) => {$(
+        #[inline]
+        fn $method(self, value: $type) -> Result<(), EncodeError> {
+            self.scalar(value)
+        }
+    )*};
+}
+
+impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
+    type Ok = ();
+    type Error = EncodeError;
+    type SerializeSeq = Elements<'e, 'a, 'b, F>;
+    type SerializeTuple = Fields<'e, 'a, 'b, F>;
+    type SerializeTupleStruct = Fields<'e, 'a, 'b, F>;
+    type SerializeTupleVariant = Fields<'e, 'a, 'b, F>;
+    type SerializeMap = Elements<'e, 'a, 'b, F>;
+    type SerializeStruct = Fields<'e, 'a, 'b, F>;
+    type SerializeStructVariant = Fields<'e, 'a, 'b, F>;
+
+    scalars! {
+        serialize_bool bool,
+        serialize_i8 i8,
+        serialize_i16 i16,
+        serialize_i32 i32,
+        serialize_i64 i64,
+        serialize_i128 i128,
+        serialize_u8 u8,
+        serialize_u16 u16,
+        serialize_u32 u32,
+        serialize_u64 u64,
+        serialize_u128 u128,
+        serialize_f32 f32,
+        serialize_f64 f64,
+        serialize_char char,
+    }
+
+    #[inline]
+    fn serialize_str(self, value: &str) -> Result<(), EncodeError> {
+        self.serialize_bytes(value.as_bytes())
+    }
+
+    #[inline]
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), EncodeError> {
+        self.scalar(value.len() as u64)?;
+        Ok(self.out.write(value)?)
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Result<(), EncodeError> {
+        self.scalar(0_u8)
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
+        self.scalar(1_u8)?;
+        self.enter()?;
+        value.serialize(&mut *self)?;
+        self.levels += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result<(), EncodeError> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _name: &'static str) -> Result<(), EncodeError> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_variant(
+        self,
+        _name: &'static str,
+        index: u32,
+        _variant: &'static str,
+    ) -> Result<(), EncodeError> {
+        self.variant(index)?;
+        self.levels += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _name: &'static str,
+        value: &T,
+    ) -> Result<(), EncodeError> {
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _name: &'static str,
+        index: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), EncodeError> {
+        self.variant(index)?;
+        value.serialize(&mut *self).map_err(|error| error.within("::", variant))?;
+        self.levels += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, EncodeError> {
+        Elements::begin(self, "a sequence", length, 1)
+    }
+
+    #[inline]
+    fn serialize_map(self, length: Option<usize>) -> Result<Self::SerializeMap, EncodeError> {
+        Elements::begin(self, "a map", length, 2)
+    }
+
+    #[inline]
+    fn serialize_tuple(self, length: usize) -> Result<Self::SerializeTuple, EncodeError> {
+        Ok(Fields { encoder: self, of: Of::Tuple, announced: length, written: 0, last: "" })
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(
+        self,
+        name: &'static str,
+        length: usize,
+    ) -> Result<Self::SerializeTupleStruct, EncodeError> {
+        Ok(Fields { encoder: self, of: Of::Struct(name), announced: length, written: 0, last: "" })
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        length: usize,
+    ) -> Result<Self::SerializeTupleVariant, EncodeError> {
+        self.variant(index)?;
+        let of = Of::Variant(name, variant);
+        Ok(Fields { encoder: self, of, announced: length, written: 0, last: "" })
+    }
+
+    #[inline]
+    fn serialize_struct(
+        self,
+        name: &'static str,
+        length: usize,
+    ) -> Result<Self::SerializeStruct, EncodeError> {
+        self.serialize_tuple_struct(name, length)
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        length: usize,
+    ) -> Result<Self::SerializeStructVariant, EncodeError> {
+        self.serialize_tuple_variant(name, index, variant, length)
+    }
+
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
+        self.serialize_str(&value.to_string())
+    }
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+/// What fields belong to.
+#[derive(Clone, Copy)]
+pub(super) enum Of {
+    Tuple,
+    Struct(&'static str),
+    Variant(&'static str, &'static str),
+}
+
+impl Of {
+    fn name(self) -> String {
+        match self {
+            Of::Tuple => "a tuple".to_owned(),
+            Of::Struct(name) => format!("`{name}`"),
+            Of::Variant(name, variant) => format!("`{name}::{variant}`"),
+        }
+    }
+
+    /// The step of a path that leads through it, and to one of its fields.
+    fn step(self, field: &str) -> String {
+        match self {
+            Of::Tuple | Of::Struct(_) => format!(".{field}"),
+            Of::Variant(_, variant) => format!("::{variant}.{field}"),
+        }
+    }
+}
+
+/// The fields of a struct, tuple or variant.
+pub(super) struct Fields<'e, 'a, 'b, F> {
+    encoder: &'e mut Encoder<'a, 'b, F>,
+    of: Of,
+    announced: usize,
+    written: usize,
+    /// The field written last, if it has a name.
+    last: &'static str,
+}
+
+impl<F: Scalars> Fields<'_, '_, '_, F> {
+    #[inline]
+    fn named<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), EncodeError> {
+        let of = self.of;
+        value.serialize(&mut *self.encoder).map_err(|error| error.within_step(|| of.step(key)))?;
+        // Counted when written: a `Serialize` that goes on after an error is found out at the end.
+        self.written = self.written.wrapping_add(1);
+        self.last = key;
+        Ok(())
+    }
+
+    #[inline]
+    fn numbered<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        let (of, number) = (self.of, self.written);
+        value
+            .serialize(&mut *self.encoder)
+            .map_err(|error| error.within_step(|| of.step(&number.to_string())))?;
+        self.written = self.written.wrapping_add(1);
+        Ok(())
+    }
+
+    #[inline]
+    fn finish(self) -> Result<(), EncodeError> {
+        if self.written != self.announced {
+            return Err(self.miscounted());
+        }
+        if let Of::Variant(..) = self.of {
+            self.encoder.levels += 1;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn miscounted(&self) -> EncodeError {
+        let last = match self.last {
+            "" => String::new(),
+            field => format!(", the last `{field}`"),
+        };
+        miscounted(&self.of.name(), "fields", self.announced, self.written, &last)
+    }
+
+    #[cold]
+    fn skipped(&self, key: &'static str) -> EncodeError {
+        let what = format!(
+            "this field of {} is skipped (serde's `skip_serializing_if`), and this codec writes no \
+             names: the receiver would take what follows for it; always write it, or use a codec \
+             whose format describes itself, such as Json",
+            self.of.name()
+        );
+        EncodeError::refused(&what).within_step(|| self.of.step(key))
+    }
+}
+
+#[cold]
+fn miscounted(
+    of: &str,
+    elements: &str,
+    announced: usize,
+    written: usize,
+    last: &str,
+) -> EncodeError {
+    EncodeError::refused(&format!(
+        "the Serialize of {of} announced {announced} {elements} and wrote {written}{last}: the \
+         receiver would read something else"
+    ))
+}
+
+/// The elements of a sequence, or the entries of a map.
+pub(super) struct Elements<'e, 'a, 'b, F> {
+    encoder: &'e mut Encoder<'a, 'b, F>,
+    what: &'static str,
+    /// How many values make an element: an entry of a map is two.
+    each: usize,
+    announced: usize,
+    /// Values, not elements.
+    written: usize,
+    /// How long the encoding was before the first.
+    start: usize,
+}
+
+impl<'e, 'a, 'b, F: Scalars> Elements<'e, 'a, 'b, F> {
+    #[inline]
+    fn begin(
+        encoder: &'e mut Encoder<'a, 'b, F>,
+        what: &'static str,
+        length: Option<usize>,
+        each: usize,
+    ) -> Result<Self, EncodeError> {
+        let Some(announced) = length else {
+            return Err(EncodeError::refused(UNKNOWN_LENGTH));
+        };
+        encoder.scalar(announced as u64)?;
+        encoder.enter()?;
+        let start = encoder.out.len();
+        Ok(Elements { encoder, what, each, announced, written: 0, start })
+    }
+
+    #[inline]
+    fn value<T: Serialize + ?Sized>(
+        &mut self,
+        value: &T,
+        step: &'static str,
+    ) -> Result<(), EncodeError> {
+        value.serialize(&mut *self.encoder).map_err(|error| error.within("", step))?;
+        self.written = self.written.wrapping_add(1);
+        Ok(())
+    }
+
+    #[inline]
+    fn finish(self) -> Result<(), EncodeError> {
+        if self.written != self.announced.wrapping_mul(self.each) {
+            return Err(self.miscounted());
+        }
+        // As the guard counts them.
+        let taken = self.encoder.out.len().wrapping_sub(self.start);
+        if self.announced > taken {
+            let empty = self.encoder.empty.checked_sub(self.announced - taken);
+            self.encoder.empty = empty.ok_or_else(|| EncodeError::refused(TOO_MANY_EMPTY))?;
+        }
+        self.encoder.levels += 1;
+        Ok(())
+    }
+
+    #[cold]
+    fn miscounted(&self) -> EncodeError {
+        let wrote = self.written / self.each;
+        let half = if self.written.is_multiple_of(self.each) { "" } else { " and a half" };
+        miscounted(self.what, "elements", self.announced, wrote, half)
+    }
+
+    #[cold]
+    fn out_of_turn(&self) -> EncodeError {
+        EncodeError::refused("the Serialize of a map wrote keys and values that do not alternate")
+    }
+}
+
+const UNKNOWN_LENGTH: &str = "a sequence must say its length: collect it into a Vec first";
+
+impl<F: Scalars> SerializeSeq for Elements<'_, '_, '_, F> {
+    type Ok = ();
+    type Error = EncodeError;
+
+    #[inline]
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        self.value(value, "[]")
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), EncodeError> {
+        self.finish()
+    }
+}
+
+impl<F: Scalars> SerializeMap for Elements<'_, '_, '_, F> {
+    type Ok = ();
+    type Error = EncodeError;
+
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
+        if !self.written.is_multiple_of(2) {
+            return Err(self.out_of_turn());
+        }
+        self.value(key, ".key")
+    }
+
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        if self.written.is_multiple_of(2) {
+            return Err(self.out_of_turn());
+        }
+        self.value(value, ".value")
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), EncodeError> {
+        self.finish()
+    }
+}
+
+impl<F: Scalars> SerializeTuple for Fields<'_, '_, '_, F> {
+    type Ok = ();
+    type Error = EncodeError;
+
+    #[inline]
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        self.numbered(value)
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), EncodeError> {
+        self.finish()
+    }
+}
+
+macro_rules! numbered_fields {
+    ($($compound:ident)*) => {$(
+        impl<F: Scalars> $compound for Fields<'_, '_, '_, F> {
+            type Ok = ();
+            type Error = EncodeError;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                value: &T,
+            ) -> Result<(), EncodeError> {
+                self.numbered(value)
+            }
+
+            #[inline]
+            fn end(self) -> Result<(), EncodeError> {
+                self.finish()
+            }
+        }
+    )*};
+}
+
+macro_rules! named_fields {
+    ($($compound:ident)*) => {$(
+        impl<F: Scalars> $compound for Fields<'_, '_, '_, F> {
+            type Ok = ();
+            type Error = EncodeError;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                key: &'static str,
+                value: &T,
+            ) -> Result<(), EncodeError> {
+                self.named(key, value)
+            }
+
+            fn skip_field(&mut self, key: &'static str) -> Result<(), EncodeError> {
+                Err(self.skipped(key))
+            }
+
+            #[inline]
+            fn end(self) -> Result<(), EncodeError> {
+                self.finish()
+            }
+        }
+    )*};
+}
+
+numbered_fields! { SerializeTupleStruct SerializeTupleVariant }
+named_fields! { SerializeStruct SerializeStructVariant }
