@@ -311,3 +311,83 @@ fn limit_that_only_a_creator_meets_does_not_keep_from_opening() {
         }
     });
 }
+
+/// Leaves this process so many bytes of address space more than it has.
+#[cfg(feature = "bincode")]
+fn leave_room(bytes: u64) {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = pages.split_whitespace().next().unwrap().parse().unwrap();
+    // SAFETY: sysconf reads nothing of ours.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
+    let limit = libc::rlimit { rlim_cur: pages * page + bytes, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the limit outlives the call.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+}
+
+#[cfg(feature = "bincode")]
+#[test]
+fn a_value_for_which_there_is_no_memory_is_an_error_that_names_its_length() {
+    use std::sync::mpsc;
+
+    use serde::{Serialize, de::DeserializeOwned};
+    use sysv_channel::codec::{Bincode, Bytes as Bulk, Codec};
+    use sysv_channel::{Receiver, RecvError};
+
+    const LEN: usize = 64 << 20;
+    const ROOM: u64 = 24 << 20;
+
+    #[track_caller]
+    fn no_memory(refused: Result<(), RecvError>, length: usize) {
+        let Err(RecvError::Decode(error)) = refused else { panic!("{refused:?}") };
+        let text = error.to_string();
+        assert!(text.contains("no memory") && text.contains(&length.to_string()), "{text}");
+    }
+
+    /// A value that lies in the ring as a whole.
+    fn whole<T: Serialize + DeserializeOwned, C: Codec<T>>(value: T) -> Receiver<T, C> {
+        let channel = Channel::<T, C>::options().capacity(4 * LEN).max_value(1 << 30);
+        let channel = channel.private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(&value).unwrap();
+        rx
+    }
+
+    apart("a_value_for_which_there_is_no_memory_is_an_error_that_names_its_length", || {
+        let numbers = whole::<_, Bincode>((1_u8, vec![7_u64; LEN / 8]));
+        let text = whole::<_, Bincode>(Some("x".repeat(LEN)));
+        let bulk = whole::<_, Bincode>((1_u8, Bulk::from(vec![1; LEN])));
+        let bytes = whole::<_, Raw>(vec![1_u8; LEN]);
+
+        // In fragments, which the receiver collects.
+        let channel = options().capacity(1 << 20).max_value(LEN as u64).private().unwrap();
+        let rx = channel.receiver().unwrap();
+        let (ready, go) = mpsc::channel();
+        let (ready_too, told) = mpsc::channel();
+        let sender = std::thread::spawn({
+            let channel = Channel::<Bytes, Raw>::open(channel.handle()).unwrap();
+            move || {
+                let tx = channel.sender().unwrap();
+                let value = vec![3; LEN];
+                ready_too.send(()).unwrap();
+                go.recv().unwrap();
+                for value in [&value, &vec![4; 5000], &value, &vec![5; 5000]] {
+                    tx.send(value).unwrap();
+                }
+            }
+        });
+        told.recv().unwrap();
+
+        leave_room(ROOM);
+        no_memory(numbers.recv().map(drop), LEN);
+        no_memory(text.recv().map(drop), LEN);
+        no_memory(bulk.recv().map(drop), LEN);
+        no_memory(bytes.recv().map(drop), LEN);
+        ready.send(()).unwrap();
+        no_memory(rx.recv().map(drop), LEN);
+        assert_eq!(rx.recv().unwrap(), [4; 5000]);
+        no_memory(rx.recv().map(drop), LEN);
+        assert_eq!(rx.recv().unwrap(), [5; 5000]);
+        sender.join().unwrap();
+        leave_room(u64::MAX >> 2);
+    });
+}

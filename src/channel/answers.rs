@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Patience;
-use super::inbox::SPARE;
+use super::inbox::{SPARE, append};
 use super::returns::ADDRESS;
 use super::sender::{Sender, State};
 use crate::codec::{Codec, Reader};
@@ -18,7 +18,7 @@ pub(super) struct Answers {
     /// Whom answers must be for.
     generation: u64,
     /// The fragments of an answer that were collected so far.
-    partial: Option<Vec<u8>>,
+    partial: Option<(Vec<u8>, usize)>,
     /// Memory for the next one.
     spare: Vec<u8>,
 }
@@ -85,24 +85,26 @@ impl Answers {
     ) -> Result<Option<R>, Damage> {
         let taking = Taking { consumer: &mut self.consumer, record };
         if record.flags.is_first() {
-            let bytes = self.partial.get_or_insert_with(|| std::mem::take(&mut self.spare));
+            let (bytes, missing) =
+                self.partial.get_or_insert_with(|| (std::mem::take(&mut self.spare), 0));
             if !fault(Fault::HalfAnswerKept) {
                 bytes.clear();
+                *missing = 0;
             }
         }
-        let Some(mut bytes) = self.partial.take() else { return Ok(None) };
+        let Some((mut bytes, mut missing)) = self.partial.take() else { return Ok(None) };
         let limit = control.layout().max_value.saturating_add(ADDRESS as u64);
-        if (bytes.len() + record.len) as u64 > limit {
+        if (bytes.len() + missing).saturating_add(record.len) as u64 > limit {
             let what = "its fragments make an answer longer than the channel's maximum";
             return Err(Damage { position: record.position, what });
         }
-        taking.consumer.read(record, |reader| reader.append_to(&mut bytes));
+        taking.consumer.read(record, |reader| append(&mut bytes, &mut missing, reader));
         if !record.flags.is_last() {
-            self.partial = Some(bytes);
+            self.partial = Some((bytes, missing));
             return Ok(None);
         }
         drop(taking);
-        let mut reader = Reader::new(&bytes);
+        let mut reader = Reader::of_beginning(&bytes, missing);
         let found = is_for(self.generation, &mut reader).then(|| accept(reader)).flatten();
         if bytes.capacity() <= SPARE {
             self.spare = bytes;

@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::Ready;
-use crate::codec::Reader;
+use crate::codec::{ReadError, Reader};
 use crate::control::{Control, Doorbell, lane_word};
 use crate::error::RecvError;
 use crate::ring::{Consumer, Damage, Found, Glance, Record};
@@ -20,8 +20,10 @@ pub(super) struct Inbox {
     /// How far fragments were looked for, where descriptors decide the order of values.
     scanned: u64,
     partial: Option<Partial>,
-    /// The bytes of a value in fragments that is ready.
+    /// The bytes of a value in fragments that is ready, and how many more it has, for which there
+    /// was no memory.
     whole: Vec<u8>,
+    missing: usize,
     /// Memory for the next one, and how long the last one was, if not longer than `SPARE`.
     spare: Vec<u8>,
     last_len: usize,
@@ -35,6 +37,8 @@ struct Partial {
     /// Where the first one stood: what the value is known by.
     start: u64,
     bytes: Vec<u8>,
+    /// How many more there were, once memory for them was not to be had.
+    missing: usize,
     /// Where the last fragment stands, once it was seen.
     last: Option<u64>,
 }
@@ -74,6 +78,7 @@ impl Inbox {
             scanned: 0,
             partial: None,
             whole: Vec::new(),
+            missing: 0,
             spare: Vec::new(),
             last_len: 0,
         }
@@ -242,12 +247,13 @@ impl Inbox {
             let before = self.partial.take().map(|partial| partial.bytes);
             let mut bytes = before.unwrap_or_else(|| mem::take(&mut self.spare));
             bytes.clear();
-            bytes.reserve(self.last_len);
-            self.partial = Some(Partial { start: record.position, bytes, last: None });
+            // Where this fails, growing will.
+            let _ = bytes.try_reserve(self.last_len);
+            self.partial = Some(Partial { start: record.position, bytes, missing: 0, last: None });
         }
         let Some(consumer) = self.consumer.as_mut() else { return Ok(()) };
         if let Some(partial) = &mut self.partial {
-            append(control, consumer, record, &mut partial.bytes)?;
+            partial.append(control, consumer, record)?;
         }
         consumer.take(record);
         Ok(())
@@ -260,13 +266,14 @@ impl Inbox {
         record: Record,
         slot: Option<usize>,
     ) -> Result<Option<Ready>, Damage> {
-        let (Some(consumer), Some(partial)) = (self.consumer.as_mut(), self.partial.take()) else {
+        let (Some(consumer), Some(mut partial)) = (self.consumer.as_mut(), self.partial.take())
+        else {
             return Ok(None);
         };
-        let Partial { start, mut bytes, .. } = partial;
-        append(control, consumer, &record, &mut bytes)?;
+        partial.append(control, consumer, &record)?;
+        let Partial { start, bytes, missing, .. } = partial;
         self.last_len = bytes.len().min(SPARE);
-        self.whole = bytes;
+        (self.whole, self.missing) = (bytes, missing);
         Ok(Some(Ready::Long { lane: self.lane, record, start, slot }))
     }
 
@@ -346,19 +353,26 @@ impl Inbox {
         }
     }
 
-    /// The bytes of a value in fragments that is ready.
-    pub(super) fn whole(&self) -> &[u8] {
-        &self.whole
+    /// The bytes of a value in fragments that is ready, if there was memory for all of them.
+    pub(super) fn whole(&self) -> Result<&[u8], ReadError> {
+        match Reader::of_beginning(&self.whole, self.missing).no_memory() {
+            Some(error) => Err(error),
+            None => Ok(&self.whole),
+        }
     }
 
     /// Has the bytes of a value in fragments that is ready read, and perhaps taken.
     pub(super) fn read_whole<R>(&mut self, read: impl FnOnce(Reader<'_>) -> R) -> R {
+        if self.missing > 0 {
+            return read(Reader::of_beginning(&self.whole, self.missing));
+        }
         read(Reader::of_vector(&mut self.whole))
     }
 
     /// Gives back the memory of a value in fragments that was handed over.
     pub(super) fn forget_whole(&mut self) {
         let whole = mem::take(&mut self.whole);
+        self.missing = 0;
         if whole.capacity() <= SPARE {
             self.spare = whole;
         }
@@ -421,17 +435,39 @@ impl Drop for InHand<'_> {
     }
 }
 
-/// Appends a fragment's bytes, if the value does not become too long by them.
-fn append(
-    control: &Control,
-    consumer: &Consumer,
-    record: &Record,
-    bytes: &mut Vec<u8>,
-) -> Result<(), Damage> {
-    if (bytes.len() + record.len) as u64 > control.layout().max_value {
-        let what = "its fragments make a value longer than the channel's maximum";
-        return Err(Damage { position: record.position, what });
+impl Partial {
+    /// Appends a fragment's bytes, if the value does not become too long by them.
+    fn append(
+        &mut self,
+        control: &Control,
+        consumer: &Consumer,
+        record: &Record,
+    ) -> Result<(), Damage> {
+        let len = (self.bytes.len() + self.missing).saturating_add(record.len);
+        if len as u64 > control.layout().max_value {
+            let what = "its fragments make a value longer than the channel's maximum";
+            return Err(Damage { position: record.position, what });
+        }
+        consumer.read(record, |reader| append(&mut self.bytes, &mut self.missing, reader));
+        Ok(())
     }
-    consumer.read(record, |reader| reader.append_to(bytes));
-    Ok(())
+}
+
+/// How much of a value is kept for which there is no memory, in bytes: who asked, and for what.
+const BEGINNING: usize = 256;
+
+/// Appends a fragment to the bytes of a value; or, once there is no memory for them, counts it. The
+/// sender waits until its value is taken, so the rest is taken all the same, and whoever decodes the
+/// value is told.
+pub(super) fn append(bytes: &mut Vec<u8>, missing: &mut usize, fragment: Reader<'_>) {
+    let len = fragment.remaining();
+    if *missing == 0 && fragment.append_to(bytes).is_ok() {
+        return;
+    }
+    if *missing == 0 {
+        *missing = bytes.len().saturating_sub(BEGINNING);
+        bytes.truncate(BEGINNING);
+        bytes.shrink_to_fit();
+    }
+    *missing = missing.saturating_add(len);
 }

@@ -8,7 +8,7 @@ use super::inbox::{InHand, Inbox};
 use super::long::Long;
 use super::returns::Origin;
 use super::space::Space;
-use crate::codec::Reader;
+use crate::codec::{ReadError, Reader};
 use crate::control::{Control, ENVELOPE, Ends, SLOTS, TYPE_WORD, lane_word, word};
 use crate::error::RecvError;
 use crate::ring::{self, Glance, Record, TrustedPeers};
@@ -436,7 +436,16 @@ impl Intake {
             Ready::Record { lane, record, .. } => {
                 self.inboxes[*lane].consumer().map_or(&[], |consumer| consumer.lend(record, trust))
             }
-            Ready::Long { lane, .. } => self.inboxes[*lane].whole(),
+            // One that is not whole is not lent.
+            Ready::Long { lane, .. } => self.inboxes[*lane].whole().unwrap_or_default(),
+        }
+    }
+
+    /// Whether what is ready can be lent: there may have been no memory to collect it.
+    pub(super) fn is_lendable(&self, ready: &Ready) -> Result<(), ReadError> {
+        match ready {
+            Ready::Long { lane, .. } => self.inboxes[*lane].whole().map(drop),
+            Ready::Slot { .. } | Ready::Record { .. } => Ok(()),
         }
     }
 

@@ -287,6 +287,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             // The hand-over of a value in fragments is where its lease begins, since its sender waits
             // and may take it back before.
             if !ready.may_be_taken_back() || state.intake.hand_over(&self.control, &ready) {
+                if let Err(error) = state.intake.is_lendable(&ready) {
+                    state.intake.forget(&ready);
+                    return Err(self.undecodable(error.into()));
+                }
                 return Ok(Lease::new(&self.control, state, ready, trust));
             }
             state.intake.forget(&ready);

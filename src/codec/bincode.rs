@@ -131,8 +131,9 @@ struct Source<'a, I>(&'a mut I);
 impl<I: Input> bincode::de::read::Reader for Source<'_, I> {
     #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> Result<(), BincodeDecodeError> {
-        self.0.read(bytes).map_err(|error| BincodeDecodeError::UnexpectedEnd {
-            additional: error.wanted - error.left,
+        let left = self.0.remaining();
+        self.0.read(bytes).map_err(|_| BincodeDecodeError::UnexpectedEnd {
+            additional: bytes.len().saturating_sub(left),
         })
     }
 }

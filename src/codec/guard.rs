@@ -38,6 +38,8 @@ pub(super) const TOO_MANY_EMPTY: &str = "more than 65536 elements of the value t
 pub(super) trait Input {
     fn remaining(&self) -> usize;
     fn read(&mut self, out: &mut [u8]) -> Result<(), ReadError>;
+    /// The error that there is no memory for the rest, if so.
+    fn no_memory(&self) -> Option<ReadError>;
 }
 
 /// An input that can show a visitor its next bytes.
@@ -61,6 +63,10 @@ impl Input for Reader<'_> {
     #[inline]
     fn read(&mut self, out: &mut [u8]) -> Result<(), ReadError> {
         Reader::read(self, out)
+    }
+
+    fn no_memory(&self) -> Option<ReadError> {
+        Reader::no_memory(self)
     }
 }
 
@@ -90,6 +96,10 @@ impl Input for &[u8] {
         out.copy_from_slice(take(self, out.len())?);
         Ok(())
     }
+
+    fn no_memory(&self) -> Option<ReadError> {
+        None
+    }
 }
 
 impl<'de> Lend<'de> for &'de [u8] {
@@ -109,7 +119,7 @@ impl<'de> Lend<'de> for &'de [u8] {
 
 #[inline]
 fn take<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8], ReadError> {
-    let error = ReadError { wanted: len, left: bytes.len() };
+    let error = ReadError::TooShort { wanted: len, left: bytes.len() };
     let (taken, rest) = bytes.split_at_checked(len).ok_or(error)?;
     *bytes = rest;
     Ok(taken)
@@ -130,7 +140,9 @@ where
 {
     let mut guard =
         Guard::<F, I> { input, levels: LEVELS, empty: EMPTY_ELEMENTS, format: PhantomData };
-    let value = T::deserialize(&mut guard)?;
+    let decoded = T::deserialize(&mut guard);
+    // What a library says of bytes that it did not get leaves out why.
+    let value = decoded.map_err(|error| guard.input.no_memory().map_or(error, Into::into))?;
     match guard.input.remaining() {
         0 => Ok(value),
         left => Err(trailing(left)),
@@ -201,7 +213,7 @@ impl<F: Scalars, I: Input> Guard<F, I> {
         let left = self.length()?;
         self.nested(|guard| {
             let before = guard.input.remaining();
-            let value = read(Elements { guard: &mut *guard, left })?;
+            let value = read(Elements::new(&mut *guard, left))?;
             let taken = before - guard.input.remaining();
             guard.empty =
                 guard.empty.checked_sub(left.saturating_sub(taken)).ok_or_else(too_many_empty)?;
@@ -213,6 +225,17 @@ impl<F: Scalars, I: Input> Guard<F, I> {
 #[cold]
 fn too_many(length: u64, left: usize) -> DecodeError {
     DecodeError::new(format!("a sequence claims {length} elements, but {left} bytes are left"))
+}
+
+/// Of an entry of a map beside its key, in bytes, as far as one can guess.
+const ENTRY: usize = 32;
+
+#[cold]
+fn no_room(elements: usize, len: usize) -> DecodeError {
+    DecodeError::new(format!(
+        "there is no memory for a sequence of {elements} elements, which take {len} bytes: the \
+         process is at its limit (RLIMIT_AS, ulimit -v) or the system at its own"
+    ))
 }
 
 #[cold]
@@ -417,9 +440,34 @@ impl<'de, F: Scalars, I: Lend<'de>> SeqAccess<'de> for Fields<'_, F, I> {
 struct Elements<'a, F, I> {
     guard: &'a mut Guard<F, I>,
     left: usize,
+    /// How many are left when room for them is looked for: before the first, if they are many.
+    look_at: usize,
 }
 
-impl<F: Scalars, I: Input> Elements<'_, F, I> {
+/// Of elements: fewer take so little memory that it is not looked for.
+const MANY: usize = 4096;
+
+impl<'a, F: Scalars, I: Input> Elements<'a, F, I> {
+    #[inline]
+    fn new(guard: &'a mut Guard<F, I>, left: usize) -> Self {
+        let look_at = if left >= MANY { left } else { usize::MAX };
+        Elements { guard, left, look_at }
+    }
+
+    /// Looks whether there is memory for the elements, `size` bytes each, before a collection grows
+    /// by them: that ends the process where there is none.
+    ///
+    /// One that grows by doubling takes twice as much in the end. It is not kept: whatever else
+    /// allocates between this and the growing may still take it.
+    #[cold]
+    fn look_for_room(&self, size: usize) -> Result<(), DecodeError> {
+        let len = self.left.saturating_mul(size);
+        match Vec::<u8>::new().try_reserve_exact(len.saturating_mul(2)) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(no_room(self.left, len)),
+        }
+    }
+
     /// A collection reserves what the hint says, so it must not exceed what the bytes can hold.
     #[inline]
     fn hint(&self) -> usize {
@@ -437,6 +485,9 @@ impl<'de, F: Scalars, I: Lend<'de>> SeqAccess<'de> for Elements<'_, F, I> {
     ) -> Result<Option<T::Value>, DecodeError> {
         if self.left == 0 {
             return Ok(None);
+        }
+        if self.left == self.look_at {
+            self.look_for_room(size_of::<T::Value>())?;
         }
         self.left -= 1;
         seed.deserialize(&mut *self.guard).map(Some)
@@ -458,6 +509,9 @@ impl<'de, F: Scalars, I: Lend<'de>> MapAccess<'de> for Elements<'_, F, I> {
     ) -> Result<Option<K::Value>, DecodeError> {
         if self.left == 0 {
             return Ok(None);
+        }
+        if self.left == self.look_at {
+            self.look_for_room(size_of::<K::Value>() + ENTRY)?;
         }
         self.left -= 1;
         seed.deserialize(&mut *self.guard).map(Some)

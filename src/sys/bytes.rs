@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Why a [`Writer`] takes no more bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,22 +240,37 @@ impl fmt::Debug for Writer<'_> {
     }
 }
 
-/// A [`Reader`] was asked for more bytes than the value has.
+/// Why a [`Reader`] gives no bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadError {
-    /// How many bytes were asked for.
-    pub wanted: usize,
-    /// How many were left.
-    pub left: usize,
+#[non_exhaustive]
+pub enum ReadError {
+    /// It was asked for more bytes than the value has.
+    TooShort {
+        /// How many bytes were asked for.
+        wanted: usize,
+        /// How many were left.
+        left: usize,
+    },
+    /// There is no memory for bytes that the value has.
+    NoMemory {
+        /// How many bytes were to be allocated.
+        len: usize,
+    },
 }
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the value ends too early: {} more bytes were expected, {} are left",
-            self.wanted, self.left
-        )
+        match self {
+            ReadError::TooShort { wanted, left } => write!(
+                f,
+                "the value ends too early: {wanted} more bytes were expected, {left} are left"
+            ),
+            ReadError::NoMemory { len } => write!(
+                f,
+                "there is no memory for the value's {len} bytes: the process is at its limit \
+                 (RLIMIT_AS, ulimit -v) or the system at its own"
+            ),
+        }
     }
 }
 
@@ -281,6 +297,8 @@ pub struct Reader<'a> {
     end: *const u8,
     /// What these bytes are all of, if nobody else needs it.
     vector: Option<&'a mut Vec<u8>>,
+    /// How many bytes the value has behind these, for which there was no memory.
+    missing: usize,
     memory: PhantomData<&'a [u8]>,
 }
 
@@ -288,13 +306,21 @@ impl<'a> Reader<'a> {
     /// A reader over private memory.
     pub fn new(bytes: &'a [u8]) -> Self {
         let range = bytes.as_ptr_range();
-        Reader { cursor: range.start, end: range.end, vector: None, memory: PhantomData }
+        let Range { start: cursor, end } = range;
+        Reader { cursor, end, vector: None, missing: 0, memory: PhantomData }
+    }
+
+    /// A reader over the beginning of a value that has `missing` bytes more, for which there was no
+    /// memory: reading as far as those is an error that says so.
+    pub(crate) fn of_beginning(bytes: &'a [u8], missing: usize) -> Self {
+        Reader { missing, ..Reader::new(bytes) }
     }
 
     /// A reader over all of a vector, which becomes the value if that is nothing but its bytes.
     pub(crate) fn of_vector(bytes: &'a mut Vec<u8>) -> Self {
         let range = bytes.as_ptr_range();
-        Reader { cursor: range.start, end: range.end, vector: Some(bytes), memory: PhantomData }
+        let Range { start: cursor, end } = range;
+        Reader { cursor, end, vector: Some(bytes), missing: 0, memory: PhantomData }
     }
 
     /// A reader over `len` bytes from `start` that other processes may be changing.
@@ -308,6 +334,7 @@ impl<'a> Reader<'a> {
             // SAFETY: the caller vouches for `len` bytes from `start`.
             end: unsafe { start.add(len) },
             vector: None,
+            missing: 0,
             memory: PhantomData,
         }
     }
@@ -315,7 +342,17 @@ impl<'a> Reader<'a> {
     /// How many bytes are left.
     #[inline]
     pub fn remaining(&self) -> usize {
+        self.at_hand() + self.missing
+    }
+
+    #[inline]
+    fn at_hand(&self) -> usize {
         self.end as usize - self.cursor as usize
+    }
+
+    /// The error that there is no memory for the rest, if so.
+    pub(crate) fn no_memory(&self) -> Option<ReadError> {
+        (self.missing > 0).then(|| ReadError::NoMemory { len: self.remaining() })
     }
 
     /// Moves the next bytes into `out`.
@@ -345,14 +382,20 @@ impl<'a> Reader<'a> {
     /// came in fragments are not copied again.
     ///
     /// # Errors
-    /// [`ReadError`] when fewer than `len` are left; nothing is allocated or consumed then.
+    /// [`ReadError`] when fewer than `len` are left, or when there is no memory for them; nothing is
+    /// allocated or consumed then.
     #[inline]
     pub fn read_vec(&mut self, len: usize) -> Result<Vec<u8>, ReadError> {
         let from = self.take(len)?;
         if let Some(vector) = self.vector.take_if(|vector| vector.len() == len) {
             return Ok(std::mem::take(vector));
         }
-        let mut bytes = Vec::with_capacity(len);
+        let mut bytes = Vec::new();
+        if bytes.try_reserve_exact(len).is_err() {
+            // SAFETY: `take` moved the cursor from here by `len`.
+            self.cursor = unsafe { self.cursor.sub(len) };
+            return Err(ReadError::NoMemory { len });
+        }
         // SAFETY: `take` checked the range, and the vector was just allocated with room for it.
         unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), len) };
         // SAFETY: the first `len` bytes were initialised by the copy.
@@ -361,28 +404,45 @@ impl<'a> Reader<'a> {
     }
 
     /// Appends the rest to `bytes`.
-    pub(crate) fn append_to(mut self, bytes: &mut Vec<u8>) {
+    ///
+    /// # Errors
+    /// [`ReadError::NoMemory`], with what `bytes` would be as a whole.
+    pub(crate) fn append_to(mut self, bytes: &mut Vec<u8>) -> Result<(), ReadError> {
         let len = self.remaining();
-        bytes.reserve(len);
-        if let Ok(from) = self.take(len) {
-            // SAFETY: the room just reserved begins at the vector's end.
-            let end = unsafe { bytes.as_mut_ptr().add(bytes.len()) };
-            // SAFETY: `take` checked the range, and the vector has room for it behind its end.
-            unsafe { std::ptr::copy_nonoverlapping(from, end, len) };
-            // SAFETY: the copy initialised `len` bytes behind the old end.
-            unsafe { bytes.set_len(bytes.len() + len) };
+        // Where there is not memory enough to grow by doubling, there may be for what is needed.
+        if bytes.try_reserve(len).is_err() && bytes.try_reserve_exact(len).is_err() {
+            return Err(ReadError::NoMemory { len: bytes.len().saturating_add(len) });
         }
+        let from = self.take(len)?;
+        // SAFETY: the room just reserved begins at the vector's end.
+        let end = unsafe { bytes.as_mut_ptr().add(bytes.len()) };
+        // SAFETY: `take` checked the range, and the vector has room for it behind its end.
+        unsafe { std::ptr::copy_nonoverlapping(from, end, len) };
+        // SAFETY: the copy initialised `len` bytes behind the old end.
+        unsafe { bytes.set_len(bytes.len() + len) };
+        Ok(())
     }
 
     #[inline]
     fn take(&mut self, len: usize) -> Result<*const u8, ReadError> {
-        if len > self.remaining() {
-            return Err(ReadError { wanted: len, left: self.remaining() });
+        if len > self.at_hand() {
+            return Err(self.refusal(len));
         }
         let from = self.cursor;
         // SAFETY: the check keeps the cursor at or below the end.
         self.cursor = unsafe { self.cursor.add(len) };
         Ok(from)
+    }
+}
+
+impl Reader<'_> {
+    #[cold]
+    fn refusal(&self, wanted: usize) -> ReadError {
+        let left = self.remaining();
+        match self.no_memory() {
+            Some(error) if wanted <= left => error,
+            _ => ReadError::TooShort { wanted, left },
+        }
     }
 }
 
@@ -439,9 +499,23 @@ mod tests {
         let mut reader = Reader::of_vector(&mut whole);
         let taken = reader.read_vec(9).unwrap();
         assert_eq!((taken.as_ptr(), reader.remaining()), (at, 0));
-        assert_eq!(reader.read_vec(1), Err(ReadError { wanted: 1, left: 0 }));
+        assert_eq!(reader.read_vec(1), Err(ReadError::TooShort { wanted: 1, left: 0 }));
         assert_eq!(taken, b"all of it");
         assert!(whole.is_empty());
+    }
+
+    #[test]
+    fn what_there_is_no_memory_for_is_an_error_and_never_a_shorter_value() {
+        let mut reader = Reader::of_beginning(b"beginning", 100);
+        assert_eq!(reader.remaining(), 109);
+        assert_eq!(reader.read_array(), Ok(*b"begin"));
+        let error = Err(ReadError::NoMemory { len: 104 });
+        assert_eq!(reader.read_vec(reader.remaining()), error);
+        assert_eq!(reader.read_array::<5>().map(drop), error.clone().map(drop));
+        let wanted = ReadError::TooShort { wanted: 105, left: 104 };
+        assert_eq!(reader.read_vec(105), Err(wanted));
+        assert_eq!(reader.read_vec(4).unwrap(), b"ning");
+        assert_eq!(reader.read_array::<1>(), Err(ReadError::NoMemory { len: 100 }));
     }
 
     #[test]
