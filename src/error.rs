@@ -81,6 +81,13 @@ pub enum OpenError {
         /// The codec that the creator named.
         theirs: String,
     },
+    /// No receiver could decode a value of this type.
+    Undecodable {
+        /// What was asked for.
+        name: Name,
+        /// Which part of the type stands against it, and how.
+        why: String,
+    },
     /// The channel takes longer values than this program asked for.
     LongerValues {
         /// The longest encoded value that this program asked for, in bytes.
@@ -160,6 +167,12 @@ impl fmt::Display for OpenError {
                 f,
                 "the channel's values are encoded by {theirs:?}, this program asked for {mine:?}: \
                  name the same codec on both sides"
+            ),
+            OpenError::Undecodable { name, why } => write!(
+                f,
+                "channel {name} cannot carry this type: {why}; change the type, name a codec whose \
+                 format describes itself (codec::Json, feature `json`), or vouch for the type with \
+                 Options::schema"
             ),
             OpenError::LongerValues { mine, theirs } => write!(
                 f,

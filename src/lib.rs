@@ -66,6 +66,8 @@
 //! - Blocked calls wake when the other side dies, by the kernel: nobody polls or sends heartbeats.
 //! - `send` waits while a channel is full; nothing is overwritten or dropped.
 //! - [`open`](Channel::open) compares codec, layout and the [shape](Schema) of `T`.
+//! - A type that no receiver could decode is refused when the channel is opened, a value that its
+//!   receiver would refuse or read as something else when it is sent.
 //! - Whatever stands in the shared memory: no access out of bounds, no endless loop, no unbounded
 //!   allocation, but an error.
 //! - The last user removes the channel, unless it is named and holds values, or is
@@ -91,6 +93,8 @@
 //!
 //! - `bincode` (default): the default codec, for any serde type.
 //! - `postcard`: a second serde codec, shorter and slower.
+//! - `json`: a serde codec whose format describes itself, [`codec::Json`](codec), for types that the
+//!   others refuse: `untagged`, `tag`, `flatten`, skipped fields, JSON values.
 //! - `pod`: `repr(C)` structs as their own bytes, for [`Queue`]s shared with C programs.
 //! - `fail-points`: for the crate's own kill tests.
 //!

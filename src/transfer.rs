@@ -146,7 +146,8 @@ fn add(way: Way, part: impl FnOnce() + 'static) -> bool {
     })
 }
 
-/// Traces a type: the values that this makes are samples, which lead nowhere.
+/// Traces a type, or tries whether a value can be decoded: the values that this makes are samples and
+/// copies, which lead nowhere.
 pub(crate) fn tracing<R>(trace: impl FnOnce() -> R) -> R {
     struct Over;
     impl Drop for Over {
@@ -162,7 +163,7 @@ pub(crate) fn tracing<R>(trace: impl FnOnce() -> R) -> R {
     trace()
 }
 
-/// Whether this thread traces a type in this moment.
+/// Whether what this thread decodes in this moment are samples and copies, which nobody sent.
 pub(crate) fn is_tracing() -> bool {
     TRACING.with(|depth| depth.get() > 0)
 }

@@ -8,10 +8,15 @@ use std::collections::HashMap;
 
 use common::kernel::{self, Kind, Object};
 use common::{Child, Parcel, Shape, Stage, follow_orders, halt, order, play, say, user};
-use sysv_channel::SystemErrorKind;
+use serde::{Deserialize, Serialize};
+#[cfg(feature = "json")]
+use sysv_channel::SendError;
 use sysv_channel::codec::{Bytes, Raw};
 use sysv_channel::rpc::{Client, Server};
-use sysv_channel::{AttachError, Channel, Key, Name, OpenError, Queue, SystemError};
+use sysv_channel::{
+    AttachError, Channel, Key, Name, OpenError, Queue, QueueError, RecvError, Schema, SystemError,
+    SystemErrorKind, actor, rpc,
+};
 
 /// Semaphores of a channel's set.
 const USERS: u16 = 3;
@@ -168,6 +173,102 @@ fn another_type_or_codec_or_mode_is_refused() {
         let rx = Channel::<Parcel>::open(stage.name()).unwrap().receiver().unwrap();
         assert_eq!(rx.recv().unwrap().id, 0);
     }
+}
+
+/// Asks its input what it holds, in one field.
+#[derive(Serialize, Deserialize)]
+struct Setting {
+    id: u64,
+    values: Vec<Setpoint>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Setpoint {
+    Number(f64),
+    Text(String),
+}
+
+/// Leaves out what it reads.
+#[derive(Serialize, Deserialize)]
+#[allow(dead_code)]
+struct Unwritten {
+    #[serde(skip_serializing)]
+    id: u64,
+}
+
+#[test]
+fn undecodable_type_is_refused_at_create_and_open_and_leaves_nothing() {
+    let stage = Stage::new("undecodable");
+    let options = Channel::<Setting>::options();
+    let refused = [
+        options.create(stage.name()).unwrap_err(),
+        options.open(stage.name()).unwrap_err(),
+        options.open_or_create(stage.name()).unwrap_err(),
+        options.private().unwrap_err(),
+        Channel::<(u8, Setting)>::create(stage.name()).unwrap_err(),
+        Channel::<Unwritten>::create(stage.name()).unwrap_err(),
+    ];
+    for (number, refused) in refused.into_iter().enumerate() {
+        let text = refused.to_string();
+        assert!(matches!(refused, OpenError::Undecodable { .. }), "{text}");
+        let part = match number {
+            0..=3 => "`Setting.values[]` asks",
+            4 => "`(u8, Setting).1.values[]` asks",
+            _ => "`skip_serializing`",
+        };
+        assert!(text.contains(part), "{text}");
+        assert!(text.contains("codec::Json") && text.contains("Options::schema"), "{text}");
+    }
+    type Calls = rpc::Server<u64, Setting>;
+    let refused = Calls::bind(stage.name()).unwrap_err().to_string();
+    assert!(refused.contains("`Setting.values[]` asks"), "{refused}");
+    let refused = actor::Mailbox::<Setting>::bind(stage.name()).unwrap_err().to_string();
+    assert!(refused.contains("`Setting.values[]` asks"), "{refused}");
+    let queue = Queue::<Setting>::options();
+    let refused = queue.private().unwrap_err();
+    assert!(matches!(refused, QueueError::Undecodable { .. }), "{refused}");
+    assert!(refused.to_string().contains("QueueOptions::schema"), "{refused}");
+    let refused = Queue::<Setting>::open(stage.name()).unwrap_err();
+    assert!(matches!(refused, QueueError::Undecodable { .. }), "{refused}");
+    assert_eq!(stage.objects(), []);
+}
+
+#[test]
+fn undecodable_type_is_taken_from_a_user_who_vouches_for_it() {
+    let stage = Stage::new("vouched");
+    let options = Channel::<Setting>::options().schema(Schema::named("setting", 1));
+    let channel = options.create(stage.name()).unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    tx.send(&Setting { id: 1, values: vec![] }).unwrap();
+    assert_eq!(rx.recv().unwrap().id, 1);
+    tx.send(&Setting { id: 1, values: vec![Setpoint::Number(1.0)] }).unwrap();
+    assert!(matches!(rx.recv(), Err(RecvError::Decode(_))));
+    let queue = Queue::<Setting>::options().schema(Schema::named("setting", 1)).private().unwrap();
+    queue.send(&Setting { id: 2, values: vec![] }).unwrap();
+    assert_eq!(queue.recv().unwrap().id, 2);
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn undecodable_type_is_carried_as_json() {
+    use sysv_channel::codec::Json;
+
+    let stage = Stage::new("json");
+    let channel = Channel::<Setting, Json>::create(stage.name()).unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    tx.send(&Setting { id: 7, values: vec![Setpoint::Number(0.5), Setpoint::Text("on".into())] })
+        .unwrap();
+    let setting = rx.recv().unwrap();
+    assert!(setting.id == 7 && matches!(setting.values[0], Setpoint::Number(0.5)));
+    assert!(matches!(&setting.values[1], Setpoint::Text(text) if text == "on"));
+    let refused = tx.send(&Setting { id: 8, values: vec![Setpoint::Number(f64::NAN)] });
+    assert!(matches!(refused, Err(SendError::Encode(_))), "{refused:?}");
+    let refused = Channel::<Setting>::options()
+        .schema(Schema::named("setting", 1))
+        .open(stage.name())
+        .unwrap_err();
+    assert!(matches!(refused, OpenError::WrongCodec { .. }), "{refused}");
 }
 
 #[test]

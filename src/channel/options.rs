@@ -176,6 +176,10 @@ impl<T, C: Codec<T>> Options<T, C> {
 
     /// Names the schema by hand, instead of tracing the shape of `T`: for types that cannot be
     /// traced, and for changes of meaning that a shape does not show. See [`Schema::named`].
+    ///
+    /// Whoever names it vouches for the type: one that is refused as
+    /// [undecodable](OpenError::Undecodable) is taken then, and values of it that cannot be decoded
+    /// are errors of the receiver.
     pub fn schema(mut self, schema: Schema) -> Self {
         self.schema = Some(schema);
         self
@@ -289,6 +293,10 @@ impl<T, C: Codec<T>> Options<T, C> {
     }
 
     fn wanted(&self, name: Name, private: bool) -> Result<Wanted, OpenError> {
+        let schema = self.schema.clone().unwrap_or_else(C::schema);
+        if let Some(why) = schema.undecodable() {
+            return Err(OpenError::Undecodable { name, why: why.to_owned() });
+        }
         Ok(Wanted {
             name,
             layout: self.layout()?,
@@ -297,7 +305,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             private,
             huge_pages: self.huge_pages,
             owner: self.owner,
-            schema: self.schema.clone().unwrap_or_else(C::schema),
+            schema,
             codec: C::NAME,
             any_type: self.any_type,
         })

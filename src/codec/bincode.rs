@@ -20,9 +20,13 @@ const CONFIGURATION: Configuration<LittleEndian, Fixint> =
 /// little-endian integers.
 ///
 /// Decoding withstands any bytes. A value may nest options, sequences, maps and enums 128 deep, and
-/// hold 65,536 elements that take no bytes (such as `()`); a deeper or emptier one is encoded, but
-/// refused by the receiver. serde's `flatten`, `tag`, `untagged` and `skip_serializing_if` do not
-/// work with a format that does not describe itself.
+/// hold 65,536 elements that take no bytes (such as `()`); a deeper or emptier one is refused by
+/// sender and receiver alike.
+///
+/// The format does not describe itself. A type that asks its input what it holds (serde's `flatten`,
+/// `tag`, `untagged`, JSON values) is refused when a channel is opened; a field that
+/// `skip_serializing_if` skips, and a `Serialize` that announces another number of elements than it
+/// writes, when the value is encoded. `Json` takes most of these.
 ///
 /// A field of type `Vec<u8>` is slow, because serde takes it byte by byte: use [`Bytes`], see
 /// there.
@@ -68,7 +72,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
     }
 
     fn schema() -> Schema {
-        Schema::of::<T>()
+        Schema::checked::<T>(Self::encode, Self::decode)
     }
 }
 

@@ -19,6 +19,7 @@ use serde::ser::{
 };
 
 use super::guard::{EMPTY_ELEMENTS, LEVELS, Scalars, TOO_DEEP, TOO_MANY_EMPTY};
+use super::structure::{OUT_OF_TURN, Of, miscounted};
 use super::{EncodeError, Writer};
 
 /// Encodes one value.
@@ -174,12 +175,12 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
 
     #[inline]
     fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, EncodeError> {
-        Elements::begin(self, "a sequence", length, 1)
+        Elements::begin(self, Of::Sequence, length)
     }
 
     #[inline]
     fn serialize_map(self, length: Option<usize>) -> Result<Self::SerializeMap, EncodeError> {
-        Elements::begin(self, "a map", length, 2)
+        Elements::begin(self, Of::Map, length)
     }
 
     #[inline]
@@ -239,32 +240,6 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
     }
 }
 
-/// What fields belong to.
-#[derive(Clone, Copy)]
-pub(super) enum Of {
-    Tuple,
-    Struct(&'static str),
-    Variant(&'static str, &'static str),
-}
-
-impl Of {
-    fn name(self) -> String {
-        match self {
-            Of::Tuple => "a tuple".to_owned(),
-            Of::Struct(name) => format!("`{name}`"),
-            Of::Variant(name, variant) => format!("`{name}::{variant}`"),
-        }
-    }
-
-    /// The step of a path that leads through it, and to one of its fields.
-    fn step(self, field: &str) -> String {
-        match self {
-            Of::Tuple | Of::Struct(_) => format!(".{field}"),
-            Of::Variant(_, variant) => format!("::{variant}.{field}"),
-        }
-    }
-}
-
 /// The fields of a struct, tuple or variant.
 pub(super) struct Fields<'e, 'a, 'b, F> {
     encoder: &'e mut Encoder<'a, 'b, F>,
@@ -303,21 +278,12 @@ impl<F: Scalars> Fields<'_, '_, '_, F> {
     #[inline]
     fn finish(self) -> Result<(), EncodeError> {
         if self.written != self.announced {
-            return Err(self.miscounted());
+            return Err(miscounted(self.of, self.announced, self.written, self.last));
         }
         if let Of::Variant(..) = self.of {
             self.encoder.levels += 1;
         }
         Ok(())
-    }
-
-    #[cold]
-    fn miscounted(&self) -> EncodeError {
-        let last = match self.last {
-            "" => String::new(),
-            field => format!(", the last `{field}`"),
-        };
-        miscounted(&self.of.name(), "fields", self.announced, self.written, &last)
     }
 
     #[cold]
@@ -332,26 +298,10 @@ impl<F: Scalars> Fields<'_, '_, '_, F> {
     }
 }
 
-#[cold]
-fn miscounted(
-    of: &str,
-    elements: &str,
-    announced: usize,
-    written: usize,
-    last: &str,
-) -> EncodeError {
-    EncodeError::refused(&format!(
-        "the Serialize of {of} announced {announced} {elements} and wrote {written}{last}: the \
-         receiver would read something else"
-    ))
-}
-
 /// The elements of a sequence, or the entries of a map.
 pub(super) struct Elements<'e, 'a, 'b, F> {
     encoder: &'e mut Encoder<'a, 'b, F>,
-    what: &'static str,
-    /// How many values make an element: an entry of a map is two.
-    each: usize,
+    of: Of,
     announced: usize,
     /// Values, not elements.
     written: usize,
@@ -363,9 +313,8 @@ impl<'e, 'a, 'b, F: Scalars> Elements<'e, 'a, 'b, F> {
     #[inline]
     fn begin(
         encoder: &'e mut Encoder<'a, 'b, F>,
-        what: &'static str,
+        of: Of,
         length: Option<usize>,
-        each: usize,
     ) -> Result<Self, EncodeError> {
         let Some(announced) = length else {
             return Err(EncodeError::refused(UNKNOWN_LENGTH));
@@ -373,7 +322,7 @@ impl<'e, 'a, 'b, F: Scalars> Elements<'e, 'a, 'b, F> {
         encoder.scalar(announced as u64)?;
         encoder.enter()?;
         let start = encoder.out.len();
-        Ok(Elements { encoder, what, each, announced, written: 0, start })
+        Ok(Elements { encoder, of, announced, written: 0, start })
     }
 
     #[inline]
@@ -389,8 +338,9 @@ impl<'e, 'a, 'b, F: Scalars> Elements<'e, 'a, 'b, F> {
 
     #[inline]
     fn finish(self) -> Result<(), EncodeError> {
-        if self.written != self.announced.wrapping_mul(self.each) {
-            return Err(self.miscounted());
+        if self.written != self.announced.wrapping_mul(self.of.each()) {
+            let values = self.announced.wrapping_mul(self.of.each());
+            return Err(miscounted(self.of, values, self.written, ""));
         }
         // As the guard counts them.
         let taken = self.encoder.out.len().wrapping_sub(self.start);
@@ -400,18 +350,6 @@ impl<'e, 'a, 'b, F: Scalars> Elements<'e, 'a, 'b, F> {
         }
         self.encoder.levels += 1;
         Ok(())
-    }
-
-    #[cold]
-    fn miscounted(&self) -> EncodeError {
-        let wrote = self.written / self.each;
-        let half = if self.written.is_multiple_of(self.each) { "" } else { " and a half" };
-        miscounted(self.what, "elements", self.announced, wrote, half)
-    }
-
-    #[cold]
-    fn out_of_turn(&self) -> EncodeError {
-        EncodeError::refused("the Serialize of a map wrote keys and values that do not alternate")
     }
 }
 
@@ -439,7 +377,7 @@ impl<F: Scalars> SerializeMap for Elements<'_, '_, '_, F> {
     #[inline]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
         if !self.written.is_multiple_of(2) {
-            return Err(self.out_of_turn());
+            return Err(EncodeError::refused(OUT_OF_TURN));
         }
         self.value(key, ".key")
     }
@@ -447,7 +385,7 @@ impl<F: Scalars> SerializeMap for Elements<'_, '_, '_, F> {
     #[inline]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         if self.written.is_multiple_of(2) {
-            return Err(self.out_of_turn());
+            return Err(EncodeError::refused(OUT_OF_TURN));
         }
         self.value(value, ".value")
     }

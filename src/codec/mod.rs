@@ -1,14 +1,19 @@
 //! Values to bytes and back.
 //!
 //! A [`Codec`] is a type that a channel carries as a parameter: `Bincode` (the default) and
-//! `Postcard` for whatever serde can describe, [`Raw`] for bytes, `Pod` for C structs. It encodes
+//! `Postcard` for whatever serde can describe, `Json` for types that ask the input what it holds,
+//! [`Raw`] for bytes, `Pod` for C structs. It encodes
 //! straight into the channel's memory through a [`Writer`] and decodes straight out of it through a
 //! [`Reader`].
 //!
 //! The bytes that a codec decodes may come from a broken or hostile program. So whatever they say,
 //! decoding ends, with a value or a [`DecodeError`], in time and memory proportional to their
-//! length and on a bounded stack. The serde codecs get this from one deserializer of ours, which
-//! takes the shape of a value in hand and leaves only scalars to the codec's library.
+//! length and on a bounded stack. The binary serde codecs get this from one deserializer of ours,
+//! which takes the shape of a value in hand and leaves only scalars to the codec's library.
+//!
+//! What the receiver would refuse, or read as something else, the sender refuses with an
+//! [`EncodeError`] that names type and field; what could never be decoded is refused when a channel
+//! is opened ([`Schema::undecodable`]).
 
 #[cfg(feature = "bincode")]
 mod bincode;
@@ -18,11 +23,15 @@ mod encoder;
 mod error;
 #[cfg(any(feature = "bincode", feature = "postcard"))]
 mod guard;
+#[cfg(feature = "json")]
+mod json;
 #[cfg(feature = "pod")]
 mod pod;
 #[cfg(feature = "postcard")]
 mod postcard;
 mod raw;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+mod structure;
 #[cfg(all(test, any(feature = "bincode", feature = "postcard")))]
 mod tests;
 
@@ -30,6 +39,8 @@ mod tests;
 pub use self::bincode::Bincode;
 pub use self::bytes::Bytes;
 pub use self::error::{DecodeError, EncodeError};
+#[cfg(feature = "json")]
+pub use self::json::Json;
 #[cfg(feature = "pod")]
 pub use self::pod::Pod;
 #[cfg(feature = "postcard")]

@@ -46,7 +46,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
     }
 
     fn schema() -> Schema {
-        Schema::of::<T>()
+        Schema::checked::<T>(Self::encode, Self::decode)
     }
 }
 

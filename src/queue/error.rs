@@ -30,6 +30,11 @@ pub enum QueueError {
     },
     /// An option that the kernel has no use for.
     InvalidOption(String),
+    /// No receiver could decode a value of this type.
+    Undecodable {
+        /// Which part of the type stands against it, and how.
+        why: String,
+    },
     /// No queue has that name.
     NotFound {
         /// What was asked for.
@@ -83,6 +88,12 @@ impl fmt::Display for QueueError {
                 write!(f, "{name} is no bare queue: open it with Channel::open")
             }
             QueueError::InvalidOption(what) => write!(f, "unusable queue option: {what}"),
+            QueueError::Undecodable { why } => write!(
+                f,
+                "a queue cannot carry this type: {why}; change the type, name a codec whose format \
+                 describes itself (codec::Json, feature `json`), or vouch for the type with \
+                 QueueOptions::schema"
+            ),
             QueueError::NotFound { name } => {
                 write!(f, "no message queue {name}: create it first, or check the name")
             }

@@ -7,6 +7,7 @@ use super::{Queue, QueueError};
 use crate::codec::Codec;
 use crate::control::{self, Owner};
 use crate::name::Name;
+use crate::schema::Schema;
 use crate::sys::{Key, MessageQueue, SystemError, SystemErrorKind};
 
 /// How often `open_or_create` starts again when others create and remove the queue meanwhile.
@@ -26,12 +27,19 @@ pub struct QueueOptions<T, C> {
     mode: u32,
     capacity: Option<u64>,
     owner: Owner,
+    schema: Option<Schema>,
     carries: PhantomData<fn() -> (T, C)>,
 }
 
 impl<T, C: Codec<T>> QueueOptions<T, C> {
     pub(super) fn new() -> Self {
-        QueueOptions { mode: 0o600, capacity: None, owner: Owner::Myself, carries: PhantomData }
+        QueueOptions {
+            mode: 0o600,
+            capacity: None,
+            owner: Owner::Myself,
+            schema: None,
+            carries: PhantomData,
+        }
     }
 
     /// The permissions of a queue to be created, nine bits; 0600 unless set. Sending needs write
@@ -51,6 +59,13 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     /// Whose queues are opened; only this user's own unless set.
     pub fn owner(mut self, owner: Owner) -> Self {
         self.owner = owner;
+        self
+    }
+
+    /// Vouches for a type that is refused as [undecodable](QueueError::Undecodable). Nothing else
+    /// comes of the schema, since a queue carries none.
+    pub fn schema(mut self, schema: Schema) -> Self {
+        self.schema = Some(schema);
         self
     }
 
@@ -75,6 +90,7 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     pub fn open(self, name: impl Into<Name>) -> Result<Queue<T, C>, QueueError> {
         let name = name.into();
         let key = key_of(&name)?;
+        self.check_type()?;
         self.find(name, key)
     }
 
@@ -117,7 +133,16 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
         }
     }
 
+    fn check_type(&self) -> Result<(), QueueError> {
+        let schema = self.schema.clone().unwrap_or_else(C::schema);
+        match schema.undecodable() {
+            Some(why) => Err(QueueError::Undecodable { why: why.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
     fn check(&self) -> Result<(), QueueError> {
+        self.check_type()?;
         check_mode(self.mode)?;
         if self.capacity == Some(0) {
             return Err(QueueError::InvalidOption(

@@ -15,6 +15,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::de::DeserializeOwned;
 
+use crate::codec::{DecodeError, EncodeError, Reader, Writer};
+
 pub(crate) use difference::difference;
 use trace::Trace;
 
@@ -48,6 +50,10 @@ use crate::transfer;
 ///   `#[serde(flatten)]`, JSON values), read differently depending on values read before, refuse
 ///   every sample value before the rest of the shape is known, panic, nest more than 128 deep or
 ///   have more than 32,768 parts. Of those only the name is compared; [`Schema::is_traced`] says so.
+/// - The first of these cannot be decoded at all unless the codec's format describes itself, and
+///   channels refuse them: [`Schema::undecodable`] says why. So they do where a sample value does
+///   not come back from its own encoding, as with `#[serde(skip_serializing)]` on a field that is
+///   read. Two such mistakes that outweigh each other in bytes are not noticed.
 /// - Tracing builds and drops a few values of the type: its `Deserialize` and `Drop` run. A panic
 ///   in them is caught, though the panic hook still prints it, and a program built with
 ///   `panic = "abort"` ends.
@@ -74,6 +80,16 @@ pub struct Schema {
     text: String,
     fingerprint: u128,
     traced: bool,
+    obstacle: Option<Obstacle>,
+}
+
+/// Why no value of the type can be decoded, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Obstacle {
+    /// The type asks the input what it holds.
+    Asks(String),
+    /// What its `Serialize` writes is not what its `Deserialize` reads.
+    Differs(String),
 }
 
 impl Schema {
@@ -90,17 +106,96 @@ impl Schema {
     /// assert_ne!(Schema::of::<u32>().fingerprint(), Schema::of::<u64>().fingerprint());
     /// ```
     pub fn of<T: DeserializeOwned>() -> Schema {
+        Schema::trace::<T>(|_| None)
+    }
+
+    /// The schema of `T` in a codec: the values that tracing builds are encoded, decoded and encoded
+    /// again, so that a type which does not read what it writes is found out.
+    #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+    pub(crate) fn checked<T: DeserializeOwned>(
+        encode: impl Fn(&T, &mut Writer<'_>) -> Result<(), EncodeError>,
+        decode: impl Fn(Reader<'_>) -> Result<T, DecodeError>,
+    ) -> Schema {
+        Schema::trace::<T>(|sample| {
+            // What a sample's Serialize refuses says nothing of other values.
+            let bytes = encoded(&sample, &encode)?;
+            let again = match decode(Reader::new(&bytes)) {
+                Err(error) => return Some(error.to_string()),
+                Ok(again) => encoded(&again, &encode)?,
+            };
+            // The elements of a hash map may come in another order.
+            (again.len() != bytes.len()).then(|| {
+                format!("a value of {} bytes comes back as one of {}", bytes.len(), again.len())
+            })
+        })
+    }
+
+    /// `differs` says how a sample is not what its encoding is decoded to.
+    fn trace<T: DeserializeOwned>(mut differs: impl FnMut(T) -> Option<String>) -> Schema {
         let mut trace = Trace::new();
-        let run = || transfer::tracing(|| trace.run::<T>());
+        let mut difference = None;
+        let mut show = |sample: T| {
+            if difference.is_none() {
+                let found = catch_unwind(AssertUnwindSafe(|| differs(sample)));
+                difference = found.unwrap_or_default();
+            }
+        };
+        let run = || transfer::tracing(|| trace.run::<T>(&mut show));
         let complete = catch_unwind(AssertUnwindSafe(run)).unwrap_or(false);
         let short = short_type_name(std::any::type_name::<T>());
+        let asks = trace.asking_path().map(|path| Obstacle::Asks(asks(&short, &path)));
         // serde's name counts, but it leaves out the generic arguments that Rust's has.
         let name = match trace.root_name() {
             Some(name) if short.split('<').next() != Some(name) => name.to_owned(),
             _ => short,
         };
         let text = if complete { trace.text() } else { format!("?{name}") };
-        Schema::from_text(name, text, complete)
+        let differs = || difference.map(|how| Obstacle::Differs(differs_how(&how)));
+        let obstacle = asks.or_else(differs);
+        Schema { obstacle, ..Schema::from_text(name, text, complete) }
+    }
+
+    /// The schema of the same type in a codec whose format describes itself, as JSON does: types
+    /// that ask the input what it holds can be decoded then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde::Deserialize;
+    /// use sysv_channel::Schema;
+    ///
+    /// #[derive(Deserialize)]
+    /// #[serde(untagged)]
+    /// enum Id { Number(u64), Text(String) }
+    ///
+    /// assert!(Schema::of::<Id>().undecodable().is_some());
+    /// assert!(Schema::of::<Id>().self_describing().undecodable().is_none());
+    /// ```
+    pub fn self_describing(mut self) -> Schema {
+        self.obstacle.take_if(|obstacle| matches!(obstacle, Obstacle::Asks(_)));
+        self
+    }
+
+    /// Why no value of the type could be decoded, if that was found out: creating or opening a
+    /// channel with such a schema is refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sysv_channel::Schema;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Order { id: u64, #[serde(flatten)] rest: std::collections::HashMap<String, u8> }
+    ///
+    /// let why = Schema::of::<Order>().undecodable().map(str::to_owned).unwrap_or_default();
+    /// assert!(why.starts_with("`Order` asks the input what it holds"));
+    /// assert_eq!(Schema::named("order", 1).undecodable(), None);
+    /// ```
+    pub fn undecodable(&self) -> Option<&str> {
+        match &self.obstacle {
+            Some(Obstacle::Asks(why) | Obstacle::Differs(why)) => Some(why),
+            None => None,
+        }
     }
 
     /// A schema by hand, for types that cannot be traced or whose meaning changes: only `name` and
@@ -154,9 +249,10 @@ impl Schema {
 
     /// The schema of several types that belong together, each by its role.
     pub(crate) fn both(name: &str, parts: [(&str, &Schema); 2]) -> Schema {
+        let obstacle = parts.iter().find_map(|(_, schema)| schema.obstacle.clone());
         let parts = parts.map(|(role, schema)| format!("{role}:{}", schema.text));
         let text = format!("{name}{{{}}}", parts.join(","));
-        Schema::from_text(name.to_owned(), text, false)
+        Schema { obstacle, ..Schema::from_text(name.to_owned(), text, false) }
     }
 
     /// The type's short name: serde's, or Rust's without the path.
@@ -184,7 +280,40 @@ impl Schema {
 
     fn from_text(name: String, text: String, traced: bool) -> Schema {
         let fingerprint = fnv1a(text.as_bytes());
-        Schema { name, text, fingerprint, traced }
+        Schema { name, text, fingerprint, traced, obstacle: None }
+    }
+}
+
+fn asks(name: &str, path: &str) -> String {
+    format!(
+        "`{name}{path}` asks the input what it holds, and the codec's format does not say: that is \
+         how serde reads `flatten`, `untagged` and `tag = \"...\"`, and values that may be of any kind"
+    )
+}
+
+fn differs_how(how: &str) -> String {
+    format!(
+        "its Deserialize does not read what its Serialize writes ({how}): look for \
+         `skip_serializing`, `skip_deserializing`, a skipped variant before others, or a `with` \
+         module"
+    )
+}
+
+/// The encoding of a sample, if it has one.
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+fn encoded<T>(
+    sample: &T,
+    encode: impl Fn(&T, &mut Writer<'_>) -> Result<(), EncodeError>,
+) -> Option<Vec<u8>> {
+    let mut memory = vec![0; 512];
+    loop {
+        let mut writer = Writer::new(&mut memory);
+        encode(sample, &mut writer).ok()?;
+        let (len, fits) = (writer.len(), writer.fits());
+        memory.resize(len, 0);
+        if fits {
+            return Some(memory);
+        }
     }
 }
 

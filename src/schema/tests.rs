@@ -505,6 +505,154 @@ fn types_that_ask_what_the_input_holds_fall_back_to_the_name() {
     assert_eq!(fallback::<Wrapper<Untagged>>(), "?Wrapper<Untagged>");
     assert_eq!(fallback::<Vec<serde::de::IgnoredAny>>(), "?Vec<IgnoredAny>");
     assert_ne!(Schema::of::<Untagged>().fingerprint(), Schema::of::<Tagged>().fingerprint());
+
+    #[derive(Deserialize)]
+    #[allow(dead_code)]
+    enum Way {
+        Here,
+        There { name: String, by: (u8, HashMap<u8, Tagged>) },
+    }
+    let paths = [
+        (Schema::of::<Untagged>(), "`Untagged` asks"),
+        (Schema::of::<Flattened>(), "`Flattened` asks"),
+        (Schema::of::<Holder>(), "`Holder.deep[]` asks"),
+        (Schema::of::<Way>(), "`Way::There.by.1.value` asks"),
+        (Schema::of::<Wrapper<Untagged>>(), "`Wrapper<Untagged>.inner` asks"),
+        (Schema::of::<Vec<serde::de::IgnoredAny>>(), "`Vec<IgnoredAny>[]` asks"),
+        (Schema::both("Rpc", [("a", &Schema::of::<u8>()), ("b", &Schema::of::<Way>())]), "`Way::"),
+    ];
+    for (schema, expected) in paths {
+        let why = schema.undecodable().unwrap_or_default();
+        assert!(why.starts_with(expected), "{expected}: {why}");
+        assert_eq!(schema.self_describing().undecodable(), None);
+    }
+    assert_eq!(Schema::of::<Wrapper<u8>>().undecodable(), None);
+}
+
+#[cfg(feature = "bincode")]
+mod in_a_codec {
+    use std::collections::{BTreeSet, HashSet};
+
+    use super::*;
+    use crate::codec::{Bincode, Codec};
+
+    fn why_not<T: Serialize + DeserializeOwned>() -> String {
+        let schema = <Bincode as Codec<T>>::schema();
+        assert_eq!(schema.fingerprint(), Schema::of::<T>().fingerprint());
+        schema.undecodable().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn a_type_that_does_not_read_what_it_writes_is_undecodable() {
+        #[derive(Serialize, Deserialize)]
+        #[allow(dead_code)]
+        struct Unwritten {
+            #[serde(skip_serializing)]
+            id: u8,
+            name: String,
+        }
+        #[derive(Serialize, Deserialize)]
+        struct Unread {
+            #[serde(skip_deserializing)]
+            id: u8,
+            name: String,
+        }
+        #[derive(Serialize, Deserialize)]
+        struct Deep(Option<Vec<(u8, Unread)>>);
+        // serde numbers a skipped variant where it writes, and does not where it reads.
+        #[derive(Serialize, Deserialize)]
+        #[allow(dead_code)]
+        enum Shifted {
+            #[serde(skip)]
+            Internal,
+            Buy,
+            Sell,
+        }
+        #[derive(Serialize, Deserialize)]
+        struct OneWay {
+            #[serde(serialize_with = "as_text")]
+            price: u64,
+        }
+        fn as_text<S: serde::Serializer>(price: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_str(price)
+        }
+        #[derive(Clone, Serialize, Deserialize)]
+        #[serde(into = "u16")]
+        struct OtherForm(u64);
+        impl From<OtherForm> for u16 {
+            fn from(form: OtherForm) -> u16 {
+                form.0 as u16
+            }
+        }
+        let refused = [
+            why_not::<Unwritten>(),
+            why_not::<Unread>(),
+            why_not::<Deep>(),
+            why_not::<Shifted>(),
+            why_not::<OneWay>(),
+            why_not::<OtherForm>(),
+        ];
+        for why in refused {
+            assert!(why.contains("does not read what its Serialize writes"), "{why}");
+        }
+    }
+
+    #[test]
+    fn types_that_read_what_they_write_are_taken() {
+        #[derive(PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[allow(dead_code)]
+        enum Skipping {
+            Buy,
+            Sell(u8),
+            #[serde(skip)]
+            Internal,
+        }
+        #[derive(Serialize, Deserialize)]
+        #[allow(dead_code)]
+        struct Everything {
+            #[serde(skip)]
+            cached: u64,
+            #[serde(with = "serde_bytes")]
+            bytes: Vec<u8>,
+            #[serde(default, rename(serialize = "a", deserialize = "b"))]
+            renamed: u8,
+            #[serde(alias = "old")]
+            aliased: Option<Skipping>,
+            seen: (HashSet<Skipping>, BTreeSet<String>, HashMap<u8, Vec<Skipping>>),
+            #[serde(skip_serializing_if = "Option::is_none")]
+            perhaps: Option<NonZeroU32>,
+            address: SocketAddr,
+            times: (SystemTime, Duration),
+            paths: (PathBuf, std::ffi::CString, std::ffi::OsString),
+            ranges: (std::ops::Range<u8>, std::ops::RangeInclusive<i64>, std::ops::Bound<char>),
+            wide: (u128, i128, [u64; 9]),
+            lots: HashMap<String, Box<Everything>>,
+        }
+        assert_eq!(why_not::<Everything>(), "");
+        assert_eq!(why_not::<Skipping>(), "");
+        assert_eq!(why_not::<Result<Box<str>, std::cell::RefCell<u8>>>(), "");
+    }
+
+    #[test]
+    fn a_sample_that_cannot_be_encoded_says_nothing() {
+        #[derive(Deserialize)]
+        struct Unwilling(#[allow(dead_code)] u8);
+        impl Serialize for Unwilling {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("not today"))
+            }
+        }
+        #[derive(Deserialize)]
+        struct Explosive(#[allow(dead_code)] u8);
+        impl Serialize for Explosive {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                std::panic::resume_unwind(Box::new("a bomb"))
+            }
+        }
+        assert_eq!(why_not::<Unwilling>(), "");
+        assert_eq!(why_not::<Explosive>(), "");
+        assert_eq!(<Bincode as Codec<Explosive>>::schema().text(), "Explosive(u8)");
+    }
 }
 
 #[test]
@@ -516,6 +664,9 @@ fn a_type_that_reads_by_what_it_read_before_falls_back() {
         B(String),
     }
     assert_eq!(fallback::<Adjacent>(), "?Adjacent");
+    // serde reads the tag as a name.
+    let schema = Schema::of::<Adjacent>();
+    assert!(schema.undecodable().unwrap_or_default().starts_with("`Adjacent` asks"), "{schema:?}");
 }
 
 #[test]

@@ -117,6 +117,8 @@ pub(super) struct Trace {
     /// This pass found out something new.
     progress: bool,
     untraceable: bool,
+    /// Where the type asks the input what it holds.
+    asks: Option<usize>,
 }
 
 impl Trace {
@@ -129,15 +131,18 @@ impl Trace {
             steps: 0,
             progress: false,
             untraceable: false,
+            asks: None,
         }
     }
 
-    /// Traces `T`; true if its whole shape is known.
-    pub(super) fn run<'de, T: Deserialize<'de>>(&mut self) -> bool {
+    /// Traces `T`, and shows the values that come out; true if its whole shape is known.
+    pub(super) fn run<'de, T: Deserialize<'de>>(&mut self, mut show: impl FnMut(T)) -> bool {
         for _ in 0..MAX_PASSES {
             self.progress = false;
-            // Whether a value came out does not matter, only what was seen on the way.
-            let _ = self.enter(0, |tracer| T::deserialize(tracer).map(drop));
+            // Whether a value came out does not matter here, only what was seen on the way.
+            if let Ok(value) = self.enter(0, |tracer| T::deserialize(tracer)) {
+                show(value);
+            }
             if self.untraceable {
                 return false;
             }
@@ -245,6 +250,36 @@ impl Trace {
             }
         }
         None
+    }
+
+    /// The type asks at this node what the input holds, which no format tells that does not describe
+    /// itself.
+    fn ask(&mut self, node: usize) -> Stop {
+        self.asks.get_or_insert(node);
+        self.give_up()
+    }
+
+    /// Where the type asks the input what it holds, as the steps from the type to there.
+    pub(super) fn asking_path(&self) -> Option<String> {
+        let mut at = self.asks?;
+        let mut steps = Vec::new();
+        while at != 0 {
+            let parent = &self.nodes[self.nodes[at].parent];
+            let number = at - parent.first_child;
+            steps.push(match parent.kind {
+                Kind::Struct if parent.names.len() == parent.children => {
+                    format!(".{}", parent.names[number])
+                }
+                Kind::Struct | Kind::Tuple | Kind::TupleStruct => format!(".{number}"),
+                Kind::Enum => format!("::{}", parent.names[number]),
+                Kind::Sequence => "[]".to_owned(),
+                Kind::Map if number == 0 => ".key".to_owned(),
+                Kind::Map => ".value".to_owned(),
+                _ => String::new(),
+            });
+            at = self.nodes[at].parent;
+        }
+        Some(steps.into_iter().rev().collect())
     }
 
     fn give_up(&mut self) -> Stop {

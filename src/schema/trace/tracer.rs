@@ -198,15 +198,17 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Stop> {
-        Err(self.trace.give_up())
+        Err(self.trace.ask(self.node))
     }
 
+    /// A name is asked for by what it is the key of, or the tag.
     fn deserialize_identifier<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Stop> {
-        Err(self.trace.give_up())
+        let parent = self.trace.nodes[self.node].parent;
+        Err(self.trace.ask(parent))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Stop> {
-        Err(self.trace.give_up())
+        Err(self.trace.ask(self.node))
     }
 }
 
