@@ -338,7 +338,7 @@ fn a_value_for_which_there_is_no_memory_is_an_error_that_names_its_length() {
 
     #[track_caller]
     fn no_memory(refused: Result<(), RecvError>, length: usize) {
-        let Err(RecvError::Decode(error)) = refused else { panic!("{refused:?}") };
+        let Err(RecvError::Decode { error, .. }) = refused else { panic!("{refused:?}") };
         let text = error.to_string();
         assert!(text.contains("no memory") && text.contains(&length.to_string()), "{text}");
     }

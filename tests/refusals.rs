@@ -243,7 +243,7 @@ fn undecodable_type_is_taken_from_a_user_who_vouches_for_it() {
     tx.send(&Setting { id: 1, values: vec![] }).unwrap();
     assert_eq!(rx.recv().unwrap().id, 1);
     tx.send(&Setting { id: 1, values: vec![Setpoint::Number(1.0)] }).unwrap();
-    assert!(matches!(rx.recv(), Err(RecvError::Decode(_))));
+    assert!(matches!(rx.recv(), Err(RecvError::Decode { .. })));
     let queue = Queue::<Setting>::options().schema(Schema::named("setting", 1)).private().unwrap();
     queue.send(&Setting { id: 2, values: vec![] }).unwrap();
     assert_eq!(queue.recv().unwrap().id, 2);
@@ -263,7 +263,7 @@ fn undecodable_type_is_carried_as_json() {
     assert!(setting.id == 7 && matches!(setting.values[0], Setpoint::Number(0.5)));
     assert!(matches!(&setting.values[1], Setpoint::Text(text) if text == "on"));
     let refused = tx.send(&Setting { id: 8, values: vec![Setpoint::Number(f64::NAN)] });
-    assert!(matches!(refused, Err(SendError::Encode(_))), "{refused:?}");
+    assert!(matches!(refused, Err(SendError::Encode { .. })), "{refused:?}");
     let refused = Channel::<Setting>::options()
         .schema(Schema::named("setting", 1))
         .open(stage.name())
