@@ -296,7 +296,7 @@ fn value(script: &mut Script<'_>) -> Bytes {
 fn attached<E>(end: Result<E, AttachError>) -> Option<E> {
     match end {
         Ok(end) => Some(end),
-        Err(AttachError::Corrupt { what }) => {
+        Err(AttachError::Corrupt { what, .. }) => {
             assert!(!what.is_empty());
             None
         }
