@@ -15,11 +15,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::de::DeserializeOwned;
 
-use crate::codec::{DecodeError, EncodeError, Reader, Writer};
-
 pub(crate) use difference::difference;
 use trace::Trace;
 
+use crate::codec::{DecodeError, EncodeError, Reader, Writer};
 use crate::transfer;
 
 /// The shape of a type: what both ends of a channel must agree on.
