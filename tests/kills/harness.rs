@@ -45,10 +45,11 @@ pub(crate) fn run() {
     // Alone: it sets a fail point of this very process.
     actors::ask_while_the_next_actor_takes_the_place();
     let mut tally = Tally::default();
-    tally.play(plan::census());
+    let only = std::env::var("KILLS_ONLY").unwrap_or_default();
+    tally.play(plan::only(&only, plan::census()));
     let census = std::mem::take(&mut tally.census);
     let rounds = plan::kills(&census, kills);
-    tally.play(rounds);
+    tally.play(plan::only(&only, rounds));
     tally.report();
     wakes::report((kills as usize / 50).clamp(10, 100));
     let left = objects();

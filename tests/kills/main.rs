@@ -2,7 +2,8 @@
 //! what is left: nothing lost, nothing torn, nobody hanging, nothing left behind.
 //!
 //! `KILLS=10000 cargo test --release --test kills` kills so many; without the variable it is a few
-//! hundred. The named points need the feature `fail-points`; without it this builds itself again.
+//! hundred. `KILLS_ONLY=ServerBesideStandby` plays of these rounds the ones whose description contains
+//! the text. The named points need the feature `fail-points`; without it this builds itself again.
 
 #[cfg(feature = "fail-points")]
 mod actors;

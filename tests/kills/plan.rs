@@ -87,6 +87,12 @@ pub(crate) fn kills(census: &Census, kills: u64) -> Vec<Round> {
     rounds
 }
 
+/// The rounds whose description contains the text.
+pub(crate) fn only(text: &str, mut rounds: Vec<Round>) -> Vec<Round> {
+    rounds.retain(|round| format!("{round:?}").contains(text));
+    rounds
+}
+
 fn shuffle<T>(items: &mut [T]) {
     for last in (1..items.len()).rev() {
         items.swap(last, random(last as u64 + 1) as usize);
