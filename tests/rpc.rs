@@ -44,6 +44,12 @@ fn child() {
                 let _request = server.recv().unwrap();
                 halt("received");
             }
+            "idle standby" => {
+                say("waiting");
+                let _server: Calculator =
+                    ServerOptions::new().stand_by(name, Duration::from_secs(60)).unwrap();
+                halt("bound");
+            }
             "takes none" => {
                 let _server = Calculator::bind(name).unwrap();
                 halt("bound");
@@ -310,7 +316,7 @@ fn a_server_does_not_start_what_is_late_or_cancelled() {
     let call = gone.start(&3).unwrap();
     std::mem::forget(call);
     drop(gone);
-    assert!(server.try_recv().unwrap().is_none());
+    assert!(server.try_recv().unwrap_err().is_empty());
 
     let call = client.start(&4).unwrap();
     let request = server.recv().unwrap().unwrap();
@@ -502,7 +508,7 @@ fn whoever_called_a_server_that_dies_is_told_whether_it_had_the_request() {
             );
             // The same client finds the next server, which does not execute the old request.
             let server = Calculator::bind(stage.name()).unwrap();
-            assert!(server.try_recv().unwrap().is_none(), "{role}");
+            assert!(server.try_recv().unwrap_err().is_empty(), "{role}");
             let closer = server.closer();
             let serving = scope.spawn(move || server.serve(answer));
             assert_eq!(client.call(&ask("add one", 5)).unwrap(), 6);
@@ -555,7 +561,7 @@ fn each_of_many_callers_is_told_whether_the_server_that_died_had_its_request() {
         }
         // What it had not received, nobody executes.
         let next = Calculator::bind(stage.name()).unwrap();
-        assert!(next.try_recv().unwrap().is_none());
+        assert!(next.try_recv().unwrap_err().is_empty());
     }
 }
 
@@ -654,4 +660,281 @@ fn a_client_finds_a_server_whose_channel_was_removed() {
     sysv_channel::Channel::<()>::unlink(stage.name()).unwrap();
     let _server = started(&stage, "server");
     assert_eq!(client.call(&ask("add one", 2)).unwrap(), 3);
+}
+
+/// Longer than a test may take.
+const FOR_EVER: Duration = Duration::from_secs(1000);
+
+/// Runs it in a thread of its own; says when that sleeps, or has ended.
+fn asleep<R: Send + 'static>(
+    what: impl FnOnce() -> R + Send + 'static,
+) -> (thread::JoinHandle<R>, impl Fn() -> bool) {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        tell.send(nix::unistd::gettid()).unwrap();
+        what()
+    });
+    let id = told.recv().unwrap();
+    let rests = move || {
+        let path = format!("/proc/self/task/{id}");
+        !std::path::Path::new(&path).exists() || is_asleep(format_args!("self/task/{id}"))
+    };
+    (thread, rests)
+}
+
+#[test]
+fn a_caller_hears_of_a_death_although_the_next_server_does_not_serve_yet() {
+    let stage = Stage::new("idle standby");
+    let mut server = started(&stage, "takes one");
+    let client = Caller::connect(stage.name()).unwrap();
+    let mut standby = stage.child("idle standby", &[]);
+    standby.expect("waiting");
+    until(|| stands_by(&stage));
+    let request = ask("add one", 1);
+    let call = client.start_timeout(&request, FOR_EVER).unwrap();
+    server.expect("received");
+    server.kill();
+    standby.expect("bound");
+    let error = call.wait().unwrap_err();
+    assert!(matches!(error, CallError::ServerDied { received: true }), "{error}");
+}
+
+#[test]
+fn a_caller_hears_at_once_that_the_channel_was_removed_and_finds_the_next() {
+    for (role, received) in [("takes one", true), ("takes none", false)] {
+        let stage = Stage::new("removed in a call");
+        let mut server = started(&stage, role);
+        let client = Caller::connect(stage.name()).unwrap();
+        let (calling, rests) = asleep(move || {
+            let outcome = client.call_timeout(&ask("add one", 1), FOR_EVER);
+            (client, outcome)
+        });
+        if received {
+            server.expect("received");
+        }
+        until(rests);
+        sysv_channel::Channel::<()>::unlink(stage.name()).unwrap();
+        let (client, outcome) = calling.join().unwrap();
+        let error = outcome.unwrap_err();
+        assert!(
+            matches!(error, CallError::ServerDied { received: it } if it == received),
+            "{role}: {error}"
+        );
+        let _server = started(&stage, "server");
+        assert_eq!(client.call(&ask("add one", 2)).unwrap(), 3);
+    }
+}
+
+#[test]
+fn a_server_without_room_for_replies_is_refused() {
+    let stage = Stage::new("no replies");
+    let bound: Result<Calculator, _> = ServerOptions::new().reply_capacity(0).bind(stage.name());
+    let error = bound.unwrap_err();
+    assert!(matches!(error, BindError::Open(_)), "{error}");
+    assert!(error.to_string().contains("reply_capacity"), "{error}");
+}
+
+#[test]
+fn a_server_tells_nothing_there_from_time_over_and_from_closed() {
+    let stage = Stage::new("three ends");
+    let server = Calculator::bind(stage.name()).unwrap();
+    assert!(server.try_recv().unwrap_err().is_empty());
+    assert!(server.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    assert!(!server.is_closed());
+    server.closer().close();
+    assert!(server.is_closed());
+    assert!(server.recv().unwrap().is_none());
+    assert!(server.try_recv().unwrap().is_none());
+    assert!(server.recv_timeout(FOR_EVER).unwrap().is_none());
+}
+
+#[test]
+fn calls_by_the_thousand_can_be_started_before_the_first_is_waited_for() {
+    let stage = Stage::new("thousands");
+    let server = Server::<u64, Bytes>::bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || server.serve(|number| vec![number as u8; 200].into()));
+    let client = Client::<u64, Bytes>::connect(stage.name()).unwrap();
+    let numbers: Vec<u64> = (0..5000).collect();
+    let calls: Vec<_> =
+        numbers.iter().map(|number| client.start_timeout(number, FOR_EVER).unwrap()).collect();
+    for (number, call) in calls.into_iter().enumerate() {
+        assert_eq!(*call.wait().unwrap(), *vec![number as u8; 200]);
+    }
+    closer.close();
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn the_longest_value_is_that_of_the_request_and_of_the_reply_alone() {
+    let stage = Stage::new("longest");
+    let options = ServerOptions::new().max_value(10_000);
+    let server: Server<Bytes, Bytes> = options.bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || {
+        server.serve(|bytes| if bytes.is_empty() { vec![0; 30_000].into() } else { bytes })
+    });
+    let client = Client::<Bytes, Bytes>::connect(stage.name()).unwrap();
+    // In front of the bytes stand eight that say how many they are.
+    assert_eq!(client.call(&vec![7; 9_992].into()).unwrap().len(), 9_992);
+    let error = client.call(&vec![7; 9_993].into()).unwrap_err();
+    assert!(error.to_string().contains("10000 bytes"), "{error}");
+    let error = client.call(&Bytes::from(Vec::new())).unwrap_err();
+    assert!(matches!(&error, CallError::Unsendable(why) if why.contains("10000")), "{error}");
+    closer.close();
+    serving.join().unwrap().unwrap();
+
+    let stage = Stage::new("longest reply");
+    let server: Server<u32, Bytes> =
+        ServerOptions::new().max_value(10_000).bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || server.serve(|len| vec![7; len as usize].into()));
+    let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();
+    assert_eq!(client.call(&9_992).unwrap().len(), 9_992);
+    assert!(matches!(client.call(&9_993).unwrap_err(), CallError::Unsendable(_)));
+    closer.close();
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_client_that_reads_nothing_stops_no_server_however_long_that_looks_around() {
+    for spin in [Duration::from_secs(1000), Duration::MAX] {
+        let stage = Stage::new("spins for ever");
+        let options = ServerOptions::new().reply_capacity(4096).spin(spin);
+        let options = options.drain(Duration::from_millis(1));
+        let server: Server<u32, Bytes> = options.bind(stage.name()).unwrap();
+        let closer = server.closer();
+        let serving = thread::spawn(move || server.serve(|len| vec![7; len as usize].into()));
+        let idle = Client::<u32, Bytes>::connect(stage.name()).unwrap();
+        let _reads_nothing = idle.start(&(1 << 20)).unwrap();
+        let other = Client::<u32, Bytes>::connect(stage.name()).unwrap();
+        assert_eq!(other.call_timeout(&10, FOR_EVER).unwrap().len(), 10);
+        closer.close();
+        serving.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a_reply_that_is_finished_waits_for_no_other_clients_handler() {
+    let stage = Stage::new("finished reply");
+    let server: Server<u32, Bytes> =
+        ServerOptions::new().reply_capacity(4096).bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let (release, released) = mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let (enter, entered) = mpsc::channel::<()>();
+    let enter = std::sync::Mutex::new(enter);
+    let (serving, _) = asleep(move || {
+        server.serve_concurrently(2, |len| {
+            if len == 0 {
+                enter.lock().unwrap().send(()).unwrap();
+                released.lock().unwrap().recv().unwrap();
+            }
+            vec![7; len as usize].into()
+        })
+    });
+    let connect = || Client::<u32, Bytes>::connect(stage.name()).unwrap();
+    let (first, others) = (connect(), [connect(), connect(), connect()]);
+    let call = first.start_timeout(&(1 << 20), FOR_EVER).unwrap();
+    let block = |client: &Client<u32, Bytes>| drop(client.call_timeout(&0, FOR_EVER).unwrap());
+    thread::scope(|scope| {
+        for client in others {
+            scope.spawn(move || block(&client));
+        }
+        // One handler waits for the release, and one for the other's.
+        (0..2).for_each(|_| entered.recv().unwrap());
+        assert_eq!(call.wait().unwrap().len(), 1 << 20);
+        (0..3).for_each(|_| release.send(()).unwrap());
+    });
+    closer.close();
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_reply_under_way_when_the_server_is_closed_arrives_whole() {
+    for threads in [1, 2] {
+        let stage = Stage::new("closed under way");
+        let server: Server<u32, Bytes> =
+            ServerOptions::new().drain(FOR_EVER).bind(stage.name()).unwrap();
+        let closer = server.closer();
+        let closed = std::sync::Arc::new(AtomicU64::new(0));
+        let tell = closed.clone();
+        let answer = move |len| {
+            closer.close();
+            tell.store(1, Ordering::Relaxed);
+            Bytes::from(vec![7; len as usize])
+        };
+        let (serving, rests) = asleep(move || match threads {
+            1 => server.serve(answer),
+            threads => server.serve_concurrently(threads, answer),
+        });
+        let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();
+        let len = 10 << 20;
+        let call = client.start_timeout(&len, FOR_EVER).unwrap();
+        // The handler has closed the server, which waits for this client, or has ended.
+        until(|| closed.load(Ordering::Relaxed) > 0 && rests());
+        assert_eq!(call.wait().unwrap().len(), len as usize);
+        serving.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn what_a_server_that_is_dropped_has_received_is_answered_and_the_rest_goes_back() {
+    let stage = Stage::new("dropped server");
+    let server: Calculator = ServerOptions::new().drain(FOR_EVER).bind(stage.name()).unwrap();
+    let client = Caller::connect(stage.name()).unwrap();
+    let (one, two) = (ask("one", 1), ask("two", 2));
+    let received = client.start_timeout(&one, FOR_EVER).unwrap();
+    let not_received = client.start_timeout(&two, FOR_EVER).unwrap();
+    let (query, port) = server.recv().unwrap().unwrap().into_parts();
+    let (dropping, rests) = asleep(move || drop(server));
+    until(rests);
+    port.reply(&(query.1 + 10)).unwrap();
+    dropping.join().unwrap();
+    assert_eq!(received.wait().unwrap(), 11);
+    let error = not_received.wait().unwrap_err();
+    assert!(matches!(error, CallError::ServerDied { received: false }), "{error}");
+}
+
+#[test]
+fn a_server_that_is_dropped_waits_for_its_drain_and_no_longer() {
+    let stage = Stage::new("drain");
+    let options = ServerOptions::new().drain(Duration::from_millis(10));
+    let server: Calculator = options.bind(stage.name()).unwrap();
+    let client = Caller::connect(stage.name()).unwrap();
+    let one = ask("one", 1);
+    let call = client.start_timeout(&one, FOR_EVER).unwrap();
+    let request = server.recv().unwrap().unwrap();
+    drop(server);
+    let error = call.wait().unwrap_err();
+    assert!(matches!(error, CallError::ServerDied { received: true }), "{error}");
+    assert!(matches!(request.reply(&1).unwrap_err(), ReplyError::ClientGone));
+}
+
+#[test]
+fn a_request_that_a_closing_server_drops_is_repeated_if_its_client_allows_it() {
+    for repeatable in [true, false] {
+        let stage = Stage::new("dropped in closing");
+        let server = Calculator::bind(stage.name()).unwrap();
+        let options = ClientOptions::new().deadline(FOR_EVER);
+        let options = if repeatable { options.repeatable() } else { options };
+        let client: Caller = options.connect(stage.name()).unwrap();
+        let calling = thread::spawn(move || client.call(&ask("add one", 1)));
+        let request = server.recv().unwrap().unwrap();
+        server.closer().close();
+        drop(request);
+        if !repeatable {
+            let error = calling.join().unwrap().unwrap_err();
+            assert!(matches!(error, CallError::ServerDied { received: true }), "{error}");
+            continue;
+        }
+        // The server that is closed does not take the call again.
+        assert!(server.recv().unwrap().is_none());
+        drop(server);
+        let next = Calculator::bind(stage.name()).unwrap();
+        let request = next.recv().unwrap().unwrap();
+        assert_eq!(request.query().1, 1);
+        request.reply(&2).unwrap();
+        assert_eq!(calling.join().unwrap().unwrap(), 2);
+    }
 }

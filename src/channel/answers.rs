@@ -93,7 +93,7 @@ impl Answers {
             }
         }
         let Some((mut bytes, mut missing)) = self.partial.take() else { return Ok(None) };
-        let limit = control.layout().max_value.saturating_add(ADDRESS as u64);
+        let limit = control.layout().longest().saturating_add(ADDRESS as u64);
         if (bytes.len() + missing).saturating_add(record.len) as u64 > limit {
             let what = "its fragments make an answer longer than the channel's maximum";
             return Err(Damage { position: record.position, what });
@@ -184,25 +184,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
         C: Codec<R>,
     {
         let accept = |reader: Reader<'_>| Some(C::decode(reader));
-        let value = self.accept_back(patience, None, accept, |_| Ok(Lost::GiveUp))?;
+        let value = self.accept_back_unless(patience, |_| false, accept, |_| Ok(Lost::GiveUp))?;
         value.map_err(|error| RecvError::Decode { channel: self.control.name(), error })
     }
 
     /// Waits until `accept` makes something of an answer. Whenever no receiver is there, `lost`
-    /// says whether to go on waiting for the next one; it is over when what ended at `asked` in the
-    /// ring was taken by one that is gone.
-    pub(super) fn accept_back<R>(
-        &self,
-        patience: Patience,
-        asked: Option<u64>,
-        accept: impl FnMut(Reader<'_>) -> Option<R>,
-        lost: impl FnMut(&Self) -> Result<Lost, RecvError>,
-    ) -> Result<R, RecvError> {
-        let is_over = |sender: &Self| asked.is_some_and(|end| sender.was_taken_before(end));
-        self.accept_back_unless(patience, is_over, accept, lost)
-    }
-
-    /// The same; it is over when nothing stands there and `is_over` said so before the look.
+    /// says whether to go on waiting for the next one; it is over when no answer stands there and
+    /// `is_over` said so before the look.
     pub(super) fn accept_back_unless<R>(
         &self,
         patience: Patience,

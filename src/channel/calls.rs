@@ -1,12 +1,20 @@
 //! What request and response need of the two ends beside what everybody does.
 //!
 //! A caller has to know whether its request was taken, and by whom. On a channel without a queue the
-//! delivered position says whether; `TAKEN_BEFORE`, which every receiver writes where it begins,
-//! says whether it was a predecessor of the present receiver. A caller that wants to be sure that a
-//! request which was not taken never will be becomes a new owner of its lane: what a former owner
-//! sent is for nobody any more. The two fences there make sure that either the caller sees the
-//! request taken or the receiver sees the caller gone.
+//! delivered position says whether. Two facts each prove that it was a receiver which is gone:
+//!
+//! - `TAKEN_BEFORE`, where each receiver writes the delivered position that it found when it took
+//!   the role, has reached the request's end;
+//! - the request was taken, and after that was seen there was no receiver.
+//!
+//! A caller that may repeat its call does so for one of these alone, and otherwise leaves its request
+//! where the next receiver finds it: so no receiver executes a call twice. A caller that may not, and
+//! finds no receiver, wants to be sure that its request will not be taken any more, and becomes a new
+//! owner of its lane: what a former owner sent is for nobody. The two fences there make sure that
+//! either the caller sees the request taken or the receiver sees the caller gone.
 
+use std::cell::Cell;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::Patience;
@@ -14,9 +22,9 @@ use super::answers::{Lost, back_error};
 use super::holders::Attention;
 use super::receiver::Receiver;
 use super::returns::{Origin, Returns};
-use super::sender::Sender;
+use super::sender::{Headed, Sender};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
-use crate::control::{Control, lane_word, semaphores, word};
+use crate::control::{Control, Parked, lane_word, semaphores, word};
 use crate::error::{AttachError, RecvError, SendError};
 use crate::name::Name;
 use crate::sys::{AtomicU64, Deadline, Fault, Ordering, SystemErrorKind, fault, fence};
@@ -25,6 +33,16 @@ use crate::transfer;
 
 /// How many cancelled calls a lane remembers behind one that is waited for.
 const CANCELLED: u64 = 7;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// The receiver that had taken the request is gone.
+    Died,
+    /// No receiver is there, none stands by, and none had taken the request.
+    NoReceiver,
+    Failed(RecvError),
+}
 
 impl<T, C: Codec<T>> Sender<T, C> {
     /// Sends a value behind a head; says where the ring stands then. Without a deadline it does not
@@ -39,32 +57,45 @@ impl<T, C: Codec<T>> Sender<T, C> {
             out.write(head)?;
             C::encode(value, out)
         };
+        let request = Headed { head: head.len(), encode };
         transfer::sending::<T, _, _>(|| {
-            self.send_encoded(Tag::DEFAULT, &encode, Patience(deadline))
+            self.send_encoded(Tag::DEFAULT, &request, Patience(deadline))
         })?;
         self.ring_position()
     }
 
-    /// Waits until `accept` makes something of an answer to what ended at `end` in the ring.
-    ///
-    /// [`RecvError::Disconnected`] once it was taken by a receiver that is gone, or the receiver is
-    /// gone without having taken it and nobody stands by.
+    /// Waits until `accept` makes something of an answer to what ended at `end` in the ring. A
+    /// caller that is to `stay` waits for the next receiver as long as none has taken it.
     pub(crate) fn wait_for_answer<R>(
         &self,
         end: u64,
         deadline: Option<Deadline>,
+        stay: bool,
         accept: impl FnMut(Reader<'_>) -> Option<R>,
-    ) -> Result<R, RecvError> {
+    ) -> Result<R, Unanswered> {
+        let died = Cell::new(false);
+        let is_over = |sender: &Self| {
+            died.set(sender.was_taken_before(end));
+            died.get()
+        };
         let lost = |sender: &Self| {
-            let stay = if sender.was_taken(end) {
-                // By the one that is gone, unless another has come since that was asked.
+            // In this order: whichever receiver took it had the role before, and so is gone.
+            let taken = sender.was_taken(end);
+            let late = fault(Fault::TakenAskedLate);
+            let stays = if taken {
                 sender.has_receiver().map_err(back_error)?
             } else {
-                sender.has_standby()?
+                stay && !late || sender.has_standby()?
             };
-            Ok(if stay { Lost::Stay } else { Lost::GiveUp })
+            died.set(!stays && (taken || late && sender.was_taken(end)));
+            Ok(if stays { Lost::Stay } else { Lost::GiveUp })
         };
-        self.accept_back(Patience(deadline), Some(end), accept, lost)
+        match self.accept_back_unless(Patience(deadline), is_over, accept, lost) {
+            Ok(answer) => Ok(answer),
+            Err(RecvError::Disconnected { .. }) if died.get() => Err(Unanswered::Died),
+            Err(RecvError::Disconnected { .. }) => Err(Unanswered::NoReceiver),
+            Err(error) => Err(Unanswered::Failed(error)),
+        }
     }
 
     /// Sends what the layer above encodes. Without a deadline it does not wait.
@@ -141,6 +172,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(self.is_replaced(receiver) || !self.has_receiver()?)
     }
 
+    /// Whether a receiver is there now.
     pub(crate) fn has_receiver(&self) -> Result<bool, SendError> {
         self.control.has_receiver().map_err(|error| self.control.slept(error).into())
     }
@@ -165,19 +197,30 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Whether everything before `end` was taken.
     pub(crate) fn was_taken(&self, end: u64) -> bool {
         let place = self.control.layout().ring(self.lane);
-        // Relaxed: nothing is read on the strength of it. `renew` says what orders it there.
-        self.control.word(place.delivered_at).load(Ordering::Relaxed) >= end
-    }
-
-    /// Whether there is a receiver that has what ended at `end` or will have it.
-    pub(crate) fn has_successor(&self, end: u64) -> bool {
-        self.has_receiver().is_ok_and(|there| there) && !self.was_taken_before(end)
+        // Acquire: only to come before a look for the receiver that follows. `renew` says what orders
+        // it there.
+        self.control.word(place.delivered_at).load(Ordering::Acquire) >= end
     }
 
     /// Whether it was a receiver before the present one that took it.
-    pub(super) fn was_taken_before(&self, end: u64) -> bool {
-        // Relaxed: a hint to look once more; the receiver rings after it has written this.
-        self.control.lane_word(self.lane, lane_word::TAKEN_BEFORE).load(Ordering::Relaxed) >= end
+    fn was_taken_before(&self, end: u64) -> bool {
+        // Acquire: pairs with the Release of the receiver that found it taken; what its predecessor
+        // answered is seen then.
+        let order =
+            if fault(Fault::TakenBeforeRelaxed) { Ordering::Relaxed } else { Ordering::Acquire };
+        self.control.lane_word(self.lane, lane_word::TAKEN_BEFORE).load(order) >= end
+    }
+
+    /// Takes what answers there are, without waiting.
+    pub(crate) fn take_answers(&self, mut accept: impl FnMut(Reader<'_>)) -> Result<(), RecvError> {
+        let mut state = self.enter().map_err(back_error)?;
+        let Some(answers) = state.answers.as_mut() else { return Ok(()) };
+        let mut accept = |reader: Reader<'_>| -> Option<()> {
+            accept(reader);
+            None
+        };
+        let taken = answers.next(&self.control, self.lane, Patience::none(), &mut accept);
+        taken.map(drop).map_err(|damage| back_error(self.damaged(damage)))
     }
 
     /// Becomes a new owner of the lane. Afterwards [`was_taken`](Sender::was_taken) is final: what
@@ -230,6 +273,19 @@ impl<T, C: Codec<T>> Sender<T, C> {
         cancelled(&self.control, self.lane, call).swap(call, Ordering::Relaxed);
         not_waited_for(&self.control, self.lane).swap(waited_for, Ordering::Relaxed);
     }
+}
+
+/// Says which requests on a lane a receiver that has just taken the role found taken: they went with
+/// its predecessors.
+pub(super) fn say_taken_before(control: &Control, lane: usize) {
+    // Relaxed: a predecessor's store came before it gave up the role, and a role changes hands in
+    // the kernel.
+    let place = control.layout().ring(lane);
+    let taken = control.word(place.delivered_at).load(Ordering::Relaxed);
+    // Release: pairs with the Acquire in `was_taken_before`; the answers of the predecessors are seen
+    // by a caller that sees this.
+    control.lane_word(lane, lane_word::TAKEN_BEFORE).swap(taken, Ordering::Release);
+    point!("attach.taken");
 }
 
 fn cancelled(control: &Control, lane: usize, call: u64) -> &AtomicU64 {
@@ -286,6 +342,56 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     pub(crate) fn caller(&self, origin: Origin) -> Caller {
         Caller { returns: self.returns.clone(), origin }
     }
+
+    /// The way back to the sender of a request that a reply is due to.
+    pub(crate) fn in_hand(&self, origin: Origin) -> InHand {
+        self.returns.take_in_hand();
+        InHand(self.caller(origin))
+    }
+}
+
+impl<T, C> Receiver<T, C> {
+    /// Has it receive nothing more.
+    pub(crate) fn close(&self) {
+        self.returns.close_receiver();
+    }
+
+    /// Sends what answers wait for room until it is `over`, and receives nothing; `false` at the
+    /// deadline, or when the channel is gone. Whatever makes it over has to ring.
+    pub(crate) fn attend(&self, deadline: Deadline, over: impl Fn() -> bool) -> bool {
+        let (mut late, mut parks) = (false, 0);
+        loop {
+            let bell = self.control.items_bell();
+            let parked = self.control.park(bell, deadline, parks, || -> Result<_, RecvError> {
+                self.returns.look_after(true);
+                Ok(over().then_some(()))
+            });
+            match parked {
+                Ok(Parked::Found(())) => return true,
+                Ok(_) => parks = parks.saturating_add(1),
+                Err(_) => return over(),
+            }
+            // The bell may be rung for nothing, time and again.
+            if std::mem::replace(&mut late, deadline.has_passed()) {
+                return over();
+            }
+        }
+    }
+
+    /// Waits until every request in hand is answered and every answer has gone.
+    pub(crate) fn drain(&self, deadline: Deadline) {
+        if !self.control.is_ours() || self.returns.is_idle() {
+            return;
+        }
+        self.returns.watch(true);
+        self.attend(deadline, || self.returns.is_idle());
+        self.returns.watch(false);
+    }
+
+    /// What rings this receiver.
+    pub(crate) fn bell(&self) -> ReceiverBell {
+        ReceiverBell(self.returns.clone())
+    }
 }
 
 /// Who sent a request: the way back to it, for any thread of the receiver's process.
@@ -336,5 +442,48 @@ impl Caller {
         answer: &impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), SendError> {
         self.returns.send(self.origin, answer)
+    }
+
+    /// Sends an answer that begins with a head of so many bytes.
+    pub(crate) fn answer_behind(
+        &self,
+        head: usize,
+        encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), SendError> {
+        self.returns.send(self.origin, &Headed { head, encode })
+    }
+}
+
+/// Who sent a request that a reply is due to: a receiver that drains waits until it is dropped.
+pub(crate) struct InHand(Caller);
+
+impl InHand {
+    /// Whether the receiver was closed.
+    pub(crate) fn is_receiver_closed(&self) -> bool {
+        self.0.returns.is_receiver_closed()
+    }
+}
+
+impl Deref for InHand {
+    type Target = Caller;
+
+    #[inline]
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.returns.let_go();
+    }
+}
+
+/// Rings the receiver, from any thread of its process.
+pub(crate) struct ReceiverBell(Arc<Returns>);
+
+impl ReceiverBell {
+    pub(crate) fn ring(&self) {
+        self.0.ring_receiver();
     }
 }

@@ -89,9 +89,6 @@ impl Inbox {
         let attached = Consumer::attach(control.segment.clone(), place);
         let consumer = attached.map_err(|damage| self.damaged(control, damage))?;
         self.scanned = consumer.position();
-        // Relaxed: the sender is rung below.
-        let taken_before = control.lane_word(self.lane, lane_word::TAKEN_BEFORE);
-        taken_before.swap(consumer.position(), Ordering::Relaxed);
         self.consumer = Some(consumer);
         // A predecessor's judgement is ours to make again.
         control.lane_word(self.lane, lane_word::GIVEN_UP).swap(0, Ordering::Relaxed);
@@ -339,9 +336,9 @@ impl Inbox {
     /// again, or a receiver handed it over and died before it could take the record.
     fn drop_rest(&mut self, control: &Control, record: &Record) {
         self.take(record);
-        // Relaxed: the sender is rung.
+        // Release: as in `say_taken_before`. The sender is rung.
         let taken_before = control.lane_word(self.lane, lane_word::TAKEN_BEFORE);
-        taken_before.swap(record.end(), Ordering::Relaxed);
+        taken_before.swap(record.end(), Ordering::Release);
         self.ring(control);
     }
 
@@ -444,7 +441,7 @@ impl Partial {
         record: &Record,
     ) -> Result<(), Damage> {
         let len = (self.bytes.len() + self.missing).saturating_add(record.len);
-        if len as u64 > control.layout().max_value {
+        if len as u64 > control.layout().longest() {
             let what = "its fragments make a value longer than the channel's maximum";
             return Err(Damage { position: record.position, what });
         }

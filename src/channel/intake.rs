@@ -346,7 +346,7 @@ impl Intake {
         });
         match envelope {
             Some(Envelope::Inline { len, lane, generation })
-                if whole && len as u64 <= control.max_value() =>
+                if whole && len as u64 <= control.layout().longest() =>
             {
                 let origin = Origin { lane, generation };
                 self.turn = lane;

@@ -42,7 +42,7 @@ use crate::name::{Handle, Name};
 use crate::ring::{Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
-pub(crate) use calls::Caller;
+pub(crate) use calls::{Caller, InHand, ReceiverBell, Unanswered};
 pub(crate) use holders::{Attention, Holding, LostPort, Port, Whereabouts};
 pub use lease::Lease;
 pub use options::Options;
@@ -157,6 +157,11 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// Attaches the receiver, waiting until the one that there is has gone.
     pub(crate) fn receiver_by(&self, deadline: Deadline) -> Result<Receiver<T, C>, AttachError> {
         Receiver::attach(self.control.clone(), self.spin, self.trust, deadline)
+    }
+
+    /// Whether the receiver can send something back.
+    pub(crate) fn has_way_back(&self) -> bool {
+        self.control.layout().return_lines > 0
     }
 
     /// A handle to this channel, to be sent to another process.

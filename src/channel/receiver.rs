@@ -17,7 +17,7 @@ use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::{Control, Parked, Slept, semaphores, word};
 use crate::error::{AttachError, RecvError};
 use crate::ring::{Glance, TrustedPeers};
-use crate::sys::{AtomicU64, Deadline, Fault, Ordering, fault, fence};
+use crate::sys::{Deadline, Fault, Ordering, fault, fence};
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
 
@@ -46,8 +46,8 @@ pub struct Receiver<T, C = DefaultCodec> {
     pub(super) state: RefCell<State>,
     /// The ways back to the senders.
     pub(super) returns: Arc<Returns>,
-    /// If it waits on when all senders are gone: until somebody closes it.
-    closing: Option<Closing>,
+    /// Whether it waits on when all senders are gone, until it is closed.
+    staying: bool,
     /// Whether it has said which receiver it is.
     serving: bool,
     /// What ends waiting, as a deadline does, beside values.
@@ -93,7 +93,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             trust,
             state: RefCell::new(State { intake: Intake::new(&control), looked_at_senders: false }),
             returns: Arc::new(Returns::new(control.clone(), spin)),
-            closing: None,
+            staying: false,
             serving: false,
             attention: Cell::new(None),
             value: PhantomData,
@@ -123,6 +123,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         // Senders sleep that were there when the last receiver went, or that wait for the first one:
         // they have to look again.
         for lane in 0..control.claimed() {
+            if !fault(Fault::TakenBeforeNotSaid) {
+                super::calls::say_taken_before(control, lane);
+            }
             control.ring(control.lane_bell(lane));
         }
         Ok(receiver)
@@ -131,18 +134,18 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// Waits on when all senders are gone, since others will come, until it is closed: then calls
     /// say Disconnected.
     pub(crate) fn staying(mut self) -> Self {
-        self.closing = Some(Closing::of(&self.control));
+        self.staying = true;
         self
     }
 
     /// What closes a staying receiver.
     pub(crate) fn closing(&self) -> Closing {
-        self.closing.clone().unwrap_or_else(|| Closing::of(&self.control))
+        Closing(Arc::downgrade(&self.returns))
     }
 
     /// Whether it was closed.
     pub(crate) fn is_closed(&self) -> bool {
-        self.closing.as_ref().is_some_and(Closing::is_closed)
+        self.returns.is_receiver_closed()
     }
 
     /// Receives the next value, and waits until there is one.
@@ -531,7 +534,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// Whether senders have come and none is attached now.
     fn senders_are_gone(&self) -> Result<bool, RecvError> {
-        if self.closing.is_some() || self.control.header.durable || !self.control.senders_came() {
+        if self.staying || self.control.header.durable || !self.control.senders_came() {
             return Ok(false);
         }
         match self.control.has_sender() {
@@ -561,29 +564,15 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 }
 
-/// Closes a receiver that stays, from any thread of its process.
+/// Closes a receiver that stays, from any thread of its process. It does not keep the channel.
 #[derive(Clone)]
-pub(crate) struct Closing {
-    /// Nobody keeps the channel by being able to close the receiver.
-    control: Weak<Control>,
-    closed: Arc<AtomicU64>,
-}
+pub(crate) struct Closing(Weak<Returns>);
 
 impl Closing {
-    fn of(control: &Arc<Control>) -> Self {
-        Closing { control: Arc::downgrade(control), closed: Arc::new(AtomicU64::new(0)) }
-    }
-
     pub(crate) fn close(&self) {
-        self.closed.swap(1, Ordering::Relaxed);
-        if let Some(control) = self.control.upgrade() {
-            control.ring(control.items_bell());
+        if let Some(returns) = self.0.upgrade() {
+            returns.close_receiver();
         }
-    }
-
-    fn is_closed(&self) -> bool {
-        // Relaxed: `ring` and `park` order it.
-        self.closed.load(Ordering::Relaxed) != 0
     }
 }
 

@@ -6,9 +6,10 @@
 //! of the lane's owner that it is for, so an owner never reads what was meant for the last one.
 //!
 //! An answer longer than half the ring goes in fragments, straight into the ring while the sender
-//! takes them as fast. What it does not take while the receiver spins is kept in this process, and
-//! goes when the sender has made room: it then rings the receiver, which looks after what waits
-//! whenever it looks for values. So nobody waits for a sender that is slow.
+//! takes them as fast. What it does not take in a moment that is bounded, and what finds the ring
+//! full, is kept in this process, up to the channel's longest value in all. It goes when the sender
+//! has made room: the sender then rings the receiver, which looks after what waits whenever it looks
+//! for values. So the receiver never waits for a sender that is slow.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
@@ -21,7 +22,7 @@ use crate::codec::{Codec, EncodeError, Writer};
 use crate::control::{Control, lane_word, semaphores};
 use crate::error::{RecvError, SendError};
 use crate::ring::{Damage, Flags, Producer, Room};
-use crate::sys::{AtomicU64, Deadline, Mutex, Ordering};
+use crate::sys::{AtomicU64, Deadline, Fault, Mutex, Ordering, fault};
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
 
@@ -30,6 +31,17 @@ pub(super) const ADDRESS: usize = 8;
 
 /// Payload of a fragment, in bytes, where the ring has room for so much: they pipeline best.
 const FRAGMENT: usize = 8 << 10;
+
+/// How long an answer in fragments waits for its sender to make room, at a time and in all.
+const WAIT: Duration = Duration::from_micros(100);
+const WAIT_IN_ALL: Duration = Duration::from_millis(1);
+
+/// What keeping an answer costs beside its bytes.
+const KEEPING: usize = 128;
+
+/// One value in hand, and whether the receiver waits until there is none.
+const IN_HAND: u64 = 2;
+const WATCHED: u64 = 1;
 
 /// Who sent a value: where [`Receiver::send_back`] answers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +71,10 @@ pub(super) struct Returns {
     /// The lanes whose answers wait for room, and how many they are.
     waiting: Mutex<Vec<usize>>,
     waiting_lanes: AtomicU64,
+    /// How many values were received that an answer is due to: see `calls::InHand`.
+    in_hand: AtomicU64,
+    /// Not zero once the receiver was closed.
+    closed: AtomicU64,
 }
 
 /// The way back to one lane's owner.
@@ -67,17 +83,37 @@ struct Way {
     /// Missing before the first answer.
     producer: Option<Producer>,
     waiting: VecDeque<Waiting>,
+    /// What those that wait take of this process's memory, in bytes.
+    kept: usize,
     /// Whether the receiver is gone, and the ring another's to write.
     closed: bool,
 }
 
-/// An answer that goes in fragments.
+/// An answer that waits for room.
 struct Waiting {
     to: u64,
     /// The address and the answer.
     bytes: Vec<u8>,
     /// How much of it went.
     gone: usize,
+}
+
+impl Way {
+    fn push(&mut self, to: u64, bytes: Vec<u8>) {
+        self.kept += bytes.len() + KEEPING;
+        self.waiting.push_back(Waiting { to, bytes, gone: 0 });
+    }
+
+    fn pop(&mut self) {
+        if let Some(waiting) = self.waiting.pop_front() {
+            self.kept -= waiting.bytes.len() + KEEPING;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.waiting.clear();
+        self.kept = 0;
+    }
 }
 
 impl Returns {
@@ -90,6 +126,8 @@ impl Returns {
             lanes,
             waiting: Mutex::default(),
             waiting_lanes: AtomicU64::new(0),
+            in_hand: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
         }
     }
 
@@ -107,7 +145,10 @@ impl Returns {
             return Err(SendError::Disconnected { channel: control.name() });
         }
         if way.waiting.is_empty() {
-            let sent = self.send_now(&mut way, to, answer)? || self.stream(&mut way, to, answer)?;
+            let sent = match self.send_now(&mut way, to, answer) {
+                Err(SendError::Full { .. }) => false,
+                sent => sent? || self.stream(&mut way, to, answer)?,
+            };
             if sent {
                 return Ok(());
             }
@@ -145,6 +186,7 @@ impl Returns {
     /// Sends an answer in one record; `false` if it is too long for that.
     fn send_now(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<bool, SendError> {
         let damaged = |damage| self.damaged(to, damage);
+        let limit = self.longest(answer);
         let producer = self.producer(way, to.lane).map_err(damaged)?;
         let tag = Tag::DEFAULT;
         let mut need = None;
@@ -156,9 +198,16 @@ impl Returns {
             let Some(room) = room.map_err(damaged)? else {
                 return Err(SendError::Full { channel: self.control.name() });
             };
-            let (result, len, fits) = producer
-                .fill(room, |writer| (write(writer, to, answer), writer.len(), writer.fits()));
-            result.map_err(|error| self.unencodable(error))?;
+            let (result, len, fits) = producer.fill(room, |writer| {
+                writer.limit(limit);
+                let result = write(writer, to, answer);
+                // Asked first, since a Serialize can go on after an error of its serializer.
+                if writer.is_too_long() {
+                    return (Err(self.too_long()), 0, false);
+                }
+                (result.map_err(|error| self.unencodable(error)), writer.len(), writer.fits())
+            });
+            result?;
             if fits {
                 producer.publish(len, tag, Flags::WHOLE);
                 self.control.ring(self.control.lane_bell(to.lane));
@@ -178,10 +227,11 @@ impl Returns {
     ///
     /// Fragments that went for nothing do no harm: the next answer's first ends them.
     fn stream(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<bool, SendError> {
-        let limit = self.longest();
+        let limit = self.longest(answer);
         let bell = self.control.lane_bell(to.lane);
         let producer = self.producer(way, to.lane).map_err(|damage| self.damaged(to, damage))?;
         let tag = Tag::DEFAULT;
+        let mut left = WAIT_IN_ALL;
         let mut find_room = |producer: &mut Producer, len: usize| -> Result<Room, SendError> {
             self.control.ring(bell);
             let mut look = || {
@@ -193,8 +243,11 @@ impl Returns {
             if let Some(room) = look()? {
                 return Ok(room);
             }
+            let wait = self.spin.saturating_mul(4).min(WAIT).min(left);
+            let until = Deadline::after(wait);
             let ends = self.control.receiving_end(to.lane);
-            let found = self.control.spin(self.spin * 4, Deadline::never(), ends, look)?;
+            let found = self.control.spin(wait, until, ends, look)?;
+            left = left.saturating_sub(wait - until.remaining().unwrap_or(wait).min(wait));
             found.ok_or_else(|| SendError::Full { channel: self.control.name() })
         };
         let streamed = producer.stream(tag, limit, &mut find_room, |writer| {
@@ -215,15 +268,15 @@ impl Returns {
         Ok(true)
     }
 
-    /// The longest answer with its address, in bytes.
-    fn longest(&self) -> usize {
+    /// The longest answer with its address and its head, in bytes.
+    fn longest(&self, answer: &impl Encode) -> usize {
         let max = usize::try_from(self.control.layout().max_value).unwrap_or(usize::MAX);
-        max.saturating_add(ADDRESS)
+        max.saturating_add(ADDRESS + answer.head())
     }
 
-    /// Keeps an answer, to send it in fragments behind those that wait already.
+    /// Keeps an answer, to send it behind those that wait already.
     fn send_later(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<(), SendError> {
-        let limit = self.longest();
+        let limit = self.longest(answer);
         let mut writer = Writer::new(&mut []);
         writer.limit(limit);
         let result = write(&mut writer, to, answer);
@@ -231,8 +284,8 @@ impl Returns {
             return Err(self.too_long());
         }
         result.map_err(|error| self.unencodable(error))?;
-        let kept: usize = way.waiting.iter().map(|waiting| waiting.bytes.len()).sum();
-        if kept > 0 && kept.saturating_add(writer.len()) > limit {
+        let kept = way.kept.saturating_add(writer.len()).saturating_add(KEEPING);
+        if way.kept > 0 && kept > limit {
             return Err(SendError::Full { channel: self.control.name() });
         }
         let mut bytes = vec![0; writer.len()];
@@ -245,8 +298,54 @@ impl Returns {
         if way.waiting.is_empty() {
             self.waits(to.lane, true);
         }
-        way.waiting.push_back(Waiting { to: to.generation, bytes, gone: 0 });
+        way.push(to.generation, bytes);
         self.forward(way, to.lane).map_err(|damage| self.damaged(to, damage))
+    }
+
+    /// Counts a value in hand.
+    pub(super) fn take_in_hand(&self) {
+        // Relaxed: the receiver's own thread, which alone asks whether there are any.
+        self.in_hand.fetch_add(IN_HAND, Ordering::Relaxed);
+    }
+
+    /// Counts it no more, after its answer has gone or waits here.
+    pub(super) fn let_go(&self) {
+        // Release: pairs with the Acquire in `is_idle`, which then sees whether the answer waits.
+        if self.in_hand.fetch_sub(IN_HAND, Ordering::Release) & WATCHED != 0 {
+            self.control.ring(self.control.items_bell());
+        }
+    }
+
+    /// Whether no value is in hand and no answer waits.
+    pub(super) fn is_idle(&self) -> bool {
+        // Acquire: pairs with the Release in `let_go`.
+        self.in_hand.load(Ordering::Acquire) < IN_HAND
+            && self.waiting_lanes.load(Ordering::Relaxed) == 0
+    }
+
+    /// Has whoever lets a value go ring the receiver, or not any more.
+    pub(super) fn watch(&self, watched: bool) {
+        // Relaxed: `Receiver::attend` looks once more after this.
+        if watched && !fault(Fault::EndNotWatched) {
+            self.in_hand.fetch_or(WATCHED, Ordering::Relaxed);
+        } else {
+            self.in_hand.fetch_and(!WATCHED, Ordering::Relaxed);
+        }
+    }
+
+    /// Closes the receiver: it receives nothing more.
+    pub(super) fn close_receiver(&self) {
+        self.closed.swap(1, Ordering::Relaxed);
+        self.ring_receiver();
+    }
+
+    pub(super) fn is_receiver_closed(&self) -> bool {
+        // Relaxed: `ring` and `park` order it.
+        self.closed.load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn ring_receiver(&self) {
+        self.control.ring(self.control.items_bell());
     }
 
     /// Sends nothing more: before the receiver's role is given up, since its next owner writes.
@@ -277,7 +376,7 @@ impl Returns {
             let abandoned = before_sleep && !self.is_owned(lane);
             // In a lane that is damaged, its sender learns it when it looks.
             if abandoned || self.forward(&mut way, lane).is_err() {
-                way.waiting.clear();
+                way.clear();
                 way.producer = None;
                 self.all_gone(lane);
             }
@@ -305,7 +404,7 @@ impl Returns {
         let mut sent = false;
         while let Some(waiting) = way.waiting.front() {
             if !self.is_there(lane, waiting.to) {
-                way.waiting.pop_front();
+                way.pop();
                 continue;
             }
             self.producer(way, lane)?;
@@ -328,7 +427,7 @@ impl Returns {
             sent = true;
             waiting.gone += len;
             if waiting.gone == waiting.bytes.len() {
-                way.waiting.pop_front();
+                way.pop();
             }
         }
         if way.waiting.is_empty() {

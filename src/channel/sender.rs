@@ -73,6 +73,31 @@ pub(super) struct State {
 /// Asked for more than once where the first try finds too little room.
 pub(super) trait Encode {
     fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError>;
+
+    /// How many bytes of it are a head of the layer above, and so do not count against the longest
+    /// value.
+    #[inline]
+    fn head(&self) -> usize {
+        0
+    }
+}
+
+/// A value behind a head of the layer above, which `encode` writes too.
+pub(super) struct Headed<F> {
+    pub(super) head: usize,
+    pub(super) encode: F,
+}
+
+impl<F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>> Encode for Headed<F> {
+    #[inline]
+    fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        (self.encode)(out)
+    }
+
+    #[inline]
+    fn head(&self) -> usize {
+        self.head
+    }
 }
 
 impl<F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>> Encode for F {

@@ -36,6 +36,9 @@ pub(crate) const MAX_TYPE: usize = 255;
 /// Bytes kept for the type's shape; a longer one is cut, the fingerprint covers it whole.
 pub(crate) const MAX_SHAPE: usize = 1472;
 
+/// Bytes that a layer above puts in front of a value at most: request and response, mailboxes.
+pub(crate) const MAX_HEAD: u64 = 32;
+
 /// Bytes in front of a message's text in a slot: the kernel writes the type there.
 pub(crate) const TYPE_WORD: usize = 8;
 
@@ -168,7 +171,7 @@ pub(crate) struct Layout {
     pub(crate) return_lines: u64,
     /// Longest encoded value that travels as a queue message; 0: there is no queue.
     pub(crate) inline_limit: usize,
-    /// Longest encoded value at all.
+    /// Longest encoded value at all, without the head that a layer above puts in front of it.
     pub(crate) max_value: u64,
 }
 
@@ -181,6 +184,12 @@ impl Layout {
     #[inline]
     pub(crate) fn has_ring(&self) -> bool {
         self.ring_lines > 0
+    }
+
+    /// The longest value that a receiver takes, with the longest head.
+    #[inline]
+    pub(crate) fn longest(&self) -> u64 {
+        self.max_value.saturating_add(MAX_HEAD)
     }
 
     /// The bitmap of lanes that are in line for space in the queue.
@@ -286,7 +295,7 @@ impl Layout {
             lines: self.ring_lines,
             delivered_at: self.lane(lane) + lane_word::DELIVERED,
             head_at: self.lane(lane) + lane_word::HEAD,
-            max_value: self.max_value,
+            max_value: self.longest(),
         }
     }
 

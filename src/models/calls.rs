@@ -8,7 +8,7 @@ use loom::thread;
 use super::{finds, finds_killed, holds, holds_killed, ring_only};
 use crate::codec::Bincode;
 use crate::model::{Process, check_kills_to, expire_deadlines};
-use crate::rpc::{CallError, Client, ClientOptions, Server, ServerOptions};
+use crate::rpc::{CallError, Client, ClientOptions, Request, Server, ServerOptions};
 use crate::sys::model::with_fault;
 use crate::sys::{Deadline, Fault};
 
@@ -25,6 +25,17 @@ fn server(name: &'static str) -> Server<u8, u8> {
 fn client(name: &'static str) -> Client<u8, u8> {
     let options = ClientOptions::new().wait_for_server(Duration::ZERO).deadline(Duration::MAX);
     options.connect::<u8, u8, Bincode>(name).unwrap()
+}
+
+/// The request that is there.
+fn take_one(server: &Server<u8, u8>) -> Option<Request<u8, u8>> {
+    match server.try_recv() {
+        Ok(request) => request,
+        Err(error) => {
+            assert!(error.is_empty(), "{error}");
+            None
+        }
+    }
 }
 
 /// Answers one request with ten more; says whether there was one.
@@ -60,7 +71,7 @@ fn a_reply_against_the_deadline() {
     let model = || {
         let (server, client) = pair("deadline");
         let serving = thread::spawn(move || {
-            let served = server.try_recv().unwrap().map(|request| request.reply(&11));
+            let served = take_one(&server).map(|request| request.reply(&11));
             (server, served.is_some())
         });
         let clock = thread::spawn(expire_deadlines);
@@ -68,7 +79,7 @@ fn a_reply_against_the_deadline() {
         clock.join().unwrap();
         let (server, mut served) = serving.join().unwrap();
         // Whatever is late is not started.
-        served |= server.try_recv().unwrap().is_some();
+        served |= take_one(&server).is_some();
         match outcome {
             Ok(reply) => assert!(reply == 11 && served),
             Err(CallError::Timeout { received }) => assert!(received || !served),
@@ -89,7 +100,7 @@ fn whoever_called_a_killed_server_knows_whether_it_had_the_request() {
         let outcome = client.call(&1);
         dying.join();
         let next = server("killed");
-        let again = next.try_recv().unwrap().is_some();
+        let again = take_one(&next).is_some();
         match outcome {
             Ok(reply) => assert!(reply == 11 && !again),
             Err(CallError::ServerDied { .. }) => assert!(!again, "executed after it was given up"),
@@ -110,7 +121,7 @@ fn a_standby_has_the_place_and_the_requests_of_a_killed_server() {
         let standby = thread::spawn(|| {
             let options = ServerOptions::new().clients(1).capacity(2 * 64).reply_capacity(2 * 64);
             let server = options.stand_by::<u8, u8, Bincode>("standby", Duration::MAX).unwrap();
-            server.try_recv().unwrap().map(|request| request.reply(&21)).is_some()
+            take_one(&server).map(|request| request.reply(&21)).is_some()
         });
         let outcome = client.call_timeout(&1, Duration::MAX);
         drop(client);
@@ -127,6 +138,68 @@ fn a_standby_has_the_place_and_the_requests_of_a_killed_server() {
     println!("server killed beside a standby: at each of {steps} steps, {executions} executions");
     let broken = || with_fault(Fault::NoUndo, || check_kills_to(1, model));
     assert!(catch_unwind(broken).is_err(), "NoUndo was not found");
+}
+
+#[test]
+fn a_repeated_call_is_executed_once_by_each_server_at_most() {
+    let model = |step| {
+        let process = Process::new();
+        let theirs = process.enter(|| server("repeated"));
+        let client = ClientOptions::new().wait_for_server(Duration::ZERO).repeatable();
+        let client = client.connect::<u8, u8, Bincode>("repeated").unwrap();
+        let dying = process.kill_at(step).spawn(move || answer_one(&theirs));
+        let next = thread::spawn(|| {
+            let options = ServerOptions::new().clients(1).capacity(2 * 64).reply_capacity(2 * 64);
+            let server = options.stand_by::<u8, u8, Bincode>("repeated", Duration::MAX).unwrap();
+            // A second request would be the same call again, and its caller waits for the reply.
+            let executed = server.recv().unwrap().map(|request| request.reply(&21)).is_some();
+            (server, executed)
+        });
+        let reply = client.call_timeout(&1, Duration::MAX).unwrap();
+        if reply == 11 {
+            // So that the next one has something to receive.
+            assert_eq!(client.call_timeout(&2, Duration::MAX).unwrap(), 21);
+        } else {
+            assert_eq!(reply, 21);
+        }
+        dying.join();
+        let (server, executed) = next.join().unwrap();
+        assert!(executed && take_one(&server).is_none());
+    };
+    let (steps, executions) = check_kills_to(1, model);
+    println!("server killed in a repeated call: each of {steps} steps, {executions} executions");
+    let broken = || with_fault(Fault::TakenAskedLate, || check_kills_to(1, model));
+    assert!(catch_unwind(broken).is_err(), "TakenAskedLate was not found");
+}
+
+#[test]
+fn a_caller_hears_of_a_death_although_the_next_server_does_not_serve_yet() {
+    let model = |step| {
+        let process = Process::new();
+        let theirs = process.enter(|| server("notice"));
+        let client = client("notice");
+        let call = client.start(&1).unwrap();
+        let request = process.enter(|| theirs.recv().unwrap().unwrap());
+        let dying = process.kill_at(step).spawn(move || {
+            request.reply(&11).unwrap();
+            drop(theirs);
+        });
+        let next = thread::spawn(|| {
+            let options = ServerOptions::new().clients(1).capacity(2 * 64).reply_capacity(2 * 64);
+            options.stand_by::<u8, u8, Bincode>("notice", Duration::MAX).unwrap()
+        });
+        let outcome = call.wait();
+        let finished = dying.join().is_some();
+        drop(next.join().unwrap());
+        match outcome {
+            Ok(reply) => assert_eq!(reply, 11),
+            Err(CallError::ServerDied { received: true }) => assert!(!finished, "a reply is lost"),
+            other => panic!("{other:?}"),
+        }
+    };
+    holds_killed("server killed, the next one idle", model);
+    let faults = [Fault::TakenBeforeNotSaid];
+    finds_killed("server killed, the next one idle", &faults, model);
 }
 
 #[test]
@@ -147,4 +220,24 @@ fn a_request_that_was_given_up_is_executed_by_nobody() {
     };
     holds("given up against received", model);
     finds("given up against received", &[Fault::NoRenewFence], model);
+}
+
+#[test]
+fn a_server_that_is_dropped_waits_until_what_it_received_is_answered() {
+    let model = || {
+        let (server, client) = pair("drained");
+        let one = client.start(&1).unwrap();
+        let request = server.recv().unwrap().unwrap();
+        // The ring has room for one at a time.
+        let two = client.start(&2).unwrap();
+        let answering = thread::spawn(move || request.reply(&11).unwrap());
+        // Without a deadline: in the model it passes only where a clock is.
+        drop(server);
+        assert_eq!(one.wait().unwrap(), 11);
+        let outcome = two.wait();
+        assert!(matches!(outcome, Err(CallError::ServerDied { received: false })), "{outcome:?}");
+        answering.join().unwrap();
+    };
+    holds("drained server", model);
+    finds("drained server", &[Fault::EndNotWatched, Fault::NoRingFence], model);
 }

@@ -123,6 +123,28 @@ fn an_answer_is_seen_although_another_receiver_has_come() {
 }
 
 #[test]
+fn an_answer_is_seen_although_its_receiver_is_gone_and_another_has_come() {
+    let model = || {
+        let channel = both_ways().private().unwrap();
+        let (tx, first) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let end = tx.send_behind(&[], &1, Some(Deadline::never())).unwrap();
+        let receivers = thread::spawn(move || {
+            answer(&first, 1);
+            drop(first);
+            channel.receiver().unwrap()
+        });
+        let never = Some(Deadline::never());
+        let answered = tx.wait_for_answer(end, never, true, |mut reader| {
+            reader.read_array::<1>().ok().map(|[answer]| answer)
+        });
+        assert_eq!(answered.unwrap(), 11);
+        drop(receivers.join().unwrap());
+    };
+    holds("answer of a receiver that is gone", model);
+    finds("answer of a receiver that is gone", &[Fault::TakenBeforeRelaxed], model);
+}
+
+#[test]
 fn whoever_waits_for_an_answer_hears_of_the_receivers_death() {
     let model = |step| {
         let channel = both_ways().private().unwrap();

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::error::{CallError, ConnectError};
 use super::{RequestHead, Status};
+use crate::channel::Unanswered;
 use crate::codec::{Codec, Reader};
-use crate::error::{RecvError, SendError};
+use crate::error::{OpenError, RecvError, SendError};
 use crate::name::Name;
 use crate::sys::Deadline;
 use crate::{Channel, DefaultCodec, Options, Owner, Sender};
@@ -59,8 +60,8 @@ impl ClientOptions {
         self
     }
 
-    /// Says that a call may be executed twice: one whose server died is then made again, until its
-    /// deadline.
+    /// Says that a call may be repeated: one whose server died or was closed is then made again,
+    /// until its deadline. No server executes it twice; the next one may execute it again.
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
         self
@@ -100,7 +101,7 @@ impl ClientOptions {
             options: self.clone(),
             line: RefCell::new(Line {
                 sender,
-                reconnected: 0,
+                removed: false,
                 last_call: 0,
                 started: BTreeMap::new(),
             }),
@@ -120,7 +121,14 @@ impl ClientOptions {
         if let Some(time) = self.spin {
             options = options.spin(time);
         }
-        Ok(options.open(name.clone())?.sender()?)
+        let channel = options.open(name.clone())?;
+        if !channel.has_way_back() {
+            return Err(ConnectError::Open(OpenError::InvalidOptions(format!(
+                "the channel {name} has no ring for replies: bind a server there with a \
+                 ServerOptions::reply_capacity above 0"
+            ))));
+        }
+        Ok(channel.sender()?)
     }
 }
 
@@ -146,8 +154,8 @@ impl<Q, R, C: Codec<Q>> Drop for Line<Q, R, C> {
 /// The connection, which is made again when the server's channel was removed.
 struct Line<Q, R, C: Codec<Q>> {
     sender: Sender<Q, C>,
-    /// How often the connection was made again.
-    reconnected: u64,
+    /// Whether its channel was removed: the next call has another.
+    removed: bool,
     last_call: u64,
     /// The calls that were started and not waited for yet.
     started: BTreeMap<u64, Started<R>>,
@@ -211,20 +219,28 @@ where
         loop {
             let mut line = self.line()?;
             let (call, end) = self.ask(&mut line, request, deadline, wait)?;
-            let reconnected = line.reconnected;
-            match self.answer(&mut line, call, end, deadline) {
-                Err(CallError::ServerDied { received })
-                    if self.may_repeat(received, line.reconnected != reconnected)
-                        && !deadline.has_passed() => {}
-                outcome => return outcome,
+            let outcome = self.answer(&mut line, call, end, deadline);
+            if !self.is_made_again(&mut line, &outcome, deadline) {
+                return outcome;
             }
         }
     }
 
-    /// Whether a call whose server died is made again: one that may be executed twice, and one that
-    /// never reached the server whose channel was removed.
-    fn may_repeat(&self, received: bool, reconnected: bool) -> bool {
-        self.options.repeatable || reconnected && !received
+    /// Whether a call that ended so is made again: one that may be repeated and whose server is
+    /// gone, and one that no server had received, if the name has another channel by now.
+    fn is_made_again(
+        &self,
+        line: &mut Line<Q, R, C>,
+        outcome: &Result<R, CallError>,
+        deadline: Deadline,
+    ) -> bool {
+        let Err(CallError::ServerDied { received }) = outcome else { return false };
+        let may = self.options.repeatable || line.removed && !received;
+        if !may || deadline.has_passed() {
+            return false;
+        }
+        let wait = if self.options.repeatable { deadline } else { Deadline::immediate() };
+        !line.removed || self.reconnect(line, wait).is_ok()
     }
 
     /// Sends a request and does not wait for its reply: [`Pending::wait`] does. Replies can come in
@@ -284,6 +300,13 @@ where
         line.last_call += 1;
         let call = line.last_call;
         let head = RequestHead { call, deadline }.write();
+        if line.removed {
+            self.reconnect(line, if wait { deadline } else { Deadline::immediate() })?;
+        }
+        if !line.started.is_empty() {
+            // The server has no room for more than a ring of replies, and something beside it.
+            line.take_answers();
+        }
         loop {
             let sent = line.sender.send_behind(&head, request, wait.then_some(deadline));
             let error = match sent {
@@ -291,6 +314,10 @@ where
                 Err(error) => error,
             };
             let next = match error {
+                // Servers may come and go for longer than the caller has time.
+                SendError::Disconnected { .. } if wait && deadline.has_passed() => {
+                    return Err(CallError::Timeout { received: false });
+                }
                 // There is no server: one may come until the deadline.
                 SendError::Disconnected { .. } if wait => line.sender.wait_for_receiver(deadline),
                 error => Err(error),
@@ -316,12 +343,10 @@ where
     fn reconnect(&self, line: &mut Line<Q, R, C>, deadline: Deadline) -> Result<(), CallError> {
         let wait = deadline.remaining().unwrap_or(Duration::MAX);
         let sender = self.options.sender::<Q, R, C>(&self.name, wait);
-        line.sender = sender.map_err(CallError::Reconnect)?;
-        line.reconnected += 1;
-        for started in line.started.values_mut() {
-            // What became of the requests in a removed channel, nobody knows.
-            started.outcome.get_or_insert(Err(CallError::ServerDied { received: true }));
-        }
+        let sender = sender.map_err(CallError::Reconnect)?;
+        line.give_up();
+        line.sender = sender;
+        line.removed = false;
         Ok(())
     }
 
@@ -333,57 +358,78 @@ where
         end: u64,
         deadline: Deadline,
     ) -> Result<R, CallError> {
-        let Line { sender, started, .. } = &mut *line;
-        let mut wait = || {
-            sender.wait_for_answer(end, Some(deadline), |mut reader| {
+        loop {
+            let Line { sender, started, .. } = &mut *line;
+            let accept = |mut reader: Reader<'_>| {
                 let (answered, status) = read_head(&mut reader)?;
                 if answered == call {
                     return Some(read_outcome::<R, C>(status, reader));
                 }
-                // Of a call that nobody waits for any more, if it was not started.
-                if let Some(started) = started.get_mut(&answered) {
-                    started.outcome = Some(read_outcome::<R, C>(status, reader));
-                }
+                note::<R, C>(started, answered, status, reader);
                 None
-            })
-        };
-        let mut waited = wait();
-        // Another server may have come in the moment in which there was none.
-        while matches!(waited, Err(RecvError::Disconnected { .. })) && sender.has_successor(end) {
-            waited = wait();
-        }
-        match waited {
-            Ok(outcome) => outcome,
-            Err(RecvError::Timeout { .. }) => {
-                Err(CallError::Timeout { received: line.sender.was_taken(end) })
-            }
-            Err(RecvError::Removed { .. } | RecvError::Disconnected { .. })
-                if line.sender.is_removed() =>
-            {
-                let received = line.sender.was_taken(end);
-                self.reconnect(line, deadline)?;
-                Err(CallError::ServerDied { received })
-            }
-            Err(RecvError::Disconnected { .. }) => {
-                Err(CallError::ServerDied { received: self.was_received(line, end) })
-            }
-            Err(error) => Err(CallError::Wait(error)),
+            };
+            let stay = self.options.repeatable;
+            return match sender.wait_for_answer(end, Some(deadline), stay, accept) {
+                Ok(outcome) => outcome,
+                Err(Unanswered::Died) => Err(CallError::ServerDied { received: true }),
+                // A server that has come in this moment takes the request.
+                Err(Unanswered::NoReceiver)
+                    if !deadline.has_passed() && sender.has_receiver().is_ok_and(|there| there) =>
+                {
+                    continue;
+                }
+                Err(Unanswered::NoReceiver | Unanswered::Failed(RecvError::Removed { .. })) => {
+                    let certain = line.give_up();
+                    line.removed = line.sender.is_removed();
+                    let received = !certain || line.sender.was_taken(end);
+                    Err(CallError::ServerDied { received })
+                }
+                Err(Unanswered::Failed(RecvError::Timeout { .. })) => {
+                    Err(CallError::Timeout { received: sender.was_taken(end) })
+                }
+                Err(Unanswered::Failed(error)) => Err(CallError::Wait(error)),
+            };
         }
     }
+}
 
-    /// Whether the server that is gone had received the request that ends there; if not, no server
-    /// will execute it any more.
-    fn was_received(&self, line: &mut Line<Q, R, C>, end: u64) -> bool {
-        if line.sender.was_taken(end) {
-            return true;
-        }
-        // What was started before and not received is not received by anybody either, now.
-        let certain = line.sender.renew().is_ok();
-        for started in line.started.values_mut() {
-            let received = !certain || line.sender.was_taken(started.end);
+impl<Q, R, C> Line<Q, R, C>
+where
+    C: Codec<Q> + Codec<R>,
+{
+    /// Takes the answers that are there.
+    fn take_answers(&mut self) {
+        let Line { sender, started, .. } = self;
+        // What is wrong with the lane is told to a call that waits.
+        let _ = sender.take_answers(|mut reader| {
+            if let Some((answered, status)) = read_head(&mut reader) {
+                note::<R, C>(started, answered, status, reader);
+            }
+        });
+    }
+
+    /// Sees to it that no server receives any more what none has received by now; says whether that
+    /// is certain.
+    fn give_up(&mut self) -> bool {
+        self.take_answers();
+        let certain = self.sender.renew().is_ok();
+        for started in self.started.values_mut() {
+            let received = !certain || self.sender.was_taken(started.end);
             started.outcome.get_or_insert(Err(CallError::ServerDied { received }));
         }
-        !certain || line.sender.was_taken(end)
+        certain
+    }
+}
+
+/// Keeps the answer to a call that is waited for later; nobody waits any more for others.
+fn note<R, C: Codec<R>>(
+    started: &mut BTreeMap<u64, Started<R>>,
+    call: u64,
+    status: Status,
+    reader: Reader<'_>,
+) {
+    if let Some(started) = started.get_mut(&call) {
+        started.outcome = Some(read_outcome::<R, C>(status, reader));
     }
 }
 
@@ -406,6 +452,7 @@ fn read_outcome<R, C: Codec<R>>(status: Status, reader: Reader<'_>) -> Result<R,
         Status::Reply => C::decode(reader).map_err(CallError::Decode),
         Status::Panicked => Err(CallError::Panicked(text(reader))),
         Status::Dropped => Err(CallError::Dropped),
+        Status::Closed => Err(CallError::ServerDied { received: true }),
         Status::Unreadable => Err(CallError::Unreadable(text(reader))),
         Status::Unsendable => Err(CallError::Unsendable(text(reader))),
     }
@@ -442,29 +489,22 @@ where
     /// # Errors
     /// [`CallError`].
     pub fn wait(self) -> Result<R, CallError> {
-        let outcome = {
+        {
             let mut line = self.client.line()?;
             let Some(started) = line.started.get_mut(&self.call) else {
                 return Err(CallError::Dropped);
             };
             let (end, known) = (started.end, started.outcome.take());
-            let reconnected = line.reconnected;
             let outcome = match known {
                 Some(outcome) => outcome,
                 None => self.client.answer(&mut line, self.call, end, self.deadline),
             };
             line.started.remove(&self.call);
-            (outcome, line.reconnected != reconnected)
-        };
-        let (outcome, reconnected) = outcome;
-        match outcome {
-            Err(CallError::ServerDied { received })
-                if self.client.may_repeat(received, reconnected) && !self.deadline.has_passed() =>
-            {
-                self.client.call_by(self.request, self.deadline, true)
+            if !self.client.is_made_again(&mut line, &outcome, self.deadline) {
+                return outcome;
             }
-            outcome => outcome,
         }
+        self.client.call_by(self.request, self.deadline, true)
     }
 }
 

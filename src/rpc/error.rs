@@ -104,7 +104,7 @@ pub enum CallError {
         /// never will be.
         received: bool,
     },
-    /// The server died or went away.
+    /// The server died, or went away, or was closed and dropped the request.
     ServerDied {
         /// Whether it had received the request: it may have been executed then, and else never
         /// will be.
@@ -209,19 +209,37 @@ impl fmt::Display for ReplyError {
 
 impl std::error::Error for ReplyError {}
 
-/// Why a server stopped.
+/// Why a server received no request.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServeError {
+    /// Nothing is there, and the call was not to wait.
+    Empty,
+    /// Nothing came until the deadline passed.
+    Timeout,
     /// Its channel was removed.
     Removed,
     /// Receiving failed.
     Receive(RecvError),
 }
 
+impl ServeError {
+    /// Whether nothing was there, and the call was not to wait.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, ServeError::Empty)
+    }
+
+    /// Whether the deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, ServeError::Timeout)
+    }
+}
+
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            ServeError::Empty => f.write_str("no request is there"),
+            ServeError::Timeout => f.write_str("no request came until the deadline"),
             ServeError::Removed => f.write_str("the server's channel was removed"),
             ServeError::Receive(error) => error.fmt(f),
         }

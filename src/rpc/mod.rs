@@ -31,6 +31,12 @@
 //!   executed ([`CallError::ServerDied`]). The same client finds the next server.
 //! - A server that [stands by](ServerOptions::stand_by) has the place of a dead one in the same
 //!   moment, and the requests that the dead one had not received.
+//! - No server executes a call twice. One that may be [repeated](ClientOptions::repeatable) is made
+//!   again when its server is gone, and the next one may execute it again.
+//! - A server that is [closed](Server::closer) answers what it has received, for at most
+//!   [`ServerOptions::drain`]; what it has not received waits for the next one.
+//! - No client makes the server wait: replies that one leaves unread wait in the server's memory, up
+//!   to [`ServerOptions::max_value`], and are lost beyond that.
 //! - Everything is bounded: a call waits while the client's ring is full,
 //!   [`try_call`](Client::try_call) does not.
 
@@ -66,6 +72,9 @@ impl RequestHead {
     }
 }
 
+/// Bytes in front of what an answer says: the call's number and the status.
+const ANSWER_HEAD: usize = 9;
+
 /// What kind of answer follows the call's number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -80,12 +89,15 @@ enum Status {
     Unreadable = 3,
     /// Why the reply could not be sent, as text.
     Unsendable = 4,
+    /// Nothing: the server was closed and dropped the request.
+    Closed = 5,
 }
 
 impl Status {
     fn read(byte: u8) -> Option<Self> {
         use Status::*;
-        [Reply, Panicked, Dropped, Unreadable, Unsendable].into_iter().find(|&is| is as u8 == byte)
+        let all = [Reply, Panicked, Dropped, Unreadable, Unsendable, Closed];
+        all.into_iter().find(|&is| is as u8 == byte)
     }
 }
 

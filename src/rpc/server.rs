@@ -1,16 +1,18 @@
 //! The side that answers.
 
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use super::error::{BindError, ReplyError, ServeError};
-use super::{RequestHead, Status};
-use crate::channel::Caller;
+use super::{ANSWER_HEAD, RequestHead, Status};
+use crate::channel::{InHand, ReceiverBell};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::Name;
@@ -39,6 +41,7 @@ pub struct ServerOptions {
     mode: u32,
     owner: Owner,
     spin: Option<Duration>,
+    drain: Duration,
 }
 
 impl Default for ServerOptions {
@@ -58,6 +61,7 @@ impl ServerOptions {
             mode: 0o600,
             owner: Owner::Myself,
             spin: None,
+            drain: Duration::from_secs(5),
         }
     }
 
@@ -75,13 +79,14 @@ impl ServerOptions {
     }
 
     /// The size of each client's ring of replies, in bytes; default 64 KiB. Longer replies go in
-    /// fragments. It also bounds how many replies a client can leave unread.
+    /// fragments. What a client leaves unread beyond waits in the server's memory.
     pub fn reply_capacity(mut self, bytes: usize) -> Self {
         self.reply_capacity = bytes;
         self
     }
 
-    /// The longest encoded request or reply, in bytes; default 64 MiB.
+    /// The longest encoded request or reply, in bytes; default 64 MiB. Replies of as many bytes in
+    /// all wait in the server's memory for a client that does not read.
     pub fn max_value(mut self, bytes: u64) -> Self {
         self.max_value = bytes;
         self
@@ -102,6 +107,13 @@ impl ServerOptions {
     /// How long the server looks for requests before it sleeps. See [`Options::spin`].
     pub fn spin(mut self, time: Duration) -> Self {
         self.spin = Some(time);
+        self
+    }
+
+    /// How long a server that is closed or dropped goes on until what it has received is answered
+    /// and the replies have gone; default five seconds.
+    pub fn drain(mut self, time: Duration) -> Self {
+        self.drain = time;
         self
     }
 
@@ -140,6 +152,11 @@ impl ServerOptions {
     where
         C: Codec<Q> + Codec<R>,
     {
+        if self.reply_capacity == 0 {
+            return Err(BindError::Open(OpenError::InvalidOptions(
+                "reply_capacity is 0: no reply could be sent".to_owned(),
+            )));
+        }
         let options = self.channel::<Q, R, C>();
         for _ in 0..ATTEMPTS {
             let channel = match options.create(name.clone()) {
@@ -150,7 +167,7 @@ impl ServerOptions {
                 channel => channel?,
             };
             match channel.receiver_by(deadline) {
-                Ok(receiver) => return Ok(Server::new(receiver)),
+                Ok(receiver) => return Ok(Server::new(receiver, self.drain)),
                 Err(AttachError::ReceiverExists { pid, .. }) => {
                     return Err(BindError::AlreadyBound { pid });
                 }
@@ -184,12 +201,35 @@ impl ServerOptions {
 
 /// Answers requests of type `Q` with replies of type `R`, under a name; there is one at a time.
 ///
-/// See [`rpc`](crate::rpc) for what holds when it dies. A reply that goes in fragments goes while
-/// the server receives; what has not gone when the server is dropped is lost to its client, which
-/// is told [`ServerDied`](super::CallError::ServerDied).
+/// See [`rpc`](crate::rpc) for what holds when it dies. One that is dropped receives nothing more and
+/// waits until its requests, wherever they are, are answered or dropped and the replies have gone,
+/// for at most [`ServerOptions::drain`]: so drop requests that will not be answered first. What is
+/// not answered then is lost to its client, which is told
+/// [`ServerDied`](super::CallError::ServerDied).
 pub struct Server<Q, R, C = DefaultCodec> {
     receiver: Receiver<Q, C>,
+    drain: Duration,
+    /// Since the server began to end.
+    drained_by: Cell<Option<Deadline>>,
     reply: PhantomData<fn(R)>,
+}
+
+impl<Q, R, C> Server<Q, R, C> {
+    /// Waits until what was received is answered, for as long as that may take in all.
+    fn drain(&self) {
+        let deadline = self.drained_by.get().unwrap_or_else(|| Deadline::after(self.drain));
+        self.drained_by.set(Some(deadline));
+        self.receiver.drain(deadline);
+    }
+}
+
+impl<Q, R, C> Drop for Server<Q, R, C> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        if !thread::panicking() {
+            self.drain();
+        }
+    }
 }
 
 impl<Q, R, C> Server<Q, R, C>
@@ -204,8 +244,13 @@ where
         ServerOptions::new().bind(name)
     }
 
-    fn new(receiver: Receiver<Q, C>) -> Self {
-        Server { receiver: receiver.staying(), reply: PhantomData }
+    fn new(receiver: Receiver<Q, C>, drain: Duration) -> Self {
+        Server {
+            receiver: receiver.staying(),
+            drain,
+            drained_by: Cell::new(None),
+            reply: PhantomData,
+        }
     }
 
     /// Answers requests, one after another, until it is [closed](Server::closer). A handler that
@@ -218,6 +263,7 @@ where
         for request in self.incoming() {
             request?.handle(&mut handler);
         }
+        self.drain();
         Ok(())
     }
 
@@ -234,12 +280,17 @@ where
     where
         Q: Send,
     {
-        let (give, given) = mpsc::sync_channel::<Request<Q, R, C>>(0);
+        let threads = threads.max(1);
+        let (give, given) = mpsc::sync_channel::<Request<Q, R, C>>(threads);
         let given = Mutex::new(given);
+        let crew = Crew { free: AtomicU64::new(0), bell: self.receiver.bell() };
         thread::scope(|scope| {
-            for _ in 0..threads.max(1) {
+            for _ in 0..threads {
                 scope.spawn(|| {
-                    let next = || given.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let next = || {
+                        crew.come_free();
+                        given.lock().unwrap_or_else(PoisonError::into_inner).recv()
+                    };
                     while let Ok(request) = next() {
                         request.handle(&handler);
                     }
@@ -247,13 +298,20 @@ where
             }
             // Dropped at the end, which ends the threads.
             let give = give;
-            for request in self.incoming() {
-                if give.send(request?).is_err() {
+            loop {
+                // No thread is waited for without a look at the replies that wait for room.
+                crew.wait(self, |free| free > 0 || self.is_closed());
+                let Some(request) = self.recv()? else { break };
+                crew.occupy();
+                if give.send(request).is_err() {
                     break;
                 }
             }
+            crew.wait(self, |free| free == threads as u64);
             Ok(())
-        })
+        })?;
+        self.drain();
+        Ok(())
     }
 
     /// The requests as they come, to be answered now or later, until it is
@@ -270,20 +328,26 @@ where
         self.receive(Some(Deadline::never()))
     }
 
-    /// The next request, if there is one now.
+    /// The next request, if there is one now; `None` when the server was [closed](Server::closer).
     ///
     /// # Errors
-    /// [`ServeError`].
+    /// [`ServeError::Empty`] if there is none; [`ServeError`] otherwise.
     pub fn try_recv(&self) -> Result<Option<Request<Q, R, C>>, ServeError> {
         self.receive(None)
     }
 
-    /// The next request, if one comes within `timeout`.
+    /// The next request, and waits at most `timeout` for it; `None` when the server was
+    /// [closed](Server::closer).
     ///
     /// # Errors
-    /// [`ServeError`].
+    /// [`ServeError::Timeout`] if none came; [`ServeError`] otherwise.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Request<Q, R, C>>, ServeError> {
         self.receive(Some(Deadline::after(timeout)))
+    }
+
+    /// Whether the server was [closed](Server::closer).
+    pub fn is_closed(&self) -> bool {
+        self.receiver.is_closed()
     }
 
     fn receive(&self, deadline: Option<Deadline>) -> Result<Option<Request<Q, R, C>>, ServeError> {
@@ -297,7 +361,8 @@ where
             }
             let (head, origin, query) = match self.receiver.receive_call(deadline, make) {
                 Ok(received) => received,
-                Err(RecvError::Empty { .. } | RecvError::Timeout { .. }) => return Ok(None),
+                Err(RecvError::Empty { .. }) => return Err(ServeError::Empty),
+                Err(RecvError::Timeout { .. }) => return Err(ServeError::Timeout),
                 Err(RecvError::Disconnected { .. }) if self.receiver.is_closed() => {
                     return Ok(None);
                 }
@@ -308,7 +373,7 @@ where
                 Err(RecvError::Decode { .. } | RecvError::Corrupt { .. }) => continue,
                 Err(error) => return Err(ServeError::Receive(error)),
             };
-            let mut port = Responder::new(self.receiver.caller(origin), head);
+            let mut port = Responder::new(self.receiver.in_hand(origin), head);
             if port.port.was_given_up() {
                 // Nobody waits to be told, or somebody who takes this for the server's answer.
                 port.port.answered = true;
@@ -333,6 +398,41 @@ impl<Q, R, C> fmt::Debug for Server<Q, R, C> {
     }
 }
 
+/// The threads of a server that wait for requests, as a number: twice how many, and one more while
+/// the server waits for them.
+struct Crew {
+    free: AtomicU64,
+    bell: ReceiverBell,
+}
+
+impl Crew {
+    fn come_free(&self) {
+        // Release: as for all that is rung for, `ring` orders it.
+        if self.free.fetch_add(2, Ordering::Release) & 1 != 0 {
+            self.bell.ring();
+        }
+    }
+
+    fn occupy(&self) {
+        self.free.fetch_sub(2, Ordering::Relaxed);
+    }
+
+    /// Waits until so many are free, and sends what replies wait for room meanwhile.
+    fn wait<Q, R, C>(&self, server: &Server<Q, R, C>, enough: impl Fn(u64) -> bool)
+    where
+        C: Codec<Q> + Codec<R>,
+    {
+        if enough(self.free.load(Ordering::Acquire) / 2) {
+            return;
+        }
+        self.free.fetch_or(1, Ordering::Relaxed);
+        let over = || enough(self.free.load(Ordering::Acquire) / 2);
+        // It ends early where the channel was removed, which the next call tells.
+        server.receiver.attend(Deadline::never(), over);
+        self.free.fetch_and(!1, Ordering::Relaxed);
+    }
+}
+
 /// Closes a [`Server`] from another thread of its process.
 #[derive(Clone)]
 pub struct Closer {
@@ -340,8 +440,9 @@ pub struct Closer {
 }
 
 impl Closer {
-    /// Ends the server's call as soon as it has nothing in hand. Requests that it has not received
-    /// stay for the next server.
+    /// Ends the server's call as soon as what it has received is answered, and the replies have gone
+    /// or [`ServerOptions::drain`] is over. Requests that it has not received stay for the next
+    /// server.
     pub fn close(&self) {
         self.closing.close();
     }
@@ -419,13 +520,13 @@ pub struct Responder<R, C = DefaultCodec> {
 
 /// The part of a responder that knows no types.
 struct Port {
-    caller: Caller,
+    caller: InHand,
     head: RequestHead,
     answered: bool,
 }
 
 impl<R, C> Responder<R, C> {
-    fn new(caller: Caller, head: RequestHead) -> Self {
+    fn new(caller: InHand, head: RequestHead) -> Self {
         Responder { port: Port { caller, head, answered: false }, reply: PhantomData }
     }
 
@@ -483,10 +584,10 @@ impl Port {
         answer: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), SendError> {
         self.answered = true;
-        let call = self.head.call.to_le_bytes();
-        self.caller.answer(&|out: &mut Writer<'_>| -> Result<(), EncodeError> {
-            out.write(&call)?;
-            out.write(&[status as u8])?;
+        let mut head = [status as u8; ANSWER_HEAD];
+        head[..8].copy_from_slice(&self.head.call.to_le_bytes());
+        self.caller.answer_behind(head.len(), |out| {
+            out.write(&head)?;
             answer(out)
         })
     }
@@ -500,7 +601,8 @@ impl Port {
 impl Drop for Port {
     fn drop(&mut self) {
         if !self.answered {
-            self.tell(Status::Dropped, "");
+            let closed = self.caller.is_receiver_closed();
+            self.tell(if closed { Status::Closed } else { Status::Dropped }, "");
         }
     }
 }

@@ -110,6 +110,14 @@ pub(crate) enum Fault {
     SuccessorNotSeen,
     /// Which receiver came last is read Relaxed, before the answers of the one before it.
     ReceiverRelaxed,
+    /// A receiver that drains is not rung when the last value in hand is let go.
+    EndNotWatched,
+    /// A caller that finds no receiver asks after that whether its request was taken.
+    TakenAskedLate,
+    /// A receiver that takes the role does not say which requests its predecessors had taken.
+    TakenBeforeNotSaid,
+    /// What a dead receiver had taken is read Relaxed, before its answers.
+    TakenBeforeRelaxed,
     /// A reply is taken for the answer to whatever is asked.
     AskNotCompared,
     /// The home of reply ports sleeps without another look at who says that it holds one.

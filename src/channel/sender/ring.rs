@@ -65,7 +65,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         writer: &mut Writer<'_>,
     ) -> Result<(usize, bool), SendError> {
         let max = usize::try_from(self.control.max_value()).unwrap_or(usize::MAX);
-        writer.limit(max);
+        writer.limit(max.saturating_add(value.head()));
         let encoded = value.encode(writer);
         // Asked first, since a Serialize can go on after an error of its serializer.
         if writer.is_too_long() {
