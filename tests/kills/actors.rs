@@ -348,6 +348,13 @@ impl Asked {
     }
 }
 
+/// How often a thread of this process went to sleep; `None` once it has ended.
+fn sleeps(thread: impl std::fmt::Display) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
+    line.map(str::to_owned)
+}
+
 /// An ask that begins when the next actor has the place and has not said so yet is that one's to
 /// answer, and not taken for one that its predecessor died with.
 pub(crate) fn ask_while_the_next_actor_takes_the_place() {
@@ -366,8 +373,11 @@ pub(crate) fn ask_while_the_next_actor_takes_the_place() {
     })
     .expect("a fail point");
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let (heard, hears) = mpsc::channel::<()>();
+        scope.spawn(move || {
             let mailbox = Mailbox::<ReplyTo<u64>>::bind(name).expect("its last actor has gone");
+            // Not before the asker has heard that another actor is there.
+            hears.recv().expect("the test goes on");
             let reply = mailbox.recv().expect("a message").expect("it is not closed");
             reply.send(&7).expect("the asker waits");
         });
@@ -379,7 +389,10 @@ pub(crate) fn ask_while_the_next_actor_takes_the_place() {
         });
         let asker = told.recv().expect("the asker runs");
         until(|| kernel::is_asleep(format_args!("self/task/{asker}")));
+        let slept = sleeps(asker);
         go_on.send(()).expect("the next actor waits for it");
+        until(|| sleeps(asker) != slept);
+        heard.send(()).expect("the next actor waits for it");
         let answer = asking.join().expect("asking went well");
         assert_eq!(answer.expect("nobody died"), 7);
     });
