@@ -6,12 +6,16 @@ mod common;
 
 use std::os::unix::process::CommandExt;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::thread;
 
 use common::kernel::{self, Kind, Mapping, Object};
-use common::{Child, Parcel, Shape, Stage, follow_orders, halt, order, play, say};
+use common::{Child, Parcel, Shape, Stage, follow_orders, halt, listen, order, play, say, until};
 use nix::libc::EACCES;
-use nix::unistd::{Uid, getuid, seteuid};
-use sysv_channel::{Channel, DefaultCodec, Key, OpenError, Options, Owner, sweep, sweep_all};
+use nix::unistd::{Uid, gettid, getuid, seteuid, setuid};
+use sysv_channel::{
+    Channel, DefaultCodec, Key, OpenError, Options, Owner, SendError, sweep, sweep_all,
+};
 
 /// Users without rights, and a group.
 const NOBODY: u32 = 65534;
@@ -45,6 +49,16 @@ fn child() {
                 };
                 object.set_mode(u16::from_str_radix(arguments[3], 8).unwrap());
                 object.set_owner(arguments[4].parse().unwrap());
+            }
+            "give up rights" => {
+                let tx = Channel::<Parcel>::open(name).unwrap().sender().unwrap();
+                say("attached");
+                listen();
+                setuid(Uid::from_raw(NOBODY)).unwrap();
+                let error = tx.send(&Parcel::new(1, 7, 9)).unwrap_err();
+                say(format_args!("{} {error}", matches!(error, SendError::NotWoken { .. })));
+                // It is no loss of the value: whoever wakes the receiver next has it received.
+                halt("sent");
             }
             "sweep" => sweep_apart(name),
             "open user" => follow_orders(name, &shape.options().mode(0o666)),
@@ -426,4 +440,38 @@ fn pass_for_a_creator(key: Key) {
     Object::signed_set(key, 4);
     seteuid(Uid::from_raw(0)).unwrap();
     halt("done");
+}
+
+// ---------------------------------------------------------------------- rights given up
+
+#[test]
+fn sender_that_may_not_wake_the_receiver_any_more_says_so() {
+    if !can_be_another_user() {
+        return;
+    }
+    let stage = Stage::new("rights given up");
+    let channel = Shape::RingOnly.options::<Parcel>().create(stage.name()).unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let mut child = stage.child("give up rights", &["RingOnly"]);
+    child.expect("attached");
+    thread::scope(|scope| {
+        let (say, thread) = mpsc::channel();
+        let receiver = scope.spawn(move || {
+            say.send(gettid()).unwrap();
+            (rx.recv().unwrap(), rx.recv().unwrap())
+        });
+        let thread = thread.recv().unwrap();
+        until(|| kernel::is_asleep(thread));
+        child.tell("go");
+        let said = child.hear();
+        assert!(said.starts_with("true the value was sent"), "{said}");
+        assert!(said.contains("semop") && said.contains("Permission denied"), "{said}");
+        child.expect("sent");
+        // It sleeps on until one comes that may wake it, and then receives both.
+        tx.send(&Parcel::new(2, 8, 9)).unwrap();
+        let (one, other) = receiver.join().unwrap();
+        let mut ids = [one.id, other.id];
+        ids.sort_unstable();
+        assert_eq!(ids, [7, 8]);
+    });
 }

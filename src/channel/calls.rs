@@ -27,7 +27,7 @@ use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::{Control, Parked, lane_word, semaphores, word};
 use crate::error::{AttachError, RecvError, SendError};
 use crate::name::Name;
-use crate::sys::{AtomicU64, Deadline, Fault, Ordering, SystemErrorKind, fault, fence};
+use crate::sys::{AtomicU64, Deadline, Fault, Ordering, fault, fence};
 use crate::tag::{Select, Tag};
 use crate::transfer;
 
@@ -255,8 +255,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Whether the channel was removed.
     pub(crate) fn is_removed(&self) -> bool {
-        let there = self.control.has_receiver();
-        there.is_err_and(|error| error.kind() == SystemErrorKind::Removed)
+        self.control.is_removed() || self.control.look()
     }
 
     /// Waits until there is a receiver.

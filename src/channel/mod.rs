@@ -290,7 +290,19 @@ impl Ready {
 fn attach_error(control: &Control, error: SystemError) -> AttachError {
     let channel = control.name();
     match error.kind() {
-        SystemErrorKind::Removed => AttachError::Removed { channel },
+        SystemErrorKind::Removed => {
+            control.notice_removed();
+            AttachError::Removed { channel }
+        }
         _ => AttachError::System { channel, error },
     }
+}
+
+/// Refuses to attach an end to a channel that was removed, also by hand.
+fn check_there(control: &Control) -> Result<(), AttachError> {
+    // Models remove no single object that an end is attached to afterwards.
+    if control.is_removed() || cfg!(not(loom)) && control.look() {
+        return Err(AttachError::Removed { channel: control.name() });
+    }
+    Ok(())
 }

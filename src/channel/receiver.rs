@@ -14,7 +14,7 @@ use super::returns::{Origin, Returns};
 use super::{Channel, Patience, Ready};
 use crate::DefaultCodec;
 use crate::codec::{Codec, DecodeError, Reader};
-use crate::control::{Control, Parked, Slept, semaphores, word};
+use crate::control::{Control, Parked, Slept, VALUES_BETWEEN_LOOKS, semaphores, word};
 use crate::error::{AttachError, RecvError};
 use crate::ring::{Glance, TrustedPeers};
 use crate::sys::{Deadline, Fault, Ordering, fault, fence};
@@ -82,6 +82,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if !control.is_ours() {
             return Err(AttachError::Forked { channel: control.name() });
         }
+        super::check_there(&control)?;
         let lanes = control.layout().lanes;
         let failed = |error| super::attach_error(&control, error);
         if !semaphores::take_receiver(control.set, lanes, deadline).map_err(failed)? {
@@ -305,6 +306,12 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if !self.control.is_ours() {
             return Err(RecvError::Forked { channel: self.control.name() });
         }
+        if self.control.is_removed() {
+            return Err(self.control.removed().into());
+        }
+        if let Some(error) = self.control.take_unwoken() {
+            return Err(RecvError::NotWoken { channel: self.control.name(), error });
+        }
         let state = self.state.try_borrow_mut();
         state.map_err(|_| RecvError::Reentrant { channel: self.control.name() })
     }
@@ -508,6 +515,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let left = control.word(word::SENDER_LEFT);
         let left = left.load(Ordering::Relaxed) != 0 && left.swap(0, Ordering::Relaxed) != 0;
         if left || state.intake.is_time_to_ask() {
+            control.look_now_and_then();
+            if control.is_removed() {
+                return Err(control.removed().into());
+            }
             let gone = self.senders_are_gone()?;
             let deadline = Deadline::immediate();
             if let Some(ready) = state.intake.look(control, select, true, deadline)? {
@@ -597,15 +608,19 @@ fn count_withdrawn(
 
 /// Adds to a figure that only the receiver writes.
 #[inline]
-fn count(control: &Control, at: usize, more: u64) {
+fn count(control: &Control, at: usize, more: u64) -> u64 {
     let word = control.word(at);
-    word.store(word.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    let sum = word.load(Ordering::Relaxed).wrapping_add(more);
+    word.store(sum, Ordering::Relaxed);
+    sum
 }
 
 /// Counts a value.
 #[inline]
 pub(super) fn received(control: &Control, len: usize) {
-    count(control, word::RECEIVED_VALUES, 1);
+    if count(control, word::RECEIVED_VALUES, 1) % VALUES_BETWEEN_LOOKS == 0 && cfg!(not(loom)) {
+        control.look();
+    }
     count(control, word::RECEIVED_BYTES, len as u64);
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::Patience;
 use super::receiver::Receiver;
-use super::sender::{Encode, changed_length, lane_damage};
+use super::sender::{Encode, changed_length, lane_damage, not_woken};
 use crate::codec::{Codec, EncodeError, Writer};
 use crate::control::{Control, lane_word, semaphores};
 use crate::error::{RecvError, SendError};
@@ -137,6 +137,9 @@ impl Returns {
         if !control.is_ours() {
             return Err(SendError::Forked { channel: control.name() });
         }
+        if control.is_removed() {
+            return Err(control.removed().into());
+        }
         let Some(way) = self.lanes.get(to.lane) else {
             return Err(SendError::NoWayBack { channel: control.name() });
         };
@@ -158,6 +161,12 @@ impl Returns {
 
     pub(super) fn control(&self) -> &Control {
         &self.control
+    }
+
+    /// Rings the sender for an answer that went whole.
+    fn ring(&self, lane: usize) -> Result<(), SendError> {
+        let rung = self.control.try_ring(self.control.lane_bell(lane));
+        rung.map_err(|error| not_woken(&self.control, error))
     }
 
     #[cold]
@@ -210,8 +219,7 @@ impl Returns {
             result?;
             if fits {
                 producer.publish(len, tag, Flags::WHOLE);
-                self.control.ring(self.control.lane_bell(to.lane));
-                return Ok(true);
+                return self.ring(to.lane).map(|()| true);
             }
             if len > producer.max_payload(tag) {
                 return Ok(false);
@@ -264,8 +272,7 @@ impl Returns {
         };
         streamed.result?;
         producer.publish(streamed.last, tag, streamed.flags);
-        self.control.ring(bell);
-        Ok(true)
+        self.ring(to.lane).map(|()| true)
     }
 
     /// The longest answer with its address and its head, in bytes.
@@ -440,10 +447,10 @@ impl Returns {
     }
 
     /// Whether the lane has an owner, by the semaphore that the kernel keeps true: one that was
-    /// killed leaves its generation behind.
+    /// killed leaves its generation behind. Where the kernel refuses to say, the owner may be there.
     pub(super) fn is_owned(&self, lane: usize) -> bool {
         lane < self.control.layout().lanes
-            && semaphores::is_zero(self.control.set, semaphores::lane_role(lane)) == Ok(false)
+            && semaphores::is_zero(self.control.set, semaphores::lane_role(lane)) != Ok(true)
     }
 
     fn producer<'w>(&self, way: &'w mut Way, lane: usize) -> Result<&'w mut Producer, Damage> {

@@ -18,10 +18,12 @@ use super::answers::{Answers, Lost};
 use super::{Channel, Patience};
 use crate::DefaultCodec;
 use crate::codec::{Codec, EncodeError, Writer};
-use crate::control::{Control, Doorbell, Parked, Slept, lane_word, semaphores, word};
+use crate::control::{
+    Control, Doorbell, Parked, Slept, VALUES_BETWEEN_LOOKS, lane_word, semaphores, word,
+};
 use crate::error::{AttachError, SendError};
 use crate::ring::{Damage, Producer, Record, TrustedPeers};
-use crate::sys::{Deadline, Fault, MessageBuffer, Ordering, fault};
+use crate::sys::{Deadline, Fault, MessageBuffer, Ordering, SystemError, fault};
 use crate::tag::Tag;
 use crate::transfer;
 
@@ -127,6 +129,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if !control.is_ours() {
             return Err(AttachError::Forked { channel: control.name() });
         }
+        super::check_there(&control)?;
         let lane = take_free_lane(&control)?;
         let bell = control.lane_bell(lane);
         let mut sender = Sender {
@@ -321,6 +324,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
             match result {
                 Ok(()) => sent += 1,
                 Err(error) if sent == 0 => return Err(error),
+                Err(SendError::NotWoken { .. }) => {
+                    sent += 1;
+                    break;
+                }
                 Err(_) => break,
             }
         }
@@ -330,6 +337,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
     pub(super) fn enter(&self) -> Result<RefMut<'_, State>, SendError> {
         if !self.control.is_ours() {
             return Err(SendError::Forked { channel: self.control.name() });
+        }
+        if self.control.is_removed() {
+            return Err(self.control.removed().into());
         }
         let state = self.state.try_borrow_mut();
         state.map_err(|_| SendError::Reentrant { channel: self.control.name() })
@@ -367,8 +377,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             None => self.send_by_ring(state, tag, value, patience)?,
             Some(queue) => self.send_by_queue(state, queue, tag, value, patience)?,
         };
-        self.sent(len);
-        Ok(())
+        self.sent(len)
     }
 
     /// Refuses to send to a receiver that said goodbye.
@@ -385,22 +394,30 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// What follows a value that was sent.
     #[inline]
-    fn sent(&self, len: usize) {
-        self.ring_receiver();
-        self.count(lane_word::SENT_VALUES, 1);
+    fn sent(&self, len: usize) -> Result<(), SendError> {
+        let values = self.count(lane_word::SENT_VALUES, 1);
+        if values.is_multiple_of(VALUES_BETWEEN_LOOKS) && cfg!(not(loom)) {
+            self.control.look();
+        }
         self.count(lane_word::SENT_BYTES, len as u64);
+        let rung = self.control.try_ring(self.control.items_bell());
+        rung.map_err(|error| not_woken(&self.control, error))
     }
 
+    /// Rings the receiver for what stands before a value that is not sent yet.
     #[inline]
-    fn ring_receiver(&self) {
-        self.control.ring(self.control.items_bell());
+    fn ring_receiver(&self) -> Result<(), SendError> {
+        let rung = self.control.try_ring(self.control.items_bell());
+        rung.map_err(|error| self.control.slept(error).into())
     }
 
     /// Adds to a figure that only this lane's owner writes.
     #[inline]
-    fn count(&self, at: usize, more: u64) {
+    fn count(&self, at: usize, more: u64) -> u64 {
         let word = self.control.lane_word(self.lane, at);
-        word.store(word.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+        let sum = word.load(Ordering::Relaxed).wrapping_add(more);
+        word.store(sum, Ordering::Relaxed);
+        sum
     }
 
     /// Looks until there is something, the patience ends or the receiver is gone.
@@ -428,6 +445,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return Ok(found);
         }
         if patience.is_none() {
+            self.control.look_now_and_then();
+            if self.control.is_removed() {
+                return Err(self.control.removed().into());
+            }
             if !self.receiver_is_gone()? || lost(self)? == Lost::Stay {
                 return Err(SendError::Full { channel: self.control.name() }.into());
             }
@@ -523,6 +544,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// The channel that this sender belongs to.
     pub fn channel(&self) -> Channel<T, C> {
         Channel::from_control(self.control.clone(), self.spin, self.trust)
+    }
+}
+
+/// What became of a value that was sent, where the kernel refuses to wake the party that it is for.
+#[cold]
+pub(super) fn not_woken(control: &Control, error: SystemError) -> SendError {
+    match control.slept(error) {
+        // Where the set is gone, the other side finds the value no more than this one.
+        Slept::Failed { channel, error } => SendError::NotWoken { channel, error },
+        slept => slept.into(),
     }
 }
 

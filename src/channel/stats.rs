@@ -1,6 +1,9 @@
 //! Figures of a channel.
 
-use crate::control::{Control, lane_word, semaphores, word};
+use super::envelope::Envelope;
+use crate::control::long::Long;
+use crate::control::{Control, ENVELOPE, SLOTS, TYPE_WORD, lane_word, semaphores, word};
+use crate::ring::Consumer;
 use crate::sys::{Ordering, SystemError};
 
 /// What happened on a channel since it was created, over all its senders and receivers.
@@ -30,6 +33,9 @@ pub struct Stats {
     pub received_values: u64,
     /// Encoded bytes received.
     pub received_bytes: u64,
+    /// Values that wait to be received now, those included whose sender died; without one that a
+    /// receiver had handed over when it was killed, though it did not come to count it.
+    pub waiting: u64,
     /// Messages on the kernel's queue now: small values, and descriptors of large ones.
     pub queued: u64,
     /// How often a sender went to sleep.
@@ -49,9 +55,9 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Values sent and not received yet, those included whose process died in between.
+    /// Values that wait to be received.
     pub fn depth(&self) -> u64 {
-        self.sent_values.saturating_sub(self.received_values)
+        self.waiting
     }
 
     pub(super) fn of(control: &Control) -> Result<Self, SystemError> {
@@ -62,6 +68,7 @@ impl Stats {
             received_bytes: get(word::RECEIVED_BYTES),
             receiver_parks: get(word::RECEIVER_PARKS),
             receiver_wakeups: get(word::RECEIVER_WAKEUPS),
+            waiting: waiting(control)?,
             queued: control.queued()?,
             senders: control.set.value(semaphores::SENDERS)?.into(),
             receiver: control.has_receiver()?,
@@ -78,5 +85,93 @@ impl Stats {
             add(&mut stats.sender_wakeups, lane_word::WAKEUPS);
         }
         Ok(stats)
+    }
+}
+
+/// How many values wait: counted where they stand, since a process can be killed between what it does
+/// with a value and the count of it.
+pub(super) fn waiting(control: &Control) -> Result<u64, SystemError> {
+    let layout = control.layout();
+    if layout.has_queue() {
+        // Every value has one message, on the queue or in a slot.
+        let in_slots = (0..SLOTS).filter(|&slot| holds_value(control, slot)).count();
+        return Ok(control.queued()? + in_slots as u64);
+    }
+    let of_lane = |lane| {
+        let long_waits = Long(control.lane_word(lane, lane_word::LONG)).is_any_open();
+        Consumer::count_values(control.segment.clone(), layout.ring(lane), long_waits)
+    };
+    Ok((0..control.claimed()).map(of_lane).sum())
+}
+
+/// Whether a slot holds a value, and not the descriptor of one that was handed over.
+fn holds_value(control: &Control, slot: usize) -> bool {
+    let layout = control.layout();
+    let at = layout.slot(slot);
+    // Relaxed: the figures may be of different moments.
+    if control.word(at).load(Ordering::Relaxed) == 0 {
+        return false;
+    }
+    let envelope = control.segment.read(at + TYPE_WORD, ENVELOPE, |mut reader| reader.read_array());
+    match envelope.ok().and_then(Envelope::read) {
+        Some(Envelope::Descriptor { lane, position }) if lane < layout.lanes => {
+            !Consumer::is_taken(control.segment.clone(), layout.ring(lane), position)
+        }
+        _ => true,
+    }
+}
+
+#[cfg(all(test, not(loom), feature = "bincode"))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use serde::{Deserialize, Serialize};
+
+    use crate::codec::Bytes;
+    use crate::{Channel, Select, Tag};
+
+    /// A value that cannot be decoded, and takes the call along.
+    #[derive(Serialize)]
+    struct Poison(Bytes);
+
+    impl<'de> Deserialize<'de> for Poison {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            panic!("poison")
+        }
+    }
+
+    /// As in a receiver that is killed between the hand-over of a value and the count of it, the
+    /// value is gone and was not counted.
+    #[test]
+    fn value_that_was_handed_over_and_not_counted_does_not_wait() {
+        for (inline_limit, capacity) in [(1024, 65_536), (0, 65_536), (4096, 0)] {
+            let options = Channel::<Poison>::options().inline_limit(inline_limit);
+            let schema = crate::Schema::named("poison", 1);
+            let channel = options.capacity(capacity).schema(schema).private().unwrap();
+            let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+            for len in [1, 2000, 3] {
+                tx.send(&Poison(vec![0; len].into())).unwrap();
+            }
+            for left in [3, 2, 1, 0] {
+                let stats = channel.stats().unwrap();
+                assert_eq!((stats.depth(), stats.received_values), (left, 0));
+                let taken = catch_unwind(AssertUnwindSafe(|| rx.try_recv().map(drop)));
+                assert_eq!(taken.is_err(), left > 0);
+            }
+        }
+    }
+
+    #[test]
+    fn values_taken_out_of_turn_do_not_wait() {
+        let channel = Channel::<Vec<u8>>::private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let other = Tag::new(7).unwrap();
+        for tag in [Tag::DEFAULT, other, Tag::DEFAULT] {
+            tx.send_tagged(tag, &vec![1; 3000]).unwrap();
+        }
+        rx.recv_matching(Select::Exactly(other)).unwrap();
+        assert_eq!(channel.stats().unwrap().depth(), 2);
+        rx.recv().unwrap();
+        assert_eq!(channel.stats().unwrap().depth(), 1);
     }
 }

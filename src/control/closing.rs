@@ -14,8 +14,8 @@ use crate::sys::{
     AtExit, Deadline, Fault, Key, MessageBuffer, MessageQueue, Ordering, SemaphoreSet, SystemError,
     SystemErrorKind, at_exit, fault, process,
 };
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// How often the last users may change before another party is left to look.
 const LOOKS: usize = 100;
@@ -105,6 +105,10 @@ impl Control {
             name => Name::from(name),
         };
         Control {
+            alarms: AtomicU64::new(Control::alarms_now(&segment)),
+            look_again: AtomicU64::new(0),
+            unwoken: Mutex::default(),
+            has_unwoken: AtomicBool::new(false),
             segment,
             set,
             queue,

@@ -37,9 +37,9 @@ const UNFENCED_NAP: Duration = Duration::from_millis(1);
 /// about a millisecond.
 const ROUNDS_UNASKED: u64 = 512;
 
-/// How long a sleeper first sleeps before it looks whether the channel's queue is still there. Each
+/// How long a sleeper first sleeps before it looks whether the channel's objects are still there. Each
 /// time it takes twice as long, `LOOKS_DOUBLED` times: a look costs an idle process 80 microseconds.
-const LOOK_FOR_QUEUE: Duration = Duration::from_secs(1);
+const LOOK_FOR_OBJECTS: Duration = Duration::from_secs(1);
 const LOOKS_DOUBLED: u32 = 6;
 
 /// Where one side sleeps: a semaphore, and the word that says whether it does.
@@ -108,16 +108,23 @@ impl Control {
         Ends { mine: other, other: mine, bell: semaphores::lane_bell(lane) }
     }
 
-    /// Wakes whoever sleeps at the bell, after something was made so.
+    /// Wakes the party that sleeps at the bell, after something was made so. A refusal of the kernel's
+    /// is kept for a call that can tell it.
     #[inline(always)]
     pub(crate) fn ring(&self, doorbell: Doorbell) {
+        if let Err(error) = self.try_ring(doorbell) {
+            self.keep_unwoken(error);
+        }
+    }
+
+    /// The same, for a caller that can tell of a refusal.
+    #[inline(always)]
+    pub(crate) fn try_ring(&self, doorbell: Doorbell) -> Result<(), SystemError> {
         if !fault(Fault::NoRingFence) {
             self.waker_fence();
         }
         let ticket = self.word(doorbell.parked_at).load(Ordering::Relaxed);
-        if ticket != 0 {
-            self.wake(doorbell, ticket);
-        }
+        if ticket == 0 { Ok(()) } else { self.wake(doorbell, ticket) }
     }
 
     /// Orders what was made so before a look at a word that a sleeper wrote.
@@ -167,14 +174,13 @@ impl Control {
 
     #[cold]
     #[inline(never)]
-    fn wake(&self, doorbell: Doorbell, ticket: u64) {
+    fn wake(&self, doorbell: Doorbell, ticket: u64) -> Result<(), SystemError> {
         if fault(Fault::ClearBeforePost) {
             self.word(doorbell.parked_at).swap(0, Ordering::Relaxed);
         }
-        // A bell that is gone says that the channel was removed: the sleeper learns it from the
-        // kernel, and this side with its next call.
         point!("wake.before");
-        let _ = semaphores::post(self.set, doorbell.bell);
+        // If the kernel refuses, the ticket stands: the next waker may have the right to post.
+        semaphores::post(self.set, doorbell.bell)?;
         point!("wake.posted");
         // Relaxed: only says that a post is on its way; a newer ticket stays.
         let _ = self.word(doorbell.parked_at).compare_exchange(
@@ -183,6 +189,7 @@ impl Control {
             Ordering::Relaxed,
             Ordering::Relaxed,
         );
+        Ok(())
     }
 
     /// Makes a bell its new owner's, who looks for `spin` before it sleeps: no ticket, no posts.
@@ -221,6 +228,12 @@ impl Control {
             if self.share_processor(ends) || end.has_passed() || ask && self.was_rung(ends.bell) {
                 break;
             }
+            if ask {
+                self.look_now_and_then();
+                if self.is_removed() {
+                    break;
+                }
+            }
             looks = 64;
         }
         Ok(None)
@@ -254,11 +267,16 @@ impl Control {
         parks: u32,
         look: impl FnOnce() -> Result<Option<R>, E>,
     ) -> Result<Parked<R>, E> {
+        self.look_now_and_then();
         let parked = self.word(doorbell.parked_at);
         parked.swap(self.next_ticket(), Ordering::Relaxed);
         point!("park.parked");
         let fenced = fault(Fault::NoParkFence) || self.sleeper_fence();
-        let found = if fault(Fault::NoRecheck) { Ok(None) } else { look() };
+        let found = match () {
+            () if fault(Fault::NoRecheck) => Ok(None),
+            () if self.is_removed() => Err(E::from(self.removed())),
+            () => look(),
+        };
         let rung = match found {
             Ok(None) => {
                 semaphores::sleep(self.set, doorbell.bell, self.nap(deadline, fenced, parks))
@@ -271,14 +289,17 @@ impl Control {
         let cleared = parked.swap(0, Ordering::Relaxed) == 0;
         match (found?, rung) {
             (Some(found), _) => Ok(Parked::Found(found)),
+            (None, Ok(_)) if self.is_removed() => Err(E::from(self.removed())),
             (None, Ok(true)) => Ok(if cleared { Parked::Rung } else { Parked::Stirred }),
             (None, Ok(false)) if deadline.has_passed() => {
                 Err(E::from(Slept::Timeout { channel: self.name() }))
             }
-            (None, Ok(false)) => match self.queued() {
-                Ok(_) => Ok(Parked::Stirred),
-                Err(error) => Err(E::from(self.slept(error))),
-            },
+            (None, Ok(false)) => {
+                if fenced && self.look() {
+                    return Err(E::from(self.removed()));
+                }
+                Ok(Parked::Stirred)
+            }
             (None, Err(error)) => Err(E::from(self.slept(error))),
         }
     }
@@ -286,19 +307,18 @@ impl Control {
     /// How long to sleep at a time.
     ///
     /// Briefly where a waker may have gone without its fence.
-    /// The kernel wakes nobody here when the queue alone is removed, so whoever needs it looks now
-    /// and then whether it is still there.
+    /// The kernel wakes nobody here when the queue or the segment alone is removed, so a sleeper looks
+    /// now and then whether they are still there.
     ///
-    /// A model has no naps: a wake-up that is lost there is one for good. Its queues are removed with
-    /// their sets only.
+    /// A model has no naps: a wake-up that is lost there is one for good. Who notices in a model that an
+    /// object is gone tells the others.
     fn nap(&self, deadline: Deadline, fenced: bool, parks: u32) -> Deadline {
         if cfg!(loom) {
             return deadline;
         }
-        let nap = match (fenced, self.queue) {
-            (false, _) => UNFENCED_NAP,
-            (true, Some(_)) => LOOK_FOR_QUEUE * (1 << parks.min(LOOKS_DOUBLED)),
-            (true, None) => return deadline,
+        let nap = match fenced {
+            false => UNFENCED_NAP,
+            true => LOOK_FOR_OBJECTS * (1 << parks.min(LOOKS_DOUBLED)),
         };
         let sooner = deadline.remaining().is_some_and(|left| left < nap);
         if sooner { deadline } else { Deadline::after(nap) }

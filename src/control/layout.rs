@@ -90,6 +90,10 @@ pub(crate) mod word {
     /// Raised after each change of a lane's `HOLDER` that the receiver is to look at.
     pub(crate) const HOLDERS: usize = 4 * LINE + 56;
 
+    /// Raised by each party that removed the channel or found an object of it gone; in a line that
+    /// both sides read with every value. See `removal`.
+    pub(crate) const ALARMS: usize = 4 * LINE + 48;
+
     /// The last ticket given out to anybody who parks.
     pub(crate) const TICKET: usize = 5 * LINE;
 

@@ -15,6 +15,7 @@ use super::find::{
 };
 use super::header::Mapped;
 use super::lock::Locked;
+use super::removal::raise_alarm;
 use super::semaphores::{self, Claim, USERS};
 use super::{Control, Header, Layout, Owner};
 use crate::error::OpenError;
@@ -336,12 +337,13 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
     };
     let removed = lock(set).and_then(|locked| {
         locked.run(|_| {
+            let mut users = None;
             match look_with_any_mode(key, set, owner, Evidence::Signature) {
                 Ok(Found::Whole(mapped, queue)) => {
                     let wanted_name = Wanted::named(name.clone());
                     wanted_name.check_name(key, &mapped.header)?;
-                    let id = mapped.segment.id();
-                    remove_rest(Some(id), queue)?;
+                    remove_rest(Some(mapped.segment.id()), queue)?;
+                    users = Some(mapped.segment);
                 }
                 Ok(Found::Rest { segment, queue }) => remove_rest(segment, queue)?,
                 // What nobody can read, or recognize any more, is what one comes here for.
@@ -353,6 +355,11 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
                 Err(error) => return Err(error),
             }
             set.remove()?;
+            // Those who sleep heard it from the kernel just now. Those who are busy look, and find
+            // nothing.
+            if let Some(segment) = users {
+                raise_alarm(&segment);
+            }
             Ok(Then::Again)
         })
     });

@@ -44,6 +44,12 @@ impl Long<'_> {
         self.0.load(Ordering::Relaxed) == start << 2 | DONE
     }
 
+    /// Whether any value is on its way.
+    pub(crate) fn is_any_open(&self) -> bool {
+        // Relaxed: as above.
+        self.0.load(Ordering::Relaxed) & 0b11 == OPEN
+    }
+
     fn settle(&self, start: u64, state: u64) -> bool {
         let (open, settled) = (start << 2 | OPEN, start << 2 | state);
         point!("long.before");

@@ -17,11 +17,12 @@ mod lifecycle;
 mod lock;
 pub(crate) mod long;
 mod ownership;
+mod removal;
 pub(crate) mod semaphores;
 mod sweep;
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64 as PrivateU64};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::error::SendError;
 use crate::name::Name;
@@ -35,6 +36,7 @@ pub(crate) use header::{Header, cut};
 pub(crate) use layout::{Layout, MAX_LANES, SLOTS, TYPE_WORD, lane_word, word};
 pub(crate) use lifecycle::{Wanted, create, open, unlink, wait_for};
 pub use ownership::Owner;
+pub(crate) use removal::VALUES_BETWEEN_LOOKS;
 pub use sweep::{Removed, sweep, sweep_all};
 
 /// Bytes in front of the payload of each queue message: length, kind, lane, position.
@@ -51,6 +53,13 @@ pub(crate) struct Control {
     name: Arc<Name>,
     /// Whether all who wake others are known to fence: see `doorbell`.
     all_fence: AtomicBool,
+    /// The count of alarms up to which this process knows that the channel is there: see `removal`.
+    alarms: PrivateU64,
+    /// When a user that makes system calls anyway looks for the objects, as a deadline's number.
+    look_again: PrivateU64,
+    /// The kernel's last refusal to wake a peer that nobody was told of yet.
+    unwoken: Mutex<Option<SystemError>>,
+    has_unwoken: AtomicBool,
     /// Whose process this belongs to; a forked child has another token.
     token: u64,
     /// Whether the use was given up: when this is dropped, or before, when the process exits.
@@ -75,7 +84,10 @@ impl Control {
     #[cold]
     pub(crate) fn slept(&self, error: SystemError) -> Slept {
         match error.kind() {
-            SystemErrorKind::Removed => Slept::Removed { channel: self.name() },
+            SystemErrorKind::Removed => {
+                self.notice_removed();
+                self.removed()
+            }
             _ => Slept::Failed { channel: self.name(), error },
         }
     }

@@ -6,7 +6,7 @@ use super::{finds, finds_killed, holds, holds_killed, mixed, open, ring_only};
 use crate::control;
 use crate::model::Process;
 use crate::sys::{Fault, MessageQueue, SegmentId, SemaphoreSet};
-use crate::{Channel, Name, OpenError};
+use crate::{Channel, Name, OpenError, SendError};
 
 /// Nothing stands under the key.
 fn nothing_is_left(name: &str) {
@@ -236,4 +236,84 @@ fn a_sender_that_waits_for_room_hears_of_removal() {
     };
     holds("removal against send", model);
     finds("removal against send", &[Fault::NoRemovalWake], model);
+}
+
+#[test]
+fn nothing_is_sent_into_a_channel_that_was_removed() {
+    let model = || {
+        let channel = ring_only(4).durable().create("removed").unwrap();
+        let tx = channel.sender().unwrap();
+        let remover = thread::spawn(|| Channel::<u8>::unlink("removed").unwrap());
+        let meanwhile = tx.send(&1);
+        assert!(meanwhile.as_ref().map_or_else(SendError::is_removed, |()| true));
+        remover.join().unwrap();
+        // There is room, and no system call is made.
+        assert!(tx.send(&2).unwrap_err().is_removed());
+        assert!(tx.try_send(&3).unwrap_err().is_removed());
+        drop((tx, channel));
+        nothing_is_left("removed");
+    };
+    holds("removal against a busy sender", model);
+    let faults = [Fault::RemovalNotMarked, Fault::RemovalNotLookedAt];
+    finds("removal against a busy sender", &faults, model);
+}
+
+#[test]
+fn removal_never_looks_like_a_normal_end() {
+    let model = || {
+        let channel = ring_only(4).durable().create("removed").unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(&1).unwrap();
+        let remover = thread::spawn(|| Channel::<u8>::unlink("removed").unwrap());
+        match rx.try_recv() {
+            Ok(value) => assert_eq!(value, 1),
+            Err(error) => assert!(error.is_removed(), "{error}"),
+        }
+        remover.join().unwrap();
+        let mut values = rx.iter();
+        assert!(values.next().unwrap().unwrap_err().is_removed());
+        assert!(values.next().is_none());
+        assert!(rx.try_recv().unwrap_err().is_removed());
+        drop((tx, rx, channel));
+        nothing_is_left("removed");
+    };
+    holds("removal against a busy receiver", model);
+    let faults = [Fault::RemovalNotMarked, Fault::RemovalNotLookedAt];
+    finds("removal against a busy receiver", &faults, model);
+}
+
+#[test]
+fn a_caller_that_waits_for_its_answer_hears_of_removal() {
+    let model = || {
+        let options = ring_only(2).return_capacity(128).durable();
+        let channel = options.create("removed").unwrap();
+        let tx = channel.sender().unwrap();
+        tx.send(&1).unwrap();
+        let remover = thread::spawn(|| Channel::<u8>::unlink("removed").unwrap());
+        assert!(tx.recv_back::<u8>().unwrap_err().is_removed());
+        remover.join().unwrap();
+        assert!(tx.try_recv_back::<u8>().unwrap_err().is_removed());
+    };
+    holds("removal against a call", model);
+    finds("removal against a call", &[Fault::NoRemovalWake, Fault::RemovalNotLookedAt], model);
+}
+
+#[test]
+fn a_user_that_finds_the_queue_gone_tells_those_who_sleep() {
+    let model = || {
+        let channel = super::mixed(2).durable().create("removed").unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let sender = thread::spawn(move || {
+            let key = Name::from("removed").key().unwrap();
+            MessageQueue::open(key).unwrap().remove().unwrap();
+            assert!(tx.send(&1).unwrap_err().is_removed());
+            tx
+        });
+        assert!(rx.recv().unwrap_err().is_removed());
+        drop((rx, channel, sender.join().unwrap()));
+        Channel::<u8>::unlink("removed").unwrap();
+        nothing_is_left("removed");
+    };
+    holds("queue removed by hand", model);
+    finds("queue removed by hand", &[Fault::RemovalNotTold], model);
 }

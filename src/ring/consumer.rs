@@ -244,6 +244,38 @@ impl Consumer {
         std::mem::take(&mut self.moved)
     }
 
+    /// How many values wait in a ring, for a party that does not take them: nothing is written. What
+    /// comes and goes meanwhile is counted or not. `long_waits` says whether a last fragment stands for
+    /// a value.
+    pub(crate) fn count_values(segment: Arc<Segment>, place: Place, long_waits: bool) -> u64 {
+        let ring = Ring::new(segment, place);
+        let start = ring.delivered().load(Ordering::Relaxed);
+        let (mut position, mut values) = (start, 0);
+        while start < POSITION_LIMIT && position - start < ring.lines() {
+            // Acquire: pairs with the producer's Release store in `Producer::publish_record`.
+            let stamp = ring.stamp(position).load(Ordering::Acquire);
+            if stamp & !STAMP_FLAGS != position + 1 {
+                break;
+            }
+            let Ok(record) = ring.record(position) else { break };
+            position = record.end();
+            let counts = record.flags.is_whole() || record.flags.is_last() && long_waits;
+            values += u64::from(stamp & (MARK | PADDING) == 0 && counts);
+        }
+        values
+    }
+
+    /// Whether the record at a position that a descriptor names was taken, for such a party too.
+    pub(crate) fn is_taken(segment: Arc<Segment>, place: Place, position: u64) -> bool {
+        let ring = Ring::new(segment, place);
+        // Relaxed, both: written by the receiver alone, and nothing is read on the strength of it.
+        if position < ring.delivered().load(Ordering::Relaxed) {
+            return true;
+        }
+        let stamp = ring.stamp(position).load(Ordering::Relaxed);
+        stamp & !STAMP_FLAGS == position.wrapping_add(1) && stamp & MARK != 0
+    }
+
     /// Whether a whole value waits here, be it in one record or in fragments, that `counts`: it is
     /// asked with the positions of the value's first and last record.
     pub(crate) fn holds_value(&self, counts: impl Fn(u64, u64) -> bool) -> bool {

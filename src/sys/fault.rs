@@ -122,6 +122,12 @@ pub(crate) enum Fault {
     AskNotCompared,
     /// The home of reply ports sleeps without another look at who says that it holds one.
     HoldersNotLookedAt,
+    /// Whoever removes a channel does not say so in its header.
+    RemovalNotMarked,
+    /// A user does not look whether the header says so.
+    RemovalNotLookedAt,
+    /// A user that finds an object gone does not tell the others.
+    RemovalNotTold,
     /// The home of a forwarded reply port does not look whether its holder is still there.
     HolderNotWatched,
 }

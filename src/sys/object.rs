@@ -91,6 +91,8 @@ pub(crate) struct SegmentStat {
     pub(crate) ownership: Ownership,
     /// The size in bytes that the creator asked for.
     pub(crate) size: usize,
+    /// Whether it was removed, and stays only for those who have it mapped.
+    pub(crate) removed: bool,
     /// How many mappings there are, not how many processes.
     pub(crate) attached: u64,
     pub(crate) creator_pid: i32,

@@ -222,6 +222,8 @@ fn kill_receiver(scene: Scene, end: &End) -> Outcome {
         ledger.check(in_hand(last, end));
         tally(&lasts)
     });
+    // A value that the killed one had handed over, and not counted, does not wait.
+    assert_eq!(channel.stats().unwrap().depth(), 0);
     drop(channel);
     nothing_is_left(&stage);
     Outcome { values: ledger.receptions(), ..outcome }

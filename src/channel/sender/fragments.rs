@@ -74,7 +74,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             let producer = producer.as_mut().expect("fragments go through a ring");
             let mut wait = |producer: &mut Producer, len: usize| -> Result<Room, Stop> {
                 if start.is_some() {
-                    self.ring_receiver();
+                    self.ring_receiver()?;
                 }
                 let room = self.wait(state, patience, self.spin, |sender, _| {
                     if start.is_some() && sender.receiver_generation() != generation {
@@ -109,7 +109,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             if streamed.flags.is_whole() {
                 return Ok(());
             }
-            self.ring_receiver();
+            self.ring_receiver()?;
             self.wait(state, patience, self.spin, |sender, _| {
                 if long.is_done(start) {
                     return Ok(Some(()));

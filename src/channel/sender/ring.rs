@@ -167,8 +167,7 @@ where
             fill(&mut message(state).text_mut_full()[ENVELOPE..][..len]);
             let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
             self.send_envelope(state, queue, tag, inline, patience)?;
-            self.sent(len);
-            return Ok(());
+            return self.sent(len);
         }
         let room =
             self.wait_for_producer(state, patience, |producer| producer.room_for(len, tag))?;
@@ -179,8 +178,7 @@ where
                 self.publish_announced(state, queue, len, tag, Flags::WHOLE, patience)?;
             }
         }
-        self.sent(len);
-        Ok(())
+        self.sent(len)
     }
 }
 

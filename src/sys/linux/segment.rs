@@ -10,6 +10,9 @@ use super::ffi::{self, check};
 use crate::sys::bytes::{Reader, Writer};
 use crate::sys::{Key, ObjectKind, ObjectName, Ownership, SegmentPlan, SegmentStat, SystemError};
 
+/// Bit of the mode: removed, and there only for those who have it mapped. See shmctl(2).
+const SHM_DEST: u32 = 0o1000;
+
 /// A segment; it stays when this is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SegmentId {
@@ -90,6 +93,7 @@ impl SegmentId {
                 mode: raw.shm_perm.mode as u32 & 0o777,
             },
             size: raw.shm_segsz,
+            removed: raw.shm_perm.mode as u32 & SHM_DEST != 0,
             attached: raw.shm_nattch,
             creator_pid: raw.shm_cpid,
             last_pid: raw.shm_lpid,

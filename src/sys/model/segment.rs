@@ -131,6 +131,7 @@ impl SegmentId {
         Ok(SegmentStat {
             ownership: ownership(object.key, object.mode),
             size: object.plan.len,
+            removed: false,
             attached: 0,
             creator_pid: object.creator as i32,
             last_pid: 0,

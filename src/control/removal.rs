@@ -1,0 +1,134 @@
+//! How the users of a channel learn that it was removed.
+//!
+//! The kernel tells those who sleep: it ends every wait on a set that is gone. Those who are busy make
+//! no system call, so the remover raises a count in the header, in a line that both sides read with
+//! every value. A user that sees it raised asks the kernel for the objects, once; if one is gone, every
+//! later call of its process on this channel says Removed.
+//!
+//! Who removes an object by hand, with `ipcrm`, raises nothing. The first user that notices raises the
+//! count for the others and rings those who sleep. A sleeper looks when it has slept for a second, then
+//! for two, and so on; a busy user with every thousandth value; whoever makes system calls without one
+//! of them on the object that is gone, once a second.
+//!
+//! To a process that has gone to another ipc namespace all objects seem removed. The others look, find
+//! them there, and go on.
+
+use std::time::Duration;
+
+use super::{Control, Slept, semaphores, word};
+use crate::sys::{Deadline, Fault, Ordering, Segment, SystemError, SystemErrorKind, fault};
+
+/// What the count in the header never is: this process knows that the channel was removed.
+const GONE: u64 = u64::MAX;
+
+/// With how many values a busy user looks for the objects, a power of two.
+// NB: the look is two or three system calls, half a microsecond each at most: a nanosecond a value.
+pub(crate) const VALUES_BETWEEN_LOOKS: u64 = 1024;
+
+/// How often a user looks that makes system calls anyway.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
+/// Tells the users of the channel in this segment to look for its objects.
+pub(super) fn raise_alarm(segment: &Segment) {
+    if !fault(Fault::RemovalNotMarked) {
+        // Relaxed: means something by itself; whoever looks asks the kernel.
+        segment.word(word::ALARMS).fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Control {
+    /// The count of alarms that a user begins with.
+    pub(super) fn alarms_now(segment: &Segment) -> u64 {
+        segment.word(word::ALARMS).load(Ordering::Relaxed) & !(1 << 63)
+    }
+
+    /// Whether the channel was removed, as far as this process has noticed or was told.
+    #[inline(always)]
+    pub(crate) fn is_removed(&self) -> bool {
+        // Relaxed: whoever learned of the removal from its remover sees the count that it raised.
+        let alarms = Control::alarms_now(&self.segment);
+        alarms != self.alarms.load(Ordering::Relaxed) && self.hear_alarm(alarms)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn hear_alarm(&self, alarms: u64) -> bool {
+        if fault(Fault::RemovalNotLookedAt) {
+            return false;
+        }
+        if self.alarms.load(Ordering::Relaxed) == GONE || self.look() {
+            return true;
+        }
+        // A false alarm. Another thread may know better meanwhile, and then for good.
+        let seen = |before| (before != GONE).then_some(alarms);
+        let _ = self.alarms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, seen);
+        false
+    }
+
+    /// The error for that.
+    #[cold]
+    pub(crate) fn removed(&self) -> Slept {
+        Slept::Removed { channel: self.name() }
+    }
+
+    /// Asks the kernel whether the objects are there; says whether one is gone.
+    pub(crate) fn look(&self) -> bool {
+        let gone = |error: SystemError| error.kind() == SystemErrorKind::Removed;
+        let removed = semaphores::is_zero(self.set, semaphores::LOCK).is_err_and(gone)
+            || self.segment.id().stat().map_or_else(gone, |stat| stat.removed)
+            || self.queued().is_err_and(gone);
+        if removed {
+            self.notice_removed();
+        }
+        removed
+    }
+
+    /// Looks if this process has not done so for a second.
+    ///
+    /// Models remove objects by hand only where a user notices by itself.
+    pub(crate) fn look_now_and_then(&self) {
+        if cfg!(loom)
+            || !Deadline::from_number(self.look_again.load(Ordering::Relaxed)).has_passed()
+        {
+            return;
+        }
+        let next = Deadline::after(BETWEEN_LOOKS).to_number();
+        self.look_again.store(next, Ordering::Relaxed);
+        self.look();
+    }
+
+    /// From here on every call of this process says that the channel was removed. The others are told
+    /// to look, and those who sleep are rung.
+    #[cold]
+    pub(crate) fn notice_removed(&self) {
+        if self.alarms.swap(GONE, Ordering::Relaxed) == GONE || fault(Fault::RemovalNotTold) {
+            return;
+        }
+        raise_alarm(&self.segment);
+        for lane in 0..self.claimed() {
+            self.ring(self.lane_bell(lane));
+        }
+        self.ring(self.items_bell());
+    }
+
+    /// Keeps the kernel's refusal to wake a peer, for a call that can tell it.
+    #[cold]
+    pub(super) fn keep_unwoken(&self, error: SystemError) {
+        if error.kind() == SystemErrorKind::Removed {
+            return self.notice_removed();
+        }
+        *self.unwoken.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+        self.has_unwoken.store(true, Ordering::Relaxed);
+    }
+
+    /// Why a peer could not be woken since this was last asked.
+    #[inline]
+    pub(crate) fn take_unwoken(&self) -> Option<SystemError> {
+        // Relaxed: the mutex orders the rest.
+        if !self.has_unwoken.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.has_unwoken.store(false, Ordering::Relaxed);
+        self.unwoken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+}
