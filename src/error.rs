@@ -16,7 +16,7 @@ use crate::sys::{Key, SystemError, process};
 /// let error = Channel::<u32>::open("nobody made this").unwrap_err();
 /// assert!(matches!(error, OpenError::NotFound { .. }));
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The name is empty or longer than 255 bytes.
@@ -60,6 +60,8 @@ pub enum OpenError {
     },
     /// The channel was made by a version of this crate with another layout.
     WrongVersion {
+        /// The channel's key.
+        key: Key,
         /// The channel's layout version.
         found: u64,
         /// This crate's.
@@ -67,6 +69,8 @@ pub enum OpenError {
     },
     /// The channel carries another type.
     WrongType {
+        /// What was asked for.
+        name: Name,
         /// The type that this program names.
         mine: String,
         /// The type that the creator named.
@@ -76,6 +80,8 @@ pub enum OpenError {
     },
     /// The channel's values are encoded by another codec.
     WrongCodec {
+        /// What was asked for.
+        name: Name,
         /// The codec that this program names.
         mine: &'static str,
         /// The codec that the creator named.
@@ -90,6 +96,8 @@ pub enum OpenError {
     },
     /// The channel takes longer values than this program asked for.
     LongerValues {
+        /// What was asked for.
+        name: Name,
         /// The longest encoded value that this program asked for, in bytes.
         mine: u64,
         /// The creator's.
@@ -154,19 +162,21 @@ impl fmt::Display for OpenError {
                 "{object} has permissions {found:03o}, its channel was created with \
                  {expected:03o}: somebody changed them"
             ),
-            OpenError::WrongVersion { found, expected } => write!(
+            OpenError::WrongVersion { key, found, expected } => write!(
                 f,
-                "the channel has layout version {found}, this program speaks {expected}: build \
+                "the channel at key {key} has layout version {found}, this program speaks {expected}: build \
                  both sides with one version of sysv-channel"
             ),
-            OpenError::WrongType { mine, theirs, difference } => write!(
+            OpenError::WrongType { name, mine, theirs, difference } => write!(
                 f,
-                "the channel carries {theirs}, this program asked for {mine}: {difference}"
+                "{} carries {theirs}, this program asked for {mine}: {difference}",
+                The(name)
             ),
-            OpenError::WrongCodec { mine, theirs } => write!(
+            OpenError::WrongCodec { name, mine, theirs } => write!(
                 f,
-                "the channel's values are encoded by {theirs:?}, this program asked for {mine:?}: \
-                 name the same codec on both sides"
+                "the values of {} are encoded by {theirs:?}, this program asked for {mine:?}: name \
+                 the same codec on both sides",
+                The(name)
             ),
             OpenError::Undecodable { name, why } => write!(
                 f,
@@ -174,10 +184,11 @@ impl fmt::Display for OpenError {
                  format describes itself (codec::Json, feature `json`), or vouch for the type with \
                  Options::schema"
             ),
-            OpenError::LongerValues { mine, theirs } => write!(
+            OpenError::LongerValues { name, mine, theirs } => write!(
                 f,
-                "the channel takes values of up to {theirs} bytes, this program asked for {mine}: \
-                 open it with max_value({theirs})"
+                "{} takes values of up to {theirs} bytes, this program asked for {mine}: open it \
+                 with max_value({theirs})",
+                The(name)
             ),
             OpenError::HoldsValues { name } => write!(
                 f,
@@ -203,15 +214,9 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl Error for OpenError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            OpenError::InvalidName(error) => Some(error),
-            OpenError::System(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+// What an error was caused by is part of its text, so it has no source: a program that prints both
+// would print it twice.
+impl Error for OpenError {}
 
 impl From<SystemError> for OpenError {
     fn from(error: SystemError) -> Self {
@@ -279,10 +284,16 @@ impl AttachError {
 impl fmt::Display for AttachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            AttachError::LanesExhausted { channel, lanes: 1 } => write!(
+                f,
+                "the one lane of {} has a sender: close it, or create the channel with more lanes \
+                 (Options::lanes)",
+                The(channel)
+            ),
             AttachError::LanesExhausted { channel, lanes } => write!(
                 f,
-                "all lanes of {}, {lanes} in number, have a sender: close one, or create the \
-                 channel with more (Options::lanes)",
+                "all {lanes} lanes of {} have a sender: close one, or create the channel with more \
+                 (Options::lanes)",
                 The(channel)
             ),
             AttachError::ReceiverExists { channel, pid } => write!(
@@ -299,8 +310,7 @@ impl fmt::Display for AttachError {
     }
 }
 
-// What an error was caused by is part of its text, so it has no source: who prints both would
-// print it twice.
+// Without a source, as above.
 impl Error for AttachError {}
 
 /// How errors name a channel.
@@ -425,6 +435,8 @@ pub enum SendError {
         channel: Arc<Name>,
         /// The longest encoded value, in bytes.
         max: u64,
+        /// The option that says so.
+        option: &'static str,
     },
     /// The channel's queue was made smaller, by `msgctl`, than the message that stands for the value.
     QueueTooSmall {
@@ -524,10 +536,10 @@ impl fmt::Display for SendError {
                 write!(f, "the receiver of {} is gone", The(channel))
             }
             SendError::Removed { channel } => removed(f, channel),
-            SendError::TooLong { channel, max } => write!(
+            SendError::TooLong { channel, max, option } => write!(
                 f,
-                "the encoded value is longer than the {max} bytes that {} takes \
-                 (Options::max_value, and without rings Options::inline_limit)",
+                "the encoded value is longer than {max} bytes, the most that goes through {}: create \
+                 it with a larger {option}",
                 The(channel)
             ),
             SendError::QueueTooSmall { channel, needed, capacity } => write!(

@@ -65,6 +65,7 @@
 //!   [`Queue`] is at most once: a message dies with the receiver that the kernel gave it to.)
 //! - Blocked calls wake when the other side dies, by the kernel: nobody polls or sends heartbeats.
 //! - `send` waits while a channel is full; nothing is overwritten or dropped.
+//! - A channel that is removed under its users says so, for good: it never looks like a normal end.
 //! - [`open`](Channel::open) compares codec, layout and the [shape](Schema) of `T`.
 //! - A type that no receiver could decode is refused when the channel is opened, a value that its
 //!   receiver would refuse or read as something else when it is sent.
@@ -134,7 +135,7 @@ mod transfer;
 
 pub(crate) use channel::Closing;
 pub use channel::{
-    Channel, Iter, Lease, Options, Origin, Receiver, Sender, Stats, TryIter, channel,
+    Channel, IntoIter, Iter, Lease, Options, Origin, Receiver, Sender, Stats, TryIter, channel,
 };
 pub use control::{Owner, Removed, sweep, sweep_all};
 pub use error::{AttachError, OpenError, RecvError, SendError};

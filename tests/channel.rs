@@ -1,11 +1,11 @@
 //! The channel within one process: paths, order, tags, waiting, limits.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sysv_channel::codec::{Bytes, Raw};
-use sysv_channel::{Channel, Options, Receiver, Select, Sender, Tag};
+use sysv_channel::{Channel, Options, Receiver, RecvError, Select, Sender, Tag};
 
 #[derive(Serialize, Deserialize, Debug, PartialEq, Clone)]
 struct Order {
@@ -273,4 +273,76 @@ fn a_mailbox_that_is_created_again_waits_for_new_senders() {
     let rx = Channel::<u8>::create(name.as_str()).unwrap().receiver().unwrap();
     assert_eq!(rx.recv().unwrap(), 7);
     assert!(rx.try_recv().unwrap_err().is_empty(), "whoever creates it begins a new life");
+}
+
+#[test]
+fn what_waits_is_counted_and_what_is_full_says_so() {
+    for (shape, options) in shapes() {
+        let (tx, rx) = ends(&options);
+        let (again, other) = (tx.try_clone().unwrap(), ends(&options));
+        assert!(tx.same_channel(&again) && !tx.same_channel(&other.0), "{shape}");
+        assert!(rx.same_channel(&rx) && !rx.same_channel(&other.1), "{shape}");
+        assert_eq!(tx.capacity(), rx.capacity());
+        assert_eq!(tx.capacity() == 0, shape == "queue only", "{shape}");
+        let mut sent = 0;
+        while tx.try_send(&order(sent, 10)).is_ok() {
+            sent += 1;
+            assert_eq!(
+                (tx.len().unwrap() as u64, rx.len().unwrap() as u64),
+                (sent, sent),
+                "{shape}"
+            );
+        }
+        // On a queue, one shorter than these may have room.
+        assert!(tx.is_full().unwrap() || shape != "ring only");
+        for left in (0..sent).rev() {
+            rx.try_recv().unwrap();
+            assert_eq!(rx.len().unwrap() as u64, left, "{shape}");
+        }
+        assert!(tx.is_empty().unwrap() && rx.is_empty().unwrap() && !tx.is_full().unwrap());
+    }
+}
+
+#[test]
+fn deadlines_are_moments() {
+    for (shape, options) in shapes() {
+        let (tx, rx) = ends(&options);
+        let soon = || Instant::now() + Duration::from_millis(3);
+        let passed = Instant::now();
+        for deadline in [passed, soon()] {
+            assert!(rx.recv_deadline(deadline).unwrap_err().is_timeout(), "{shape}");
+            assert!(Instant::now() >= deadline);
+        }
+        tx.send_deadline(&order(1, 10), passed).unwrap();
+        assert_eq!(rx.recv_deadline(passed).unwrap(), order(1, 10), "there is one, so none waits");
+        while tx.try_send(&order(1, 10)).is_ok() {}
+        for deadline in [passed, soon()] {
+            let refused = tx.send_deadline(&order(1, 10), deadline).unwrap_err();
+            assert!(refused.is_timeout() && Instant::now() >= deadline, "{shape}");
+        }
+    }
+}
+
+#[test]
+fn receiver_is_an_iterator_by_itself() {
+    for (shape, options) in shapes() {
+        let (tx, rx) = ends(&options);
+        let values = [order(1, 1), order(2, 2)];
+        tx.send_all(&values).unwrap();
+        drop(tx);
+        let received: Result<Vec<Order>, RecvError> = rx.into_iter().collect();
+        assert_eq!(received.unwrap(), values, "{shape}");
+    }
+}
+
+#[test]
+fn errors_can_be_compared_and_name_their_channel() {
+    let channel = Channel::<Order>::private().unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let empty = rx.try_recv().unwrap_err();
+    assert_eq!(rx.try_recv(), Err(empty.clone()));
+    assert_ne!(rx.recv_timeout(Duration::ZERO), Err(empty.clone()));
+    let key = format!("{:?}", channel).split("key: ").nth(1).unwrap()[..10].to_owned();
+    assert!(empty.to_string().contains(&key), "{empty}, and not {key}");
+    drop(tx);
 }

@@ -269,7 +269,11 @@ fn encoded<R, C: Codec<R>>(
         writer.limit(usize::try_from(max).unwrap_or(usize::MAX));
         let result = C::encode(reply, &mut writer);
         if writer.is_too_long() {
-            return Err(SendError::TooLong { channel: channel(), max });
+            return Err(SendError::TooLong {
+                channel: channel(),
+                max,
+                option: "MailboxOptions::max_value",
+            });
         }
         if let Err(error) = result {
             return Err(SendError::Encode { channel: channel(), error });

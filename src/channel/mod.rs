@@ -32,7 +32,7 @@ mod stats;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::DefaultCodec;
 use crate::codec::Codec;
@@ -47,7 +47,7 @@ pub(crate) use holders::{Attention, Holding, LostPort, Port, Whereabouts};
 pub use lease::Lease;
 pub use options::Options;
 pub(crate) use receiver::Closing;
-pub use receiver::{Iter, Receiver, TryIter};
+pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use returns::Origin;
 pub use sender::Sender;
 pub(crate) use sender::changed_length;
@@ -244,6 +244,11 @@ impl Patience {
 
     fn until(timeout: Duration) -> Self {
         Patience(Some(Deadline::after(timeout)))
+    }
+
+    /// Until a moment, which may have passed.
+    fn till(moment: Instant) -> Self {
+        Patience::until(moment.saturating_duration_since(Instant::now()))
     }
 
     fn none() -> Self {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::holders::Attention;
 use super::inbox::InHand;
@@ -175,6 +175,24 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.receive(Patience::until(timeout))
     }
 
+    /// Like [`recv_timeout`](Receiver::recv_timeout), until a moment.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (_tx, rx) = sysv_channel::channel::<u32>()?;
+    /// let deadline = Instant::now() + Duration::from_millis(5);
+    /// assert!(rx.recv_deadline(deadline).unwrap_err().is_timeout());
+    /// assert!(Instant::now() >= deadline);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`recv_timeout`](Receiver::recv_timeout).
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvError> {
+        self.receive(Patience::till(deadline))
+    }
+
     /// Receives the next value that `select` asks for, with its tag, and waits until there is one.
     ///
     /// Values passed over stay and keep their space. On a full queue they block every sender, also
@@ -303,17 +321,24 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     fn enter(&self) -> Result<RefMut<'_, State>, RecvError> {
+        self.check()?;
+        if let Some(error) = self.control.take_unwoken() {
+            return Err(RecvError::NotWoken { channel: self.control.name(), error });
+        }
+        let state = self.state.try_borrow_mut();
+        state.map_err(|_| RecvError::Reentrant { channel: self.control.name() })
+    }
+
+    /// Refuses to use what is the parent's, or gone.
+    #[inline]
+    fn check(&self) -> Result<(), RecvError> {
         if !self.control.is_ours() {
             return Err(RecvError::Forked { channel: self.control.name() });
         }
         if self.control.is_removed() {
             return Err(self.control.removed().into());
         }
-        if let Some(error) = self.control.take_unwoken() {
-            return Err(RecvError::NotWoken { channel: self.control.name(), error });
-        }
-        let state = self.state.try_borrow_mut();
-        state.map_err(|_| RecvError::Reentrant { channel: self.control.name() })
+        Ok(())
     }
 
     #[inline]
@@ -559,7 +584,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         count(&self.control, at, more);
     }
 
-    /// The values, one after another, until all senders are gone and nothing is left.
+    /// The values, one after another, until all senders are gone and nothing is left. A value that
+    /// cannot be decoded is an item; any other error, as [`RecvError::Removed`], is the last one.
     pub fn iter(&self) -> Iter<'_, T, C> {
         Iter { receiver: self, ended: false }
     }
@@ -567,6 +593,42 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// The values that are there now.
     pub fn try_iter(&self) -> TryIter<'_, T, C> {
         TryIter { receiver: self, ended: false }
+    }
+
+    /// How many values wait to be received now. They are counted where they stand: by a system call
+    /// where the channel has a queue, and by a look at each of them where it has none.
+    ///
+    /// ```
+    /// let (tx, rx) = sysv_channel::channel::<u32>()?;
+    /// tx.send_all(&[1, 2, 3])?;
+    /// assert_eq!((rx.len()?, rx.is_empty()?), (3, false));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`RecvError::Removed`] if the channel was, [`RecvError::System`] if the kernel does not say.
+    pub fn len(&self) -> Result<usize, RecvError> {
+        self.check()?;
+        let waiting = super::stats::waiting(&self.control);
+        Ok(waiting.map_err(|error| self.control.slept(error))? as usize)
+    }
+
+    /// Whether no value waits to be received now.
+    ///
+    /// # Errors
+    /// As [`len`](Receiver::len).
+    pub fn is_empty(&self) -> Result<bool, RecvError> {
+        Ok(self.len()? == 0)
+    }
+
+    /// How many bytes each sender's ring has; 0 where values go through the kernel's queue alone.
+    pub fn capacity(&self) -> usize {
+        self.control.layout().ring_bytes()
+    }
+
+    /// Whether both are receivers of one very channel, the one after the other.
+    pub fn same_channel(&self, other: &Self) -> bool {
+        self.control.handle() == other.control.handle()
     }
 
     /// The channel that this receiver belongs to.
@@ -618,7 +680,8 @@ fn count(control: &Control, at: usize, more: u64) -> u64 {
 /// Counts a value.
 #[inline]
 pub(super) fn received(control: &Control, len: usize) {
-    if count(control, word::RECEIVED_VALUES, 1) % VALUES_BETWEEN_LOOKS == 0 && cfg!(not(loom)) {
+    let values = count(control, word::RECEIVED_VALUES, 1);
+    if values.is_multiple_of(VALUES_BETWEEN_LOOKS) && cfg!(not(loom)) {
         control.look();
     }
     count(control, word::RECEIVED_BYTES, len as u64);
@@ -638,8 +701,7 @@ impl Drop for OnPanic<'_> {
 }
 
 /// The values of a [`Receiver`], until all senders are gone.
-#[derive(Debug)]
-pub struct Iter<'a, T, C: Codec<T>> {
+pub struct Iter<'a, T, C = DefaultCodec> {
     receiver: &'a Receiver<T, C>,
     ended: bool,
 }
@@ -652,9 +714,14 @@ impl<T, C: Codec<T>> Iterator for Iter<'_, T, C> {
     }
 }
 
+impl<T, C> fmt::Debug for Iter<'_, T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Iter").field(self.receiver).finish()
+    }
+}
+
 /// The values that a [`Receiver`] has now.
-#[derive(Debug)]
-pub struct TryIter<'a, T, C: Codec<T>> {
+pub struct TryIter<'a, T, C = DefaultCodec> {
     receiver: &'a Receiver<T, C>,
     ended: bool,
 }
@@ -664,6 +731,32 @@ impl<T, C: Codec<T>> Iterator for TryIter<'_, T, C> {
 
     fn next(&mut self) -> Option<Self::Item> {
         next_of(&mut self.ended, || self.receiver.try_recv())
+    }
+}
+
+impl<T, C> fmt::Debug for TryIter<'_, T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TryIter").field(self.receiver).finish()
+    }
+}
+
+/// The values of a [`Receiver`] that goes with this, until all senders are gone.
+pub struct IntoIter<T, C = DefaultCodec> {
+    receiver: Receiver<T, C>,
+    ended: bool,
+}
+
+impl<T, C: Codec<T>> Iterator for IntoIter<T, C> {
+    type Item = Result<T, RecvError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        next_of(&mut self.ended, || self.receiver.recv())
+    }
+}
+
+impl<T, C> fmt::Debug for IntoIter<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("IntoIter").field(&self.receiver).finish()
     }
 }
 
@@ -691,6 +784,15 @@ impl<'a, T, C: Codec<T>> IntoIterator for &'a Receiver<T, C> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
+    }
+}
+
+impl<T, C: Codec<T>> IntoIterator for Receiver<T, C> {
+    type Item = Result<T, RecvError>;
+    type IntoIter = IntoIter<T, C>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        IntoIter { receiver: self, ended: false }
     }
 }
 

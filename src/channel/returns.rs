@@ -182,7 +182,7 @@ impl Returns {
     #[cold]
     fn too_long(&self) -> SendError {
         let max = self.control.layout().max_value;
-        SendError::TooLong { channel: self.control.name(), max }
+        SendError::TooLong { channel: self.control.name(), max, option: "Options::max_value" }
     }
 
     /// Whether the lane's owner is still the one that asked.

@@ -10,7 +10,7 @@ use std::cell::{RefCell, RefMut};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use ring::changed_length;
 
@@ -19,7 +19,7 @@ use super::{Channel, Patience};
 use crate::DefaultCodec;
 use crate::codec::{Codec, EncodeError, Writer};
 use crate::control::{
-    Control, Doorbell, Parked, Slept, VALUES_BETWEEN_LOOKS, lane_word, semaphores, word,
+    Control, Doorbell, ENVELOPE, Parked, Slept, VALUES_BETWEEN_LOOKS, lane_word, semaphores, word,
 };
 use crate::error::{AttachError, SendError};
 use crate::ring::{Damage, Producer, Record, TrustedPeers};
@@ -262,6 +262,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// [`SendError::Timeout`] if there was none; else as [`send`](Sender::send).
     pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendError> {
         self.send_value(Tag::DEFAULT, value, Patience::until(timeout))
+    }
+
+    /// Like [`send_timeout`](Sender::send_timeout), until a moment.
+    ///
+    /// # Errors
+    /// As [`send_timeout`](Sender::send_timeout).
+    pub fn send_deadline(&self, value: &T, deadline: Instant) -> Result<(), SendError> {
+        self.send_value(Tag::DEFAULT, value, Patience::till(deadline))
     }
 
     /// Like [`send`](Sender::send), with a tag that the receiver can select by.
@@ -539,6 +547,61 @@ impl<T, C: Codec<T>> Sender<T, C> {
             Ok(there) => Ok(!there),
             Err(error) => Err(self.control.slept(error).into()),
         }
+    }
+
+    /// How many values wait to be received now, this sender's and others'. They are counted where
+    /// they stand: by a system call where the channel has a queue, and by a look at each of them where
+    /// it has none.
+    ///
+    /// # Errors
+    /// [`SendError::Removed`] if the channel was, [`SendError::System`] if the kernel does not say.
+    pub fn len(&self) -> Result<usize, SendError> {
+        drop(self.enter()?);
+        let waiting = super::stats::waiting(&self.control);
+        Ok(waiting.map_err(|error| self.control.slept(error))? as usize)
+    }
+
+    /// Whether no value waits to be received now.
+    ///
+    /// # Errors
+    /// As [`len`](Sender::len).
+    pub fn is_empty(&self) -> Result<bool, SendError> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Whether there is no room now, not for the shortest of values.
+    ///
+    /// ```
+    /// let (tx, rx) = sysv_channel::channel::<()>()?;
+    /// assert!(!tx.is_full()?);
+    /// while tx.try_send(&()).is_ok() {}
+    /// assert!(tx.is_full()?);
+    /// rx.recv()?;
+    /// assert!(!tx.is_full()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`len`](Sender::len).
+    pub fn is_full(&self) -> Result<bool, SendError> {
+        let mut state = self.enter()?;
+        let Some(queue) = self.control.queue else {
+            let room = self.producer(&mut state).room_now(Tag::DEFAULT);
+            return Ok(room.map_err(|damage| self.damaged(damage))?.is_none());
+        };
+        let stat = queue.stat().map_err(|error| self.control.slept(error))?;
+        // One more message, with the least that a value can be encoded as.
+        Ok(stat.bytes + ENVELOPE as u64 > stat.capacity || stat.messages >= stat.capacity)
+    }
+
+    /// How many bytes each sender's ring has; 0 where values go through the kernel's queue alone.
+    pub fn capacity(&self) -> usize {
+        self.control.layout().ring_bytes()
+    }
+
+    /// Whether both are senders of one very channel.
+    pub fn same_channel(&self, other: &Self) -> bool {
+        self.control.handle() == other.control.handle()
     }
 
     /// The channel that this sender belongs to.

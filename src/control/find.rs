@@ -157,7 +157,7 @@ fn look_at(
             };
         }
         Err(BadHeader::Version(found)) => {
-            return Err(OpenError::WrongVersion { found, expected: super::layout::VERSION });
+            return Err(OpenError::WrongVersion { key, found, expected: super::layout::VERSION });
         }
         Err(BadHeader::Damaged(what)) => return Err(corrupt(what)),
     };

@@ -196,6 +196,11 @@ impl Layout {
         self.max_value.saturating_add(MAX_HEAD)
     }
 
+    /// Bytes of each lane's ring.
+    pub(crate) fn ring_bytes(&self) -> usize {
+        self.ring_lines as usize * LINE
+    }
+
     /// The bitmap of lanes that are in line for space in the queue.
     #[inline]
     pub(crate) fn in_line(&self) -> usize {

@@ -72,10 +72,15 @@ impl Wanted {
         }
         if header.codec != super::cut(self.codec, super::layout::MAX_CODEC) {
             let theirs = header.codec.clone();
-            return Err(OpenError::WrongCodec { mine: self.codec, theirs });
+            return Err(OpenError::WrongCodec {
+                name: self.name.clone(),
+                mine: self.codec,
+                theirs,
+            });
         }
         if header.fingerprint != self.schema.fingerprint() {
             return Err(OpenError::WrongType {
+                name: self.name.clone(),
                 mine: self.schema.name().to_owned(),
                 theirs: header.type_name.clone(),
                 difference: schema::difference(self.schema.text(), &header.shape),
@@ -317,7 +322,7 @@ fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Contro
             // Shared memory must not be what says how much of this process's memory may be used.
             let (mine, theirs) = (wanted.layout.max_value, mapped.header.layout.max_value);
             if theirs > mine {
-                return Err(OpenError::LongerValues { mine, theirs });
+                return Err(OpenError::LongerValues { name: wanted.name.clone(), mine, theirs });
             }
             Ok(Then::Use(Box::new(Control::new(mapped, locked.set(), queue))))
         }

@@ -264,6 +264,7 @@ fn removal_never_looks_like_a_normal_end() {
         let channel = ring_only(4).durable().create("removed").unwrap();
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         tx.send(&1).unwrap();
+        tx.send(&2).unwrap();
         let remover = thread::spawn(|| Channel::<u8>::unlink("removed").unwrap());
         match rx.try_recv() {
             Ok(value) => assert_eq!(value, 1),
@@ -311,7 +312,6 @@ fn a_user_that_finds_the_queue_gone_tells_those_who_sleep() {
         });
         assert!(rx.recv().unwrap_err().is_removed());
         drop((rx, channel, sender.join().unwrap()));
-        Channel::<u8>::unlink("removed").unwrap();
         nothing_is_left("removed");
     };
     holds("queue removed by hand", model);

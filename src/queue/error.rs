@@ -17,7 +17,7 @@ use crate::tag::Tag;
 /// let error = Queue::<u32>::open("nobody made this queue").unwrap_err();
 /// assert!(matches!(error, QueueError::NotFound { .. }));
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueueError {
     /// The name is empty or too long.
@@ -112,15 +112,8 @@ impl fmt::Display for QueueError {
     }
 }
 
-impl Error for QueueError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            QueueError::InvalidName(error) => Some(error),
-            QueueError::System(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+// Without a source: what an error was caused by is part of its text.
+impl Error for QueueError {}
 
 impl From<SystemError> for QueueError {
     fn from(error: SystemError) -> Self {
@@ -157,7 +150,7 @@ pub enum QueueLimit {
 /// assert!(queue.try_send(&2).unwrap_err().is_full());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueueSendError {
     /// There is no room, and the call was not to wait.
@@ -234,15 +227,8 @@ impl fmt::Display for QueueSendError {
     }
 }
 
-impl Error for QueueSendError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            QueueSendError::Encode(error) => Some(error),
-            QueueSendError::System(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+// Without a source, as above.
+impl Error for QueueSendError {}
 
 impl From<SystemError> for QueueSendError {
     fn from(error: SystemError) -> Self {
@@ -268,7 +254,7 @@ impl From<EncodeError> for QueueSendError {
 /// assert!(queue.try_recv().unwrap_err().is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueueRecvError {
     /// No such message is there, and the call was not to wait.
@@ -361,15 +347,8 @@ impl fmt::Display for QueueRecvError {
     }
 }
 
-impl Error for QueueRecvError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            QueueRecvError::Decode { error, .. } => Some(error),
-            QueueRecvError::System(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+// Without a source, as above.
+impl Error for QueueRecvError {}
 
 impl From<SystemError> for QueueRecvError {
     fn from(error: SystemError) -> Self {

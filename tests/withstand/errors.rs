@@ -81,7 +81,7 @@ fn names_have_a_length() {
         let channel = Channel::<Bytes, Raw>::create(name.as_str());
         let error = channel.unwrap_err();
         assert!(matches!(error, OpenError::InvalidName(_)));
-        assert!(error.source().is_some());
+        assert!(error.source().is_none(), "its text says it already");
         reads(&error, &words);
         let error = Channel::<Bytes, Raw>::unlink(name.as_str()).unwrap_err();
         reads(&error, &words);
@@ -134,18 +134,22 @@ fn every_open_error_reads_well() {
             OpenError::WrongMode { object: object(), found: 0o666, expected: 0o600 },
             &["message queue 0x0000162e", "666", "600", "changed"],
         ),
-        (OpenError::WrongVersion { found: 2, expected: 1 }, &["version 2", "speaks 1", "build"]),
+        (
+            OpenError::WrongVersion { key, found: 2, expected: 1 },
+            &["0x0000162e", "version 2", "speaks 1", "build"],
+        ),
         (
             OpenError::WrongType {
+                name: name(),
                 mine: "Order".into(),
                 theirs: "Trade".into(),
                 difference: "field id".into(),
             },
-            &["carries Trade", "asked for Order", "field id"],
+            &["\"orders\"", "carries Trade", "asked for Order", "field id"],
         ),
         (
-            OpenError::WrongCodec { mine: "raw", theirs: "postcard".into() },
-            &["\"raw\"", "\"postcard\"", "same codec"],
+            OpenError::WrongCodec { name: name(), mine: "raw", theirs: "postcard".into() },
+            &["\"orders\"", "\"raw\"", "\"postcard\"", "same codec"],
         ),
         (OpenError::HoldsValues { name: name() }, &["\"orders\"", "holds values", "unlink"]),
         (OpenError::Corrupt { key, what: "odd".into() }, &["0x0000162e", "odd", "unlink"]),
@@ -155,7 +159,7 @@ fn every_open_error_reads_well() {
         (OpenError::System(system_error()), &["msgctl", "message queue", "removed"]),
     ] {
         reads(&error, words);
-        assert_eq!(error.source().is_some(), matches!(error, OpenError::System(_)));
+        assert!(error.source().is_none(), "{error}: its text says it already");
     }
 }
 
@@ -164,7 +168,7 @@ fn every_attach_error_reads_well() {
     for (error, words) in [
         (
             AttachError::LanesExhausted { channel: orders(), lanes: 8 },
-            &["all lanes", "8", "Options::lanes"][..],
+            &["all 8 lanes", "Options::lanes"][..],
         ),
         (AttachError::ReceiverExists { channel: orders(), pid: 42 }, &["process 42", "receiver"]),
         (AttachError::Removed { channel: orders() }, &["removed", "unlink", "ipcrm", "again"]),
@@ -189,8 +193,8 @@ fn every_send_error_reads_well() {
             &["was sent", "receiver", "sleeps", "woken", "msgctl"],
         ),
         (
-            SendError::TooLong { channel: orders(), max: 77 },
-            &["77 bytes", "max_value", "inline_limit"],
+            SendError::TooLong { channel: orders(), max: 77, option: "Options::max_value" },
+            &["77 bytes", "Options::max_value"],
         ),
         (
             SendError::NeedsWaiting { channel: orders(), len: 9000, max: 8176 },
@@ -254,4 +258,37 @@ fn what_was_not_asked_for_is_refused() {
     let select = sysv_channel::Select::UpTo(sysv_channel::Tag::DEFAULT);
     assert!(matches!(rx.recv_matching(select).unwrap_err(), RecvError::NoSelection { .. }));
     assert!(matches!(rx.try_recv_matching(select).unwrap_err(), RecvError::NoSelection { .. }));
+}
+
+/// The option that an error names is the one that helps.
+#[test]
+fn what_is_too_long_names_the_option_that_says_so() {
+    let too_long = |options: Options<Bytes, Raw>, len: usize, in_place: bool| {
+        let channel = options.private().unwrap();
+        let (tx, _rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let sent = if in_place { tx.send_with(len, |_| ()) } else { tx.send(&vec![0; len]) };
+        sent.unwrap_err()
+    };
+    let options = Channel::<Bytes, Raw>::options;
+    for (error, option) in [
+        (too_long(options().max_value(100), 101, false), "Options::max_value"),
+        (too_long(options().capacity(0).inline_limit(100), 101, false), "Options::inline_limit"),
+        (too_long(options().capacity(0).inline_limit(100), 101, true), "Options::inline_limit"),
+        (too_long(options().max_value(100), 101, true), "Options::max_value"),
+        (too_long(options().capacity(4096), 4000, true), "Options::capacity"),
+    ] {
+        assert!(matches!(error, SendError::TooLong { .. }), "{error}");
+        reads(&error, &[option, "the channel at key 0x"]);
+    }
+}
+
+#[test]
+fn a_channel_without_a_way_back_says_so_on_both_sides() {
+    let channel = Channel::<Bytes, Raw>::private().unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    tx.send(&vec![1]).unwrap();
+    let (_, origin) = rx.recv_from(sysv_channel::Select::Any).unwrap();
+    assert!(matches!(rx.send_back(origin, &vec![1]), Err(SendError::NoWayBack { .. })));
+    assert!(matches!(tx.recv_back::<Bytes>(), Err(RecvError::NoWayBack { .. })));
+    assert!(matches!(tx.try_recv_back::<Bytes>(), Err(RecvError::NoWayBack { .. })));
 }

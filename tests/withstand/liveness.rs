@@ -143,7 +143,7 @@ fn lanes_run_out_and_come_free() {
             for refused in [channel.sender(), senders[0].try_clone()] {
                 let error = refused.unwrap_err();
                 assert!(matches!(error, AttachError::LanesExhausted { lanes: 3, .. }), "{error}");
-                reads(&error, &["all lanes", "3 in number", "Options::lanes"]);
+                reads(&error, &["all 3 lanes", "Options::lanes"]);
             }
             senders.remove(round % 3);
             senders.push(channel.sender().unwrap());

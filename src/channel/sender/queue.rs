@@ -170,7 +170,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 state.granted = 0;
                 // A sender that filled the queue may have been stopped before it rang.
                 if !fault(Fault::FullNotRung) {
-                    sender.ring_receiver();
+                    sender.ring_receiver()?;
                 }
                 return Ok(None);
             }

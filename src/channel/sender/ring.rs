@@ -161,7 +161,14 @@ where
         let ring = state.producer.as_ref().map(|producer| producer.max_payload(tag) as u64);
         let max = ring.unwrap_or(u64::MAX).min(self.control.max_value());
         if len as u64 > max {
-            return Err(SendError::TooLong { channel: self.control.name(), max });
+            return Err(match ring {
+                Some(ring) if ring == max => SendError::TooLong {
+                    channel: self.control.name(),
+                    max,
+                    option: "Options::capacity, of which half takes one value",
+                },
+                _ => self.control.too_long(),
+            });
         }
         if let (None, Some(queue)) = (ring, self.control.queue) {
             fill(&mut message(state).text_mut_full()[ENVELOPE..][..len]);
