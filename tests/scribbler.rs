@@ -942,6 +942,6 @@ fn header_does_not_make_a_receiver_collect_more_than_it_is_ready_for() {
     // The longest value, by the header.
     scribbler.set(56, u64::MAX);
     let error = options(shape).max_value(60).open(stage.name()).unwrap_err();
-    assert!(matches!(error, OpenError::LongerValues { mine: 60, theirs: u64::MAX }), "{error}");
+    assert!(matches!(error, OpenError::LongerValues { mine: 60, theirs: u64::MAX, .. }), "{error}");
     assert!(error.to_string().contains("max_value(18446744073709551615)"), "{error}");
 }
