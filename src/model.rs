@@ -38,7 +38,21 @@ pub fn check(model: impl Fn() + Sync + Send + 'static) -> usize {
 }
 
 pub(crate) fn check_to(preemptions: usize, model: impl Fn() + Sync + Send + 'static) -> usize {
+    check_some(preemptions, None, model)
+}
+
+/// The same, and stops after so many executions.
+pub(crate) fn check_some(
+    preemptions: usize,
+    most: Option<usize>,
+    model: impl Fn() + Sync + Send + 'static,
+) -> usize {
     let mut builder = loom::model::Builder::new();
+    if let Some(most) = most {
+        // It is looked at with each checkpoint only, and counted from one.
+        builder.max_permutations = Some(most + 1);
+        builder.checkpoint_interval = most + 1;
+    }
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.max_branches = builder.max_branches.max(MAX_BRANCHES);
     let executions = Arc::new(AtomicUsize::new(0));

@@ -5,6 +5,7 @@ mod calls;
 mod death;
 mod lifetime;
 mod order;
+mod programs;
 mod queue;
 mod returns;
 mod ring;

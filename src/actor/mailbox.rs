@@ -190,7 +190,7 @@ impl MailboxOptions {
         AddressOptions { owner: self.owner, max_value: self.max_value }
     }
 
-    fn channel<M, C: Codec<M>>(&self) -> Options<M, C> {
+    pub(crate) fn channel<M, C: Codec<M>>(&self) -> Options<M, C> {
         let options = Channel::<M, C>::options()
             .inline_limit(self.inline_limit)
             .lanes(self.addresses)

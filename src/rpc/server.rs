@@ -179,7 +179,7 @@ impl ServerOptions {
         Err(BindError::Open(OpenError::NotFound { name }))
     }
 
-    fn channel<Q, R, C>(&self) -> Options<Q, C>
+    pub(crate) fn channel<Q, R, C>(&self) -> Options<Q, C>
     where
         C: Codec<Q> + Codec<R>,
     {

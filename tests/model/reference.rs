@@ -167,7 +167,7 @@ impl Lane {
         !self.rings.is_empty()
     }
 
-    fn take(&mut self, number: u64) {
+    pub(crate) fn take(&mut self, number: u64) {
         self.rings.iter_mut().for_each(|ring| ring.take(number));
         let rings = std::mem::take(&mut self.rings);
         self.become_one_of(rings.into_iter());
@@ -195,7 +195,7 @@ pub(crate) enum Place {
 }
 
 /// Everything that is on its way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Reference {
     pub(crate) lanes: Vec<Lane>,
     /// The kernel's one order, where there is a queue.

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::kernel;
 
+/// What counts as a short time where only such passes.
+pub(crate) const SHORT: Duration = Duration::from_millis(1);
+
 /// When to stop waiting: never, at once, or when the model next lets time pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadline(When);
@@ -29,7 +32,12 @@ impl Deadline {
         if timeout.is_zero() {
             return Deadline::immediate();
         }
-        Deadline(When::After(kernel::with(|kernel| kernel.clock)))
+        let short = timeout <= SHORT;
+        Deadline(kernel::with(|kernel| match kernel {
+            kernel if kernel.only_short_times_pass && !short => When::Never,
+            kernel if kernel.short_times_passed && short => When::Immediate,
+            kernel => When::After(kernel.clock),
+        }))
     }
 
     /// As a number that other processes understand.
@@ -76,6 +84,23 @@ pub fn expire_deadlines() {
     for set in sets {
         set.expire();
     }
+}
+
+/// Of this execution's deadlines, only short ones pass: nobody finds the lock taken for too long.
+#[cfg(test)]
+pub(crate) fn only_short_times_pass() {
+    kernel::begin();
+    kernel::with(|kernel| kernel.only_short_times_pass = true);
+}
+
+/// Lets short deadlines pass, whenever loom likes, and for good: those that are made later have
+/// passed too.
+#[cfg(test)]
+pub(crate) fn let_short_times_pass() {
+    kernel::begin();
+    kernel::yield_point();
+    kernel::with(|kernel| kernel.short_times_passed = true);
+    expire_deadlines();
 }
 
 /// Lets another thread run.

@@ -48,6 +48,10 @@ pub(super) struct Kernel {
     kills: BTreeMap<u64, usize>,
     dying: Vec<u64>,
     pub(super) clock: u64,
+    /// Whether longer deadlines never pass, and whether short ones that are made from here on have
+    /// passed already.
+    pub(super) only_short_times_pass: bool,
+    pub(super) short_times_passed: bool,
     pub(super) random: u64,
     /// Taken over every call that looks up or changes what a key stands for.
     names: Option<Arc<Mutex<()>>>,
@@ -68,6 +72,8 @@ impl Kernel {
             kills: BTreeMap::new(),
             dying: Vec::new(),
             clock: 0,
+            only_short_times_pass: false,
+            short_times_passed: false,
             random: 0,
             names: None,
             step: None,
@@ -220,6 +226,18 @@ pub fn set_queue_capacity(bytes: u64) {
 
 pub(super) fn queue_capacity() -> u64 {
     QUEUE_CAPACITY.get()
+}
+
+/// The objects that stand in this execution's kernel.
+#[cfg(test)]
+pub(crate) fn objects_left() -> Vec<String> {
+    begin();
+    let (sets, segments, queues) =
+        with(|kernel| (kernel.sets.clone(), kernel.segments.clone(), kernel.queues.clone()));
+    let sets = sets.values().filter(|set| !set.is_removed()).map(|_| "a semaphore set");
+    let segments = segments.values().filter(|segment| !segment.is_removed()).map(|_| "a segment");
+    let queues = queues.values().filter(|queue| !queue.is_removed()).map(|_| "a queue");
+    sets.chain(segments).chain(queues).map(str::to_owned).collect()
 }
 
 /// Whether the step is to be done wrong: see [`Fault`].

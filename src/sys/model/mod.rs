@@ -38,4 +38,7 @@ pub(crate) const PAGE: usize = 64;
 
 pub(crate) use kernel::fault;
 #[cfg(test)]
-pub(crate) use kernel::with_fault;
+pub(crate) use {
+    clock::{SHORT, let_short_times_pass, only_short_times_pass},
+    kernel::{objects_left, with_fault},
+};

@@ -26,6 +26,13 @@ pub(super) struct QueueObject {
     changed: Condvar,
 }
 
+#[cfg(test)]
+impl QueueObject {
+    pub(super) fn is_removed(&self) -> bool {
+        self.state.lock().expect("a model's kernel does not panic").removed
+    }
+}
+
 struct State {
     messages: VecDeque<(i64, Vec<u8>)>,
     capacity: u64,

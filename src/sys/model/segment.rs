@@ -35,6 +35,13 @@ pub(super) struct SegmentObject {
     memory: UnsafeCell<Vec<u64>>,
 }
 
+#[cfg(test)]
+impl SegmentObject {
+    pub(super) fn is_removed(&self) -> bool {
+        *self.removed.lock().expect("a model's kernel does not panic")
+    }
+}
+
 /// The first word of a line is an atomic; loom watches who touches the rest.
 struct Line {
     stamp: UnsafeCell<AtomicU64>,

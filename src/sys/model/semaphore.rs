@@ -108,6 +108,11 @@ impl State {
 }
 
 impl SetObject {
+    #[cfg(test)]
+    pub(super) fn is_removed(&self) -> bool {
+        self.lock().removed
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("a model's kernel does not panic")
     }

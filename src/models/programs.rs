@@ -1,0 +1,258 @@
+//! Programs that are generated: two or three parties with a few operations each out of the public
+//! API, every execution checked against a sequential machine.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `language` | what a program is, and how it is written |
+//! | `generator` | all programs up to a size, some at random, and simpler ones |
+//! | `interpreter` | one execution of a program |
+//! | `checker` | whether an order of the operations explains what was seen |
+//! | `machines` | what the operations do, one after another |
+//! | `printer` | shrinking, and a failing program as code |
+//! | `pinned` | programs that find a fault, one for each |
+//!
+//! A machine that may come to a stand, because its parties wait for each other as they should, is
+//! none to explore: of the others loom says whether a wake-up is lost. Naps are switched off there.
+//!
+//! `cargo test` runs a sample. These run more, after `--test loom -- models::programs`:
+//!
+//! | variable | |
+//! |---|---|
+//! | `PROGRAM='feed \| sender attached: ...'` | that program alone |
+//! | `PROGRAMS_SEED=7` | the sample of that seed, which is printed |
+//! | `PROGRAMS=1000` | so many programs at random |
+//! | `PROGRAMS_SIZE=3` | all programs with so many operations in all |
+//! | `PROGRAMS_SCENES=feed,calls` | on these scenes alone |
+//! | `PROGRAMS_EXECUTIONS=10000` | so many executions of each program at most |
+//! | `PROGRAMS_FAULTS=all` | looks for a program that finds each fault; or for those named |
+
+mod checker;
+mod generator;
+mod interpreter;
+mod language;
+#[path = "../../tests/model/reference.rs"]
+#[allow(dead_code, reason = "the tests of a real channel use all of it")]
+mod lists;
+mod machines;
+mod pinned;
+mod printer;
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Once};
+
+use checker::Journal;
+use generator::Random;
+use language::{Program, SCENES, Scene};
+
+use crate::model::{check_some, killed_anybody};
+use crate::panics;
+use crate::sys::model::with_fault;
+
+/// What was explored of a program.
+struct Explored {
+    executions: usize,
+    /// Whether there are more executions than were allowed.
+    cut: bool,
+}
+
+/// An execution that went wrong.
+struct Failure {
+    why: String,
+    /// Where the victim was killed or stopped.
+    step: usize,
+    journal: Journal,
+}
+
+std::thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs something that may panic, without a word.
+fn quietly<R>(action: impl FnOnce() -> R) -> Result<R, String> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                loud(info);
+            }
+        }));
+    });
+    let before = QUIET.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(action));
+    QUIET.set(before);
+    result.map_err(|payload| panics::text_of(&*payload).to_owned())
+}
+
+/// Explores a program: preemptions as in the models written by hand, the victim killed at each step.
+fn explore(program: &Program, most: usize) -> Result<Explored, Failure> {
+    let program = Arc::new(program.clone());
+    let (preemptions, steps) = match program.victim() {
+        None => (2, 1),
+        Some(_) => (1, usize::MAX),
+    };
+    let most = if steps == 1 { most } else { most.div_ceil(50) };
+    let mut explored = Explored { executions: 0, cut: false };
+    for step in 0..steps {
+        killed_anybody();
+        let executed = program.clone();
+        let checked = quietly(|| {
+            check_some(preemptions, Some(most), move || interpreter::execute(&executed, step))
+        });
+        let executions = checked.map_err(|why| {
+            crate::model::set_queue_capacity(16_384);
+            Failure { why, step, journal: interpreter::journal() }
+        })?;
+        explored.executions += executions;
+        explored.cut |= executions >= most;
+        if !killed_anybody() {
+            break;
+        }
+    }
+    crate::model::set_queue_capacity(16_384);
+    Ok(explored)
+}
+
+/// Explores programs one after another, and says how it went.
+#[derive(Default)]
+struct Run {
+    programs: usize,
+    executions: usize,
+    cut: usize,
+    failed: usize,
+}
+
+impl Run {
+    fn explore(&mut self, program: &Program, most: usize) {
+        match explore(program, most) {
+            Ok(explored) => {
+                self.programs += 1;
+                self.executions += explored.executions;
+                if explored.cut {
+                    self.cut += 1;
+                    if variable("PROGRAMS_SHOW_CUT", 0) != 0 {
+                        println!("cut after {most} executions: {program}");
+                    }
+                }
+            }
+            Err(failure) => {
+                self.failed += 1;
+                report(program, &failure, most);
+            }
+        }
+    }
+
+    fn end(&self, name: &str) {
+        let Run { programs, executions, cut, failed } = self;
+        println!("{name}: {programs} programs, {executions} executions, {cut} cut short");
+        assert_eq!(*failed, 0, "programs failed");
+    }
+}
+
+/// Prints a program that failed, shrunk and as code.
+fn report(program: &Program, failure: &Failure, most: usize) {
+    println!("FAILED: {program}\n  {}, step {}", failure.why, failure.step);
+    let smallest = printer::shrink(program, |program| explore(program, most).is_err());
+    if let Err(Failure { why, step, journal }) = explore(&smallest, most) {
+        let code = printer::code(&smallest, &journal);
+        println!("shrunk: {smallest}\n  {why}, step {step}\n  {journal:?}\n{code}");
+    }
+}
+
+fn variable(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| {
+        text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}"))
+    })
+}
+
+fn scenes() -> Vec<Scene> {
+    match std::env::var("PROGRAMS_SCENES") {
+        Ok(names) => {
+            let named = |words: &str| SCENES.into_iter().find(|scene| scene.words() == words);
+            names.split(',').map(|words| named(words).expect("a scene")).collect()
+        }
+        Err(_) => SCENES.to_vec(),
+    }
+}
+
+fn most_executions(default: u64) -> usize {
+    variable("PROGRAMS_EXECUTIONS", default) as usize
+}
+
+#[test]
+fn programs_at_random_do_what_the_machines_say() {
+    if let Ok(line) = std::env::var("PROGRAM") {
+        let program = Program::read(&line).expect("a program");
+        let mut run = Run::default();
+        run.explore(&program, most_executions(1_000_000));
+        return run.end("the program");
+    }
+    let seed = variable("PROGRAMS_SEED", 1);
+    println!("PROGRAMS_SEED={seed}");
+    let (mut random, scenes) = (Random::new(seed), scenes());
+    let mut run = Run::default();
+    for _ in 0..variable("PROGRAMS", 200) {
+        run.explore(&random.program(&scenes), most_executions(1_000));
+    }
+    run.end("programs at random");
+}
+
+#[test]
+fn all_small_programs_do_what_the_machines_say() {
+    let mut run = Run::default();
+    let most = most_executions(1_000);
+    generator::all_up_to(variable("PROGRAMS_SIZE", 1) as usize, &scenes(), |program| {
+        run.explore(program, most);
+    });
+    run.end("all small programs");
+}
+
+#[test]
+fn pinned_programs_find_their_faults() {
+    for &(fault, line) in pinned::PROGRAMS {
+        let program = Program::read(line).unwrap_or_else(|| panic!("no program: {line}"));
+        match with_fault(fault, || explore(&program, 200_000)) {
+            Ok(Explored { executions, .. }) => {
+                panic!("{fault:?} was not found in {executions} executions of {line}")
+            }
+            Err(failure) => println!("found {fault:?}: {line}: {}", failure.why),
+        }
+        if let Err(failure) = explore(&program, 1_000) {
+            panic!("{line}: {}", failure.why);
+        }
+    }
+}
+
+/// Looks for a program that finds each fault, and prints it in the form of `pinned`.
+#[test]
+fn generated_programs_find_faults() {
+    let Ok(names) = std::env::var("PROGRAMS_FAULTS") else { return };
+    let most = most_executions(3_000);
+    let listed = include_str!("../sys/fault.rs").lines().filter_map(|line| {
+        line.strip_prefix("    ")?.strip_suffix(',').filter(|name| !name.contains(' '))
+    });
+    let known: Vec<String> = pinned::FAULTS.iter().map(|fault| format!("{fault:?}")).collect();
+    for unknown in listed.filter(|name| known.iter().all(|known| known != name)) {
+        println!("    // {unknown} is not in pinned::FAULTS");
+    }
+    for &fault in pinned::FAULTS {
+        let name = format!("{fault:?}");
+        if names != "all" && names.split(',').all(|wanted| wanted != name) {
+            continue;
+        }
+        let (mut random, scenes) = (Random::new(variable("PROGRAMS_SEED", 1)), scenes());
+        let tries = variable("PROGRAMS", 2_000);
+        let found = (1..=tries).find_map(|number| {
+            let program = random.program(&scenes);
+            let failed = |program: &Program| with_fault(fault, || explore(program, most)).is_err();
+            failed(&program).then(|| (number, printer::shrink(&program, failed)))
+        });
+        match found {
+            Some((number, program)) => {
+                println!("    (Fault::{name}, \"{program}\"), // program {number}");
+            }
+            None => println!("    // {name}: not found by {tries} programs"),
+        }
+    }
+}

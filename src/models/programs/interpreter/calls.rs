@@ -1,0 +1,205 @@
+//! A server and its clients.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::checker::Outcome;
+use super::super::language::{Fate, How, Operation, Program, Role};
+use super::{Part, Started, TIMEOUT, enter, epilogue, failed, let_time_pass, process_of};
+use crate::codec::Bincode;
+use crate::rpc::{BindError, CallError, Client, ClientOptions, Pending, Server, ServerOptions};
+
+const NAME: &str = "calls";
+
+fn options() -> ServerOptions {
+    ServerOptions::new().clients(5).capacity(8 * 64).reply_capacity(4 * 64)
+}
+
+fn connect() -> Client<u8, u8> {
+    let options = ClientOptions::new().wait_for_server(Duration::ZERO).deadline(Duration::MAX);
+    options.connect::<u8, u8, Bincode>(NAME).unwrap()
+}
+
+fn bind() -> Result<Server<u8, u8>, Outcome> {
+    options().bind(NAME).map_err(|error| match error {
+        BindError::AlreadyBound { .. } => Outcome::Taken,
+        error => failed(error),
+    })
+}
+
+fn called(outcome: Result<u8, CallError>) -> Outcome {
+    match outcome {
+        Ok(reply) => Outcome::Value(!reply),
+        Err(CallError::Timeout { received } | CallError::ServerDied { received }) => {
+            Outcome::Lost { received }
+        }
+        Err(CallError::Dropped) => Outcome::Refused,
+        Err(CallError::Full) => Outcome::NotNow,
+        Err(error) => failed(error),
+    }
+}
+
+/// Does what a client does from here until it leaves; how many operations that were.
+fn use_client(part: &Part, first: usize, client: &Client<u8, u8>) -> usize {
+    let values: Vec<u8> = (0..part.operations().len()).map(|index| part.value(index)).collect();
+    let mut pending = VecDeque::<Pending<'_, u8, u8>>::new();
+    let mut index = first;
+    while let Some(&operation) = part.operations().get(index) {
+        let value = &values[index];
+        index += 1;
+        part.saw(match operation {
+            Operation::Call(How::Wait) => called(client.call(value)),
+            Operation::Call(How::Timed) => {
+                called(client.call_timeout(value, TIMEOUT))
+            }
+            Operation::Call(How::Try) => called(client.try_call(value)),
+            Operation::Start => match client.start(value) {
+                Ok(call) => {
+                    pending.push_back(call);
+                    Outcome::Done
+                }
+                Err(error) => called(Err(error)),
+            },
+            Operation::Wait => match pending.pop_front() {
+                Some(call) => called(call.wait()),
+                None => Outcome::Absent,
+            },
+            Operation::Cancel => match pending.pop_back() {
+                Some(call) => {
+                    drop(call);
+                    Outcome::Done
+                }
+                None => Outcome::Absent,
+            },
+            // Written down once it has left.
+            Operation::Leave(_) => return index,
+            _ => Outcome::Absent,
+        });
+    }
+    // To drop them is to cancel them.
+    pending.into_iter().for_each(std::mem::forget);
+    index
+}
+
+fn play_client(part: &Part, mut client: Option<Client<u8, u8>>) -> Option<Client<u8, u8>> {
+    let mut index = 0;
+    while index < part.operations().len() {
+        if let Some(mine) = client.take() {
+            let next = use_client(part, index, &mine);
+            if part.operations()[next - 1] != Operation::Leave(Role::Client) || next == index {
+                return Some(mine);
+            }
+            drop(mine);
+            part.saw(Outcome::Done);
+            index = next;
+            continue;
+        }
+        part.saw(match part.operations()[index] {
+            Operation::Attach(_) => {
+                client = Some(connect());
+                Outcome::Done
+            }
+            _ => Outcome::Absent,
+        });
+        index += 1;
+    }
+    client
+}
+
+fn serve(server: &Option<Server<u8, u8>>, operation: Operation) -> Outcome {
+    let Some(server) = server else { return Outcome::Absent };
+    let received = match operation.how() {
+        How::Try => server.try_recv(),
+        _ => server.recv(),
+    };
+    match received {
+        Ok(Some(request)) => {
+            let value = *request.query();
+            if operation != Operation::Refuse {
+                // The caller may have given up.
+                let _ = request.reply(&!value);
+            }
+            Outcome::Value(value)
+        }
+        Ok(None) => Outcome::NotNow,
+        Err(error) => failed(error),
+    }
+}
+
+fn play_server(part: &Part, mut server: Option<Server<u8, u8>>) -> Option<Server<u8, u8>> {
+    for &operation in part.operations() {
+        part.saw(match operation {
+            Operation::Attach(_) if server.is_some() => Outcome::Absent,
+            Operation::Attach(_) => match bind() {
+                Ok(bound) => {
+                    server = Some(bound);
+                    Outcome::Done
+                }
+                Err(outcome) => outcome,
+            },
+            Operation::Leave(_) => match server.take() {
+                Some(_) => Outcome::Done,
+                None => Outcome::Absent,
+            },
+            operation => serve(&server, operation),
+        });
+    }
+    server
+}
+
+/// What a party keeps.
+enum Kept {
+    Client { _it: Option<Client<u8, u8>> },
+    Server(Option<Server<u8, u8>>),
+}
+
+pub(super) fn execute(program: &Arc<Program>, step: usize) {
+    // The channel is there before any server.
+    let keeper = options().channel::<u8, u8, Bincode>().create(NAME).unwrap();
+    if program.past {
+        let (server, client) = (bind().unwrap(), connect());
+        let call = client.start(&7).unwrap();
+        server.try_recv().unwrap().unwrap().reply(&8).unwrap();
+        assert_eq!(call.wait().unwrap(), 8);
+    }
+    let parties: Vec<_> = (0..program.parties.len())
+        .map(|party| {
+            let process = process_of(program, party);
+            let it = &program.parties[party];
+            let kept = enter(process.as_ref(), || match it.role {
+                Role::Server => Kept::Server(it.attached.then(|| bind().unwrap())),
+                _ => Kept::Client { _it: it.attached.then(connect) },
+            });
+            (Part { program: program.clone(), party }, process, kept)
+        })
+        .collect();
+    let started: Vec<_> = parties
+        .into_iter()
+        .map(|(part, process, kept)| {
+            part.start(process, step, move |part| match kept {
+                Kept::Client { _it } => Kept::Client { _it: play_client(&part, _it) },
+                Kept::Server(server) => Kept::Server(play_server(&part, server)),
+            })
+        })
+        .collect();
+    let_time_pass(program);
+    let mut kept: Vec<_> = started.into_iter().map(Started::join).collect();
+    if program.parties.iter().all(|party| party.fate != Fate::Stopped) {
+        // What was given up is executed by nobody.
+        let serves = |kept: &Option<Kept>| matches!(kept, Some(Kept::Server(Some(_))));
+        let me = kept.iter().position(serves).unwrap_or(kept.len());
+        if me == kept.len() {
+            let (server, outcome) = match bind() {
+                Ok(server) => (Some(server), Outcome::Done),
+                Err(outcome) => (None, outcome),
+            };
+            kept.push(Some(Kept::Server(server)));
+            epilogue(me, Operation::Attach(Role::Server), outcome);
+        }
+        let Some(Kept::Server(server)) = &kept[me] else { unreachable!("it serves") };
+        let answer = Operation::Answer(How::Try);
+        while let Outcome::Value(_) = epilogue(me, answer, serve(server, answer)) {}
+    }
+    drop((kept, keeper));
+}

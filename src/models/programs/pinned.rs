@@ -1,0 +1,52 @@
+//! Programs that find a fault, as the generator found and shrank them.
+
+use crate::sys::Fault::{self, *};
+
+pub(super) const PROGRAMS: &[(Fault, &str)] = &[];
+
+/// Every fault that can be planted.
+pub(super) const FAULTS: &[Fault] = &[
+    StampStoreRelaxed,
+    StampLoadRelaxed,
+    StampBeforeHeader,
+    NextStampNotCleared,
+    FollowingLineNotFree,
+    DeliveredRelaxed,
+    TakeoverRelaxed,
+    NoRingFence,
+    NoParkFence,
+    NoRecheck,
+    ClearBeforePost,
+    NoUndo,
+    NoRemovalWake,
+    UsersLookedAtOnce,
+    NotTidied,
+    LateStarted,
+    NoLastLook,
+    ItemsBellNotArmed,
+    LaneBellsNotArmed,
+    RoleNotChecked,
+    SlotClearedEarly,
+    LeftoverNotAnnounced,
+    QueueSpaceNotWanted,
+    QueueSpaceNotGiven,
+    NotRetracted,
+    NoWalk,
+    DeliveredIgnored,
+    LongNotSettled,
+    LongNotRestarted,
+    MagicFirst,
+    NoLock,
+    NoSecondLook,
+    AnnouncedIgnored,
+    EventsBelieved,
+    SpaceNotRung,
+    OwnerRelaxed,
+    NoRenewFence,
+    AnswerNotAddressed,
+    HalfAnswerKept,
+    SuccessorNotSeen,
+    ReceiverRelaxed,
+    AskNotCompared,
+    HolderNotWatched,
+];
