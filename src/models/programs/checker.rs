@@ -205,7 +205,7 @@ impl<M: Machine> State<M> {
         let mut all = vec![self.ended(program, party, self.machine.clone())];
         if let Some(at) = self.at(program, party) {
             let half = self.machine.half_done(at);
-            all.extend(half.into_iter().map(|machine| self.ended(program, party, machine)));
+            all.extend(half.into_iter().map(|machine| self.not_returned(program, party, machine)));
         }
         all
     }

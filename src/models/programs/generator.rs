@@ -10,11 +10,7 @@ const LONGEST: usize = 3;
 fn casts(scene: Scene) -> &'static [&'static [Role]] {
     use Role::*;
     match scene {
-        Scene::Calls => &[
-            &[Client, Server],
-            &[Client, Client, Server],
-            &[Client, Server, Server],
-        ],
+        Scene::Calls => &[&[Client, Server], &[Client, Client, Server], &[Client, Server, Server]],
         Scene::Actors => &[
             &[Asker, Actor],
             &[Asker, Actor, Actor],
@@ -88,7 +84,9 @@ fn has_what_it_needs(party: &Party) -> bool {
         let fits = match operation {
             Operation::Attach(_) => !attached,
             Operation::Create | Operation::Open | Operation::OpenOrCreate => !attached,
-            Operation::Unlink | Operation::Sweep | Operation::SweepAll | Operation::OpenWrongly => true,
+            Operation::Unlink | Operation::Sweep | Operation::SweepAll | Operation::OpenWrongly => {
+                true
+            }
             Operation::Wait | Operation::Cancel => attached && started > 0,
             _ => attached,
         };

@@ -234,7 +234,8 @@ impl Scene {
                     Scene::Answers => &[Size::Small],
                     _ => &[Size::Small, Size::Bulk, Size::Long],
                 };
-                let kinds = if self.has_queue() { &[Kind::Five, Kind::Six][..] } else { &[Kind::Five] };
+                let kinds =
+                    if self.has_queue() { &[Kind::Five, Kind::Six][..] } else { &[Kind::Five] };
                 for &size in sizes {
                     for &kind in kinds {
                         // A value in fragments is none to be tried.
@@ -266,7 +267,14 @@ impl Scene {
                 }
             }
             Role::Client => {
-                all.extend([Call(How::Wait), Call(How::Timed), Call(How::Try), Start, Wait, Cancel]);
+                all.extend([
+                    Call(How::Wait),
+                    Call(How::Timed),
+                    Call(How::Try),
+                    Start,
+                    Wait,
+                    Cancel,
+                ]);
             }
             Role::Server => all.extend([Answer(How::Wait), Answer(How::Try), Refuse]),
             Role::Asker => {

@@ -20,7 +20,10 @@ pub(super) fn code(program: &Program, journal: &Journal) -> String {
     let mut out = String::new();
     let is_killed = program.victim().is_some();
     let model = if is_killed { "|step| {" } else { "|| {" };
-    let _ = writeln!(out, "// {program}\n#[test]\nfn a_generated_program() {{\n    let model = {model}");
+    let _ = writeln!(
+        out,
+        "// {program}\n#[test]\nfn a_generated_program() {{\n    let model = {model}"
+    );
     let _ = writeln!(out, "        only_short_times_pass();");
     for line in setting(program) {
         let _ = writeln!(out, "        {line}");
@@ -46,12 +49,17 @@ fn setting(program: &Program) -> Vec<String> {
     match scene {
         Scene::Calls => {
             lines.push("let options = || ServerOptions::new().clients(5).capacity(512).reply_capacity(256);".to_owned());
-            lines.push("let keeper = options().channel::<u8, u8, Bincode>().create(\"calls\").unwrap();".to_owned());
+            lines.push(
+                "let keeper = options().channel::<u8, u8, Bincode>().create(\"calls\").unwrap();"
+                    .to_owned(),
+            );
             lines.push("let connect = || ClientOptions::new().wait_for_server(Duration::ZERO).deadline(Duration::MAX).connect::<u8, u8, Bincode>(\"calls\").unwrap();".to_owned());
             lines.push("let bind = || options().bind::<u8, u8, Bincode>(\"calls\");".to_owned());
         }
         Scene::Actors => {
-            lines.push("// `Letter` and `Letters` as in `programs::interpreter::actors`.".to_owned());
+            lines.push(
+                "// `Letter` and `Letters` as in `programs::interpreter::actors`.".to_owned(),
+            );
             lines.push("let options = || MailboxOptions::new().addresses(6).inline_limit(64).capacity(128).reply_capacity(256);".to_owned());
             for name in ["actor", "holder"] {
                 lines.push(format!("let keeper_of_{name} = options().channel::<Letter, Letters>().create(\"{name}\").unwrap();"));
@@ -62,7 +70,10 @@ fn setting(program: &Program) -> Vec<String> {
         Scene::Names => {
             lines.push("let options = || Channel::<u8>::options().lanes(3).inline_limit(0).capacity(512).schema(Schema::named(\"u8\", 1));".to_owned());
             if program.past {
-                lines.push("options().create(\"name\").unwrap().sender().unwrap().send(&0).unwrap();".to_owned());
+                lines.push(
+                    "options().create(\"name\").unwrap().sender().unwrap().send(&0).unwrap();"
+                        .to_owned(),
+                );
             }
             return lines;
         }
@@ -202,10 +213,12 @@ fn call(scene: Scene, operation: Operation, name: &str, taken: &str, id: u8) -> 
         }
         Operation::Call(waits) => how(waits, "call", &format!("&{id}")),
         Operation::Answer(waits) if scene == Scene::Calls => {
-            how(waits, "recv", "") + ".map(|it| it.map(|it| { let reply = !*it.query(); it.reply(&reply) }))"
+            how(waits, "recv", "")
+                + ".map(|it| it.map(|it| { let reply = !*it.query(); it.reply(&reply) }))"
         }
         Operation::Answer(waits) => {
-            how(waits, "recv", "") + ".map(|it| it.map(|Letter(id, port)| port.map(|it| it.send(&!id))))"
+            how(waits, "recv", "")
+                + ".map(|it| it.map(|Letter(id, port)| port.map(|it| it.send(&!id))))"
         }
         Operation::Refuse => format!("drop({end}.recv())"),
         Operation::Tell(super::language::Kind::Five) => {

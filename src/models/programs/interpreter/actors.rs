@@ -204,7 +204,8 @@ impl Kept {
 pub(super) fn execute(program: &Arc<Program>, step: usize) {
     // The mailboxes are there before any actor.
     let keeper = options().channel::<Letter, Letters>().create(ACTOR).unwrap();
-    let other = meets_holder(program).then(|| options().channel::<Letter, Letters>().create(HOLDER).unwrap());
+    let other = meets_holder(program)
+        .then(|| options().channel::<Letter, Letters>().create(HOLDER).unwrap());
     if program.past {
         let (mailbox, address) = (bind(ACTOR).unwrap(), connect(ACTOR));
         address.tell(&Letter(0, None)).unwrap();
@@ -274,8 +275,7 @@ fn end(program: &Program, kept: &mut Vec<Option<Kept>>, attending: &Attending) {
         kept.push(Some(Kept::default()));
     }
     let actor = kept[me].as_mut().expect("it lives");
-    let mut perform =
-        |operation| epilogue(me, operation, actor.perform(operation, 0, attending));
+    let mut perform = |operation| epilogue(me, operation, actor.perform(operation, 0, attending));
     if program.has(|operation| operation == Operation::Attend) {
         // A mailbox that was closed receives nothing more.
         perform(Operation::Leave(Role::Actor));
@@ -286,9 +286,12 @@ fn end(program: &Program, kept: &mut Vec<Option<Kept>>, attending: &Attending) {
     while let Outcome::Value(_) = perform(Operation::Answer(How::Try)) {}
     // What was passed on and not received is dropped, which its home is told.
     let holder = kept.iter_mut().flatten().zip(&program.parties);
-    let mut holders = holder.filter(|(kept, party)| party.role == Role::Holder && kept.mailbox.is_some());
+    let mut holders =
+        holder.filter(|(kept, party)| party.role == Role::Holder && kept.mailbox.is_some());
     let holder = holders.next().and_then(|(kept, _)| kept.mailbox.take());
-    if let Some(holder) = holder.or_else(|| meets_holder(program).then(|| bind(HOLDER).ok()).flatten()) {
+    if let Some(holder) =
+        holder.or_else(|| meets_holder(program).then(|| bind(HOLDER).ok()).flatten())
+    {
         while let Ok(Some(letter)) = holder.try_recv() {
             drop(letter);
         }

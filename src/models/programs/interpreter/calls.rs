@@ -50,9 +50,7 @@ fn use_client(part: &Part, first: usize, client: &Client<u8, u8>) -> usize {
         index += 1;
         part.saw(match operation {
             Operation::Call(How::Wait) => called(client.call(value)),
-            Operation::Call(How::Timed) => {
-                called(client.call_timeout(value, TIMEOUT))
-            }
+            Operation::Call(How::Timed) => called(client.call_timeout(value, TIMEOUT)),
             Operation::Call(How::Try) => called(client.try_call(value)),
             Operation::Start => match client.start(value) {
                 Ok(call) => {

@@ -58,6 +58,7 @@ impl Ends {
             Err(AttachError::ReceiverExists { .. } | AttachError::LanesExhausted { .. }) => {
                 Outcome::Taken
             }
+            Err(AttachError::Removed { .. }) => Outcome::Disconnected,
             Err(error) => failed(error),
         }
     }
@@ -79,8 +80,10 @@ impl Ends {
         };
         match sent {
             Ok(()) => Outcome::Done,
-            Err(SendError::Full | SendError::Timeout) => Outcome::NotNow,
-            Err(SendError::Disconnected) => Outcome::Disconnected,
+            Err(SendError::Full { .. } | SendError::Timeout { .. }) => Outcome::NotNow,
+            Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
+                Outcome::Disconnected
+            }
             Err(error) => failed(error),
         }
     }
@@ -114,7 +117,9 @@ impl Ends {
         };
         let len = if size == Size::Long { LONG_ANSWER } else { 1 };
         match rx.send_back(origin, &vec![message.value[0]; len]) {
-            Ok(()) | Err(SendError::Disconnected) => value_of(scene, Ok(message.value)),
+            Ok(()) | Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
+                value_of(scene, Ok(message.value))
+            }
             Err(error) => failed(error),
         }
     }
@@ -124,7 +129,9 @@ impl Ends {
         match tx.recv_back::<Value>() {
             Ok(bytes) if [1, LONG_ANSWER].contains(&bytes.len()) => same(&bytes),
             Ok(bytes) => Outcome::Failed(format!("an answer of {} bytes", bytes.len())),
-            Err(RecvError::Disconnected) => Outcome::Disconnected,
+            Err(RecvError::Disconnected { .. } | RecvError::Removed { .. }) => {
+                Outcome::Disconnected
+            }
             Err(error) => failed(error),
         }
     }
@@ -166,8 +173,8 @@ fn value_of(scene: Scene, received: Result<Value, RecvError>) -> Outcome {
                 Outcome::Failed(format!("a value of {} bytes", bytes.len()))
             }
         }
-        Err(RecvError::Empty | RecvError::Timeout) => Outcome::NotNow,
-        Err(RecvError::Disconnected) => Outcome::Disconnected,
+        Err(RecvError::Empty { .. } | RecvError::Timeout { .. }) => Outcome::NotNow,
+        Err(RecvError::Disconnected { .. } | RecvError::Removed { .. }) => Outcome::Disconnected,
         Err(error) => failed(error),
     }
 }

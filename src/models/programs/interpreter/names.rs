@@ -33,12 +33,12 @@ fn put(channel: Option<&Channel<u8>>, value: u8) -> Outcome {
     let Some(channel) = channel else { return Outcome::Absent };
     let tx = match channel.sender() {
         Ok(tx) => tx,
-        Err(AttachError::Removed) => return Outcome::Disconnected,
+        Err(AttachError::Removed { .. }) => return Outcome::Disconnected,
         Err(error) => return failed(error),
     };
     match tx.try_send(&value) {
         Ok(()) => Outcome::Done,
-        Err(SendError::Disconnected) => Outcome::Disconnected,
+        Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => Outcome::Disconnected,
         Err(error) => failed(error),
     }
 }

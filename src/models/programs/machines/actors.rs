@@ -11,7 +11,9 @@ enum Is {
     Received(usize),
     Answered,
     /// Answered, or dropped, by the holder: that goes by the actor's mailbox.
-    Returning { answered: bool },
+    Returning {
+        answered: bool,
+    },
     Refused,
     /// Nobody waits for it.
     Over,

@@ -69,13 +69,8 @@ impl Calls {
             return None;
         }
         let mut to = self.clone();
-        let request = Request {
-            id: at.value(),
-            client: at.party,
-            is: Is::Waiting,
-            given_up: false,
-            started,
-        };
+        let request =
+            Request { id: at.value(), client: at.party, is: Is::Waiting, given_up: false, started };
         to.requests.push(request);
         Some(to)
     }
@@ -89,7 +84,8 @@ impl Calls {
     /// How waiting for the reply may end.
     fn outcomes(&self, at: usize, how: How) -> Vec<Step<Self>> {
         let over = |outcome| Step::is(self.with(at, |request| request.is = Is::Over), outcome);
-        let given_up = |outcome| Step::is(self.with(at, |request| request.given_up = true), outcome);
+        let given_up =
+            |outcome| Step::is(self.with(at, |request| request.given_up = true), outcome);
         let lost = |received| Outcome::Lost { received };
         let mut all = Vec::new();
         match self.requests[at].is {

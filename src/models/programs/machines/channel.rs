@@ -168,11 +168,15 @@ impl Line {
         if self.by_ring(size) {
             record = Some(u64::from(id));
             let ring = &mut to.lists.lanes[lane];
-            let pieces =
-                if size == Size::Long { fragments(len, capacity, tag) } else { vec![lines(len, tag)] };
+            let pieces = if size == Size::Long {
+                fragments(len, capacity, tag)
+            } else {
+                vec![lines(len, tag)]
+            };
             for (index, &lines) in pieces.iter().enumerate() {
                 let last = index + 1 == pieces.len();
-                let number = if last { u64::from(id) } else { 1000 + u64::from(id) * 8 + index as u64 };
+                let number =
+                    if last { u64::from(id) } else { 1000 + u64::from(id) * 8 + index as u64 };
                 // Room is asked for before it is known how long the last piece is.
                 has_room &= ring.has_room(pieces[0]);
                 let mut with = ring.clone();
@@ -208,7 +212,11 @@ impl Line {
         }
         let disconnected = || Step::is(self.clone(), Outcome::Disconnected);
         if self.removed {
+            // What was seen of the channel before may be gone by.
             let mut all = vec![disconnected()];
+            if how != How::Wait {
+                all.push(Step::is(self.clone(), Outcome::NotNow).perhaps());
+            }
             if let Some((to, _)) = self.with_value(at, lane, size, kind) {
                 all.push(Step::is(to, Outcome::Done).perhaps());
             }

@@ -143,7 +143,9 @@ impl Machine for Names {
             Operation::Unlink => {
                 let mut all = same(Outcome::NotFound);
                 // Of two that remove it at once, both may have.
-                all.extend((self.made > 0).then(|| Step::is(self.clone(), Outcome::Done).perhaps()));
+                all.extend(
+                    (self.made > 0).then(|| Step::is(self.clone(), Outcome::Done).perhaps()),
+                );
                 all
             }
             // One that another has the lock of in this moment is passed by.
@@ -170,8 +172,12 @@ impl Machine for Names {
                 to.named.as_mut().expect("it was just made").half = true;
                 all.push(to);
             }
-            Operation::Leave(_) | Operation::Unlink | Operation::Sweep | Operation::SweepAll
-            | Operation::Create | Operation::OpenOrCreate => {
+            Operation::Leave(_)
+            | Operation::Unlink
+            | Operation::Sweep
+            | Operation::SweepAll
+            | Operation::Create
+            | Operation::OpenOrCreate => {
                 let mut to = self.clone();
                 if let Some(named) = &mut to.named {
                     named.half = true;
