@@ -49,4 +49,6 @@ pub(super) const FAULTS: &[Fault] = &[
     ReceiverRelaxed,
     AskNotCompared,
     HolderNotWatched,
+    ServingNotAwaited,
+    HoldersNotLookedAt,
 ];

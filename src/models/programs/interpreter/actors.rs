@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::super::checker::Outcome;
 use super::super::language::{Fate, How, Kind, Operation, Program, Role};
 use super::{Part, TIMEOUT, enter, epilogue, failed, let_time_pass, process_of};
+use crate::RecvError;
 use crate::actor::{
     Address, AskError, BindError, Closer, Mailbox, MailboxOptions, ReplyTo, TellError,
 };
@@ -168,7 +169,8 @@ impl Kept {
         };
         let letter = match received {
             Ok(Some(letter)) => letter,
-            Ok(None) => return Outcome::NotNow,
+            Ok(None) => return Outcome::Failed("closed".to_owned()),
+            Err(RecvError::Empty { .. }) => return Outcome::NotNow,
             Err(error) => return failed(error),
         };
         let value = letter.0;
