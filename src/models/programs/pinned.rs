@@ -1,8 +1,8 @@
-//! Programs that find a fault, as the generator found and shrank them.
+//! Programs that find a fault: lines of a fault's name, a colon and the program.
 
 use crate::sys::Fault::{self, *};
 
-pub(super) const PROGRAMS: &[(Fault, &str)] = &[];
+pub(super) const PROGRAMS: &str = include_str!("pinned.txt");
 
 /// Every fault that can be planted.
 pub(super) const FAULTS: &[Fault] = &[
@@ -52,3 +52,13 @@ pub(super) const FAULTS: &[Fault] = &[
     ServingNotAwaited,
     HoldersNotLookedAt,
 ];
+
+/// The faults and programs of such lines; the rest is said behind `#`.
+pub(super) fn read(text: &str) -> impl Iterator<Item = (Fault, &str)> {
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| {
+        let (name, program) = line.split_once(": ").expect("a fault's name before the program");
+        let fault = FAULTS.iter().find(|fault| format!("{fault:?}") == name);
+        (*fault.unwrap_or_else(|| panic!("no fault {name}")), program)
+    })
+}
