@@ -3,6 +3,8 @@
 //! They need a build of their own, with `--cfg loom`, which this makes below the target directory.
 //! `cargo test --test loom models::wake` runs some, and `LOOM_MAX_PREEMPTIONS=3` explores further,
 //! which takes much longer.
+//! `models::programs` generates programs over the public API and checks a sample of them; which
+//! others it runs, and how long, its documentation says.
 
 use std::path::Path;
 use std::process::{Command, exit};

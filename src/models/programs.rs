@@ -38,7 +38,7 @@ mod machines;
 mod pinned;
 mod printer;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 
@@ -67,6 +67,9 @@ struct Failure {
 
 std::thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
+    /// What is explored, and how often it has panicked.
+    static EXPLORED: RefCell<String> = const { RefCell::new(String::new()) };
+    static PANICS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Runs something that may panic, without a word.
@@ -75,11 +78,16 @@ fn quietly<R>(action: impl FnOnce() -> R) -> Result<R, String> {
     HOOK.call_once(|| {
         let loud = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
+            PANICS.set(PANICS.get() + 1);
             if !QUIET.get() {
                 loud(info);
+            } else if PANICS.get() > 1 {
+                // A thread that loom lets panic may panic again while it unwinds, which ends all.
+                EXPLORED.with_borrow(|program| eprintln!("FAILED, perhaps for good: {program}"));
             }
         }));
     });
+    PANICS.set(0);
     let before = QUIET.replace(true);
     let result = catch_unwind(AssertUnwindSafe(action));
     QUIET.set(before);
@@ -88,6 +96,7 @@ fn quietly<R>(action: impl FnOnce() -> R) -> Result<R, String> {
 
 /// Explores a program: preemptions as in the models written by hand, the victim killed at each step.
 fn explore(program: &Program, most: usize) -> Result<Explored, Failure> {
+    EXPLORED.set(program.to_string());
     let program = Arc::new(program.clone());
     let (preemptions, steps) = match program.victim() {
         None => (2, 1),
@@ -193,7 +202,7 @@ fn programs_at_random_do_what_the_machines_say() {
     println!("PROGRAMS_SEED={seed}");
     let (mut random, scenes) = (Random::new(seed), scenes());
     let mut run = Run::default();
-    for _ in 0..variable("PROGRAMS", 200) {
+    for _ in 0..variable("PROGRAMS", 100) {
         run.explore(&random.program(&scenes), most_executions(1_000));
     }
     run.end("programs at random");
@@ -202,7 +211,7 @@ fn programs_at_random_do_what_the_machines_say() {
 #[test]
 fn all_small_programs_do_what_the_machines_say() {
     let mut run = Run::default();
-    let most = most_executions(1_000);
+    let most = most_executions(30);
     generator::all_up_to(variable("PROGRAMS_SIZE", 1) as usize, &scenes(), |program| {
         run.explore(program, most);
     });
