@@ -16,7 +16,7 @@ use super::find::{
 use super::header::Mapped;
 use super::lock::Locked;
 use super::removal::raise_alarm;
-use super::semaphores::{self, Claim, USERS};
+use super::semaphores::{self, Claim, TRIAL, USERS};
 use super::{Control, Header, Layout, Owner};
 use crate::error::OpenError;
 use crate::name::Name;
@@ -110,9 +110,6 @@ impl Wanted {
 pub(crate) fn create(wanted: &Wanted) -> Result<Control, OpenError> {
     let key = wanted.name.key()?;
     let count = semaphores::count(wanted.layout.lanes);
-    if !process::undo_works(try_undo)? {
-        return Err(OpenError::UndoIgnored);
-    }
     for _ in 0..ATTEMPTS {
         let (set, made) = match SemaphoreSet::create(key, count, wanted.mode) {
             Ok(set) => (set, true),
@@ -172,11 +169,22 @@ fn create_on(
     })
 }
 
-/// Whether the kernel undoes what a dying process did to a semaphore; `None` if that was not seen.
+/// Whether the kernel undoes what a dying process did to a semaphore.
 ///
-/// Tried on a set of its own at a random key, signed and locked: no other process that keeps to the
-/// protocol touches it, and a killed one's is swept as what any killed creator leaves.
-fn try_undo() -> Result<Option<bool>, SystemError> {
+/// First on the channel's own set, which costs no object that a killed creator could leave. What
+/// comes of that may be another process's doing, so a bad outcome is tried again elsewhere.
+fn undo_works(set: SemaphoreSet) -> Result<bool, SystemError> {
+    process::undo_works(|trial| match trial {
+        0 if set.value(TRIAL)? == 0 => process::is_undone(set, TRIAL).map(Some),
+        _ => try_undo_apart(),
+    })
+}
+
+/// The same on a set of its own at a random key, signed and locked; `None` if nothing was seen.
+///
+/// No other process that keeps to the protocol touches that set, and a killed creator's is swept as
+/// what any killed creator leaves.
+fn try_undo_apart() -> Result<Option<bool>, SystemError> {
     struct Trial(SemaphoreSet);
     impl Drop for Trial {
         fn drop(&mut self) {
@@ -203,6 +211,9 @@ fn create_locked(
     evidence: Evidence<'_>,
 ) -> Result<Then, OpenError> {
     let set = locked.set();
+    if !undo_works(set)? {
+        return Err(OpenError::UndoIgnored);
+    }
     match look(key, set, wanted.owner, evidence)? {
         Found::Whole(mapped, queue) => {
             wanted.check_name(key, &mapped.header)?;

@@ -8,7 +8,7 @@
 //! | 4 receiver | no receiver | attached, with undo |
 //! | 5 senders | no sender | how many are attached, with undo |
 //! | 6 items bell | nothing to look at | posts for the receiver |
-//! | 7 | always | never |
+//! | 7 trial | always | while a creator tries whether the kernel undoes |
 //! | 8 + 2 n | lane n is free | owned, with undo |
 //! | 9 + 2 n | nothing to look at | posts for the sender on lane n |
 //! | the last: serving | the receiver, if there is one, has not said which it is | it has, with undo |
@@ -31,6 +31,7 @@ pub(crate) const USERS: u16 = 3;
 pub(crate) const RECEIVER: u16 = 4;
 pub(crate) const SENDERS: u16 = 5;
 pub(crate) const ITEMS: u16 = 6;
+pub(crate) const TRIAL: u16 = 7;
 const FIRST_LANE: u16 = 8;
 
 /// Operations in one call at most: SEMOPM is 500 on Linux by default, and may be set lower.

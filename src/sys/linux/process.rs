@@ -144,14 +144,14 @@ const TRIALS: usize = 3;
 /// unnoticed. Once it was seen to, it is not tried again; a bad outcome, or none, is never
 /// remembered.
 pub(crate) fn undo_works(
-    try_once: impl Fn() -> Result<Option<bool>, SystemError>,
+    try_once: impl Fn(usize) -> Result<Option<bool>, SystemError>,
 ) -> Result<bool, SystemError> {
     static WORKS: AtomicBool = AtomicBool::new(false);
     if WORKS.load(Ordering::Relaxed) {
         return Ok(true);
     }
-    for _ in 0..TRIALS {
-        if try_once()? == Some(true) {
+    for trial in 0..TRIALS {
+        if try_once(trial)? == Some(true) {
             WORKS.store(true, Ordering::Relaxed);
             return Ok(true);
         }
@@ -300,7 +300,7 @@ mod tests {
         let tried = Cell::new(0);
         let outcome = |outcome: Option<bool>| {
             tried.set(0);
-            undo_works(|| {
+            undo_works(|_| {
                 tried.set(tried.get() + 1);
                 Ok(outcome)
             })

@@ -26,7 +26,7 @@ pub(crate) fn is_overflow_uid(_uid: u32) -> bool {
 }
 
 pub(crate) fn undo_works(
-    _try_once: impl Fn() -> Result<Option<bool>, SystemError>,
+    _try_once: impl Fn(usize) -> Result<Option<bool>, SystemError>,
 ) -> Result<bool, SystemError> {
     Ok(true)
 }
