@@ -148,7 +148,10 @@ impl Run {
             }
             Err(failure) => {
                 self.failed += 1;
-                report(program, &failure, most);
+                // Many failures are of one kind in most cases.
+                if self.failed <= 5 {
+                    report(program, &failure, most);
+                }
             }
         }
     }

@@ -205,7 +205,7 @@ fn call(scene: Scene, operation: Operation, name: &str, taken: &str, id: u8) -> 
         }
         Operation::ReceiveInPlace => format!("drop({end}.recv_in_place())"),
         Operation::Reply(size) => {
-            let len = if size == Size::Long { 130 } else { 1 };
+            let len = if size == Size::Long { 150 } else { 1 };
             format!(
                 "let _ = {end}.recv_from(Select::Any).map(|(it, origin)| \
                  {end}.send_back(origin, &vec![it.value[0]; {len}]))"

@@ -8,7 +8,9 @@ use super::super::checker::Outcome;
 use super::super::language::{Fate, How, Operation, Program, Role};
 use super::{Part, Started, TIMEOUT, enter, epilogue, failed, let_time_pass, process_of};
 use crate::codec::Bincode;
-use crate::rpc::{BindError, CallError, Client, ClientOptions, Pending, Server, ServerOptions};
+use crate::rpc::{
+    BindError, CallError, Client, ClientOptions, Pending, ServeError, Server, ServerOptions,
+};
 
 const NAME: &str = "calls";
 
@@ -120,7 +122,8 @@ fn serve(server: &Option<Server<u8, u8>>, operation: Operation) -> Outcome {
             }
             Outcome::Value(value)
         }
-        Ok(None) => Outcome::NotNow,
+        Ok(None) => Outcome::Failed("closed".to_owned()),
+        Err(ServeError::Empty) => Outcome::NotNow,
         Err(error) => failed(error),
     }
 }

@@ -16,7 +16,7 @@ const NAME: &str = "program";
 
 /// Lines of the ring back to a sender, and how long an answer in fragments is.
 const RETURN_LINES: usize = 4;
-const LONG_ANSWER: usize = 130;
+const LONG_ANSWER: usize = 150;
 
 type Value = Vec<u8>;
 
