@@ -21,7 +21,7 @@ use super::Patience;
 use super::answers::{Lost, back_error};
 use super::holders::Attention;
 use super::receiver::Receiver;
-use super::returns::{Origin, Returns};
+use super::returns::{Origin, Returns, WhenFull};
 use super::sender::{Headed, Sender};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::{Control, Parked, lane_word, semaphores, word};
@@ -440,7 +440,7 @@ impl Caller {
         &self,
         answer: &impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), SendError> {
-        self.returns.send(self.origin, answer)
+        self.returns.send(self.origin, answer, WhenFull::Keep)
     }
 
     /// Sends an answer that begins with a head of so many bytes.
@@ -449,7 +449,7 @@ impl Caller {
         head: usize,
         encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), SendError> {
-        self.returns.send(self.origin, &Headed { head, encode })
+        self.returns.send(self.origin, &Headed { head, encode }, WhenFull::Keep)
     }
 }
 

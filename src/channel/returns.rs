@@ -6,10 +6,11 @@
 //! of the lane's owner that it is for, so an owner never reads what was meant for the last one.
 //!
 //! An answer longer than half the ring goes in fragments, straight into the ring while the sender
-//! takes them as fast. What it does not take in a moment that is bounded, and what finds the ring
-//! full, is kept in this process, up to the channel's longest value in all. It goes when the sender
-//! has made room: the sender then rings the receiver, which looks after what waits whenever it looks
-//! for values. So the receiver never waits for a sender that is slow.
+//! takes them as fast. What it does not take in a moment that is bounded is kept in this process, up
+//! to the channel's longest value in all; so is a reply that finds the ring full, since the receiver
+//! of a request goes on receiving. It goes when the sender has made room: the sender then rings the
+//! receiver, which looks after what waits whenever it looks for values. So the receiver never waits
+//! for a sender that is slow.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
@@ -42,6 +43,15 @@ const KEEPING: usize = 128;
 /// One value in hand, and whether the receiver waits until there is none.
 const IN_HAND: u64 = 2;
 const WATCHED: u64 = 1;
+
+/// What becomes of an answer that finds the ring full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhenFull {
+    /// It is refused.
+    Refuse,
+    /// The receiver keeps it and sends it while it receives.
+    Keep,
+}
 
 /// Who sent a value: where [`Receiver::send_back`] answers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -132,7 +142,12 @@ impl Returns {
     }
 
     /// Sends an answer, without waiting.
-    pub(super) fn send(&self, to: Origin, answer: &impl Encode) -> Result<(), SendError> {
+    pub(super) fn send(
+        &self,
+        to: Origin,
+        answer: &impl Encode,
+        when_full: WhenFull,
+    ) -> Result<(), SendError> {
         let control = &*self.control;
         if !control.is_ours() {
             return Err(SendError::Forked { channel: control.name() });
@@ -149,7 +164,7 @@ impl Returns {
         }
         if way.waiting.is_empty() {
             let sent = match self.send_now(&mut way, to, answer) {
-                Err(SendError::Full { .. }) => false,
+                Err(SendError::Full { .. }) if when_full == WhenFull::Keep => false,
                 sent => sent? || self.stream(&mut way, to, answer)?,
             };
             if sent {
@@ -507,7 +522,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         C: Codec<R>,
     {
         transfer::sending::<R, _, _>(|| {
-            self.returns.send(to, &|out: &mut Writer<'_>| C::encode(value, out))
+            let answer = |out: &mut Writer<'_>| C::encode(value, out);
+            self.returns.send(to, &answer, WhenFull::Refuse)
         })
     }
 }
