@@ -786,6 +786,101 @@ fn next_creator_takes_over_what_a_removed_set_left() {
     }
 }
 
+/// Creates the channel again, of which one object was removed by hand.
+fn create_again(stage: &Stage, shape: Shape) -> Channel<Parcel> {
+    match shape.options::<Parcel>().create(stage.name()) {
+        // A queue that was used and has no header beside it could be any program's.
+        Err(OpenError::KeyCollision { .. }) => {
+            Channel::<Parcel>::unlink(stage.name()).unwrap();
+            shape.options::<Parcel>().create(stage.name()).unwrap()
+        }
+        created => created.unwrap(),
+    }
+}
+
+/// Values go through the new channel, and no others.
+fn is_untouched(channel: &Channel<Parcel>) {
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    assert!(rx.try_recv().unwrap_err().is_empty());
+    let parcels: Vec<_> = (0..5).map(|id| Parcel::new(7, id, id as usize * 700)).collect();
+    for parcel in &parcels {
+        tx.send(parcel).unwrap();
+    }
+    drop(tx);
+    assert_eq!(rx.iter().collect::<Result<Vec<_>, _>>().unwrap(), parcels);
+}
+
+#[test]
+fn users_of_a_channel_that_was_removed_by_hand_share_nothing_with_its_successor() {
+    for shape in Shape::ALL {
+        for kind in removals(shape).into_iter().flatten() {
+            let stage = Stage::new("successor");
+            // None of them is in a call when it happens, and each is told with its next.
+            let mut sender = user(&stage, shape, &["create", "send 2"]);
+            let mut receiver = user(&stage, shape, &["open", "receive 1"]);
+            // In this process, too.
+            let old = shape.options::<Parcel>().open(stage.name()).unwrap();
+            let tx = old.sender().unwrap();
+            tx.send(&Parcel::new(1, 1, 9)).unwrap();
+            object(&stage, kind).unwrap().remove();
+            let new = create_again(&stage, shape);
+            if kind == Kind::Segment {
+                // What is left of it has no place where a creator could tell its users: they look.
+                until(|| tx.try_send(&Parcel::new(1, 2, 9)).is_err_and(|error| error.is_removed()));
+            }
+            is_untouched(&new);
+            for _ in 0..3 {
+                assert!(
+                    tx.try_send(&Parcel::new(1, 3, 9)).unwrap_err().is_removed(),
+                    "{shape:?} {kind:?}"
+                );
+                for (user, order) in [(&mut sender, "send 1"), (&mut receiver, "receive 1")] {
+                    user.tell(order);
+                    let told = user.hear();
+                    let removed = format!("channel {:?} was removed", stage.name());
+                    assert!(told.starts_with(&removed), "{shape:?} {kind:?}: {told}");
+                }
+            }
+            is_untouched(&new);
+            drop((tx, old));
+            order(&mut sender, &["close"]);
+            is_untouched(&new);
+            receiver.kill();
+            is_untouched(&new);
+            // Who was told opens the new one.
+            let rx = new.receiver().unwrap();
+            order(&mut sender, &["open", "send 1"]);
+            assert_eq!(rx.recv().unwrap(), Parcel::new(1, 0, 0));
+            order(&mut sender, &["close"]);
+            drop((rx, new));
+            assert_eq!(stage.objects(), [], "{shape:?} {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn sleeping_and_busy_users_of_a_channel_that_was_removed_by_hand_never_meet_its_successor() {
+    for shape in Shape::ALL {
+        for kind in removals(shape).into_iter().flatten() {
+            let stage = Stage::new("successor of busy ones");
+            let channel = shape.options::<Parcel>().create(stage.name()).unwrap();
+            let name = format!("{shape:?}");
+            let mut children =
+                ["receive", "send", "send"].map(|what| stage.child("stay busy", &[&name, what]));
+            children.iter_mut().for_each(|child| child.expect("busy"));
+            until(|| channel.stats().unwrap().received_values > 1000);
+            object(&stage, kind).unwrap().remove();
+            let new = create_again(&stage, shape);
+            is_untouched(&new);
+            children.into_iter().for_each(|child| expect_removed(child, stage.name()));
+            is_untouched(&new);
+            assert!(channel.sender().unwrap_err().is_removed(), "{shape:?} {kind:?}");
+            drop((channel, new));
+            assert_eq!(stage.objects(), [], "{shape:?} {kind:?}");
+        }
+    }
+}
+
 fn object(stage: &Stage, kind: Kind) -> Option<Object> {
     stage.objects().into_iter().find(|object| object.kind == kind)
 }

@@ -88,8 +88,8 @@ pub(super) fn remove_if_idle(
                 return Ok(false);
             }
         }
-        Found::Rest { segment, queue } => {
-            remove_rest(segment, queue)?;
+        Found::Rest(rest) => {
+            rest.remove()?;
             ignore_gone(set.remove())?;
         }
     }
@@ -214,7 +214,7 @@ impl Control {
 
     /// Removes queue and segment; the set and its lock stay.
     pub(super) fn remove_objects(&self) -> Result<(), SystemError> {
-        remove_rest(Some(self.segment.id()), self.queue)
+        remove_rest(Some(&self.segment), self.queue)
     }
 
     pub(super) fn remove_all(&self) -> Result<(), SystemError> {

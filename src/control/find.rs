@@ -5,19 +5,37 @@ use std::sync::Arc;
 use super::header::{BadHeader, Mapped};
 use super::lifecycle::gone_is_none;
 use super::ownership::check_mode;
+use super::removal::raise_alarm;
 use super::semaphores::{self, Claim};
 use super::{Control, Header, Owner};
 use crate::error::OpenError;
 use crate::sys::{
-    Key, MessageQueue, Ownership, SegmentId, SemaphoreSet, SystemError, SystemErrorKind,
+    Fault, Key, MessageQueue, Ownership, Segment, SegmentId, SemaphoreSet, SystemError,
+    SystemErrorKind, fault,
 };
 
 /// What stands under a key whose set is ours and locked.
 pub(super) enum Found {
     /// A finished channel.
     Whole(Mapped, Option<MessageQueue>),
-    /// What a killed creator or remover left.
-    Rest { segment: Option<SegmentId>, queue: Option<MessageQueue> },
+    /// What is to be removed before a channel can be made here.
+    Rest(Rest),
+}
+
+/// What a killed creator or remover left, or a removal by hand of one of a channel's objects, which
+/// may have users.
+pub(super) struct Rest {
+    /// Of a channel that was finished once.
+    pub(super) header: Option<Header>,
+    segment: Option<Arc<Segment>>,
+    queue: Option<MessageQueue>,
+}
+
+impl Rest {
+    /// Removes it, and tells those who use it.
+    pub(super) fn remove(&self) -> Result<(), SystemError> {
+        remove_rest(self.segment.as_deref(), self.queue)
+    }
 }
 
 /// The set under a key if it carries our signature, `None` if there is no channel.
@@ -122,7 +140,8 @@ fn look_at(
         check(queue_name(key, queue), &queue.stat()?.ownership)?;
     }
     let Some(id) = find_segment(key)? else {
-        return Ok(Found::Rest { segment: None, queue: unused(key, queue, evidence)? });
+        let queue = unused(key, queue, evidence)?;
+        return Ok(Found::Rest(Rest { header: None, segment: None, queue }));
     };
     let stat = id.stat()?;
     check(segment_name(key, id), &stat.ownership)?;
@@ -148,7 +167,7 @@ fn look_at(
                 )),
                 (creator, signer) if creator == signer => {
                     let queue = unused(key, queue, evidence)?;
-                    Ok(Found::Rest { segment: Some(id), queue })
+                    Ok(Found::Rest(Rest { header: None, segment: Some(segment), queue }))
                 }
                 _ => refused(format!(
                     "{name}, which is not of this crate, or whose header was written over \
@@ -164,11 +183,20 @@ fn look_at(
     if header.key != key {
         return Err(corrupt("it names another key".to_owned()));
     }
-    if set_stat.count != semaphores::count(header.layout.lanes) {
-        if let Evidence::None = evidence {
-            // Its own set was removed by hand, and nobody can use what is left.
-            return Ok(Found::Rest { segment: Some(id), queue });
+    let rest = |header, queue| {
+        Ok(Found::Rest(Rest { header: Some(header), segment: Some(segment.clone()), queue }))
+    };
+    let fits = set_stat.count == semaphores::count(header.layout.lanes);
+    if let Evidence::None = evidence {
+        // Its own set was removed by hand. Its users have not all noticed yet, and what one of them
+        // still sends must not come to the users of the new set. A mapping may also be one that a
+        // forked child has inherited: then values are lost, as with every removal.
+        let in_use = stat.attached != 0 && !fault(Fault::OrphanAdopted);
+        if in_use || !fits {
+            return rest(header, queue);
         }
+    }
+    if !fits {
         return Err(corrupt("its lanes are not those of the semaphore set".to_owned()));
     }
     let check_mode = |name: String, ownership: &Ownership| {
@@ -179,9 +207,7 @@ fn look_at(
     if !header.layout.has_queue() {
         return Ok(Found::Whole(Mapped { segment, header }, None));
     }
-    let Some(queue) = queue else {
-        return Ok(Found::Rest { segment: Some(id), queue: None });
-    };
+    let Some(queue) = queue else { return rest(header, None) };
     check_mode(queue_name(key, queue), &queue.stat()?.ownership)?;
     Ok(Found::Whole(Mapped { segment, header }, Some(queue)))
 }
@@ -232,7 +258,11 @@ pub(super) fn remove_wreck(
     if !same {
         return Err(refused);
     }
-    Ok(remove_rest(segment, queue)?)
+    // Users that cannot be told are by the set, which goes next, or notice by themselves.
+    let mapped = segment.and_then(|segment| segment.attach(false).ok());
+    remove_rest(mapped.as_ref(), queue)?;
+    // One that could not be mapped.
+    Ok(segment.map_or(Ok(()), |segment| ignore_gone(segment.remove()))?)
 }
 
 pub(super) fn find_queue(key: Key) -> Result<Option<MessageQueue>, SystemError> {
@@ -251,15 +281,17 @@ fn found<O>(opened: Result<O, SystemError>) -> Result<Option<O>, SystemError> {
     }
 }
 
+/// Removes a channel's queue and segment, and tells the users to look: they find the segment gone.
 pub(super) fn remove_rest(
-    segment: Option<SegmentId>,
+    segment: Option<&Segment>,
     queue: Option<MessageQueue>,
 ) -> Result<(), SystemError> {
     if let Some(queue) = queue {
         ignore_gone(queue.remove())?;
     }
     if let Some(segment) = segment {
-        ignore_gone(segment.remove())?;
+        ignore_gone(segment.id().remove())?;
+        raise_alarm(segment);
     }
     Ok(())
 }

@@ -5,17 +5,19 @@
 //! has found what a killed process left: a creator starts again from the set, an opener removes
 //! the rest and says that there is no channel. The set goes last, so that whatever is left can
 //! still be locked.
+//!
+//! So it is with what a removal by hand left. A creator adopts a channel whose set alone was removed,
+//! with its values, if no process has it mapped; else the channel is removed under its users.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::closing::Then;
 use super::find::{
-    Evidence, Found, find_set, look, look_with_any_mode, remove_rest, remove_wreck, set_name,
+    Evidence, Found, Rest, find_set, look, look_with_any_mode, remove_rest, remove_wreck, set_name,
 };
 use super::header::Mapped;
 use super::lock::Locked;
-use super::removal::raise_alarm;
 use super::semaphores::{self, Claim, TRIAL, USERS};
 use super::{Control, Header, Layout, Owner};
 use crate::error::OpenError;
@@ -103,6 +105,11 @@ impl Wanted {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses what is left of a channel of another name.
+    fn check_rest(&self, key: Key, rest: &Rest) -> Result<(), OpenError> {
+        rest.header.as_ref().map_or(Ok(()), |header| self.check_name(key, header))
     }
 }
 
@@ -237,9 +244,13 @@ fn create_locked(
             removed?;
             Ok(Then::Again)
         }
-        Found::Rest { segment, queue } => {
-            remove_rest(segment, queue)?;
-            if set.stat()?.count != semaphores::count(wanted.layout.lanes) {
+        Found::Rest(rest) => {
+            wanted.check_rest(key, &rest)?;
+            rest.remove()?;
+            let fits = set.stat()?.count == semaphores::count(wanted.layout.lanes);
+            // Users of a channel of which another object was removed by hand keep their roles until
+            // they notice. Those who sleep hear it from the kernel when the set goes.
+            if !fits || set.value(USERS)? != 0 {
                 set.remove()?;
                 return Ok(Then::Again);
             }
@@ -337,8 +348,9 @@ fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Contro
             }
             Ok(Then::Use(Box::new(Control::new(mapped, locked.set(), queue))))
         }
-        Found::Rest { segment, queue } => {
-            remove_rest(segment, queue)?;
+        Found::Rest(rest) => {
+            wanted.check_rest(key, &rest)?;
+            rest.remove()?;
             locked.set().remove()?;
             Err(OpenError::NotFound { name: wanted.name.clone() })
         }
@@ -353,15 +365,15 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
     };
     let removed = lock(set).and_then(|locked| {
         locked.run(|_| {
-            let mut users = None;
             match look_with_any_mode(key, set, owner, Evidence::Signature) {
                 Ok(Found::Whole(mapped, queue)) => {
-                    let wanted_name = Wanted::named(name.clone());
-                    wanted_name.check_name(key, &mapped.header)?;
-                    remove_rest(Some(mapped.segment.id()), queue)?;
-                    users = Some(mapped.segment);
+                    Wanted::named(name.clone()).check_name(key, &mapped.header)?;
+                    remove_rest(Some(&mapped.segment), queue)?;
                 }
-                Ok(Found::Rest { segment, queue }) => remove_rest(segment, queue)?,
+                Ok(Found::Rest(rest)) => {
+                    Wanted::named(name.clone()).check_rest(key, &rest)?;
+                    rest.remove()?;
+                }
                 // What nobody can read, or recognize any more, is what one comes here for.
                 Err(
                     refused @ (OpenError::Corrupt { .. }
@@ -370,12 +382,8 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
                 ) => remove_wreck(key, set, owner, refused)?,
                 Err(error) => return Err(error),
             }
+            // Those who sleep hear it from the kernel now. Those who are busy were told to look.
             set.remove()?;
-            // Those who sleep heard it from the kernel just now. Those who are busy look, and find
-            // nothing.
-            if let Some(segment) = users {
-                raise_alarm(&segment);
-            }
             Ok(Then::Again)
         })
     });

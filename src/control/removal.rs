@@ -6,7 +6,9 @@
 //! later call of its process on this channel says Removed.
 //!
 //! Who removes an object by hand, with `ipcrm`, raises nothing. The first user that notices raises the
-//! count for the others and rings those who sleep. A sleeper looks when it has slept for a second, then
+//! count for the others and rings those who sleep. So does a process that creates or opens the name
+//! meanwhile: it removes the other objects, before it makes a channel of its own.
+//! A sleeper looks when it has slept for a second, then
 //! for two, and so on; a busy user with every thousandth value; whoever makes system calls without one
 //! of them on the object that is gone, once a second.
 //!
@@ -28,9 +30,10 @@ pub(crate) const VALUES_BETWEEN_LOOKS: u64 = 1024;
 /// How often a user looks that makes system calls anyway.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
-/// Tells the users of the channel in this segment to look for its objects.
+/// Tells the users of the channel in this segment to look for its objects. A segment that is shorter
+/// than any channel's has no users.
 pub(super) fn raise_alarm(segment: &Segment) {
-    if !fault(Fault::RemovalNotMarked) {
+    if segment.len() >= word::ALARMS + 8 && !fault(Fault::RemovalNotMarked) {
         // Relaxed: means something by itself; whoever looks asks the kernel.
         segment.word(word::ALARMS).fetch_add(1, Ordering::Relaxed);
     }

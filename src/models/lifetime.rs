@@ -259,6 +259,36 @@ fn nothing_is_sent_into_a_channel_that_was_removed() {
 }
 
 #[test]
+fn a_channel_whose_set_was_removed_by_hand_shares_nothing_with_its_successor() {
+    let model = || {
+        let options = || ring_only(4).durable();
+        let old = options().create("removed").unwrap();
+        let tx = old.sender().unwrap();
+        let creator = thread::spawn(move || {
+            let key = Name::from("removed").key().unwrap();
+            SemaphoreSet::open(key).unwrap().remove().unwrap();
+            let new = options().create("removed").unwrap();
+            let rx = new.receiver().unwrap();
+            (new, rx)
+        });
+        let meanwhile = tx.try_send(&1);
+        assert!(meanwhile.as_ref().map_or_else(SendError::is_removed, |()| true));
+        let (new, rx) = creator.join().unwrap();
+        assert!(rx.try_recv().unwrap_err().is_empty());
+        assert!(tx.try_send(&2).unwrap_err().is_removed());
+        drop((tx, old));
+        new.sender().unwrap().send(&3).unwrap();
+        assert_eq!(rx.try_recv().unwrap(), 3);
+        drop((rx, new));
+        Channel::<u8>::unlink("removed").unwrap();
+        nothing_is_left("removed");
+    };
+    holds("successor of a channel without its set", model);
+    let faults = [Fault::OrphanAdopted, Fault::RemovalNotMarked];
+    finds("successor of a channel without its set", &faults, model);
+}
+
+#[test]
 fn removal_never_looks_like_a_normal_end() {
     let model = || {
         let channel = ring_only(4).durable().create("removed").unwrap();

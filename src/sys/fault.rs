@@ -128,6 +128,8 @@ pub(crate) enum Fault {
     RemovalNotLookedAt,
     /// A user that finds an object gone does not tell the others.
     RemovalNotTold,
+    /// A creator adopts a channel whose set was removed by hand under its users.
+    OrphanAdopted,
     /// The home of a forwarded reply port does not look whether its holder is still there.
     HolderNotWatched,
 }

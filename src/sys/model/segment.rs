@@ -139,7 +139,8 @@ impl SegmentId {
             ownership: ownership(object.key, object.mode),
             size: object.plan.len,
             removed: false,
-            attached: 0,
+            // Neither the kernel's own reference nor the one taken for this call.
+            attached: Arc::strong_count(&object) as u64 - 2,
             creator_pid: object.creator as i32,
             last_pid: 0,
             last_attach: 0,
