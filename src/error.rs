@@ -117,6 +117,8 @@ pub enum OpenError {
     },
     /// Another process has held the channel's lock for too long; it is stopped, perhaps.
     Busy {
+        /// What was asked for.
+        name: Name,
         /// That process; 0 if it is in another pid namespace.
         pid: i32,
     },
@@ -199,11 +201,12 @@ impl fmt::Display for OpenError {
                 f,
                 "the header of the channel at key {key} is damaged: {what}; remove it with unlink"
             ),
-            OpenError::Busy { pid } => write!(
+            OpenError::Busy { name, pid } => write!(
                 f,
-                "{} holds the channel's lock and does not give it back: it may be stopped; continue \
-                 or end it",
-                Process(*pid)
+                "{} holds the lock of {} and does not give it back: it may be stopped; continue or \
+                 end it",
+                Process(*pid),
+                The(name)
             ),
             OpenError::UndoIgnored => f.write_str(
                 "this kernel ignores SEM_UNDO (gVisor does), so a peer's death would go unnoticed: \
@@ -314,7 +317,7 @@ impl fmt::Display for AttachError {
 impl Error for AttachError {}
 
 /// How errors name a channel.
-struct The<'a>(&'a Name);
+pub(crate) struct The<'a>(pub(crate) &'a Name);
 
 impl fmt::Display for The<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -762,14 +762,16 @@ fn a_mailbox_has_one_actor_and_takes_its_own_messages() {
     let stage = Stage::new("one actor");
     let actor = started(&stage, "takes none", &[]);
     let error = Mailbox::<Counter>::bind(stage.name()).unwrap_err();
-    assert!(matches!(error, BindError::AlreadyBound { pid } if pid == actor.id() as i32));
+    assert!(matches!(error, BindError::AlreadyBound { pid, .. } if pid == actor.id() as i32));
+    assert!(error.to_string().contains(stage.name()), "{error}");
     let error = Address::<u64>::connect(stage.name()).unwrap_err();
     assert!(matches!(error, ConnectError::Open(OpenError::WrongType { .. })), "{error}");
     assert!(Channel::<Counter>::open(stage.name()).is_err());
     let error = MailboxOptions::new()
         .stand_by::<Counter, sysv_channel::DefaultCodec>(stage.name(), Duration::from_millis(1))
         .unwrap_err();
-    assert!(matches!(error, BindError::Timeout), "{error}");
+    assert!(matches!(error, BindError::Timeout { .. }), "{error}");
+    assert!(error.to_string().contains(stage.name()), "{error}");
 }
 
 #[test]

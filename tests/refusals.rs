@@ -290,9 +290,10 @@ fn lock_that_is_not_given_back_is_reported_with_its_holder() {
     let mut child = stage.child("hold the lock", &[]);
     child.expect("held");
     let busy = Channel::<Parcel>::open(stage.name()).unwrap_err();
-    let OpenError::Busy { pid } = busy else { panic!("{busy}") };
+    let OpenError::Busy { pid, .. } = busy else { panic!("{busy}") };
     assert_eq!(pid as u32, child.id());
     assert!(busy.to_string().contains(&child.id().to_string()), "{busy}");
+    assert!(busy.to_string().contains(stage.name()), "{busy}");
     child.kill();
     Channel::<Parcel>::open(stage.name()).unwrap();
 }

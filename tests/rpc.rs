@@ -452,7 +452,8 @@ fn as_many_clients_as_there_are_places() {
     let connect = || Client::<u64, u64>::connect(stage.name());
     let clients: Vec<_> = (0..1000).map(|_| connect().unwrap()).collect();
     let error = connect().unwrap_err();
-    assert!(matches!(error, ConnectError::TooManyClients { clients: 1000 }), "{error}");
+    assert!(matches!(error, ConnectError::TooManyClients { clients: 1000, .. }), "{error}");
+    assert!(error.to_string().contains(stage.name()), "{error}");
     for (number, client) in clients.iter().enumerate() {
         assert_eq!(client.call(&(number as u64)).unwrap(), number as u64 + 1);
     }
@@ -467,8 +468,9 @@ fn there_is_one_server_of_a_name_and_it_is_of_its_types() {
     let stage = Stage::new("one server");
     let server = started(&stage, "server");
     let error = Calculator::bind(stage.name()).unwrap_err();
-    assert!(matches!(error, BindError::AlreadyBound { pid } if pid == server.id() as i32));
+    assert!(matches!(error, BindError::AlreadyBound { pid, .. } if pid == server.id() as i32));
     assert!(error.to_string().contains("stand by"), "{error}");
+    assert!(error.to_string().contains(stage.name()), "{error}");
     let error = Client::<u64, u64>::connect(stage.name()).unwrap_err();
     assert!(error.to_string().contains("request"), "{error}");
     let briefly = ServerOptions::new();
@@ -478,7 +480,8 @@ fn there_is_one_server_of_a_name_and_it_is_of_its_types() {
             Duration::from_millis(1),
         )
         .unwrap_err();
-    assert!(matches!(error, BindError::Timeout), "{error}");
+    assert!(matches!(error, BindError::Timeout { .. }), "{error}");
+    assert!(error.to_string().contains(stage.name()), "{error}");
 }
 
 #[test]

@@ -427,7 +427,7 @@ impl<M, C: Codec<M>> Address<M, C> {
         let mut place = self
             .line
             .try_borrow_mut()
-            .map_err(|_| ConnectError::Open(OpenError::Busy { pid: std::process::id() as i32 }))?;
+            .map_err(|_| ConnectError::Reentrant { name: self.name.clone() })?;
         if place.is_none() {
             // A mailbox without a name never comes again.
             let wait = match &self.name {

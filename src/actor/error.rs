@@ -1,9 +1,11 @@
 //! What can go wrong, for each operation.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::codec::DecodeError;
-use crate::error::{AttachError, OpenError, Process, RecvError, SendError};
+use crate::error::{AttachError, OpenError, Process, RecvError, SendError, The};
+use crate::name::Name;
 
 /// Why a mailbox could not be bound.
 #[derive(Debug)]
@@ -11,11 +13,16 @@ use crate::error::{AttachError, OpenError, Process, RecvError, SendError};
 pub enum BindError {
     /// Another actor has the mailbox.
     AlreadyBound {
+        /// The name.
+        name: Name,
         /// Its process.
         pid: i32,
     },
     /// The deadline passed while another actor was there.
-    Timeout,
+    Timeout {
+        /// The name.
+        name: Name,
+    },
     /// The channel could not be opened or created.
     Open(OpenError),
     /// The mailbox could not be attached to it.
@@ -25,13 +32,15 @@ pub enum BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BindError::AlreadyBound { pid } => write!(
+            BindError::AlreadyBound { name, pid } => write!(
                 f,
-                "{} has this mailbox already: end it, take another name, or stand by \
+                "{} has the mailbox {name} already: end it, take another name, or stand by \
                  for its place (MailboxOptions::stand_by)",
                 Process(*pid)
             ),
-            BindError::Timeout => f.write_str("the other actor was still there at the deadline"),
+            BindError::Timeout { name } => {
+                write!(f, "the other actor of the mailbox {name} was still there at the deadline")
+            }
             BindError::Open(error) => error.fmt(f),
             BindError::Attach(error) => error.fmt(f),
         }
@@ -52,6 +61,8 @@ impl From<OpenError> for BindError {
 pub enum ConnectError {
     /// As many addresses are connected as the mailbox was bound for.
     TooManyAddresses {
+        /// The channel of the mailbox.
+        channel: Arc<Name>,
         /// How many.
         addresses: usize,
     },
@@ -59,18 +70,29 @@ pub enum ConnectError {
     Open(OpenError),
     /// The address could not be attached.
     Attach(AttachError),
+    /// The address is in the middle of another call, whose `Serialize` made this one.
+    Reentrant {
+        /// The name of the mailbox.
+        name: Name,
+    },
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConnectError::TooManyAddresses { addresses } => write!(
+            ConnectError::TooManyAddresses { channel, addresses } => write!(
                 f,
-                "{addresses} addresses are connected, as many as the mailbox takes: drop one, or \
-                 bind it for more (MailboxOptions::addresses)"
+                "{addresses} addresses are connected to {}, as many as the mailbox takes: drop one, \
+                 or bind it for more (MailboxOptions::addresses)",
+                The(channel)
             ),
             ConnectError::Open(error) => error.fmt(f),
             ConnectError::Attach(error) => error.fmt(f),
+            ConnectError::Reentrant { name } => write!(
+                f,
+                "this address of the mailbox {name} is in the middle of another call: a Serialize \
+                 must not use the address that it is sent through; give it a clone"
+            ),
         }
     }
 }
@@ -86,8 +108,8 @@ impl From<OpenError> for ConnectError {
 impl From<AttachError> for ConnectError {
     fn from(error: AttachError) -> Self {
         match error {
-            AttachError::LanesExhausted { lanes, .. } => {
-                ConnectError::TooManyAddresses { addresses: lanes }
+            AttachError::LanesExhausted { channel, lanes } => {
+                ConnectError::TooManyAddresses { channel, addresses: lanes }
             }
             error => ConnectError::Attach(error),
         }

@@ -140,7 +140,7 @@ impl MailboxOptions {
         timeout: Duration,
     ) -> Result<Mailbox<M, C>, BindError> {
         match self.bind_by(name.into(), Deadline::after(timeout)) {
-            Err(BindError::AlreadyBound { .. }) => Err(BindError::Timeout),
+            Err(BindError::AlreadyBound { name, .. }) => Err(BindError::Timeout { name }),
             bound => bound,
         }
     }
@@ -176,7 +176,7 @@ impl MailboxOptions {
                     return Ok(Mailbox::new(name, receiver, self.for_addresses()));
                 }
                 Err(AttachError::ReceiverExists { pid, .. }) => {
-                    return Err(BindError::AlreadyBound { pid });
+                    return Err(BindError::AlreadyBound { name, pid });
                 }
                 // Its last user removed it meanwhile.
                 Err(AttachError::Removed { .. }) => {}

@@ -148,7 +148,7 @@ fn create_on(
         wanted.owner.check(set_name(set), &stat.ownership)?;
         match semaphores::inspect(set)? {
             Claim::Signed => {
-                return lock(set)?
+                return lock(set, &wanted.name)?
                     .run(|locked| create_locked(wanted, key, locked, Evidence::Signature));
             }
             Claim::Virgin
@@ -338,21 +338,27 @@ pub(crate) fn open(wanted: &Wanted) -> Result<Control, OpenError> {
 }
 
 fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Control>, OpenError> {
-    lock(set)?.run(|locked| match look(key, locked.set(), wanted.owner, Evidence::Signature)? {
-        Found::Whole(mapped, queue) => {
-            wanted.check(key, &mapped.header)?;
-            // Shared memory must not be what says how much of this process's memory may be used.
-            let (mine, theirs) = (wanted.layout.max_value, mapped.header.layout.max_value);
-            if theirs > mine {
-                return Err(OpenError::LongerValues { name: wanted.name.clone(), mine, theirs });
+    lock(set, &wanted.name)?.run(|locked| {
+        match look(key, locked.set(), wanted.owner, Evidence::Signature)? {
+            Found::Whole(mapped, queue) => {
+                wanted.check(key, &mapped.header)?;
+                // Shared memory must not be what says how much of this process's memory may be used.
+                let (mine, theirs) = (wanted.layout.max_value, mapped.header.layout.max_value);
+                if theirs > mine {
+                    return Err(OpenError::LongerValues {
+                        name: wanted.name.clone(),
+                        mine,
+                        theirs,
+                    });
+                }
+                Ok(Then::Use(Box::new(Control::new(mapped, locked.set(), queue))))
             }
-            Ok(Then::Use(Box::new(Control::new(mapped, locked.set(), queue))))
-        }
-        Found::Rest(rest) => {
-            wanted.check_rest(key, &rest)?;
-            rest.remove()?;
-            locked.set().remove()?;
-            Err(OpenError::NotFound { name: wanted.name.clone() })
+            Found::Rest(rest) => {
+                wanted.check_rest(key, &rest)?;
+                rest.remove()?;
+                locked.set().remove()?;
+                Err(OpenError::NotFound { name: wanted.name.clone() })
+            }
         }
     })
 }
@@ -363,7 +369,7 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
     let Some(set) = find_set(key, owner)? else {
         return Err(OpenError::NotFound { name: name.clone() });
     };
-    let removed = lock(set).and_then(|locked| {
+    let removed = lock(set, name).and_then(|locked| {
         locked.run(|_| {
             match look_with_any_mode(key, set, owner, Evidence::Signature) {
                 Ok(Found::Whole(mapped, queue)) => {
@@ -429,10 +435,10 @@ fn restless(key: Key) -> OpenError {
     OpenError::Corrupt { key, what }
 }
 
-fn lock(set: SemaphoreSet) -> Result<Locked, OpenError> {
+fn lock(set: SemaphoreSet, name: &Name) -> Result<Locked, OpenError> {
     match Locked::take(set, Deadline::after(LOCK_PATIENCE))? {
         Some(locked) => Ok(locked),
-        None => Err(OpenError::Busy { pid: set.last_pid(semaphores::LOCK)? }),
+        None => Err(OpenError::Busy { name: name.clone(), pid: set.last_pid(semaphores::LOCK)? }),
     }
 }
 

@@ -1,9 +1,11 @@
 //! What can go wrong, for each operation.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::codec::DecodeError;
-use crate::error::{AttachError, OpenError, Process, RecvError, SendError};
+use crate::error::{AttachError, OpenError, Process, RecvError, SendError, The};
+use crate::name::Name;
 
 /// Why a server could not be bound.
 #[derive(Debug)]
@@ -11,11 +13,16 @@ use crate::error::{AttachError, OpenError, Process, RecvError, SendError};
 pub enum BindError {
     /// Another server is bound to the name.
     AlreadyBound {
+        /// The name.
+        name: Name,
         /// Its process.
         pid: i32,
     },
     /// The deadline passed while another server was there.
-    Timeout,
+    Timeout {
+        /// The name.
+        name: Name,
+    },
     /// The channel could not be opened or created.
     Open(OpenError),
     /// The server could not be attached to it.
@@ -25,13 +32,15 @@ pub enum BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BindError::AlreadyBound { pid } => write!(
+            BindError::AlreadyBound { name, pid } => write!(
                 f,
-                "{} serves this name already: end it, take another name, or stand by \
+                "{} serves {name} already: end it, take another name, or stand by \
                  for its place (ServerOptions::stand_by)",
                 Process(*pid)
             ),
-            BindError::Timeout => f.write_str("the other server was still there at the deadline"),
+            BindError::Timeout { name } => {
+                write!(f, "the other server of {name} was still there at the deadline")
+            }
             BindError::Open(error) => error.fmt(f),
             BindError::Attach(error) => error.fmt(f),
         }
@@ -52,6 +61,8 @@ impl From<OpenError> for BindError {
 pub enum ConnectError {
     /// As many clients are connected as the server was bound for.
     TooManyClients {
+        /// The channel of the server.
+        channel: Arc<Name>,
         /// How many.
         clients: usize,
     },
@@ -64,10 +75,11 @@ pub enum ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConnectError::TooManyClients { clients } => write!(
+            ConnectError::TooManyClients { channel, clients } => write!(
                 f,
-                "{clients} clients are connected, as many as the server takes: end one, or bind \
-                 the server for more (ServerOptions::clients)"
+                "{clients} clients are connected to {}, as many as its server takes: end one, or \
+                 bind the server for more (ServerOptions::clients)",
+                The(channel)
             ),
             ConnectError::Open(error) => error.fmt(f),
             ConnectError::Attach(error) => error.fmt(f),
@@ -86,8 +98,8 @@ impl From<OpenError> for ConnectError {
 impl From<AttachError> for ConnectError {
     fn from(error: AttachError) -> Self {
         match error {
-            AttachError::LanesExhausted { lanes, .. } => {
-                ConnectError::TooManyClients { clients: lanes }
+            AttachError::LanesExhausted { channel, lanes } => {
+                ConnectError::TooManyClients { channel, clients: lanes }
             }
             error => ConnectError::Attach(error),
         }

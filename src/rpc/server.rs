@@ -143,7 +143,7 @@ impl ServerOptions {
         C: Codec<Q> + Codec<R>,
     {
         match self.bind_by(name.into(), Deadline::after(timeout)) {
-            Err(BindError::AlreadyBound { .. }) => Err(BindError::Timeout),
+            Err(BindError::AlreadyBound { name, .. }) => Err(BindError::Timeout { name }),
             bound => bound,
         }
     }
@@ -169,7 +169,7 @@ impl ServerOptions {
             match channel.receiver_by(deadline) {
                 Ok(receiver) => return Ok(Server::new(receiver, self.drain)),
                 Err(AttachError::ReceiverExists { pid, .. }) => {
-                    return Err(BindError::AlreadyBound { pid });
+                    return Err(BindError::AlreadyBound { name, pid });
                 }
                 // Its last user removed it meanwhile.
                 Err(AttachError::Removed { .. }) => {}

@@ -161,17 +161,14 @@ impl fmt::Display for KeyError {
     }
 }
 
-impl std::error::Error for KeyError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            KeyError::Path { source, .. } => Some(source),
-            KeyError::ZeroProject { .. } => None,
-        }
-    }
-}
+// What the system said is part of the text, so it is no source: a program that prints both would print
+// it twice.
+impl std::error::Error for KeyError {}
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
     use nix::libc;
 
@@ -189,6 +186,8 @@ mod tests {
     fn bad_paths_are_named() {
         let missing = Key::from_path("/no/such/file", 1).unwrap_err().to_string();
         assert!(missing.contains("/no/such/file"), "{missing}");
+        let missing = Key::from_path("/no/such/file", 1).unwrap_err();
+        assert!(missing.source().is_none(), "{missing}: its text says it already");
         let zero = Key::from_path("/", 0).unwrap_err().to_string();
         assert!(zero.contains("1 to 255"), "{zero}");
     }

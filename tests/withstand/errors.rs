@@ -153,8 +153,14 @@ fn every_open_error_reads_well() {
         ),
         (OpenError::HoldsValues { name: name() }, &["\"orders\"", "holds values", "unlink"]),
         (OpenError::Corrupt { key, what: "odd".into() }, &["0x0000162e", "odd", "unlink"]),
-        (OpenError::Busy { pid: 42 }, &["process 42", "lock", "stopped"]),
-        (OpenError::Busy { pid: 0 }, &["a process of another pid namespace holds", "lock"]),
+        (
+            OpenError::Busy { name: name(), pid: 42 },
+            &["process 42", "the lock of channel \"orders\"", "stopped"],
+        ),
+        (
+            OpenError::Busy { name: name(), pid: 0 },
+            &["a process of another pid namespace holds", "lock"],
+        ),
         (OpenError::UndoIgnored, &["SEM_UNDO", "gVisor"]),
         (OpenError::System(system_error()), &["msgctl", "message queue", "removed"]),
     ] {
