@@ -1261,3 +1261,119 @@ fn a_port_in_a_value_that_was_taken_back_while_it_was_decoded_is_still_its_sende
         mailbox.recv().unwrap().unwrap().2.is_empty()
     });
 }
+
+/// Values whose encoded length is known; behind a tag of four bytes, bytes have eight that say how
+/// many they are, and a port has 33.
+#[derive(Serialize, Deserialize)]
+enum Measured {
+    Told(Bytes),
+    Asked(Bytes, ReplyTo<u64>),
+    /// As long a reply.
+    Reply(u64, ReplyTo<Bytes>),
+    /// The same from the actor that has this address.
+    Forward(u64, Box<Address<Measured>>, ReplyTo<Bytes>),
+}
+
+/// Replies with as many bytes, and hands over how that went.
+fn measure(mailbox: &Mailbox<Measured>, replied: &mpsc::Sender<Result<(), ReplyError>>) {
+    while let Some(message) = mailbox.recv().unwrap() {
+        let len = |len: u64| Bytes::from(vec![7; len as usize]);
+        match message {
+            Measured::Told(bytes) => assert!(bytes.iter().all(|&byte| byte == 7)),
+            Measured::Asked(bytes, reply) => reply.send(&(bytes.len() as u64)).unwrap(),
+            Measured::Reply(bytes, reply) => replied.send(reply.send(&len(bytes))).unwrap(),
+            Measured::Forward(bytes, other, reply) => {
+                other.tell(&Measured::Reply(bytes, reply)).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn the_longest_value_is_that_of_the_message_and_of_the_reply_alone() {
+    // In the queue, in a ring, and in fragments.
+    for max in [200, 10_000, 100_000_u64] {
+        let stage = Stage::new("longest");
+        let (replied, replies) = mpsc::channel();
+        let options = MailboxOptions::new().max_value(max);
+        let mailbox = options.bind::<Measured, _>(stage.name()).unwrap();
+        let other = options.private::<Measured, _>().unwrap();
+        let closers = [mailbox.closer(), other.closer()];
+        let (address, away) = (mailbox.address(), other.address());
+        let actors = [mailbox, other].map(|mailbox| {
+            let replied = replied.clone();
+            thread::spawn(move || measure(&mailbox, &replied))
+        });
+
+        let too_long =
+            |error: &SendError| matches!(error, SendError::TooLong { max: it, .. } if *it == max);
+        let longest = max as usize - 4 - 8;
+        address.tell(&Measured::Told(vec![7; longest].into())).unwrap();
+        address.tell_urgent(&Measured::Told(vec![7; longest].into())).unwrap();
+        let told = address.tell(&Measured::Told(vec![7; longest + 1].into()));
+        assert!(matches!(&told, Err(TellError::Send(error)) if too_long(error)), "{told:?}");
+
+        let longest = max as usize - 4 - 8 - 33;
+        let ask = |len| address.ask(|port| Measured::Asked(vec![7; len].into(), port));
+        assert_eq!(ask(longest).unwrap(), longest as u64);
+        let asked = ask(longest + 1).unwrap_err();
+        assert!(
+            matches!(&asked, AskError::Tell(TellError::Send(error)) if too_long(error)),
+            "{asked}"
+        );
+
+        let longest = max - 8;
+        for forward in [false, true] {
+            let ask = |len| {
+                address.ask(|port| match forward {
+                    false => Measured::Reply(len, port),
+                    true => Measured::Forward(len, Box::new(away.clone()), port),
+                })
+            };
+            assert_eq!(ask(longest).unwrap().len() as u64, longest);
+            replies.recv().unwrap().unwrap();
+            let asked = ask(longest + 1).unwrap_err();
+            assert!(matches!(asked, AskError::Unsendable(_)), "{asked}");
+            let replied = replies.recv().unwrap().unwrap_err();
+            assert!(matches!(replied, ReplyError::TooLong { max: it } if it == max), "{replied}");
+        }
+        closers.iter().for_each(|closer| closer.close());
+        actors.into_iter().for_each(|actor| actor.join().unwrap());
+    }
+}
+
+#[test]
+fn a_mailbox_without_room_for_replies_is_refused() {
+    let stage = Stage::new("no replies");
+    let options = MailboxOptions::new().reply_capacity(0);
+    let bound = [
+        options.bind::<u32, Bincode>(stage.name()).map(drop),
+        options.stand_by::<u32, Bincode>(stage.name(), Duration::ZERO).map(drop),
+        options.private::<u32, Bincode>().map(drop),
+    ];
+    for bound in bound {
+        let error = bound.unwrap_err();
+        assert!(matches!(error, BindError::Open(OpenError::InvalidOptions(_))), "{error}");
+        assert!(error.to_string().contains("reply_capacity"), "{error}");
+    }
+}
+
+#[test]
+fn whoever_asked_is_told_why_although_the_reason_is_longer_than_the_longest_value() {
+    let stage = Stage::new("long reason");
+    let mailbox: Mailbox<ReplyTo<Bytes>> =
+        MailboxOptions::new().max_value(40).bind(stage.name()).unwrap();
+    let (address, closer) = (mailbox.address(), mailbox.closer());
+    let actor = thread::spawn(move || {
+        while let Some(reply) = mailbox.recv().unwrap() {
+            assert!(matches!(
+                reply.send(&vec![7; 41].into()),
+                Err(ReplyError::TooLong { max: 40 })
+            ));
+        }
+    });
+    let asked = address.ask_timeout(|port| port, Duration::MAX).unwrap_err();
+    assert!(matches!(&asked, AskError::Unsendable(why) if why.len() == 40), "{asked}");
+    closer.close();
+    actor.join().unwrap();
+}

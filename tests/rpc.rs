@@ -941,3 +941,23 @@ fn a_request_that_a_closing_server_drops_is_repeated_if_its_client_allows_it() {
         assert_eq!(calling.join().unwrap().unwrap(), 2);
     }
 }
+
+#[test]
+fn a_caller_is_told_why_although_the_reason_is_longer_than_the_longest_value() {
+    let stage = Stage::new("long reason");
+    let server: Server<u32, Bytes> = ServerOptions::new().max_value(16).bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || {
+        server.serve(|len| match len {
+            0 => panic!("a reason of more than sixteen bytes"),
+            len => vec![7; len as usize].into(),
+        })
+    });
+    let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();
+    let error = client.call_timeout(&0, FOR_EVER).unwrap_err();
+    assert!(matches!(&error, CallError::Panicked(why) if why == "a reason of more"), "{error}");
+    let error = client.call_timeout(&100, FOR_EVER).unwrap_err();
+    assert!(matches!(&error, CallError::Unsendable(why) if why.len() == 16), "{error}");
+    closer.close();
+    serving.join().unwrap().unwrap();
+}

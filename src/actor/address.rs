@@ -460,7 +460,7 @@ fn send<M, C: Codec<M>>(
         out.write(&head)?;
         C::encode(message, out)
     };
-    sender.send_as(tag, &encode, deadline)
+    sender.send_as(tag, head.len(), encode, deadline)
 }
 
 fn tell_error(error: SendError) -> TellError {

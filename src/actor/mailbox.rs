@@ -75,7 +75,8 @@ impl MailboxOptions {
     }
 
     /// The longest encoded message, in bytes, that waits in the kernel's queue; longer ones wait in
-    /// a ring of their sender's; default 1,024. See [`Options::inline_limit`]; at least 1 here.
+    /// a ring of their sender's; default 1,024. Nine of the bytes are the mailbox's own, and 22 in
+    /// front of a forwarded reply. See [`Options::inline_limit`]; at least 1 here.
     pub fn inline_limit(mut self, bytes: usize) -> Self {
         self.inline_limit = bytes.max(1);
         self
@@ -87,8 +88,8 @@ impl MailboxOptions {
         self
     }
 
-    /// The size of each address's ring of replies, in bytes; default 64 KiB. Longer replies go in
-    /// fragments, while the actor receives.
+    /// The size of each address's ring of replies, in bytes, above 0; default 64 KiB. Longer replies
+    /// go in fragments, while the actor receives.
     pub fn reply_capacity(mut self, bytes: usize) -> Self {
         self.reply_capacity = bytes;
         self
@@ -151,6 +152,7 @@ impl MailboxOptions {
     /// # Errors
     /// [`BindError`].
     pub fn private<M, C: Codec<M>>(&self) -> Result<Mailbox<M, C>, BindError> {
+        self.check()?;
         let channel = self.channel::<M, C>().private()?;
         let name = Name::Handle(channel.handle());
         let receiver = channel.retyped().receiver().map_err(BindError::Attach)?;
@@ -162,6 +164,7 @@ impl MailboxOptions {
         name: Name,
         deadline: Deadline,
     ) -> Result<Mailbox<M, C>, BindError> {
+        self.check()?;
         let options = self.channel::<M, C>();
         for _ in 0..ATTEMPTS {
             let channel = match options.create(name.clone()) {
@@ -184,6 +187,15 @@ impl MailboxOptions {
             }
         }
         Err(BindError::Open(OpenError::NotFound { name }))
+    }
+
+    fn check(&self) -> Result<(), BindError> {
+        if self.reply_capacity > 0 {
+            return Ok(());
+        }
+        Err(BindError::Open(OpenError::InvalidOptions(
+            "reply_capacity is 0: no ask could be answered".to_owned(),
+        )))
     }
 
     fn for_addresses(&self) -> AddressOptions {

@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use super::address::AddressOptions;
 use super::error::ReplyError;
-use super::wire::{Shape, Status, Ticket, URGENT, Untyped, write_answer, write_reply};
+use super::wire::{
+    ANSWER_HEAD, REPLY_HEAD, Shape, Status, Ticket, URGENT, Untyped, write_answer, write_reply,
+};
 use crate::channel::{Caller, Holding};
 use crate::codec::{Codec, EncodeError, Writer};
 use crate::error::{OpenError, SendError};
@@ -173,12 +175,13 @@ impl Relay {
         bytes: &[u8],
         deadline: Option<Deadline>,
     ) -> Result<(), SendError> {
+        let bytes = status.cut(bytes, self.holding.max_value());
         let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
             write_reply(out, ticket, status)?;
             Ok(out.write(bytes)?)
         };
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        sender.send_as(URGENT, &encode, deadline)
+        sender.send_as(URGENT, REPLY_HEAD, encode, deadline)
     }
 }
 
@@ -249,7 +252,8 @@ pub(super) fn answer_at_home(
     status: Status,
     bytes: &[u8],
 ) -> Result<(), SendError> {
-    caller.answer(&|out: &mut Writer<'_>| -> Result<(), EncodeError> {
+    let bytes = status.cut(bytes, caller.max_value());
+    caller.answer_behind(ANSWER_HEAD, |out| {
         write_answer(out, ask, status)?;
         Ok(out.write(bytes)?)
     })

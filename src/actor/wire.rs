@@ -29,6 +29,12 @@ pub(super) const ORDINARY: Tag = match Tag::new(2) {
 const TOLD: u8 = 0;
 const REPLY: u8 = 1;
 
+/// Bytes in front of a value that is told, of a reply that goes through the port's home, and of an
+/// answer.
+pub(super) const TOLD_HEAD: usize = 9;
+pub(super) const REPLY_HEAD: usize = 22;
+pub(super) const ANSWER_HEAD: usize = 9;
+
 /// The codec of a mailbox's channel, seen from here: every message is encoded by closures.
 pub(super) struct Untyped;
 
@@ -72,6 +78,14 @@ impl Status {
     pub(super) fn read(byte: u8) -> Option<Self> {
         use Status::*;
         [Reply, Dropped, Unreadable, Unsendable].into_iter().find(|&is| is as u8 == byte)
+    }
+
+    /// What goes of the bytes: all of a reply, and of a reason as much as the longest value has.
+    pub(super) fn cut(self, bytes: &[u8], max: u64) -> &[u8] {
+        match usize::try_from(max) {
+            Ok(max) if self != Status::Reply && bytes.len() > max => &bytes[..max],
+            _ => bytes,
+        }
     }
 }
 
@@ -132,8 +146,8 @@ impl Head {
 }
 
 /// The head of a value that is told; zero is no ask.
-pub(super) fn told(ask: u64) -> [u8; 9] {
-    let mut head = [TOLD; 9];
+pub(super) fn told(ask: u64) -> [u8; TOLD_HEAD] {
+    let mut head = [TOLD; TOLD_HEAD];
     head[1..].copy_from_slice(&ask.to_le_bytes());
     head
 }

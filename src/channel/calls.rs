@@ -98,14 +98,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
     }
 
-    /// Sends what the layer above encodes. Without a deadline it does not wait.
+    /// Sends what the layer above encodes behind a head of so many bytes. Without a deadline it does
+    /// not wait.
     pub(crate) fn send_as(
         &self,
         tag: Tag,
-        encode: &impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+        head: usize,
+        encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
         deadline: Option<Deadline>,
     ) -> Result<(), SendError> {
-        self.send_encoded(tag, encode, Patience(deadline))
+        self.send_encoded(tag, &Headed { head, encode }, Patience(deadline))
     }
 
     /// Waits until `accept` makes something of an answer, while the receiver is the one of that
@@ -433,14 +435,6 @@ impl Caller {
         let (control, lane) = (self.returns.control(), self.origin.lane);
         call < not_waited_for(control, lane).load(Ordering::Relaxed)
             || cancelled(control, lane, call).load(Ordering::Relaxed) == call
-    }
-
-    /// Sends an answer.
-    pub(crate) fn answer(
-        &self,
-        answer: &impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Result<(), SendError> {
-        self.returns.send(self.origin, answer, WhenFull::Keep)
     }
 
     /// Sends an answer that begins with a head of so many bytes.

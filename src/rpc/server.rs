@@ -594,7 +594,9 @@ impl Port {
 
     fn tell(&mut self, status: Status, text: &str) {
         // A caller that does not take its replies cannot be told either.
-        let _ = self.answer(status, |out| Ok(out.write(text.as_bytes())?));
+        let max = usize::try_from(self.caller.max_value()).unwrap_or(usize::MAX);
+        let reason = &text.as_bytes()[..text.len().min(max)];
+        let _ = self.answer(status, |out| Ok(out.write(reason)?));
     }
 }
 
