@@ -9,7 +9,7 @@ use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use common::kernel::{Kind, has_ended, is_asleep};
+use common::kernel::{self, Kind, has_ended, is_asleep};
 use common::{Child, Stage, halt, listen, play, say, until};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sysv_channel::codec::Bytes;
@@ -30,6 +30,20 @@ fn child() {
                 let server = Calculator::bind(name).unwrap();
                 say("bound");
                 server.serve(answer).unwrap();
+            }
+            "server of another time" => {
+                let server = Calculator::bind(name).unwrap();
+                say(kernel::time_namespace());
+                server.serve(answer).unwrap();
+            }
+            "client of another time" => {
+                let client = Caller::connect(name).unwrap();
+                say(kernel::time_namespace());
+                let timeout = Duration::from_micros(listen().parse().unwrap());
+                let request = ask("add one", 1);
+                let call = client.start_timeout(&request, timeout).unwrap();
+                say("started");
+                say(format_args!("{:?}", call.wait().map_err(|error| error.is_timeout())));
             }
             "standby" => {
                 say("waiting");
@@ -960,4 +974,51 @@ fn a_caller_is_told_why_although_the_reason_is_longer_than_the_longest_value() {
     assert!(matches!(&error, CallError::Unsendable(why) if why.len() == 16), "{error}");
     closer.close();
     serving.join().unwrap().unwrap();
+}
+
+/// A child in a time namespace whose clock is a day ahead; none where that is not allowed.
+fn of_another_time(stage: &Stage, role: &str) -> Option<Child> {
+    let mut child = Child::start(role, &[stage.name()], kernel::unshare_time);
+    if child.hear() == kernel::time_namespace() {
+        println!("skipped: no time namespace of our own");
+        return None;
+    }
+    Some(child)
+}
+
+#[test]
+fn a_server_in_another_time_namespace_is_called() {
+    let stage = Stage::new("server ahead");
+    let Some(server) = of_another_time(&stage, "server of another time") else { return };
+    let client = Caller::connect(stage.name()).unwrap();
+    for number in 0..3 {
+        assert_eq!(client.call_timeout(&ask("add one", number), FOR_EVER).unwrap(), number + 1);
+    }
+    drop(server);
+}
+
+#[test]
+fn a_deadline_from_another_time_namespace_is_kept() {
+    let stage = Stage::new("client ahead");
+    let server = Calculator::bind(stage.name()).unwrap();
+    let Some(mut client) = of_another_time(&stage, "client of another time") else { return };
+    let timeout = Duration::from_secs(1000);
+    client.tell(&timeout.as_micros().to_string());
+    client.expect("started");
+    let request = server.recv().unwrap().unwrap();
+    let (_, responder) = request.into_parts();
+    let remaining = responder.remaining().unwrap();
+    assert!(!remaining.is_zero() && remaining <= timeout, "{remaining:?}");
+    responder.reply(&2).unwrap();
+    client.expect("Ok(2)");
+    assert_eq!(client.finish(), Vec::<String>::new());
+
+    let mut client = of_another_time(&stage, "client of another time").unwrap();
+    client.tell("1");
+    client.expect("started");
+    client.expect("Err(true)");
+    // It is late, and is not started.
+    let received = server.try_recv();
+    assert!(matches!(&received, Err(error) if error.is_empty()), "{received:?}");
+    assert_eq!(client.finish(), Vec::<String>::new());
 }

@@ -13,7 +13,7 @@ use crate::channel::Unanswered;
 use crate::codec::{Codec, Reader};
 use crate::error::{OpenError, RecvError, SendError};
 use crate::name::Name;
-use crate::sys::Deadline;
+use crate::sys::{ClockOffset, Deadline};
 use crate::{Channel, DefaultCodec, Options, Owner, Sender};
 
 /// What a client is connected with.
@@ -99,6 +99,7 @@ impl ClientOptions {
         Ok(Client {
             name,
             options: self.clone(),
+            clock: ClockOffset::of_this_process(),
             line: RefCell::new(Line {
                 sender,
                 removed: false,
@@ -140,6 +141,7 @@ impl ClientOptions {
 pub struct Client<Q, R, C: Codec<Q> = DefaultCodec> {
     name: Name,
     options: ClientOptions,
+    clock: ClockOffset,
     line: RefCell<Line<Q, R, C>>,
     reply: PhantomData<fn() -> R>,
 }
@@ -299,7 +301,7 @@ where
     ) -> Result<(u64, u64), CallError> {
         line.last_call += 1;
         let call = line.last_call;
-        let head = RequestHead { call, deadline }.write();
+        let head = RequestHead { call, deadline }.write(self.clock);
         if line.removed {
             self.reconnect(line, if wait { deadline } else { Deadline::immediate() })?;
         }

@@ -25,8 +25,8 @@
 //!
 //! # What holds
 //!
-//! - A call has a deadline, ten seconds unless it says otherwise. It travels with the request: a
-//!   server does not start what is already late.
+//! - A call has a deadline, ten seconds unless it says otherwise. It travels with the request, also
+//!   between time namespaces: a server does not start what is already late.
 //! - When a server dies, whoever waits for it is told at once, and whether the request may have been
 //!   executed ([`CallError::ServerDied`]). The same client finds the next server.
 //! - A server that [stands by](ServerOptions::stand_by) has the place of a dead one in the same
@@ -50,7 +50,7 @@ pub use server::{Closer, Incoming, Request, Responder, Server, ServerOptions};
 
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::schema::Schema;
-use crate::sys::Deadline;
+use crate::sys::{ClockOffset, Deadline};
 
 /// What stands in front of a request: the call's number and its deadline.
 struct RequestHead {
@@ -59,16 +59,16 @@ struct RequestHead {
 }
 
 impl RequestHead {
-    fn write(&self) -> [u8; 16] {
+    fn write(&self, clock: ClockOffset) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.call.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.deadline.to_number().to_le_bytes());
+        bytes[8..].copy_from_slice(&clock.publish(self.deadline).to_le_bytes());
         bytes
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'_>, clock: ClockOffset) -> Result<Self, DecodeError> {
         let mut number = || reader.read_array().map(u64::from_le_bytes);
-        Ok(RequestHead { call: number()?, deadline: Deadline::from_number(number()?) })
+        Ok(RequestHead { call: number()?, deadline: clock.read(number()?) })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::channel::{InHand, ReceiverBell};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::Name;
-use crate::sys::{Deadline, Fault, fault};
+use crate::sys::{ClockOffset, Deadline, Fault, fault};
 use crate::{Channel, Closing, DefaultCodec, Options, Owner, Receiver, panics, transfer};
 
 /// How often a name may appear or vanish between looking and making.
@@ -208,6 +208,7 @@ impl ServerOptions {
 /// [`ServerDied`](super::CallError::ServerDied).
 pub struct Server<Q, R, C = DefaultCodec> {
     receiver: Receiver<Q, C>,
+    clock: ClockOffset,
     drain: Duration,
     /// Since the server began to end.
     drained_by: Cell<Option<Deadline>>,
@@ -247,6 +248,7 @@ where
     fn new(receiver: Receiver<Q, C>, drain: Duration) -> Self {
         Server {
             receiver: receiver.staying(),
+            clock: ClockOffset::of_this_process(),
             drain,
             drained_by: Cell::new(None),
             reply: PhantomData,
@@ -352,7 +354,7 @@ where
 
     fn receive(&self, deadline: Option<Deadline>) -> Result<Option<Request<Q, R, C>>, ServeError> {
         let make = |mut reader: Reader<'_>, origin| -> Result<_, DecodeError> {
-            let head = RequestHead::read(&mut reader)?;
+            let head = RequestHead::read(&mut reader, self.clock)?;
             Ok((head, origin, panics::decoding(|| C::decode(reader))))
         };
         loop {

@@ -1,5 +1,7 @@
 //! Deadlines on the monotonic clock.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::libc;
@@ -13,7 +15,7 @@ enum When {
     Never,
     /// Has always passed; a variant of its own because asking the clock costs time.
     Immediate,
-    /// Nanoseconds on CLOCK_MONOTONIC, which all processes of a machine share.
+    /// Nanoseconds on CLOCK_MONOTONIC, which all processes of a time namespace share.
     At(u64),
 }
 
@@ -58,7 +60,8 @@ impl Deadline {
         )
     }
 
-    /// As a number that other processes of this machine understand.
+    /// As a number that other processes of this time namespace understand; `ClockOffset` makes one for
+    /// all.
     pub(crate) fn to_number(self) -> u64 {
         match self.0 {
             When::Never => u64::MAX,
@@ -94,6 +97,65 @@ impl Deadline {
     }
 }
 
+/// The time namespace in which the machine's clocks are as they are, by a number that the kernel
+/// fixes.
+const FIRST_NAMESPACE: &str = "time:[4026531834]";
+
+/// How far CLOCK_MONOTONIC is ahead of the machine's own in this process's time namespace, in
+/// nanoseconds. See time_namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClockOffset(i64);
+
+impl ClockOffset {
+    /// Of the namespace that this process is in now. Where the kernel does not say, none is assumed:
+    /// without procfs, and in a process that has made a namespace for its children inside of one that
+    /// is not the first.
+    pub(crate) fn of_this_process() -> Self {
+        let read = || {
+            let namespace = fs::read_link("/proc/self/ns/time").ok()?;
+            if namespace == Path::new(FIRST_NAMESPACE) {
+                return None;
+            }
+            // The offsets are those of the namespace that children come to.
+            if fs::read_link("/proc/self/ns/time_for_children").ok()? != namespace {
+                return None;
+            }
+            parse_offset(&fs::read_to_string("/proc/self/timens_offsets").ok()?)
+        };
+        ClockOffset(read().unwrap_or(0))
+    }
+
+    /// A deadline as a number that every process of this machine understands.
+    pub(crate) fn publish(self, deadline: Deadline) -> u64 {
+        match deadline.0 {
+            When::At(moment) => at(moment.saturating_add_signed(self.0.saturating_neg())),
+            _ => deadline.to_number(),
+        }
+    }
+
+    /// A deadline that another process has published.
+    pub(crate) fn read(self, number: u64) -> Deadline {
+        match Deadline::from_number(number) {
+            Deadline(When::At(moment)) => Deadline(When::At(moment.saturating_add_signed(self.0))),
+            deadline => deadline,
+        }
+    }
+}
+
+/// The moment as a number that stands for no other deadline.
+fn at(moment: u64) -> u64 {
+    moment.clamp(1, u64::MAX - 1)
+}
+
+/// The monotonic clock's offset, in nanoseconds, of a text with a line for each clock: its name (its
+/// number in the first kernels that had one), seconds, nanoseconds.
+fn parse_offset(text: &str) -> Option<i64> {
+    let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|line| matches!(line[..], ["monotonic" | "1", _, _]))?;
+    let (seconds, nanoseconds) = (line[1].parse::<i64>().ok()?, line[2].parse().ok()?);
+    Some(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
+}
+
 /// Lets time pass, where the kernel has nothing to wait on.
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
@@ -102,6 +164,39 @@ pub(crate) fn pause(time: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_published_deadline_is_the_same_moment_in_every_time_namespace() {
+        let offsets = [0, 1, -1, 100_000_000_000_000, -5_000_000_000, i64::MAX, i64::MIN];
+        let moments = [1_u64, 7, 3_600_000_000_000, 1 << 60].map(|it| Deadline(When::At(it)));
+        for offset in offsets.map(ClockOffset) {
+            for deadline in [Deadline::never(), Deadline::immediate()] {
+                assert_eq!(offset.read(offset.publish(deadline)), deadline);
+            }
+            // Whatever number it is, it is no deadline that always or never passes.
+            for deadline in moments {
+                let published = Deadline::from_number(offset.publish(deadline));
+                assert!(matches!(published.0, When::At(_)), "{published:?}");
+            }
+        }
+        // A process whose clock is 100 seconds ahead, and one whose clock is 7 behind.
+        let (ahead, behind) = (ClockOffset(100_000_000_000), ClockOffset(-7_000_000_000));
+        let deadline = Deadline(When::At(500_000_000_000));
+        let there = Deadline(When::At(393_000_000_000));
+        assert_eq!(behind.read(ahead.publish(deadline)), there);
+        assert_eq!(ahead.read(behind.publish(there)), deadline);
+    }
+
+    #[test]
+    fn the_offset_of_the_monotonic_clock_is_read_as_every_kernel_writes_it() {
+        let text = "monotonic      100000         7\nboottime            5         0\n";
+        assert_eq!(parse_offset(text), Some(100_000_000_000_007));
+        assert_eq!(parse_offset("7 5 0\n1 -2 500000000\n"), Some(-1_500_000_000));
+        assert_eq!(parse_offset("monotonic 9223372036854775807 1\n"), Some(i64::MAX));
+        for text in ["", "boottime 1 2", "monotonic", "monotonic x 0", "\n\n"] {
+            assert_eq!(parse_offset(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn deadlines_keep_their_word() {

@@ -74,6 +74,26 @@ impl Deadline {
     }
 }
 
+/// What the clocks of processes differ by: nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClockOffset;
+
+impl ClockOffset {
+    pub(crate) fn of_this_process() -> Self {
+        ClockOffset
+    }
+
+    /// A deadline as a number that every process understands.
+    pub(crate) fn publish(self, deadline: Deadline) -> u64 {
+        deadline.to_number()
+    }
+
+    /// A deadline that another process has published.
+    pub(crate) fn read(self, number: u64) -> Deadline {
+        Deadline::from_number(number)
+    }
+}
+
 /// Lets every deadline that anybody has now pass, whenever loom likes: run it in a thread of its
 /// own beside a call with a timeout, and every moment at which the call can time out is explored.
 pub fn expire_deadlines() {
