@@ -1022,3 +1022,145 @@ fn a_deadline_from_another_time_namespace_is_kept() {
     assert!(matches!(&received, Err(error) if error.is_empty()), "{received:?}");
     assert_eq!(client.finish(), Vec::<String>::new());
 }
+
+/// What a handler is asked to do with its own server.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Debug)]
+enum Inward {
+    Call,
+    TryCall,
+    Wait,
+    /// Starts a call, and has its reply when it is next asked.
+    Later,
+    Reply,
+    /// Calls another server.
+    Other,
+    Nothing,
+}
+
+/// Does so; replies with what came of it.
+fn inward(own: &Client<Inward, String>, other: &Client<u64, u64>, what: Inward) -> String {
+    let outcome = match what {
+        Inward::Call => own.call_timeout(&Inward::Nothing, FOR_EVER),
+        Inward::TryCall => own.try_call(&Inward::Nothing),
+        Inward::Wait => own.start_timeout(&Inward::Nothing, FOR_EVER).and_then(|call| call.wait()),
+        Inward::Other => other.call_timeout(&7, FOR_EVER).map(|number| number.to_string()),
+        _ => Ok("nothing".to_owned()),
+    };
+    match outcome {
+        Ok(said) => said,
+        Err(CallError::OwnServer) => "own server".to_owned(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_handler_that_calls_its_own_server_is_told_at_once() {
+    let (stage, other_stage) = (Stage::new("inward"), Stage::new("outward"));
+    let other = Server::<u64, u64>::bind(other_stage.name()).unwrap();
+    let other_closer = other.closer();
+    let other = thread::spawn(move || other.serve(|number| number));
+    for threads in [0, 1] {
+        let server = Server::<Inward, String>::bind(stage.name()).unwrap();
+        let (closer, name) = (server.closer(), stage.name().to_owned());
+        let outward = other_stage.name().to_owned();
+        let serving = thread::spawn(move || {
+            let handler = |what| {
+                let own = Client::<Inward, String>::connect(name.as_str()).unwrap();
+                let other = Client::<u64, u64>::connect(outward.as_str()).unwrap();
+                inward(&own, &other, what)
+            };
+            match threads {
+                0 => server.serve(handler),
+                threads => server.serve_concurrently(threads, handler),
+            }
+        });
+        let client = Client::<Inward, String>::connect(stage.name()).unwrap();
+        for what in [Inward::Call, Inward::TryCall, Inward::Wait] {
+            assert_eq!(client.call_timeout(&what, FOR_EVER).unwrap(), "own server", "{what:?}");
+        }
+        assert_eq!(client.call_timeout(&Inward::Other, FOR_EVER).unwrap(), "7");
+        assert_eq!(client.call_timeout(&Inward::Nothing, FOR_EVER).unwrap(), "nothing");
+        closer.close();
+        serving.join().unwrap().unwrap();
+    }
+    other_closer.close();
+    other.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_handler_calls_its_own_server_where_another_thread_answers() {
+    let stage = Stage::new("inward by two");
+    let server = Server::<Inward, String>::bind(stage.name()).unwrap();
+    let (closer, name) = (server.closer(), stage.name().to_owned());
+    let serving = thread::spawn(move || {
+        server.serve_concurrently(2, |what| match what {
+            Inward::Call => {
+                let own = Client::<Inward, String>::connect(name.as_str()).unwrap();
+                own.call_timeout(&Inward::Nothing, FOR_EVER).unwrap()
+            }
+            _ => "nothing".to_owned(),
+        })
+    });
+    let client = Client::<Inward, String>::connect(stage.name()).unwrap();
+    for _ in 0..100 {
+        assert_eq!(client.call_timeout(&Inward::Call, FOR_EVER).unwrap(), "nothing");
+    }
+    closer.close();
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_handler_has_the_reply_of_its_own_server_to_a_call_that_it_started_before() {
+    let stage = Stage::new("inward later");
+    let server = Server::<Inward, String>::bind(stage.name()).unwrap();
+    let (closer, name) = (server.closer(), stage.name().to_owned());
+    let serving = thread::spawn(move || {
+        let own = Client::<Inward, String>::connect(name.as_str()).unwrap();
+        let mut started = None;
+        server.serve(|what| match what {
+            Inward::Later => {
+                started = Some(own.start_timeout(&Inward::Nothing, FOR_EVER).unwrap());
+                "started".to_owned()
+            }
+            // The server has answered it by now: it takes from each client in turn.
+            Inward::Reply => match started.take().unwrap().wait() {
+                Ok(said) => format!("it said {said}"),
+                Err(CallError::OwnServer) => "own server".to_owned(),
+                Err(error) => panic!("{error}"),
+            },
+            _ => "nothing".to_owned(),
+        })
+    });
+    let client = Client::<Inward, String>::connect(stage.name()).unwrap();
+    assert_eq!(client.call_timeout(&Inward::Later, FOR_EVER).unwrap(), "started");
+    for _ in 0..10 {
+        assert_eq!(client.call_timeout(&Inward::Nothing, FOR_EVER).unwrap(), "nothing");
+    }
+    assert_eq!(client.call_timeout(&Inward::Reply, FOR_EVER).unwrap(), "it said nothing");
+    closer.close();
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_handler_whose_client_is_of_a_removed_channel_is_told_that_its_server_has_the_next() {
+    let stage = Stage::new("inward again");
+    let first = Server::<Inward, String>::bind(stage.name()).unwrap();
+    let own = Client::<Inward, String>::connect(stage.name()).unwrap();
+    drop(first);
+    sysv_channel::Channel::<()>::unlink(stage.name()).unwrap();
+    let server = Server::<Inward, String>::bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || {
+        server.serve(|what| match what {
+            Inward::Call => match own.call_timeout(&Inward::Nothing, FOR_EVER) {
+                Err(CallError::OwnServer) => "own server".to_owned(),
+                other => panic!("{other:?}"),
+            },
+            _ => "nothing".to_owned(),
+        })
+    });
+    let client = Client::<Inward, String>::connect(stage.name()).unwrap();
+    assert_eq!(client.call_timeout(&Inward::Call, FOR_EVER).unwrap(), "own server");
+    closer.close();
+    serving.join().unwrap().unwrap();
+}

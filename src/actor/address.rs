@@ -229,6 +229,10 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// Asks the actor something, and waits ten seconds at most for the reply. `message` makes the
     /// message around a reply port; one without the port is told, and is [`AskError::Dropped`].
     ///
+    /// An actor that asks its own mailbox, on the thread that receives there, waits until its
+    /// deadline: it can tell itself instead, or ask from another thread. Nothing notices this, since a
+    /// mailbox may go to another thread between two messages.
+    ///
     /// # Errors
     /// [`AskError`].
     pub fn ask<R>(&self, message: impl FnOnce(ReplyTo<R, C>) -> M) -> Result<R, AskError>

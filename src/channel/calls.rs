@@ -26,7 +26,7 @@ use super::sender::{Headed, Sender};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::{Control, Parked, lane_word, semaphores, word};
 use crate::error::{AttachError, RecvError, SendError};
-use crate::name::Name;
+use crate::name::{Handle, Name};
 use crate::sys::{AtomicU64, Deadline, Fault, Ordering, fault, fence};
 use crate::tag::{Select, Tag};
 use crate::transfer;
@@ -185,6 +185,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let relaxed = fault(Fault::ReceiverRelaxed);
         let order = if relaxed { Ordering::Relaxed } else { Ordering::Acquire };
         self.control.word(word::RECEIVER_GENERATION).load(order)
+    }
+
+    /// Which channel this is.
+    pub(crate) fn handle(&self) -> Handle {
+        self.control.handle()
     }
 
     /// The way back to this sender.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{CallError, ConnectError};
-use super::{RequestHead, Status};
+use super::{RequestHead, Status, own};
 use crate::channel::Unanswered;
 use crate::codec::{Codec, Reader};
 use crate::error::{OpenError, RecvError, SendError};
@@ -163,6 +163,17 @@ struct Line<Q, R, C: Codec<Q>> {
     started: BTreeMap<u64, Started<R>>,
 }
 
+/// How a request is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Waits for room, and its caller for the reply.
+    Call,
+    /// Does not wait for room.
+    TryCall,
+    /// Waits for room; its caller waits for the reply later, if at all.
+    Start,
+}
+
 /// A call that was started.
 struct Started<R> {
     /// Where its request ends in the ring.
@@ -218,9 +229,10 @@ where
     }
 
     fn call_by(&self, request: &Q, deadline: Deadline, wait: bool) -> Result<R, CallError> {
+        let how = if wait { How::Call } else { How::TryCall };
         loop {
             let mut line = self.line()?;
-            let (call, end) = self.ask(&mut line, request, deadline, wait)?;
+            let (call, end) = self.ask(&mut line, request, deadline, how)?;
             let outcome = self.answer(&mut line, call, end, deadline);
             if !self.is_made_again(&mut line, &outcome, deadline) {
                 return outcome;
@@ -280,7 +292,7 @@ where
     ) -> Result<Pending<'c, Q, R, C>, CallError> {
         let deadline = Deadline::after(timeout);
         let mut line = self.line()?;
-        let (call, end) = self.ask(&mut line, request, deadline, true)?;
+        let (call, end) = self.ask(&mut line, request, deadline, How::Start)?;
         line.started.insert(call, Started { end, outcome: None });
         Ok(Pending { client: self, request, call, deadline })
     }
@@ -297,8 +309,9 @@ where
         line: &mut Line<Q, R, C>,
         request: &Q,
         deadline: Deadline,
-        wait: bool,
+        how: How,
     ) -> Result<(u64, u64), CallError> {
+        let wait = how != How::TryCall;
         line.last_call += 1;
         let call = line.last_call;
         let head = RequestHead { call, deadline }.write(self.clock);
@@ -310,6 +323,9 @@ where
             line.take_answers();
         }
         loop {
+            if how != How::Start && own::is_served_here(&line.sender) {
+                return Err(CallError::OwnServer);
+            }
             let sent = line.sender.send_behind(&head, request, wait.then_some(deadline));
             let error = match sent {
                 Ok(end) => return Ok((call, end)),
@@ -493,6 +509,13 @@ where
     pub fn wait(self) -> Result<R, CallError> {
         {
             let mut line = self.client.line()?;
+            if own::is_served_here(&line.sender) {
+                line.take_answers();
+                let started = line.started.get(&self.call);
+                if started.is_some_and(|started| started.outcome.is_none()) {
+                    return Err(CallError::OwnServer);
+                }
+            }
             let Some(started) = line.started.get_mut(&self.call) else {
                 return Err(CallError::Dropped);
             };

@@ -124,6 +124,17 @@ pub enum CallError {
     },
     /// There was no room for the request, and the call was not to wait.
     Full,
+    /// A handler of the very server that was called made the call, and no other thread can answer
+    /// before it returns. The request was not sent, or is cancelled.
+    ///
+    /// This is noticed of [`Server::serve`](super::Server::serve), and of
+    /// [`Server::serve_concurrently`](super::Server::serve_concurrently) with one thread, for calls
+    /// that are made on the handler's thread. It is not noticed, and the call waits until its deadline,
+    /// where all of several threads call their own server, where the call is made by another thread
+    /// that the handler waits for or by way of another server, and where the program receives the
+    /// requests itself, with [`Server::recv`](super::Server::recv) or
+    /// [`Server::incoming`](super::Server::incoming).
+    OwnServer,
     /// The server's handler panicked; its message.
     Panicked(String),
     /// The server dropped the request without a reply.
@@ -173,6 +184,11 @@ impl fmt::Display for CallError {
                 write!(f, "the server died or went away; {}", received(it))
             }
             CallError::Full => f.write_str("there is no room for the request"),
+            CallError::OwnServer => f.write_str(
+                "the call was made by a handler of the very server that it calls, which cannot answer \
+                 before the handler returns: call the function itself, or serve with several threads \
+                 (Server::serve_concurrently)",
+            ),
             CallError::Panicked(message) => write!(f, "the server's handler panicked: {message}"),
             CallError::Dropped => f.write_str("the server dropped the request without a reply"),
             CallError::Unreadable(why) => write!(f, "the server cannot read the request: {why}"),

@@ -37,11 +37,14 @@
 //!   [`ServerOptions::drain`]; what it has not received waits for the next one.
 //! - No client makes the server wait: replies that one leaves unread wait in the server's memory, up
 //!   to [`ServerOptions::max_value`], and are lost beyond that.
+//! - A handler that calls the server that runs it is told at once ([`CallError::OwnServer`]), unless
+//!   that serves with several threads: see there for what is not noticed.
 //! - Everything is bounded: a call waits while the client's ring is full,
 //!   [`try_call`](Client::try_call) does not.
 
 mod client;
 mod error;
+mod own;
 mod server;
 
 pub use client::{Client, ClientOptions, Pending};

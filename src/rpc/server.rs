@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::error::{BindError, ReplyError, ServeError};
+use super::own::Serving;
 use super::{ANSWER_HEAD, RequestHead, Status};
 use crate::channel::{InHand, ReceiverBell};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
@@ -257,20 +258,27 @@ where
 
     /// Answers requests, one after another, until it is [closed](Server::closer). A handler that
     /// panics is an error for its caller alone, and so is a value that panics while it is decoded or
-    /// encoded.
+    /// encoded. One that calls this very server is told so at once: [`CallError::OwnServer`].
+    ///
+    /// [`CallError::OwnServer`]: super::CallError::OwnServer
     ///
     /// # Errors
     /// [`ServeError`].
     pub fn serve(&self, mut handler: impl FnMut(Q) -> R) -> Result<(), ServeError> {
+        let serving = Serving::begin(self.receiver.channel().handle());
         for request in self.incoming() {
             request?.handle(&mut handler);
         }
+        drop(serving);
         self.drain();
         Ok(())
     }
 
     /// Answers as many requests at a time as there are `threads`, until it is
     /// [closed](Server::closer). This thread receives; requests beyond wait in their clients' rings.
+    ///
+    /// A handler may call this very server as long as another thread is free to answer: where all of
+    /// them do so at a time, their calls wait until the first deadline.
     ///
     /// # Errors
     /// [`ServeError`].
@@ -285,10 +293,12 @@ where
         let threads = threads.max(1);
         let (give, given) = mpsc::sync_channel::<Request<Q, R, C>>(threads);
         let given = Mutex::new(given);
+        let home = self.receiver.channel().handle();
         let crew = Crew { free: AtomicU64::new(0), bell: self.receiver.bell() };
         thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
+                    let _serving = (threads == 1).then(|| Serving::begin(home));
                     let next = || {
                         crew.come_free();
                         given.lock().unwrap_or_else(PoisonError::into_inner).recv()
@@ -300,6 +310,8 @@ where
             }
             // Dropped at the end, which ends the threads.
             let give = give;
+            // Requests are decoded here, by the user's code.
+            let _serving = Serving::begin(home);
             loop {
                 // No thread is waited for without a look at the replies that wait for room.
                 crew.wait(self, |free| free > 0 || self.is_closed());
