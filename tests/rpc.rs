@@ -623,6 +623,35 @@ fn calls_that_may_be_repeated_survive_their_server() {
 }
 
 #[test]
+fn a_call_that_a_dead_server_had_received_is_never_told_as_not_received() {
+    for started_first in [false, true] {
+        let stage = Stage::new("received before");
+        let mut server = started(&stage, "takes one");
+        let client: Caller = ClientOptions::new().repeatable().connect(stage.name()).unwrap();
+        let mut standby = stage.child("idle standby", &[]);
+        standby.expect("waiting");
+        until(|| stands_by(&stage));
+        let outcome = thread::scope(|scope| {
+            let call = scope.spawn(move || {
+                let (request, timeout) = (ask("add one", 1), Duration::from_secs(2));
+                if started_first {
+                    client.start_timeout(&request, timeout).unwrap().wait()
+                } else {
+                    client.call_timeout(&request, timeout)
+                }
+            });
+            server.expect("received");
+            server.kill();
+            // The next server has the place and takes nothing.
+            standby.expect("bound");
+            call.join().unwrap()
+        });
+        let received = matches!(outcome, Err(CallError::Timeout { received: true }));
+        assert!(received, "{outcome:?}");
+    }
+}
+
+#[test]
 fn a_client_that_is_killed_frees_its_place_and_stops_nobody() {
     let stage = Stage::new("client killed");
     let options = ServerOptions::new().clients(2);

@@ -217,7 +217,7 @@ where
     /// # Errors
     /// [`CallError`].
     pub fn call_timeout(&self, request: &Q, timeout: Duration) -> Result<R, CallError> {
-        self.call_by(request, Deadline::after(timeout), true)
+        self.call_by(request, Deadline::after(timeout), true, false)
     }
 
     /// Like [`call`](Client::call), but does not wait for room for the request.
@@ -225,18 +225,29 @@ where
     /// # Errors
     /// [`CallError::Full`] if there is none; else as [`call`](Client::call).
     pub fn try_call(&self, request: &Q) -> Result<R, CallError> {
-        self.call_by(request, Deadline::after(self.options.deadline), false)
+        self.call_by(request, Deadline::after(self.options.deadline), false, false)
     }
 
-    fn call_by(&self, request: &Q, deadline: Deadline, wait: bool) -> Result<R, CallError> {
+    /// Makes a call, and makes it again where it may be; `received` says whether a server that is
+    /// gone had received it before.
+    fn call_by(
+        &self,
+        request: &Q,
+        deadline: Deadline,
+        wait: bool,
+        mut received: bool,
+    ) -> Result<R, CallError> {
         let how = if wait { How::Call } else { How::TryCall };
         loop {
             let mut line = self.line()?;
-            let (call, end) = self.ask(&mut line, request, deadline, how)?;
+            let (call, end) = self
+                .ask(&mut line, request, deadline, how)
+                .map_err(|error| error.of_call_received_before(received))?;
             let outcome = self.answer(&mut line, call, end, deadline);
             if !self.is_made_again(&mut line, &outcome, deadline) {
-                return outcome;
+                return outcome.map_err(|error| error.of_call_received_before(received));
             }
+            received |= was_received(&outcome);
         }
     }
 
@@ -439,6 +450,11 @@ where
     }
 }
 
+/// Whether the server that is gone had received the call.
+fn was_received<R>(outcome: &Result<R, CallError>) -> bool {
+    matches!(outcome, Err(CallError::ServerDied { received: true }))
+}
+
 /// Keeps the answer to a call that is waited for later; nobody waits any more for others.
 fn note<R, C: Codec<R>>(
     started: &mut BTreeMap<u64, Started<R>>,
@@ -507,7 +523,7 @@ where
     /// # Errors
     /// [`CallError`].
     pub fn wait(self) -> Result<R, CallError> {
-        {
+        let received = {
             let mut line = self.client.line()?;
             if own::is_served_here(&line.sender) {
                 line.take_answers();
@@ -528,8 +544,9 @@ where
             if !self.client.is_made_again(&mut line, &outcome, self.deadline) {
                 return outcome;
             }
-        }
-        self.client.call_by(self.request, self.deadline, true)
+            was_received(&outcome)
+        };
+        self.client.call_by(self.request, self.deadline, true, received)
     }
 }
 

@@ -154,6 +154,18 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// The same for a call that is made again: one that a server had received before, which is gone,
+    /// may have been executed by that one, however it ended now.
+    pub(super) fn of_call_received_before(self, received: bool) -> Self {
+        match self {
+            CallError::Timeout { .. } if received => CallError::Timeout { received },
+            CallError::ServerDied { .. } | CallError::Full if received => {
+                CallError::ServerDied { received }
+            }
+            error => error,
+        }
+    }
+
     /// Whether the deadline passed.
     pub fn is_timeout(&self) -> bool {
         matches!(self, CallError::Timeout { .. })
