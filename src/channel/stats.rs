@@ -114,7 +114,9 @@ fn holds_value(control: &Control, slot: usize) -> bool {
     }
     let envelope = control.segment.read(at + TYPE_WORD, ENVELOPE, |mut reader| reader.read_array());
     match envelope.ok().and_then(Envelope::read) {
-        Some(Envelope::Descriptor { lane, position }) if lane < layout.lanes => {
+        Some(Envelope::Descriptor { lane, position })
+            if layout.has_ring() && lane < layout.lanes =>
+        {
             !Consumer::is_taken(control.segment.clone(), layout.ring(lane), position)
         }
         _ => true,
@@ -127,8 +129,24 @@ mod tests {
 
     use serde::{Deserialize, Serialize};
 
+    use super::*;
     use crate::codec::Bytes;
     use crate::{Channel, Select, Tag};
+
+    #[test]
+    fn a_descriptor_where_there_are_no_rings_harms_nobody() {
+        let channel = Channel::<u32>::options().capacity(0).private().unwrap();
+        let control = &channel.control;
+        let slot = control.layout().slot(0);
+        control.word(slot).store(1, Ordering::Relaxed);
+        let mut text = [0; ENVELOPE];
+        Envelope::Descriptor { lane: 0, position: 7 }.write(&mut text);
+        control.segment.copy_in(slot + TYPE_WORD, &text);
+        // It counts as a value, of which the next receiver is to hear.
+        assert_eq!(channel.stats().unwrap().depth(), 1);
+        assert!(control.holds_values());
+        assert!(channel.receiver().unwrap().try_recv().is_err());
+    }
 
     /// A value that cannot be decoded, and takes the call along.
     #[derive(Serialize)]

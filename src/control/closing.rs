@@ -160,7 +160,7 @@ impl Control {
 
     /// Whether a value waits that nobody has received: not one that was taken back, nor a request
     /// that its client knows will not be executed. Asked under the lock, with nobody attached.
-    pub(super) fn holds_values(&self) -> bool {
+    pub(crate) fn holds_values(&self) -> bool {
         let Some(queue) = self.queue else {
             return (0..self.claimed()).any(|lane| self.lane_holds(lane, None));
         };
@@ -191,7 +191,9 @@ impl Control {
     /// next receiver is to hear.
     fn stands_for_value(&self, text: [u8; ENVELOPE]) -> bool {
         match Envelope::read(text) {
-            Some(Envelope::Descriptor { lane, position }) if lane < self.layout().lanes => {
+            Some(Envelope::Descriptor { lane, position })
+                if self.layout().has_ring() && lane < self.layout().lanes =>
+            {
                 self.lane_holds(lane, Some(position))
             }
             _ => true,
