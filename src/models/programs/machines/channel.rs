@@ -212,7 +212,15 @@ impl Line {
         }
         let disconnected = || Step::is(self.clone(), Outcome::Disconnected);
         if self.removed {
-            return vec![disconnected()];
+            // What was seen of the channel before may be gone by.
+            let mut all = vec![disconnected()];
+            if how != How::Wait {
+                all.push(Step::is(self.clone(), Outcome::NotNow).perhaps());
+            }
+            if let Some((to, _)) = self.with_value(at, lane, size, kind) {
+                all.push(Step::is(to, Outcome::Done).perhaps());
+            }
+            return all;
         }
         if self.left == Some(Left::Cleanly) {
             return vec![disconnected()];
@@ -243,9 +251,6 @@ impl Line {
             Step::is(to, outcome)
         };
         let mut all = Vec::new();
-        if at.phase == 0 && self.removed {
-            return vec![Step::is(self.clone(), Outcome::Disconnected)];
-        }
         if at.phase == 0 {
             if let Some((to, has_room)) = self.with_value(at, lane, Size::Long, kind) {
                 let sure = has_room || at.collecting && self.can_stream(lane, kind);
@@ -304,16 +309,16 @@ impl Line {
         if self.receiver != Some(at.party) {
             return self.absent();
         }
-        if self.removed {
-            return vec![Step::is(self.clone(), Outcome::Disconnected)];
-        }
         let mut all: Vec<_> = self
             .taken(wanted)
             .into_iter()
             .map(|(to, id)| Step::is(to, Outcome::Value(id)))
             .collect();
         let is = |outcome| Step::is(self.clone(), outcome);
-        if all.is_empty() {
+        if self.removed {
+            all.push(is(Outcome::Disconnected));
+            all.push(is(Outcome::NotNow).perhaps());
+        } else if all.is_empty() {
             let gone = self.senders_are_gone();
             if gone {
                 all.push(is(Outcome::Disconnected));
@@ -372,11 +377,8 @@ impl Line {
     fn hear(&self, at: At) -> Vec<Step<Self>> {
         let Some(lane) = self.lane_of(at.party) else { return self.absent() };
         let mut to = self.clone();
-        let gone = self.left.is_some();
+        let gone = self.left.is_some() || self.removed;
         let disconnected = Step::is(self.clone(), Outcome::Disconnected);
-        if self.removed {
-            return vec![disconnected];
-        }
         match to.answers[lane].pop_front() {
             Some((id, in_fragments)) => {
                 let heard = Step::is(to, Outcome::Value(id));
