@@ -26,6 +26,7 @@ enum Reason {
     Write(WriteError),
     Message(Box<str>),
     /// The codec refuses the part of the value to which the path leads.
+    #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
     Refused {
         path: String,
         what: Box<str>,
@@ -33,6 +34,7 @@ enum Reason {
 }
 
 /// Of a path, in bytes: a value that is too deep has a long one.
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 const MAX_PATH: usize = 120;
 
 impl EncodeError {
@@ -46,7 +48,7 @@ impl EncodeError {
     pub fn write_error(&self) -> Option<WriteError> {
         match *self.0 {
             Reason::Write(error) => Some(error),
-            Reason::Message(_) | Reason::Refused { .. } => None,
+            _ => None,
         }
     }
 
@@ -108,6 +110,7 @@ impl fmt::Display for EncodeError {
         match &*self.0 {
             Reason::Write(error) => error.fmt(f),
             Reason::Message(message) => f.write_str(message),
+            #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
             Reason::Refused { path, what } => write!(f, "{path}: {what}"),
         }
     }

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use difference::difference;
 use trace::Trace;
 
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
 use crate::transfer;
 
