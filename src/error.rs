@@ -395,7 +395,8 @@ fn damaged(f: &mut fmt::Formatter<'_>, channel: &Name, what: &str) -> fmt::Resul
 }
 
 /// Why a value was not sent. It was not, whichever this is, but for
-/// [`NotWoken`](SendError::NotWoken).
+/// [`NotWoken`](SendError::NotWoken), and for a [`Removed`](SendError::Removed) that came while the
+/// value was on its way: then the receiver may have it.
 ///
 /// ```
 /// let (tx, _rx) = sysv_channel::channel::<u32>()?;

@@ -16,7 +16,7 @@ use common::{
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::gettid;
 use sysv_channel::rpc::{CallError, Client, Server};
-use sysv_channel::{AttachError, Channel, Key, OpenError, Queue, Select, Tag};
+use sysv_channel::{AttachError, Channel, Key, OpenError, Queue, Select, SystemErrorKind, Tag};
 use sysv_channel::{sweep, sweep_all};
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -706,6 +706,31 @@ fn nothing_is_sent_into_or_received_from_a_channel_that_was_removed_and_never_ag
                     assert!(values.pop().unwrap().unwrap_err().is_removed());
                     assert!(values.is_empty(), "{shape:?} {how:?}");
                 }
+            }
+            drop((tx, rx, channel));
+            nothing_is_left_but_for_the_next(&stage, how);
+        }
+    }
+}
+
+#[test]
+fn figures_of_a_channel_that_was_removed_say_so_for_good() {
+    for shape in Shape::ALL {
+        for how in removals(shape) {
+            let stage = Stage::new("figures");
+            let channel = shape.options::<Parcel>().create(stage.name()).unwrap();
+            let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+            assert!(rx.is_empty().unwrap() && !tx.is_full().unwrap());
+            remove(&stage, how);
+            // One that only asks for figures hears of removal by hand too, within a second or two.
+            until(|| tx.len().is_err_and(|error| error.is_removed()));
+            for _ in 0..3 {
+                assert!(tx.is_empty().unwrap_err().is_removed(), "{shape:?} {how:?}");
+                assert!(tx.is_full().unwrap_err().is_removed(), "{shape:?} {how:?}");
+                assert!(rx.len().unwrap_err().is_removed(), "{shape:?} {how:?}");
+                assert!(rx.is_empty().unwrap_err().is_removed(), "{shape:?} {how:?}");
+                let error = channel.stats().unwrap_err();
+                assert_eq!(error.kind(), SystemErrorKind::Removed, "{shape:?} {how:?}: {error}");
             }
             drop((tx, rx, channel));
             nothing_is_left_but_for_the_next(&stage, how);

@@ -255,7 +255,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// ```
     ///
     /// # Errors
-    /// As [`recv`](Receiver::recv); values appended before the error stay in `batch`.
+    /// As [`recv`](Receiver::recv); values appended before the error stay in `batch`. With a `max` of 0
+    /// nothing is looked at, and there is no error.
     pub fn recv_batch(&self, batch: &mut Vec<T>, max: usize) -> Result<usize, RecvError> {
         if max == 0 {
             return Ok(0);
@@ -609,6 +610,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// [`RecvError::Removed`] if the channel was, [`RecvError::System`] if the kernel does not say.
     pub fn len(&self) -> Result<usize, RecvError> {
         self.check()?;
+        self.control.check_not_removed()?;
         let waiting = super::stats::waiting(&self.control);
         Ok(waiting.map_err(|error| self.control.slept(error))? as usize)
     }

@@ -557,6 +557,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// [`SendError::Removed`] if the channel was, [`SendError::System`] if the kernel does not say.
     pub fn len(&self) -> Result<usize, SendError> {
         drop(self.enter()?);
+        self.control.check_not_removed()?;
         let waiting = super::stats::waiting(&self.control);
         Ok(waiting.map_err(|error| self.control.slept(error))? as usize)
     }
@@ -585,6 +586,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// As [`len`](Sender::len).
     pub fn is_full(&self) -> Result<bool, SendError> {
         let mut state = self.enter()?;
+        self.control.check_not_removed()?;
         let Some(queue) = self.control.queue else {
             let room = self.producer(&mut state).room_now(Tag::DEFAULT);
             return Ok(room.map_err(|damage| self.damaged(damage))?.is_none());

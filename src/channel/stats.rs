@@ -61,6 +61,10 @@ impl Stats {
     }
 
     pub(super) fn of(control: &Control) -> Result<Self, SystemError> {
+        // A segment that was removed still has its figures, for those who have it mapped.
+        if control.is_removed() || cfg!(not(loom)) && control.look() {
+            return Err(SystemError::removed(control.segment.id().name()));
+        }
         // Relaxed, all of them: each figure stands for itself.
         let get = |at| control.word(at).load(Ordering::Relaxed);
         let mut stats = Stats {

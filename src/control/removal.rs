@@ -74,6 +74,13 @@ impl Control {
         Slept::Removed { channel: self.name() }
     }
 
+    /// Refuses to say anything of a channel that was removed, for callers that may only ask, again and
+    /// again.
+    pub(crate) fn check_not_removed(&self) -> Result<(), Slept> {
+        self.look_now_and_then();
+        if self.is_removed() { Err(self.removed()) } else { Ok(()) }
+    }
+
     /// Asks the kernel whether the objects are there; says whether one is gone.
     pub(crate) fn look(&self) -> bool {
         let gone = |error: SystemError| error.kind() == SystemErrorKind::Removed;

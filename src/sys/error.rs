@@ -89,6 +89,11 @@ impl SystemError {
         SystemError { object: object.into(), call, errno }
     }
 
+    /// What the kernel says of an object that is removed, where it does not refuse the call.
+    pub(crate) fn removed(object: ObjectName) -> Self {
+        SystemError::new(object, "stat", libc::EIDRM)
+    }
+
     /// The object that the call was about.
     pub fn object(&self) -> String {
         self.object.to_string()

@@ -62,6 +62,11 @@ unsafe impl Send for SegmentObject {}
 unsafe impl Sync for SegmentObject {}
 
 impl SegmentId {
+    /// How errors name it.
+    pub(crate) fn name(&self) -> ObjectName {
+        ObjectName { kind: ObjectKind::Segment, key: self.key, id: Some(self.id) }
+    }
+
     pub(crate) fn create(
         key: Key,
         plan: SegmentPlan,
@@ -114,7 +119,7 @@ impl SegmentId {
 
     fn object(&self, call: &'static str) -> Result<Arc<SegmentObject>, SystemError> {
         let gone = || {
-            let name = ObjectName { kind: ObjectKind::Segment, key: self.key, id: Some(self.id) };
+            let name = self.name();
             SystemError::new(name, call, EIDRM)
         };
         let object = kernel::with(|kernel| kernel.segments.get(&self.id).cloned());
