@@ -450,18 +450,20 @@ const MANY: usize = 4096;
 impl<'a, F: Scalars, I: Input> Elements<'a, F, I> {
     #[inline]
     fn new(guard: &'a mut Guard<F, I>, left: usize) -> Self {
-        let look_at = if left >= MANY { left } else { usize::MAX };
-        Elements { guard, left, look_at }
+        // More than the bytes hold may be announced, of which there will never be so many.
+        let many = left >= MANY && guard.input.remaining() >= MANY;
+        Elements { guard, left, look_at: if many { left } else { usize::MAX } }
     }
 
     /// Looks whether there is memory for the elements, `size` bytes each, before a collection grows
-    /// by them: that ends the process where there is none.
+    /// by them: that ends the process where there is none. No more is asked for than the bytes that
+    /// are there can become, whatever number of elements they announce.
     ///
     /// One that grows by doubling takes twice as much in the end. It is not kept: whatever else
     /// allocates between this and the growing may still take it.
     #[cold]
     fn look_for_room(&self, size: usize) -> Result<(), DecodeError> {
-        let len = self.left.saturating_mul(size);
+        let len = self.hint().saturating_mul(size);
         match Vec::<u8>::new().try_reserve_exact(len.saturating_mul(2)) {
             Ok(()) => Ok(()),
             Err(_) => Err(no_room(self.left, len)),
