@@ -190,10 +190,12 @@ impl Layout {
         self.ring_lines > 0
     }
 
-    /// The longest value that a receiver takes, with the longest head.
+    /// The longest value that a receiver takes: with the longest head where there may be one, since
+    /// the channels of requests and of actors have a way back.
     #[inline]
     pub(crate) fn longest(&self) -> u64 {
-        self.max_value.saturating_add(MAX_HEAD)
+        let head = if self.return_lines > 0 { MAX_HEAD } else { 0 };
+        self.max_value.saturating_add(head)
     }
 
     /// Bytes of each lane's ring.
