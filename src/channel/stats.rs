@@ -61,10 +61,6 @@ impl Stats {
     }
 
     pub(super) fn of(control: &Control) -> Result<Self, SystemError> {
-        // A segment that was removed still has its figures, for those who have it mapped.
-        if control.is_removed() || cfg!(not(loom)) && control.look() {
-            return Err(SystemError::removed(control.segment.id().name()));
-        }
         // Relaxed, all of them: each figure stands for itself.
         let get = |at| control.word(at).load(Ordering::Relaxed);
         let mut stats = Stats {
@@ -87,6 +83,10 @@ impl Stats {
             add(&mut stats.sent_bytes, lane_word::SENT_BYTES);
             add(&mut stats.sender_parks, lane_word::PARKS);
             add(&mut stats.sender_wakeups, lane_word::WAKEUPS);
+        }
+        // A segment that was removed still has its figures, for those who have it mapped.
+        if control.is_removed() || cfg!(not(loom)) && control.look() {
+            return Err(SystemError::removed(control.segment.id().name()));
         }
         Ok(stats)
     }
