@@ -18,7 +18,7 @@
 //!
 //! | variable | |
 //! |---|---|
-//! | `PROGRAM='feed \| sender attached: ...'` | that program alone |
+//! | `PROGRAM='feed \| sender attached: ...'` | that program alone, also printed as code |
 //! | `PROGRAMS_SEED=7` | the sample of that seed, which is printed |
 //! | `PROGRAMS=1000` | so many programs at random |
 //! | `PROGRAMS_SIZE=3` | all programs with so many operations in all |
@@ -95,10 +95,13 @@ fn quietly<R>(action: impl FnOnce() -> R) -> Result<R, String> {
 }
 
 /// Explores a program: preemptions as in the models written by hand, the victim killed at each step.
+///
+/// Those with few preemptions come first. Loom searches depth first, so that of many executions it
+/// sees only such as differ near their end, and most faults need one preemption at the right place.
 fn explore(program: &Program, most: usize) -> Result<Explored, Failure> {
     EXPLORED.set(program.to_string());
     let program = Arc::new(program.clone());
-    let (preemptions, steps) = match program.victim() {
+    let (last, steps) = match program.victim() {
         None => (2, 1),
         Some(_) => (1, usize::MAX),
     };
@@ -106,16 +109,21 @@ fn explore(program: &Program, most: usize) -> Result<Explored, Failure> {
     let mut explored = Explored { executions: 0, cut: false };
     for step in 0..steps {
         killed_anybody();
-        let executed = program.clone();
-        let checked = quietly(|| {
-            check_some(preemptions, Some(most), move || interpreter::execute(&executed, step))
-        });
-        let executions = checked.map_err(|why| {
-            crate::model::set_queue_capacity(16_384);
-            Failure { why, step, journal: interpreter::journal() }
-        })?;
-        explored.executions += executions;
-        explored.cut |= executions >= most;
+        let mut left = most;
+        for preemptions in 0..=last {
+            let executed = program.clone();
+            let most = if preemptions == last { left.max(1) } else { left.div_ceil(3) };
+            let checked = quietly(|| {
+                check_some(preemptions, Some(most), move || interpreter::execute(&executed, step))
+            });
+            let executions = checked.map_err(|why| {
+                crate::model::set_queue_capacity(16_384);
+                Failure { why, step, journal: interpreter::journal() }
+            })?;
+            explored.executions += executions;
+            explored.cut |= executions >= most;
+            left = left.saturating_sub(executions);
+        }
         if !killed_anybody() {
             break;
         }
@@ -199,6 +207,9 @@ fn programs_at_random_do_what_the_machines_say() {
         let program = Program::read(&line).expect("a program");
         let mut run = Run::default();
         run.explore(&program, most_executions(1_000_000));
+        if run.failed == 0 {
+            println!("{}", printer::code(&program, &interpreter::journal()));
+        }
         return run.end("the program");
     }
     let seed = variable("PROGRAMS_SEED", 1);

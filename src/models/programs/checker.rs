@@ -6,7 +6,7 @@
 //! although a `try_send` elsewhere has just returned. What comes behind all of it, the epilogue, is
 //! ordered by the parties' ends.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 
 use super::language::{Fate, How, Operation, Party, Program, Role};
@@ -49,6 +49,19 @@ pub(super) struct Journal {
     pub(super) parties: Vec<Vec<Outcome>>,
     /// What was done when all had ended, and as which party.
     pub(super) epilogue: Vec<(usize, Operation, Outcome)>,
+    /// The values of a channel that were decoded.
+    pub(super) decoded: BTreeSet<u8>,
+}
+
+impl Journal {
+    /// Whether a killed receiver may have taken that along: a value that it had decoded.
+    fn may_be_lost(&self, program: &Program, operation: Operation, outcome: &Outcome) -> bool {
+        let receives = matches!(operation, Operation::Receive(..) | Operation::ReceiveInPlace);
+        match outcome {
+            Outcome::Value(id) if receives && !program.is_long(*id) => self.decoded.contains(id),
+            _ => true,
+        }
+    }
 }
 
 /// Where a party stands.
@@ -147,6 +160,7 @@ impl<M: Machine> State<M> {
             Operation::Receive(..) | Operation::Answer(_) => operation.how() == How::Wait,
             Operation::ReceiveInPlace
             | Operation::Reply(_)
+            | Operation::AnswerElsewhere
             | Operation::Refuse
             | Operation::PassOn
             | Operation::Attend => true,
@@ -257,7 +271,9 @@ pub(super) fn explains<M: Machine>(machine: M, program: &Program, journal: &Jour
                         Then::Is(found) if outcome == Some(&found) => {
                             stack.push(state.done(program, party, step.to));
                         }
-                        Then::Is(_) if cut_short => {
+                        Then::Is(found)
+                            if cut_short && journal.may_be_lost(program, at.operation, &found) =>
+                        {
                             stack.push(state.not_returned(program, party, step.to));
                         }
                         Then::Is(_) => {}

@@ -54,6 +54,17 @@ fn is_written_well(program: &Program) -> bool {
             || program.parties.iter().any(|party| party.role == Role::Holder))
         && program.parties.iter().filter(|party| !lives(party)).count() <= 1
         && program.parties.iter().all(|party| may_end_so(program, party))
+        // Loom runs five threads.
+        && answers_elsewhere(program).count() <= 1
+        && answers_elsewhere(program).all(lives)
+}
+
+fn answers_elsewhere(program: &Program) -> impl Iterator<Item = &Party> {
+    let elsewhere = |&&operation: &&Operation| operation == Operation::AnswerElsewhere;
+    program
+        .parties
+        .iter()
+        .flat_map(move |party| party.operations.iter().filter(elsewhere).map(move |_| party))
 }
 
 fn replies(program: &Program) -> usize {
@@ -65,7 +76,7 @@ fn may_end_so(program: &Program, party: &Party) -> bool {
     match party.fate {
         Fate::Lives => true,
         // Of a channel half-removed its users learn by napping.
-        Fate::Killed => party.role != Role::Remover,
+        Fate::Killed => party.role == Role::User || !party.operations.contains(&Operation::Unlink),
         // Others may wait for the lock that it keeps.
         Fate::Stopped => {
             matches!(party.role, Role::Sender | Role::Receiver)
@@ -79,15 +90,19 @@ fn has_what_it_needs(party: &Party) -> bool {
         return false;
     }
     let mut attached = party.attached || matches!(party.role, Role::Remover);
-    let mut started = 0;
+    let (mut started, mut watches) = (0, false);
     for (index, &operation) in party.operations.iter().enumerate() {
         let fits = match operation {
             Operation::Attach(_) => !attached,
-            Operation::Create | Operation::Open | Operation::OpenOrCreate => !attached,
+            Operation::Create
+            | Operation::CreatePrivate
+            | Operation::Open
+            | Operation::OpenOrCreate => !attached,
             Operation::Unlink | Operation::Sweep | Operation::SweepAll | Operation::OpenWrongly => {
                 true
             }
             Operation::Wait | Operation::Cancel => attached && started > 0,
+            Operation::AwaitEnd => watches,
             _ => attached,
         };
         if !fits {
@@ -96,7 +111,10 @@ fn has_what_it_needs(party: &Party) -> bool {
         match operation {
             Operation::Attach(_) => attached = true,
             // What fails to open leaves nothing to use, which is no harm.
-            Operation::Create | Operation::Open | Operation::OpenOrCreate => attached = true,
+            Operation::Create
+            | Operation::CreatePrivate
+            | Operation::Open
+            | Operation::OpenOrCreate => attached = true,
             Operation::Leave(_) => {
                 (attached, started) = (false, 0);
                 // To go at the very end is what a killed one does too.
@@ -105,6 +123,7 @@ fn has_what_it_needs(party: &Party) -> bool {
                 }
             }
             Operation::Start => started += 1,
+            Operation::Watch => watches = true,
             Operation::Wait | Operation::Cancel => started -= 1,
             _ => {}
         }

@@ -42,7 +42,7 @@ pub(super) fn journal() -> Journal {
 /// Carries out one execution and checks it; the victim is killed or stopped before that step.
 pub(super) fn execute(program: &Arc<Program>, step: usize) {
     let parties = vec![Vec::new(); program.parties.len()];
-    JOURNAL.set(Journal { parties, epilogue: Vec::new() });
+    JOURNAL.set(Journal { parties, ..Journal::default() });
     set_queue_capacity(program.scene.queue_capacity());
     only_short_times_pass();
     match program.scene {
@@ -156,6 +156,11 @@ fn let_time_pass(program: &Program) {
     if program.has(|operation| operation.how() == How::Timed) {
         let_short_times_pass();
     }
+}
+
+/// Writes down that a value was decoded, or looked at in place.
+fn decoded(id: u8) {
+    JOURNAL.with_borrow_mut(|journal| journal.decoded.insert(id));
 }
 
 /// Writes down what an operation of the epilogue came to.

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use super::checker::value;
+
 /// What the parties meet on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Scene {
@@ -123,16 +125,24 @@ pub(super) enum Operation {
     Cancel,
     /// Receives and replies.
     Answer(How),
+    /// Receives, and has another thread reply.
+    AnswerElsewhere,
     /// Receives and drops the request.
     Refuse,
     /// Tells a message, perhaps urgently.
     Tell(Kind),
     Ask(How),
+    /// Begins to watch the actor; waits for the first one.
+    Watch,
+    /// Waits for the end of the actor that it watches.
+    AwaitEnd,
     /// Receives, and tells the other actor the port.
     PassOn,
     /// Receives until all others are done.
     Attend,
     Create,
+    /// Creates a channel without a name.
+    CreatePrivate,
     Open,
     OpenOrCreate,
     /// Opens the name for another type, which is an error.
@@ -247,6 +257,7 @@ impl Scene {
                 if self == Scene::Answers {
                     all.push(Hear);
                 }
+                all.push(Unlink);
             }
             Role::Receiver => {
                 let mut wanted = vec![Wanted::Any];
@@ -276,9 +287,12 @@ impl Scene {
                     Cancel,
                 ]);
             }
-            Role::Server => all.extend([Answer(How::Wait), Answer(How::Try), Refuse]),
+            Role::Server => {
+                all.extend([Answer(How::Wait), Answer(How::Try), AnswerElsewhere, Refuse]);
+            }
             Role::Asker => {
                 all.extend([Ask(How::Wait), Ask(How::Timed), Tell(Kind::Six), Tell(Kind::Five)]);
+                all.extend([Watch, AwaitEnd]);
             }
             Role::Actor => {
                 all.extend([Answer(How::Wait), Answer(How::Try), Refuse, PassOn, Attend]);
@@ -287,6 +301,7 @@ impl Scene {
             Role::Remover => all.push(Unlink),
             Role::User => all.extend([
                 Create,
+                CreatePrivate,
                 Open,
                 OpenOrCreate,
                 OpenWrongly,
@@ -364,13 +379,17 @@ impl Operation {
             Wait => "wait".to_owned(),
             Cancel => "cancel".to_owned(),
             Answer(waits) => how("answer".to_owned(), waits),
+            AnswerElsewhere => "answer elsewhere".to_owned(),
             Refuse => "refuse".to_owned(),
             Tell(Kind::Five) => "tell urgently".to_owned(),
             Tell(Kind::Six) => "tell".to_owned(),
             Ask(waits) => how("ask".to_owned(), waits),
+            Watch => "watch".to_owned(),
+            AwaitEnd => "await end".to_owned(),
             PassOn => "pass on".to_owned(),
             Attend => "attend".to_owned(),
             Create => "create".to_owned(),
+            CreatePrivate => "create privately".to_owned(),
             Open => "open".to_owned(),
             OpenOrCreate => "open or create".to_owned(),
             OpenWrongly => "open wrongly".to_owned(),
@@ -401,6 +420,14 @@ impl Program {
     /// Whose process is killed or stopped, if one is.
     pub(super) fn victim(&self) -> Option<usize> {
         self.parties.iter().position(|party| party.fate != Fate::Lives)
+    }
+
+    /// Whether a value is in fragments, which its receiver takes before it decodes them.
+    pub(super) fn is_long(&self, id: u8) -> bool {
+        let operations = |party: usize| self.parties[party].operations.iter().enumerate();
+        let mut sent = (0..self.parties.len())
+            .flat_map(|party| operations(party).map(move |(index, &it)| (value(party, index), it)));
+        sent.any(|(sent, it)| sent == id && matches!(it, Operation::Send(Size::Long, ..)))
     }
 
     /// Operations in all.

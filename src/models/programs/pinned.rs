@@ -60,6 +60,13 @@ pub(super) const FAULTS: &[Fault] = &[
     AskNotCompared,
     HoldersNotLookedAt,
     HolderNotWatched,
+    TakenAskedLate,
+    TakenBeforeNotSaid,
+    TakenBeforeRelaxed,
+    EndNotWatched,
+    RemovalNotMarked,
+    RemovalNotLookedAt,
+    RemovalNotTold,
 ];
 
 /// The faults and programs of such lines; the rest is said behind `#`.

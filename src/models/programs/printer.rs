@@ -220,6 +220,10 @@ fn call(scene: Scene, operation: Operation, name: &str, taken: &str, id: u8) -> 
             how(waits, "recv", "")
                 + ".map(|it| it.map(|Letter(id, port)| port.map(|it| it.send(&!id))))"
         }
+        Operation::AnswerElsewhere => format!(
+            "let request = {end}.recv().unwrap().unwrap(); \
+             let elsewhere = thread::spawn(move || {{ let reply = !*request.query(); request.reply(&reply) }})"
+        ),
         Operation::Refuse => format!("drop({end}.recv())"),
         Operation::Tell(super::language::Kind::Five) => {
             format!("let _ = {end}.tell_urgent_timeout(&Letter({id}, None), Duration::MAX)")
@@ -231,6 +235,9 @@ fn call(scene: Scene, operation: Operation, name: &str, taken: &str, id: u8) -> 
             let time = if waits == How::Timed { "SHORT" } else { "Duration::MAX" };
             format!("let _ = {end}.ask_timeout(|port| Letter({id}, Some(port)), {time})")
         }
+        // Behind the party's operations it goes, with what is watched.
+        Operation::Watch => format!("let watch = {end}.watch().unwrap()"),
+        Operation::AwaitEnd => "watch.wait().unwrap()".to_owned(),
         Operation::PassOn => format!(
             "let _ = {end}.recv().map(|it| it.map(|it| connect(\"holder\").tell_timeout(&it, Duration::MAX)))"
         ),
@@ -239,6 +246,7 @@ fn call(scene: Scene, operation: Operation, name: &str, taken: &str, id: u8) -> 
             format!("while let Ok(Some(_)) = {end}.recv() {{}}")
         }
         Operation::Create => format!("{name} = options().create(\"name\").ok()"),
+        Operation::CreatePrivate => format!("{name} = options().private().ok()"),
         Operation::Open => format!("{name} = options().open(\"name\").ok()"),
         Operation::OpenOrCreate => format!("{name} = options().open_or_create(\"name\").ok()"),
         Operation::OpenWrongly => {

@@ -12,7 +12,7 @@ use super::super::language::{Fate, How, Kind, Operation, Program, Role};
 use super::{Part, TIMEOUT, enter, epilogue, failed, let_time_pass, process_of};
 use crate::RecvError;
 use crate::actor::{
-    Address, AskError, BindError, Closer, Mailbox, MailboxOptions, ReplyTo, TellError,
+    Address, AskError, BindError, Closer, Mailbox, MailboxOptions, ReplyTo, TellError, Watch,
 };
 use crate::codec::{Bincode, Codec, DecodeError, EncodeError, Reader, Schema, Writer};
 
@@ -88,6 +88,7 @@ fn asked(answer: Result<u8, AskError>) -> Outcome {
 struct Kept {
     address: Option<Address<Letter, Letters>>,
     mailbox: Option<Mailbox<Letter, Letters>>,
+    watch: Option<Watch>,
     /// Where ports are passed on to.
     holder: Option<Address<Letter, Letters>>,
 }
@@ -145,6 +146,18 @@ impl Kept {
                 let Some(address) = &self.address else { return Outcome::Absent };
                 let timeout = if how == How::Timed { TIMEOUT } else { Duration::MAX };
                 asked(address.ask_timeout(|reply| Letter(value, Some(reply)), timeout))
+            }
+            Operation::Watch => {
+                let Some(address) = &self.address else { return Outcome::Absent };
+                match address.watch() {
+                    Ok(watch) => self.watch = Some(watch),
+                    Err(error) => return failed(error),
+                }
+                Outcome::Done
+            }
+            Operation::AwaitEnd => {
+                let Some(watch) = &self.watch else { return Outcome::Absent };
+                watch.wait().map_or_else(failed, |()| Outcome::Done)
             }
             Operation::Attend => self.attend(attending),
             operation => self.serve(operation),

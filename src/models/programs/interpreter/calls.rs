@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use loom::thread::{self, JoinHandle};
+
 use super::super::checker::Outcome;
 use super::super::language::{Fate, How, Operation, Program, Role};
 use super::{Part, Started, TIMEOUT, enter, epilogue, failed, let_time_pass, process_of};
@@ -107,7 +109,11 @@ fn play_client(part: &Part, mut client: Option<Client<u8, u8>>) -> Option<Client
     client
 }
 
-fn serve(server: &Option<Server<u8, u8>>, operation: Operation) -> Outcome {
+fn serve(
+    server: &Option<Server<u8, u8>>,
+    operation: Operation,
+    elsewhere: &mut Vec<JoinHandle<()>>,
+) -> Outcome {
     let Some(server) = server else { return Outcome::Absent };
     let received = match operation.how() {
         How::Try => server.try_recv(),
@@ -116,7 +122,10 @@ fn serve(server: &Option<Server<u8, u8>>, operation: Operation) -> Outcome {
     match received {
         Ok(Some(request)) => {
             let value = *request.query();
-            if operation != Operation::Refuse {
+            if operation == Operation::AnswerElsewhere {
+                let answering = thread::spawn(move || drop(request.reply(&!value)));
+                elsewhere.push(answering);
+            } else if operation != Operation::Refuse {
                 // The caller may have given up.
                 let _ = request.reply(&!value);
             }
@@ -129,6 +138,7 @@ fn serve(server: &Option<Server<u8, u8>>, operation: Operation) -> Outcome {
 }
 
 fn play_server(part: &Part, mut server: Option<Server<u8, u8>>) -> Option<Server<u8, u8>> {
+    let mut elsewhere = Vec::new();
     for &operation in part.operations() {
         part.saw(match operation {
             Operation::Attach(_) if server.is_some() => Outcome::Absent,
@@ -143,8 +153,11 @@ fn play_server(part: &Part, mut server: Option<Server<u8, u8>>) -> Option<Server
                 Some(_) => Outcome::Done,
                 None => Outcome::Absent,
             },
-            operation => serve(&server, operation),
+            operation => serve(&server, operation, &mut elsewhere),
         });
+    }
+    for answering in elsewhere {
+        answering.join().unwrap();
     }
     server
 }
@@ -200,7 +213,8 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
         }
         let Some(Kept::Server(server)) = &kept[me] else { unreachable!("it serves") };
         let answer = Operation::Answer(How::Try);
-        while let Outcome::Value(_) = epilogue(me, answer, serve(server, answer)) {}
+        while let Outcome::Value(_) = epilogue(me, answer, serve(server, answer, &mut Vec::new())) {
+        }
     }
     drop((kept, keeper));
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::super::checker::Outcome;
 use super::super::language::{Fate, How, Kind, Operation, Program, Role, Scene, Size, Wanted};
 use super::super::machines::LANES;
-use super::{Part, TIMEOUT, enter, epilogue, failed, let_time_pass, next_value, process_of};
-use crate::codec::Raw;
+use super::{
+    Part, TIMEOUT, decoded, enter, epilogue, failed, let_time_pass, next_value, process_of,
+};
+use crate::codec::{Codec, DecodeError, EncodeError, Raw, Reader, Schema, Writer};
 use crate::ring::TrustedPeers;
 use crate::{
     AttachError, Channel, OpenError, Options, Receiver, RecvError, Select, SendError, Sender, Tag,
@@ -20,9 +22,30 @@ const LONG_ANSWER: usize = 150;
 
 type Value = Vec<u8>;
 
-fn options(scene: Scene) -> Options<Value, Raw> {
+/// The codec of bytes, which writes down what is decoded.
+struct Values;
+
+impl Codec<Value> for Values {
+    const NAME: &'static str = "values";
+
+    fn encode(value: &Value, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        Raw::encode(value, out)
+    }
+
+    fn decode(input: Reader<'_>) -> Result<Value, DecodeError> {
+        let value = <Raw as Codec<Value>>::decode(input)?;
+        decoded(value[0]);
+        Ok(value)
+    }
+
+    fn schema() -> Schema {
+        <Raw as Codec<Value>>::schema()
+    }
+}
+
+fn options(scene: Scene) -> Options<Value, Values> {
     let back = if scene == Scene::Answers { RETURN_LINES * 64 } else { 0 };
-    Channel::<Value, Raw>::options()
+    Channel::<Value, Values>::options()
         .lanes(LANES)
         .inline_limit(usize::from(scene.has_queue()))
         .capacity(scene.lines() * 64)
@@ -37,9 +60,9 @@ fn tag(kind: Kind) -> Tag {
 
 /// What a party has.
 struct Ends {
-    channel: Channel<Value, Raw>,
-    sender: Option<Sender<Value, Raw>>,
-    receiver: Option<Receiver<Value, Raw>>,
+    channel: Channel<Value, Values>,
+    sender: Option<Sender<Value, Values>>,
+    receiver: Option<Receiver<Value, Values>>,
 }
 
 impl Ends {
@@ -106,7 +129,11 @@ impl Ends {
 
     fn receive_in_place(&self, scene: Scene) -> Outcome {
         let Some(rx) = &self.receiver else { return Outcome::Absent };
-        value_of(scene, rx.recv_in_place().map(|lease| lease.bytes().to_vec()))
+        let value = rx.recv_in_place().map(|lease| {
+            decoded(lease.bytes()[0]);
+            lease.bytes().to_vec()
+        });
+        value_of(scene, value)
     }
 
     fn reply(&self, scene: Scene, size: Size) -> Outcome {
@@ -145,7 +172,7 @@ impl Ends {
             Operation::Receive(wanted, how) => self.receive(scene, wanted, how),
             Operation::ReceiveInPlace => self.receive_in_place(scene),
             Operation::Reply(size) => self.reply(scene, size),
-            Operation::Unlink => match Channel::<Value, Raw>::unlink(NAME) {
+            Operation::Unlink => match Channel::<Value, Values>::unlink(NAME) {
                 Ok(()) => Outcome::Done,
                 Err(OpenError::NotFound { .. }) => Outcome::NotFound,
                 Err(error) => failed(error),
@@ -181,7 +208,7 @@ fn value_of(scene: Scene, received: Result<Value, RecvError>) -> Outcome {
 
 /// Fills the first lane's ring once: with a record whose second and third line look like what will
 /// stand there a lap later, and with others behind it.
-fn past(scene: Scene, channel: &Channel<Value, Raw>) {
+fn past(scene: Scene, channel: &Channel<Value, Values>) {
     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
     let mut values = Vec::new();
     match scene.lines() {
@@ -248,7 +275,7 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
 }
 
 /// Receives what is left, and sends and receives through a lane that may be a dead sender's.
-fn end(program: &Program, channel: Channel<Value, Raw>, kept: &mut Vec<Option<Ends>>) {
+fn end(program: &Program, channel: Channel<Value, Values>, kept: &mut Vec<Option<Ends>>) {
     let scene = program.scene;
     let me = kept.len();
     kept.push(Some(Ends { channel, sender: None, receiver: None }));

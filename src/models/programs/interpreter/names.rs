@@ -50,10 +50,16 @@ fn perform(channel: &mut Option<Channel<u8>>, operation: Operation, value: u8) -
         Err(error) => failed(error),
     };
     match operation {
-        Operation::Create | Operation::Open | Operation::OpenOrCreate if channel.is_some() => {
+        Operation::Create
+        | Operation::CreatePrivate
+        | Operation::Open
+        | Operation::OpenOrCreate
+            if channel.is_some() =>
+        {
             Outcome::Absent
         }
         Operation::Create => opened(options().create(NAME), channel),
+        Operation::CreatePrivate => opened(options().private(), channel),
         Operation::Open => opened(options().open(NAME), channel),
         Operation::OpenOrCreate => opened(options().open_or_create(NAME), channel),
         Operation::OpenWrongly => {
@@ -110,6 +116,10 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
 
 /// Whatever is left under the name, a creator has a channel that works.
 fn end(program: &Program) {
+    if program.victim().is_some() && program.has(|it| it == Operation::CreatePrivate) {
+        // What has no name is swept.
+        control::sweep_all().unwrap();
+    }
     if program.victim().is_none() {
         let left = if objects_left().is_empty() {
             Outcome::NotFound

@@ -9,7 +9,8 @@ enum Is {
     Waiting(Role),
     /// In the hand of that party.
     Received(usize),
-    Answered,
+    /// By the actor of that number.
+    Answered(usize),
     /// Answered, or dropped, by the holder: that goes by the actor's mailbox.
     Returning {
         answered: bool,
@@ -38,6 +39,8 @@ pub(super) struct Actors {
     /// Whether the last actor went by itself, if there is none.
     left_cleanly: Option<bool>,
     messages: Vec<Message>,
+    /// The actor that each party watches.
+    watched: Vec<(usize, usize)>,
 }
 
 impl Actors {
@@ -50,6 +53,7 @@ impl Actors {
             came: program.past,
             left_cleanly: program.past.then_some(true),
             messages: Vec::new(),
+            watched: Vec::new(),
         };
         for (party, it) in program.parties.iter().enumerate().filter(|(_, it)| it.attached) {
             match it.role {
@@ -116,9 +120,9 @@ impl Actors {
         let replaced = self.actor.is_none() || message.asked != Some(self.actors);
         let mut all = Vec::new();
         match message.is {
-            Is::Answered => {
+            Is::Answered(actor) => {
                 all.push(over(Outcome::Value(message.id)));
-                if replaced {
+                if message.asked != Some(actor) {
                     // By its successor, which it may take for the end of the one that it asked.
                     all.push(over(Outcome::Died).perhaps());
                 }
@@ -175,7 +179,7 @@ impl Actors {
                 _ if role == Role::Holder => {
                     Is::Returning { answered: at.operation == Operation::Answer(How::Wait) }
                 }
-                Operation::Answer(_) => Is::Answered,
+                Operation::Answer(_) => Is::Answered(self.actors),
                 _ => Is::Refused,
             };
             return vec![Step::is(to, Outcome::Value(at.phase))];
@@ -233,6 +237,22 @@ impl Machine for Actors {
                 _ => vec![Step::is(self.put(at, kind, None), Outcome::Done)],
             },
             Operation::Ask(how) => self.ask(at, how),
+            Operation::Watch if !is_asker => vec![self.is(Outcome::Absent)],
+            // The one that came last, or the first one once it comes.
+            Operation::Watch if !self.came => Vec::new(),
+            Operation::Watch => {
+                let mut to = self.clone();
+                to.watched.push((at.party, self.actors));
+                vec![Step::is(to, Outcome::Done)]
+            }
+            Operation::AwaitEnd => {
+                let mut watched = self.watched.iter().rev();
+                match watched.find(|watched| watched.0 == at.party) {
+                    None => vec![self.is(Outcome::Absent)],
+                    Some(&(_, actor)) if self.actor.is_some() && self.actors == actor => Vec::new(),
+                    Some(_) => vec![self.is(Outcome::Done)],
+                }
+            }
             Operation::Answer(how) => self.serve(at, how),
             Operation::Refuse | Operation::PassOn => self.serve(at, How::Wait),
             Operation::Attend if !here => vec![self.is(Outcome::Absent)],

@@ -245,6 +245,8 @@ impl Machine for Calls {
                 None => vec![self.is(Outcome::Absent)],
             },
             Operation::Answer(how) => self.answer(at, how, Is::Answered),
+            // A server does not leave before that.
+            Operation::AnswerElsewhere => self.answer(at, How::Wait, Is::Answered),
             Operation::Refuse => self.answer(at, How::Wait, Is::Refused),
             _ => vec![self.is(Outcome::Absent)],
         }

@@ -42,6 +42,8 @@ pub(super) struct Line {
     /// The value that a reply is being made to.
     in_hand: Option<u8>,
     removed: bool,
+    /// Whether a party removes it.
+    removable: bool,
     /// The lanes in whose rings something may stand that the lists do not know, and whether
     /// something such stands on the queue.
     littered: Vec<bool>,
@@ -73,6 +75,7 @@ impl Line {
             answers: vec![VecDeque::new(); LANES],
             in_hand: None,
             removed: false,
+            removable: program.has(|it| it == Operation::Unlink),
             littered: vec![false; LANES],
             unsettled: vec![false; LANES],
             queue_littered: false,
@@ -211,16 +214,12 @@ impl Line {
             return self.send_long(at, lane, kind, how);
         }
         let disconnected = || Step::is(self.clone(), Outcome::Disconnected);
+        if at.phase == 1 {
+            let outcome = if self.removed { Outcome::Disconnected } else { Outcome::Done };
+            return vec![Step::is(self.clone(), outcome)];
+        }
         if self.removed {
-            // What was seen of the channel before may be gone by.
-            let mut all = vec![disconnected()];
-            if how != How::Wait {
-                all.push(Step::is(self.clone(), Outcome::NotNow).perhaps());
-            }
-            if let Some((to, _)) = self.with_value(at, lane, size, kind) {
-                all.push(Step::is(to, Outcome::Done).perhaps());
-            }
-            return all;
+            return vec![disconnected()];
         }
         if self.left == Some(Left::Cleanly) {
             return vec![disconnected()];
@@ -228,6 +227,10 @@ impl Line {
         let mut all = Vec::new();
         let sent = self.with_value(at, lane, size, kind);
         let sure = sent.as_ref().is_some_and(|(_, sure)| *sure);
+        if let Some((to, _)) = sent.as_ref().filter(|_| self.removable) {
+            // It may be received, and the channel removed before its sender rings the receiver.
+            all.push(Step::phase(to.clone(), 1).perhaps());
+        }
         all.extend(sent.map(|(to, _)| Step { sure, ..Step::is(to, Outcome::Done) }));
         if self.left == Some(Left::Killed) {
             all.push(Step { sure: !sure, ..disconnected() });
@@ -251,6 +254,9 @@ impl Line {
             Step::is(to, outcome)
         };
         let mut all = Vec::new();
+        if at.phase == 0 && self.removed {
+            return vec![Step::is(self.clone(), Outcome::Disconnected)];
+        }
         if at.phase == 0 {
             if let Some((to, has_room)) = self.with_value(at, lane, Size::Long, kind) {
                 let sure = has_room || at.collecting && self.can_stream(lane, kind);
@@ -259,7 +265,12 @@ impl Line {
         } else if self.place_of(id).is_none() && !self.waits_anywhere(id) {
             let mut to = self.clone();
             to.unsettled[lane] = true;
-            return vec![Step::is(to, Outcome::Done)];
+            let done = Step::is(to.clone(), Outcome::Done);
+            if !self.removed {
+                return vec![done];
+            }
+            // As with a short one, the channel may be removed before its sender knows.
+            return vec![done.perhaps(), Step::is(to, Outcome::Disconnected).perhaps()];
         } else if self.announced.get(&id) != Some(&self.receivers) {
             // Another receiver has come: it begins again.
             let mut to = self.clone();
@@ -309,16 +320,16 @@ impl Line {
         if self.receiver != Some(at.party) {
             return self.absent();
         }
+        if self.removed {
+            return vec![Step::is(self.clone(), Outcome::Disconnected)];
+        }
         let mut all: Vec<_> = self
             .taken(wanted)
             .into_iter()
             .map(|(to, id)| Step::is(to, Outcome::Value(id)))
             .collect();
         let is = |outcome| Step::is(self.clone(), outcome);
-        if self.removed {
-            all.push(is(Outcome::Disconnected));
-            all.push(is(Outcome::NotNow).perhaps());
-        } else if all.is_empty() {
+        if all.is_empty() {
             let gone = self.senders_are_gone();
             if gone {
                 all.push(is(Outcome::Disconnected));
@@ -377,8 +388,11 @@ impl Line {
     fn hear(&self, at: At) -> Vec<Step<Self>> {
         let Some(lane) = self.lane_of(at.party) else { return self.absent() };
         let mut to = self.clone();
-        let gone = self.left.is_some() || self.removed;
+        let gone = self.left.is_some();
         let disconnected = Step::is(self.clone(), Outcome::Disconnected);
+        if self.removed {
+            return vec![disconnected];
+        }
         match to.answers[lane].pop_front() {
             Some((id, in_fragments)) => {
                 let heard = Step::is(to, Outcome::Value(id));
@@ -454,8 +468,12 @@ impl Machine for Line {
             Operation::ReceiveInPlace => self.receive(at, Wanted::Any, How::Wait),
             Operation::Reply(size) => self.reply(at, size),
             Operation::Unlink => {
-                let outcome = if self.removed { Outcome::NotFound } else { Outcome::Done };
-                vec![Step::is(Line { removed: true, ..self.clone() }, outcome)]
+                let done = Step::is(Line { removed: true, ..self.clone() }, Outcome::Done);
+                if !self.removed {
+                    return vec![done];
+                }
+                // Of two that remove it at once, both may have.
+                vec![Step::is(self.clone(), Outcome::NotFound), done.perhaps()]
             }
             other => unreachable!("{other:?} is none of a channel's"),
         }

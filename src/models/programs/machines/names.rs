@@ -12,6 +12,9 @@ struct Named {
     half: bool,
 }
 
+/// The number of a channel that has no name.
+const PRIVATE: usize = usize::MAX;
+
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     named: Option<Named>,
@@ -85,8 +88,16 @@ impl Machine for Names {
         let half = self.named.as_ref().is_some_and(|named| named.half);
         let has_one = self.users[party].is_some();
         match at.operation {
-            Operation::Create | Operation::Open | Operation::OpenOrCreate if has_one => {
+            Operation::Create
+            | Operation::CreatePrivate
+            | Operation::Open
+            | Operation::OpenOrCreate
+                if has_one =>
+            {
                 same(Outcome::Absent)
+            }
+            Operation::CreatePrivate => {
+                vec![self.step(Outcome::Done, |to| to.users[party] = Some(PRIVATE))]
             }
             Operation::Create if self.in_use() => same(Outcome::Exists),
             // It is adopted, with its values.
@@ -110,6 +121,7 @@ impl Machine for Names {
             }
             Operation::Put => match (self.users[party], &self.named) {
                 (None, _) => same(Outcome::Absent),
+                (Some(PRIVATE), _) => same(Outcome::Done),
                 (Some(mine), Some(named)) if mine == named.number => {
                     vec![self.step(Outcome::Done, |to| {
                         if let Some(named) = &mut to.named {
@@ -120,6 +132,9 @@ impl Machine for Names {
                 // It was removed: that is told by the kernel, or when a peer is needed.
                 _ => vec![Step::is(self.clone(), Outcome::Disconnected)],
             },
+            Operation::Leave(Role::User) if self.users[party] == Some(PRIVATE) => {
+                vec![self.step(Outcome::Done, |to| to.users[party] = None)]
+            }
             Operation::Leave(Role::User) if has_one => {
                 let gone = self.step(Outcome::Done, |to| to.leave(party));
                 let lingers = self.named.is_some() && gone.to.named.is_none();
@@ -191,7 +206,9 @@ impl Machine for Names {
 
     fn die(&mut self, party: usize) {
         // What the dead used stays until it is adopted or swept.
-        self.users[party] = None;
+        if self.users[party].take() == Some(PRIVATE) {
+            return;
+        }
         if let Some(named) = &mut self.named {
             named.half = true;
         }
