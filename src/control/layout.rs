@@ -317,8 +317,8 @@ impl Layout {
             lines: self.return_lines,
             delivered_at: self.lane(lane) + lane_word::RETURN_DELIVERED,
             head_at: self.lane(lane) + lane_word::RETURN_HEAD,
-            // Answers are of another type, and bounded by the ring alone.
-            max_value: u64::MAX,
+            // In front of an answer stands the generation that it is for.
+            max_value: self.longest().saturating_add(8),
         }
     }
 }
