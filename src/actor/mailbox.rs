@@ -340,10 +340,12 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     /// # let name = name.as_str();
     /// let mailbox = Mailbox::<u32>::bind(name)?;
     /// mailbox.address().tell(&7)?;
-    /// # mailbox.closer().close();
     /// loop {
     ///     match mailbox.recv_timeout(Duration::from_millis(100)) {
-    ///         Ok(Some(number)) => println!("{number}"),
+    ///         Ok(Some(number)) => {
+    ///             println!("{number}");
+    /// #           mailbox.closer().close();
+    ///         }
     ///         Ok(None) => break,                          // closed
     ///         Err(error) if error.is_timeout() => {}      // a tick
     ///         Err(error) => return Err(error.into()),
