@@ -101,6 +101,8 @@
 //!
 //! [semop(2)]: https://man7.org/linux/man-pages/man2/semop.2.html
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(not(target_os = "linux"))]
 compile_error!(
     "sysv-channel runs on Linux only: it rests on Linux's System V IPC and its SEM_UNDO"

@@ -42,7 +42,7 @@ const KEPT_BUFFERS: usize = 4;
 /// A typed bare message queue: many senders, many receivers, and raw bytes on the wire.
 ///
 /// The tag is the message's `mtype` and the encoded value its text. With the codec
-/// [`Pod`](crate::codec::Pod) that is what C programs exchange as
+/// [`Pod`](crate::codec) (feature `pod`) that is what C programs exchange as
 /// `struct { long mtype; struct order o; }`, with [`Raw`](crate::codec::Raw) it is any bytes.
 ///
 /// - **Worker pools.** Any number of processes may send and receive; the kernel gives each message
