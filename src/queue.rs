@@ -167,7 +167,9 @@ impl<T, C: Codec<T>> Queue<T, C> {
     /// Sends a value with [`Tag::DEFAULT`], waiting while the queue is full.
     ///
     /// # Errors
-    /// [`QueueSendError`]; a value that the queue can never take is one at once.
+    /// [`QueueSendError::TooLong`], at once, for a value that the queue can never take,
+    /// [`QueueSendError::Encode`] for one that cannot be encoded, [`QueueSendError::Removed`] if the
+    /// queue was removed; [`QueueSendError::System`] otherwise. The value was not sent then.
     pub fn send(&self, value: &T) -> Result<(), QueueSendError> {
         self.send_until(Tag::DEFAULT, value, Deadline::never())
     }
@@ -299,7 +301,9 @@ impl<T, C: Codec<T>> Queue<T, C> {
     /// Receives the oldest value, waiting until there is one.
     ///
     /// # Errors
-    /// [`QueueRecvError`]; a message that is no `T` is taken off and reported once.
+    /// [`QueueRecvError::Decode`] for a message that is no `T`, and [`QueueRecvError::Corrupt`] for
+    /// one that is too long: it is taken off and reported once; [`QueueRecvError::Removed`] if the
+    /// queue was removed; [`QueueRecvError::System`] otherwise.
     pub fn recv(&self) -> Result<T, QueueRecvError> {
         self.recv_matching(Select::Any).map(|message| message.value)
     }
@@ -496,7 +500,7 @@ impl<T, C> Queue<T, C> {
     /// Owner, mode, counts, capacity, last users and times.
     ///
     /// # Errors
-    /// [`QueueError::Removed`], or a system call's.
+    /// [`QueueError::Removed`] if the queue was removed, [`QueueError::System`] otherwise.
     pub fn stat(&self) -> Result<QueueStat, QueueError> {
         Ok(self.queue.stat()?)
     }
@@ -509,7 +513,7 @@ impl<T, C> Queue<T, C> {
     /// # Errors
     /// [`QueueError::InvalidOption`] for 0; [`QueueError::System`] of kind
     /// [`PermissionDenied`](crate::SystemErrorKind::PermissionDenied) for others than the owner,
-    /// and above `kernel.msgmnb` for others than root.
+    /// and above `kernel.msgmnb` for others than root; [`QueueError::Removed`] if the queue was.
     pub fn set_capacity(&self, bytes: u64) -> Result<(), QueueError> {
         if bytes == 0 {
             return Err(QueueError::InvalidOption(format!(
@@ -526,7 +530,8 @@ impl<T, C> Queue<T, C> {
     ///
     /// # Errors
     /// [`QueueError::InvalidOption`] for more than nine bits; [`QueueError::System`] of kind
-    /// [`PermissionDenied`](crate::SystemErrorKind::PermissionDenied) for others than the owner.
+    /// [`PermissionDenied`](crate::SystemErrorKind::PermissionDenied) for others than the owner;
+    /// [`QueueError::Removed`] if the queue was.
     ///
     /// ```
     /// use sysv_channel::Queue;

@@ -459,7 +459,7 @@ fn an_ask_has_a_deadline_and_its_late_reply_is_nobodys() {
     let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
     let counter = mailbox.address();
     let error = counter.ask_timeout(Counter::Get, Duration::from_millis(1)).unwrap_err();
-    assert!(matches!(error, AskError::Timeout), "{error}");
+    assert!(matches!(error, AskError::Timeout { .. }), "{error}");
     thread::scope(|scope| {
         scope.spawn(move || {
             for number in [1, 2] {
@@ -482,7 +482,7 @@ fn telling_is_bounded() {
     let soon = Duration::from_millis(1);
     assert!(counter.tell_timeout(&Counter::Add(1), soon).unwrap_err().is_timeout());
     let error = counter.ask_timeout(Counter::Get, soon).unwrap_err();
-    assert!(matches!(error, AskError::Tell(TellError::Timeout)), "{error}");
+    assert!(matches!(error, AskError::Tell(TellError::Timeout { .. })), "{error}");
     drop(mailbox);
     assert!(counter.try_tell(&Counter::Add(1)).unwrap_err().is_gone());
 }
@@ -533,13 +533,13 @@ fn whoever_asked_is_told_that_a_forwarded_reply_found_no_room() {
         let [first, second] = held;
         // Longer than the way there, which nobody reads: it goes in fragments.
         let error = first.send(&vec![7; 100_000].into()).unwrap_err();
-        assert!(matches!(error, ReplyError::Full), "{error}");
+        assert!(matches!(error, ReplyError::Full { .. }), "{error}");
         let closer = home.closer();
         let reading = scope.spawn(move || home.recv().unwrap().is_none());
         let [one, two] = asks;
         // Although the process that held its port lives, and holds another one.
         let outcome = one.join().unwrap();
-        assert!(matches!(outcome, Err(AskError::Unsendable(_))), "{outcome:?}");
+        assert!(matches!(outcome, Err(AskError::Unsendable { .. })), "{outcome:?}");
         second.send(&vec![7; 100].into()).unwrap();
         assert_eq!(two.join().unwrap().unwrap().len(), 100);
         closer.close();
@@ -590,7 +590,10 @@ fn whoever_asked_with_a_message_that_panics_while_it_is_decoded_is_told() {
         |number| address.ask_timeout(|reply| Question(None, Fragile(number), reply), FOR_EVER);
     for _ in 0..3 {
         let error = ask(2).unwrap_err();
-        assert!(matches!(&error, AskError::Unreadable(why) if why.contains("broke")), "{error}");
+        assert!(
+            matches!(&error, AskError::Unreadable { why, .. } if why.contains("broke")),
+            "{error}"
+        );
         assert_eq!(ask(4).unwrap(), 4);
     }
     closer.close();
@@ -612,7 +615,7 @@ fn a_port_in_a_message_that_panics_while_it_is_decoded_is_dropped() {
             own.ask_timeout(|reply| Question(Some(port), Fragile(2), reply), FOR_EVER)
         });
         assert!(matches!(mailbox.recv(), Err(RecvError::Decode { .. })));
-        assert!(matches!(asking.join().unwrap(), Err(AskError::Unreadable(_))));
+        assert!(matches!(asking.join().unwrap(), Err(AskError::Unreadable { .. })));
         // What its home is told of it comes by there.
         let home = other.closer();
         let looking = scope.spawn(move || other.recv());
@@ -945,7 +948,7 @@ fn a_port_is_answered_with_another_port_of_the_same_home() {
         let Some(Deferred::Port(second)) = holder.recv().unwrap() else { panic!() };
         second.send(&first).unwrap();
         // The one left behind was passed on.
-        assert!(matches!(first.send(&1), Err(ReplyError::PassedOn)));
+        assert!(matches!(first.send(&1), Err(ReplyError::PassedOn { .. })));
         port.join().unwrap().unwrap().send(&2).unwrap();
         assert_eq!(number.join().unwrap().unwrap(), 2);
         closer.close();
@@ -1024,7 +1027,7 @@ fn a_port_is_passed_on_by_a_send_that_succeeds_and_by_nothing_else() {
         while rx.try_recv().is_ok() {}
         tx.send(&full).unwrap();
         let Counter::Get(left) = std::mem::replace(&mut full.1, Counter::End) else { panic!() };
-        assert!(matches!(left.send(&1), Err(ReplyError::PassedOn)));
+        assert!(matches!(left.send(&1), Err(ReplyError::PassedOn { .. })));
         let Counter::Get(reply) = rx.recv().unwrap().1 else { panic!() };
         let home = scope.spawn(move || mailbox.recv());
         reply.send(&7).unwrap();
@@ -1142,7 +1145,7 @@ fn an_ask_whose_message_leaves_its_port_out_is_dropped_at_once() {
         FOR_EVER,
     );
     assert!(error.unwrap_err().is_dropped());
-    assert!(matches!(kept.unwrap().send(&1), Err(ReplyError::PassedOn)));
+    assert!(matches!(kept.unwrap().send(&1), Err(ReplyError::PassedOn { .. })));
     assert_eq!(std::iter::from_fn(|| now(&mailbox)).count(), 2);
 }
 
@@ -1153,7 +1156,7 @@ impl Serialize for Nested {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if let Some(address) = &self.0 {
             let error = address.tell(&Nested(None)).unwrap_err();
-            assert!(matches!(error, TellError::Send(SendError::Reentrant { .. })), "{error}");
+            assert!(matches!(error, TellError::Connect(ConnectError::Reentrant { .. })), "{error}");
         }
         serializer.serialize_unit()
     }
@@ -1333,9 +1336,12 @@ fn the_longest_value_is_that_of_the_message_and_of_the_reply_alone() {
             assert_eq!(ask(longest).unwrap().len() as u64, longest);
             replies.recv().unwrap().unwrap();
             let asked = ask(longest + 1).unwrap_err();
-            assert!(matches!(asked, AskError::Unsendable(_)), "{asked}");
+            assert!(matches!(asked, AskError::Unsendable { .. }), "{asked}");
             let replied = replies.recv().unwrap().unwrap_err();
-            assert!(matches!(replied, ReplyError::TooLong { max: it } if it == max), "{replied}");
+            assert!(
+                matches!(replied, ReplyError::TooLong { max: it, .. } if it == max),
+                "{replied}"
+            );
         }
         closers.iter().for_each(|closer| closer.close());
         actors.into_iter().for_each(|actor| actor.join().unwrap());
@@ -1368,12 +1374,12 @@ fn whoever_asked_is_told_why_although_the_reason_is_longer_than_the_longest_valu
         while let Some(reply) = mailbox.recv().unwrap() {
             assert!(matches!(
                 reply.send(&vec![7; 41].into()),
-                Err(ReplyError::TooLong { max: 40 })
+                Err(ReplyError::TooLong { max: 40, .. })
             ));
         }
     });
     let asked = address.ask_timeout(|port| port, Duration::MAX).unwrap_err();
-    assert!(matches!(&asked, AskError::Unsendable(why) if why.len() == 40), "{asked}");
+    assert!(matches!(&asked, AskError::Unsendable { why, .. } if why.len() == 40), "{asked}");
     closer.close();
     actor.join().unwrap();
 }

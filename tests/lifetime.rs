@@ -220,7 +220,7 @@ fn request_that_nobody_will_execute_keeps_no_channel() {
     let pending = client.start(&1).unwrap();
     drop(server);
     let told = pending.wait().unwrap_err();
-    assert!(matches!(told, CallError::ServerDied { received: false }), "{told}");
+    assert!(matches!(told, CallError::ServerDied { received: false, .. }), "{told}");
     drop(client);
     assert_eq!(stage.objects(), []);
 }
@@ -386,7 +386,7 @@ fn unused_channel_of_other_sizes_is_kept_if_it_holds_values() {
         user(&stage, shape, &["create", "send 3", "receive 2"]).kill();
         let left = stage.objects();
         let refused = shape.options::<Parcel>().lanes(2).create(stage.name()).unwrap_err();
-        assert!(matches!(refused, OpenError::HoldsValues { .. }), "{refused}");
+        assert!(matches!(refused, OpenError::OtherOptions { .. }), "{refused}");
         let refused = Channel::<u64>::create(stage.name()).unwrap_err();
         assert!(matches!(refused, OpenError::WrongType { .. }), "{refused}");
         assert_eq!(stage.objects(), left);

@@ -472,10 +472,16 @@ fn channel_that_is_not_there_is_told_in_words_that_fit() {
         Channel::<Parcel>::options().wait_for_creation(std::time::Duration::from_millis(1));
     let waited = waited.open(stage.name()).unwrap_err().to_string();
     let unlinked = Channel::<Parcel>::unlink(stage.name()).unwrap_err().to_string();
-    for told in [waited, unlinked] {
+    let queue = Queue::<Parcel>::create(stage.name()).unwrap();
+    let bare = Channel::<Parcel>::open(stage.name()).unwrap_err().to_string();
+    queue.remove().unwrap();
+    for told in [waited, unlinked, bare] {
         assert!(!told.contains("wait_for_creation"), "{told}");
+        // Not what its reader wants, perhaps.
+        assert!(told.contains("to open it, start the program first that creates it"), "{told}");
+        assert!(told.contains("bare Queue"), "{told}");
     }
     let stale = Channel::<Parcel>::open(handle).unwrap_err().to_string();
     assert!(!stale.contains("channel channel"), "{stale}");
-    assert!(stale.contains("is gone"), "{stale}");
+    assert!(stale.contains("is gone") && stale.contains("handle"), "{stale}");
 }

@@ -196,7 +196,10 @@ fn a_reply_that_is_too_long_is_an_error_for_its_caller() {
     let serving = thread::spawn(move || server.serve(|len| vec![7; len as usize].into()));
     let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();
     let error = client.call(&20_000).unwrap_err();
-    assert!(matches!(&error, CallError::Unsendable(why) if why.contains("10000")), "{error}");
+    assert!(
+        matches!(&error, CallError::Unsendable { why, .. } if why.contains("10000")),
+        "{error}"
+    );
     assert_eq!(client.call(&9_000).unwrap().len(), 9_000);
     closer.close();
     serving.join().unwrap().unwrap();
@@ -249,7 +252,9 @@ fn a_handlers_panic_is_an_error_for_its_caller_alone() {
     let _server = started(&stage, "server");
     let client = Caller::connect(stage.name()).unwrap();
     let error = client.call(&ask("panic", 7)).unwrap_err();
-    assert!(matches!(&error, CallError::Panicked(why) if why == "asked to panic with 7"));
+    assert!(
+        matches!(&error, CallError::Panicked { message: why, .. } if why == "asked to panic with 7")
+    );
     assert_eq!(client.call(&ask("add one", 7)).unwrap(), 8);
 }
 
@@ -262,7 +267,7 @@ fn a_handlers_panic_in_one_of_several_threads_stops_none_of_them() {
     let client = Caller::connect(stage.name()).unwrap();
     for number in 0..6 {
         let error = client.call(&ask("panic", number)).unwrap_err();
-        assert!(matches!(error, CallError::Panicked(_)), "{error}");
+        assert!(matches!(error, CallError::Panicked { .. }), "{error}");
     }
     assert_eq!(client.call(&ask("add one", 7)).unwrap(), 8);
     closer.close();
@@ -299,9 +304,15 @@ fn a_value_that_panics_at_the_server_is_an_error_for_its_caller_alone() {
     let client = Client::<Fragile, Fragile>::connect(stage.name()).unwrap();
     for _ in 0..3 {
         let error = client.call(&Fragile(2)).unwrap_err();
-        assert!(matches!(&error, CallError::Unreadable(why) if why.contains("broke")), "{error}");
+        assert!(
+            matches!(&error, CallError::Unreadable { why, .. } if why.contains("broke")),
+            "{error}"
+        );
         let error = client.call(&Fragile(3)).unwrap_err();
-        assert!(matches!(&error, CallError::Panicked(why) if why.contains("broke")), "{error}");
+        assert!(
+            matches!(&error, CallError::Panicked { message: why, .. } if why.contains("broke")),
+            "{error}"
+        );
         assert_eq!(client.call(&Fragile(4)).unwrap(), Fragile(4));
     }
     closer.close();
@@ -315,7 +326,7 @@ fn a_request_that_is_dropped_is_an_error_for_its_caller() {
     let client = Client::<u64, u64>::connect(stage.name()).unwrap();
     let call = client.start(&1).unwrap();
     drop(server.recv().unwrap());
-    assert!(matches!(call.wait(), Err(CallError::Dropped)));
+    assert!(matches!(call.wait(), Err(CallError::Dropped { .. })));
 }
 
 #[test]
@@ -324,7 +335,7 @@ fn a_server_does_not_start_what_is_late_or_cancelled() {
     let server = Server::<u64, u64>::bind(stage.name()).unwrap();
     let client = Client::<u64, u64>::connect(stage.name()).unwrap();
     let error = client.call_timeout(&1, Duration::from_millis(1)).unwrap_err();
-    assert!(matches!(error, CallError::Timeout { received: false }), "{error}");
+    assert!(matches!(error, CallError::Timeout { received: false, .. }), "{error}");
     drop(client.start(&2).unwrap());
     let gone = client.try_clone().unwrap();
     let call = gone.start(&3).unwrap();
@@ -343,7 +354,7 @@ fn a_server_does_not_start_what_is_late_or_cancelled() {
     assert!(port.is_cancelled());
     let call = client.start_timeout(&5, Duration::from_millis(5)).unwrap();
     let request = server.recv().unwrap().unwrap();
-    assert!(matches!(call.wait(), Err(CallError::Timeout { received: true })));
+    assert!(matches!(call.wait(), Err(CallError::Timeout { received: true, .. })));
     assert!(request.into_parts().1.is_cancelled());
 }
 
@@ -358,7 +369,7 @@ fn what_became_late_or_was_dropped_while_the_server_was_stopped_is_never_started
     for number in 10..30 {
         let error = client.call_timeout(&ask("late", number), Duration::from_millis(1));
         let error = error.unwrap_err();
-        assert!(matches!(error, CallError::Timeout { received: false }), "{error}");
+        assert!(matches!(error, CallError::Timeout { received: false, .. }), "{error}");
     }
     server.go_on();
     assert_eq!(client.call(&ask("in time", 5)).unwrap(), 0);
@@ -394,7 +405,7 @@ fn replying_to_a_client_that_was_killed_is_an_error_that_the_server_can_ignore()
         client.kill();
         assert!(port.is_cancelled(), "{role}");
         let error = port.reply(&2).unwrap_err();
-        assert!(matches!(error, ReplyError::ClientGone), "{error}");
+        assert!(matches!(error, ReplyError::ClientGone { .. }), "{error}");
         // The next one has the place, and not its reply.
         let next = Caller::connect(stage.name()).unwrap();
         let request = ask("add one", 5);
@@ -446,7 +457,7 @@ fn a_full_server_says_so_to_whoever_does_not_wait() {
     let started: Vec<_> = (0..3).map(|_| client.start(&bytes).unwrap()).collect();
     assert!(client.try_call(&bytes).unwrap_err().is_full());
     let error = client.call_timeout(&bytes, Duration::from_millis(1)).unwrap_err();
-    assert!(matches!(error, CallError::Timeout { received: false }), "{error}");
+    assert!(matches!(error, CallError::Timeout { received: false, .. }), "{error}");
     let answering = thread::spawn(move || {
         for _ in 0..3 {
             server.recv().unwrap().unwrap().reply(&1).unwrap();
@@ -520,7 +531,7 @@ fn whoever_called_a_server_that_dies_is_told_whether_it_had_the_request() {
             let (client, outcome) = call.join().unwrap();
             let error = outcome.unwrap_err();
             assert!(
-                matches!(error, CallError::ServerDied { received: it } if it == received),
+                matches!(error, CallError::ServerDied { received: it, .. } if it == received),
                 "{role}: {error}"
             );
             // The same client finds the next server, which does not execute the old request.
@@ -571,7 +582,7 @@ fn each_of_many_callers_is_told_whether_the_server_that_died_had_its_request() {
         });
         let (received, outcomes) = outcomes;
         for (number, outcome) in outcomes {
-            let Err(CallError::ServerDied { received: it }) = outcome else {
+            let Err(CallError::ServerDied { received: it, .. }) = outcome else {
                 panic!("{number}: {outcome:?}");
             };
             assert_eq!(it, received.contains(&number), "{number} of {received:?}");
@@ -646,7 +657,7 @@ fn a_call_that_a_dead_server_had_received_is_never_told_as_not_received() {
             standby.expect("bound");
             call.join().unwrap()
         });
-        let received = matches!(outcome, Err(CallError::Timeout { received: true }));
+        let received = matches!(outcome, Err(CallError::Timeout { received: true, .. }));
         assert!(received, "{outcome:?}");
     }
 }
@@ -742,7 +753,7 @@ fn a_caller_hears_of_a_death_although_the_next_server_does_not_serve_yet() {
     server.kill();
     standby.expect("bound");
     let error = call.wait().unwrap_err();
-    assert!(matches!(error, CallError::ServerDied { received: true }), "{error}");
+    assert!(matches!(error, CallError::ServerDied { received: true, .. }), "{error}");
 }
 
 #[test]
@@ -763,7 +774,7 @@ fn a_caller_hears_at_once_that_the_channel_was_removed_and_finds_the_next() {
         let (client, outcome) = calling.join().unwrap();
         let error = outcome.unwrap_err();
         assert!(
-            matches!(error, CallError::ServerDied { received: it } if it == received),
+            matches!(error, CallError::ServerDied { received: it, .. } if it == received),
             "{role}: {error}"
         );
         let _server = started(&stage, "server");
@@ -826,7 +837,10 @@ fn the_longest_value_is_that_of_the_request_and_of_the_reply_alone() {
     let error = client.call(&vec![7; 9_993].into()).unwrap_err();
     assert!(error.to_string().contains("10000 bytes"), "{error}");
     let error = client.call(&Bytes::from(Vec::new())).unwrap_err();
-    assert!(matches!(&error, CallError::Unsendable(why) if why.contains("10000")), "{error}");
+    assert!(
+        matches!(&error, CallError::Unsendable { why, .. } if why.contains("10000")),
+        "{error}"
+    );
     closer.close();
     serving.join().unwrap().unwrap();
 
@@ -837,7 +851,7 @@ fn the_longest_value_is_that_of_the_request_and_of_the_reply_alone() {
     let serving = thread::spawn(move || server.serve(|len| vec![7; len as usize].into()));
     let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();
     assert_eq!(client.call(&9_992).unwrap().len(), 9_992);
-    assert!(matches!(client.call(&9_993).unwrap_err(), CallError::Unsendable(_)));
+    assert!(matches!(client.call(&9_993).unwrap_err(), CallError::Unsendable { .. }));
     closer.close();
     serving.join().unwrap().unwrap();
 }
@@ -939,7 +953,7 @@ fn what_a_server_that_is_dropped_has_received_is_answered_and_the_rest_goes_back
     dropping.join().unwrap();
     assert_eq!(received.wait().unwrap(), 11);
     let error = not_received.wait().unwrap_err();
-    assert!(matches!(error, CallError::ServerDied { received: false }), "{error}");
+    assert!(matches!(error, CallError::ServerDied { received: false, .. }), "{error}");
 }
 
 #[test]
@@ -953,8 +967,8 @@ fn a_server_that_is_dropped_waits_for_its_drain_and_no_longer() {
     let request = server.recv().unwrap().unwrap();
     drop(server);
     let error = call.wait().unwrap_err();
-    assert!(matches!(error, CallError::ServerDied { received: true }), "{error}");
-    assert!(matches!(request.reply(&1).unwrap_err(), ReplyError::ClientGone));
+    assert!(matches!(error, CallError::ServerDied { received: true, .. }), "{error}");
+    assert!(matches!(request.reply(&1).unwrap_err(), ReplyError::ClientGone { .. }));
 }
 
 #[test]
@@ -971,7 +985,7 @@ fn a_request_that_a_closing_server_drops_is_repeated_if_its_client_allows_it() {
         drop(request);
         if !repeatable {
             let error = calling.join().unwrap().unwrap_err();
-            assert!(matches!(error, CallError::ServerDied { received: true }), "{error}");
+            assert!(matches!(error, CallError::ServerDied { received: true, .. }), "{error}");
             continue;
         }
         // The server that is closed does not take the call again.
@@ -998,9 +1012,12 @@ fn a_caller_is_told_why_although_the_reason_is_longer_than_the_longest_value() {
     });
     let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();
     let error = client.call_timeout(&0, FOR_EVER).unwrap_err();
-    assert!(matches!(&error, CallError::Panicked(why) if why == "a reason of more"), "{error}");
+    assert!(
+        matches!(&error, CallError::Panicked { message: why, .. } if why == "a reason of more"),
+        "{error}"
+    );
     let error = client.call_timeout(&100, FOR_EVER).unwrap_err();
-    assert!(matches!(&error, CallError::Unsendable(why) if why.len() == 16), "{error}");
+    assert!(matches!(&error, CallError::Unsendable { why, .. } if why.len() == 16), "{error}");
     closer.close();
     serving.join().unwrap().unwrap();
 }
@@ -1077,7 +1094,7 @@ fn inward(own: &Client<Inward, String>, other: &Client<u64, u64>, what: Inward) 
     };
     match outcome {
         Ok(said) => said,
-        Err(CallError::OwnServer) => "own server".to_owned(),
+        Err(CallError::OwnServer { .. }) => "own server".to_owned(),
         Err(error) => panic!("{error}"),
     }
 }
@@ -1154,7 +1171,7 @@ fn a_handler_has_the_reply_of_its_own_server_to_a_call_that_it_started_before() 
             // The server has answered it by now: it takes from each client in turn.
             Inward::Reply => match started.take().unwrap().wait() {
                 Ok(said) => format!("it said {said}"),
-                Err(CallError::OwnServer) => "own server".to_owned(),
+                Err(CallError::OwnServer { .. }) => "own server".to_owned(),
                 Err(error) => panic!("{error}"),
             },
             _ => "nothing".to_owned(),
@@ -1182,7 +1199,7 @@ fn a_handler_whose_client_is_of_a_removed_channel_is_told_that_its_server_has_th
     let serving = thread::spawn(move || {
         server.serve(|what| match what {
             Inward::Call => match own.call_timeout(&Inward::Nothing, FOR_EVER) {
-                Err(CallError::OwnServer) => "own server".to_owned(),
+                Err(CallError::OwnServer { .. }) => "own server".to_owned(),
                 other => panic!("{other:?}"),
             },
             _ => "nothing".to_owned(),

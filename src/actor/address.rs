@@ -16,6 +16,7 @@ use super::reply::{ReplyTo, decoding};
 use super::watch::Watch;
 use super::wire::{self, ORDINARY, Shape, Status, Ticket, URGENT, Untyped};
 use crate::codec::{Codec, EncodeError, Reader, Writer};
+use crate::error::text::Spelling;
 use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::{Handle, Name};
 use crate::sys::{Deadline, Fault, Key, fault};
@@ -130,7 +131,7 @@ impl AddressOptions {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Address<M, C = DefaultCodec> {
-    name: Name,
+    name: Arc<Name>,
     options: AddressOptions,
     line: RefCell<Option<Line>>,
     message: PhantomData<fn(M) -> C>,
@@ -153,8 +154,8 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// Connects to a mailbox by its name, and waits ten seconds at most for it to be there.
     ///
     /// # Errors
-    /// [`ConnectError::TooManyAddresses`] if the mailbox has no place left; [`ConnectError`]
-    /// otherwise.
+    /// [`ConnectError::TooManyAddresses`] if the mailbox has no place left, [`ConnectError::Open`] if
+    /// there is none, or it takes other or longer messages; [`ConnectError::Attach`] otherwise.
     pub fn connect(name: impl Into<Name>) -> Result<Self, ConnectError> {
         Self::connect_timeout(name, TEN_SECONDS)
     }
@@ -234,7 +235,10 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// mailbox may go to another thread between two messages.
     ///
     /// # Errors
-    /// [`AskError`].
+    /// [`AskError::Timeout`] if no reply came, [`AskError::Died`] if the actor's process ended before,
+    /// [`AskError::Dropped`] if the reply port was dropped, [`AskError::Unreadable`] or
+    /// [`AskError::Unsendable`] if the actor says so, [`AskError::Tell`] if the message was not told;
+    /// [`AskError`] otherwise.
     pub fn ask<R>(&self, message: impl FnOnce(ReplyTo<R, C>) -> M) -> Result<R, AskError>
     where
         C: Codec<R>,
@@ -259,9 +263,9 @@ impl<M, C: Codec<M>> Address<M, C> {
         // The address is free meanwhile: the user's code may use it.
         let port_sent = Arc::new(AtomicBool::new(false));
         let message = message(ReplyTo::of_asker(ticket, port_sent.clone()));
-        let mut place = self.place()?;
+        let mut place = self.place().map_err(TellError::from)?;
         let Some(line) = place.as_mut().filter(|line| line.sender.origin() == ticket.origin) else {
-            return Err(AskError::Died);
+            return Err(AskError::Died { mailbox: self.mailbox() });
         };
         let sent = transfer::sending::<M, _, _>(|| {
             loop {
@@ -277,20 +281,20 @@ impl<M, C: Codec<M>> Address<M, C> {
         match sent {
             Ok(()) => {}
             Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
-                return Err(AskError::Died);
+                return Err(AskError::Died { mailbox: self.mailbox() });
             }
             Err(error) => return Err(tell_error(error).into()),
         }
         if !port_sent.load(Ordering::Relaxed) {
             // It was told without its port: no reply can come.
-            return Err(AskError::Dropped);
+            return Err(AskError::Dropped { mailbox: self.mailbox() });
         }
         let mut came = Vec::new();
         let answer = line.sender.wait_for_answer_of(receiver, deadline, |mut reader| {
             let (ask, status) = wire::read_answer(&mut reader)?;
             // Others are for asks that are not waited for any more.
             (ask == ticket.ask || fault(Fault::AskNotCompared)).then(|| {
-                let decode = || outcome::<R, C>(status, reader);
+                let decode = || outcome::<R, C>(&self.name, status, reader);
                 let (outcome, ports) = decoding(self.options, decode);
                 came = ports;
                 outcome
@@ -301,10 +305,14 @@ impl<M, C: Codec<M>> Address<M, C> {
         }
         match answer {
             // The one that comes next says so of a port whose holder found no actor to reply to.
-            Ok(Err(AskError::Dropped)) if line.sender.is_replaced(receiver) => Err(AskError::Died),
+            Ok(Err(AskError::Dropped { mailbox })) if line.sender.is_replaced(receiver) => {
+                Err(AskError::Died { mailbox })
+            }
             Ok(outcome) => outcome,
-            Err(RecvError::Timeout { .. }) => Err(AskError::Timeout),
-            Err(RecvError::Disconnected { .. } | RecvError::Removed { .. }) => Err(AskError::Died),
+            Err(RecvError::Timeout { .. }) => Err(AskError::Timeout { mailbox: self.mailbox() }),
+            Err(RecvError::Disconnected { .. } | RecvError::Removed { .. }) => {
+                Err(AskError::Died { mailbox: self.mailbox() })
+            }
             Err(error) => Err(AskError::Wait(error)),
         }
     }
@@ -312,7 +320,8 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// Watches the actor that has the mailbox now; waits ten seconds at most for the first one.
     ///
     /// # Errors
-    /// [`WatchError`].
+    /// [`WatchError::NoActor`] if none came, [`WatchError::Connect`] if the mailbox is not there or has
+    /// no place left; [`WatchError::Watch`] otherwise.
     pub fn watch(&self) -> Result<Watch, WatchError> {
         let deadline = Deadline::after(TEN_SECONDS);
         let mut place = self.connected(deadline)?;
@@ -357,10 +366,12 @@ impl<M, C: Codec<M>> Address<M, C> {
 
     /// The number and the way back of the next ask, and the actor that is to answer it.
     fn next_ask(&self, deadline: Deadline) -> Result<(u64, Ticket), AskError> {
-        drop(self.place()?);
+        drop(self.place().map_err(TellError::from)?);
         loop {
             let mut place = match self.connected(deadline) {
-                Err(error) if self.never_comes(&error) => return Err(AskError::Died),
+                Err(error) if self.never_comes(&error) => {
+                    return Err(AskError::Died { mailbox: self.mailbox() });
+                }
                 place => place.map_err(TellError::from)?,
             };
             let line = place.as_mut().expect("it was just connected");
@@ -370,7 +381,9 @@ impl<M, C: Codec<M>> Address<M, C> {
                     return Ok((receiver, Ticket { home: line.home, origin, ask }));
                 }
                 Err(SendError::Removed { .. }) => *place = None,
-                Err(SendError::Disconnected { .. }) => return Err(AskError::Died),
+                Err(SendError::Disconnected { .. }) => {
+                    return Err(AskError::Died { mailbox: self.mailbox() });
+                }
                 Err(error) => return Err(tell_error(error).into()),
             }
         }
@@ -379,7 +392,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// Whether the mailbox is not there and never will be: one of no name is not made again.
     fn never_comes(&self, error: &ConnectError) -> bool {
         let missing = matches!(error, ConnectError::Open(OpenError::NotFound { .. }));
-        missing && matches!(self.name, Name::Handle(_))
+        missing && matches!(*self.name, Name::Handle(_))
     }
 
     fn tell_by(&self, tag: Tag, message: &M, deadline: Option<Deadline>) -> Result<(), TellError> {
@@ -388,9 +401,11 @@ impl<M, C: Codec<M>> Address<M, C> {
             loop {
                 let mut place = match self.connected(deadline.unwrap_or_else(Deadline::immediate)) {
                     Err(ConnectError::Open(OpenError::NotFound { .. })) if deadline.is_none() => {
-                        return Err(TellError::Gone);
+                        return Err(TellError::Gone { mailbox: self.mailbox() });
                     }
-                    Err(error) if self.never_comes(&error) => return Err(TellError::Gone),
+                    Err(error) if self.never_comes(&error) => {
+                        return Err(TellError::Gone { mailbox: self.mailbox() });
+                    }
                     place => place?,
                 };
                 let line = place.as_ref().expect("it was just connected");
@@ -398,7 +413,7 @@ impl<M, C: Codec<M>> Address<M, C> {
                 // kernel alone knows of a kill.
                 match line.sender.is_abandoned() {
                     Ok(false) | Err(SendError::Removed { .. }) => {}
-                    Ok(true) => return Err(TellError::Gone),
+                    Ok(true) => return Err(TellError::Gone { mailbox: self.mailbox() }),
                     Err(error) => return Err(tell_error(error)),
                 }
                 let error = match send::<M, C>(&line.sender, tag, 0, message, deadline) {
@@ -409,7 +424,7 @@ impl<M, C: Codec<M>> Address<M, C> {
                 let next = match deadline {
                     _ if line.sender.is_removed() => Err(error),
                     Some(deadline) => line.sender.await_receiver(deadline).map(drop),
-                    None => return Err(TellError::Gone),
+                    None => return Err(TellError::Gone { mailbox: self.mailbox() }),
                 };
                 match next {
                     Ok(()) => {}
@@ -420,21 +435,22 @@ impl<M, C: Codec<M>> Address<M, C> {
         })
     }
 
-    fn place(&self) -> Result<RefMut<'_, Option<Line>>, TellError> {
-        self.line.try_borrow_mut().map_err(|_| {
-            TellError::Send(SendError::Reentrant { channel: Arc::new(self.name.clone()) })
-        })
+    fn place(&self) -> Result<RefMut<'_, Option<Line>>, ConnectError> {
+        let place = self.line.try_borrow_mut();
+        place.map_err(|_| ConnectError::Reentrant { mailbox: self.mailbox() })
+    }
+
+    /// How errors name the mailbox.
+    fn mailbox(&self) -> Arc<Name> {
+        self.name.clone()
     }
 
     /// The line, connected if it is not.
     fn connected(&self, deadline: Deadline) -> Result<RefMut<'_, Option<Line>>, ConnectError> {
-        let mut place = self
-            .line
-            .try_borrow_mut()
-            .map_err(|_| ConnectError::Reentrant { name: self.name.clone() })?;
+        let mut place = self.place()?;
         if place.is_none() {
             // A mailbox without a name never comes again.
-            let wait = match &self.name {
+            let wait = match *self.name {
                 Name::Handle(_) => Duration::ZERO,
                 _ => deadline.remaining().unwrap_or(Duration::MAX),
             };
@@ -442,8 +458,9 @@ impl<M, C: Codec<M>> Address<M, C> {
                 .wait_for_creation(wait)
                 .schema(wire::schema::<M, C>())
                 .owner(self.options.owner)
+                .spelling(Spelling::MAILBOX)
                 .max_value(self.options.max_value);
-            let channel = options.open(self.name.clone())?.retyped::<(), Untyped>();
+            let channel = options.open((*self.name).clone())?.retyped::<(), Untyped>();
             let home = channel.handle();
             *place = Some(Line { sender: channel.sender()?, home });
         }
@@ -469,30 +486,40 @@ fn send<M, C: Codec<M>>(
 
 fn tell_error(error: SendError) -> TellError {
     match error {
-        SendError::Full { .. } => TellError::Full,
-        SendError::Timeout { .. } => TellError::Timeout,
-        SendError::Disconnected { .. } | SendError::Removed { .. } => TellError::Gone,
+        SendError::Full { channel: mailbox } => TellError::Full { mailbox },
+        SendError::Timeout { channel: mailbox } => TellError::Timeout { mailbox },
+        SendError::Disconnected { channel: mailbox } | SendError::Removed { channel: mailbox } => {
+            TellError::Gone { mailbox }
+        }
         error => TellError::Send(error),
     }
 }
 
-fn outcome<R, C: Codec<R>>(status: Status, mut reader: Reader<'_>) -> Result<R, AskError> {
+fn outcome<R, C: Codec<R>>(
+    mailbox: &Arc<Name>,
+    status: Status,
+    mut reader: Reader<'_>,
+) -> Result<R, AskError> {
+    if status == Status::Reply {
+        return C::decode(reader)
+            .map_err(|error| AskError::Decode { mailbox: mailbox.clone(), error });
+    }
+    let mailbox = mailbox.clone();
     let mut text = || {
         let text = reader.read_vec(reader.remaining()).unwrap_or_default();
         String::from_utf8_lossy(&text).into_owned()
     };
     match status {
-        Status::Dropped => Err(AskError::Dropped),
-        Status::Unreadable => Err(AskError::Unreadable(text())),
-        Status::Unsendable => Err(AskError::Unsendable(text())),
-        Status::Reply => C::decode(reader).map_err(AskError::Decode),
+        Status::Reply | Status::Dropped => Err(AskError::Dropped { mailbox }),
+        Status::Unreadable => Err(AskError::Unreadable { mailbox, why: text() }),
+        Status::Unsendable => Err(AskError::Unsendable { mailbox, why: text() }),
     }
 }
 
 impl<M, C> Address<M, C> {
     /// The address of this name, which connects with its first use.
-    pub(super) fn of(name: Name, options: AddressOptions) -> Self {
-        Address { name, options, line: RefCell::new(None), message: PhantomData }
+    pub(super) fn of(name: impl Into<Arc<Name>>, options: AddressOptions) -> Self {
+        Address { name: name.into(), options, line: RefCell::new(None), message: PhantomData }
     }
 
     /// The same address with other options, for one that came in a message.
@@ -524,7 +551,7 @@ type Wire<M> = (String, i32, u64, Shape<M>);
 
 impl<M, C> Serialize for Address<M, C> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (text, key, incarnation) = match &self.name {
+        let (text, key, incarnation) = match &*self.name {
             Name::Text(text) => (text.as_str(), 0, 0),
             Name::Key(key) => ("", key.raw(), 0),
             Name::Handle(handle) => ("", handle.key.raw(), handle.incarnation),

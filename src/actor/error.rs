@@ -4,18 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::codec::DecodeError;
-use crate::error::{AttachError, OpenError, Process, RecvError, SendError, The};
+use crate::error::text::{Process, mailbox};
+use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::Name;
 
 /// Why a mailbox could not be bound.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BindError {
     /// Another actor has the mailbox.
     AlreadyBound {
         /// The name.
         name: Name,
-        /// Its process.
+        /// Its process; 0 if it is in another pid namespace.
         pid: i32,
     },
     /// The deadline passed while another actor was there.
@@ -34,13 +35,16 @@ impl fmt::Display for BindError {
         match self {
             BindError::AlreadyBound { name, pid } => write!(
                 f,
-                "{} has the mailbox {name} already: end it, take another name, or stand by \
-                 for its place (MailboxOptions::stand_by)",
-                Process(*pid)
+                "{} has {} already: end it, take another name, or stand by for its place \
+                 (MailboxOptions::stand_by)",
+                Process(*pid),
+                mailbox(name)
             ),
-            BindError::Timeout { name } => {
-                write!(f, "the other actor of the mailbox {name} was still there at the deadline")
-            }
+            BindError::Timeout { name } => write!(
+                f,
+                "another actor still had {} at the deadline: end it, or stand by for longer",
+                mailbox(name)
+            ),
             BindError::Open(error) => error.fmt(f),
             BindError::Attach(error) => error.fmt(f),
         }
@@ -56,13 +60,13 @@ impl From<OpenError> for BindError {
 }
 
 /// Why an address could not be connected.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// As many addresses are connected as the mailbox was bound for.
     TooManyAddresses {
-        /// The channel of the mailbox.
-        channel: Arc<Name>,
+        /// The mailbox.
+        mailbox: Arc<Name>,
         /// How many.
         addresses: usize,
     },
@@ -70,28 +74,30 @@ pub enum ConnectError {
     Open(OpenError),
     /// The address could not be attached.
     Attach(AttachError),
-    /// The address is in the middle of another call, whose `Serialize` made this one.
+    /// The address is in the middle of another call, whose `Serialize` or `Deserialize` made this
+    /// one.
     Reentrant {
-        /// The name of the mailbox.
-        name: Name,
+        /// The mailbox.
+        mailbox: Arc<Name>,
     },
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConnectError::TooManyAddresses { channel, addresses } => write!(
+            ConnectError::TooManyAddresses { mailbox: name, addresses } => write!(
                 f,
-                "{addresses} addresses are connected to {}, as many as the mailbox takes: drop one, \
-                 or bind it for more (MailboxOptions::addresses)",
-                The(channel)
+                "{addresses} addresses are connected to {}, as many as it takes: drop one, or bind \
+                 it for more (MailboxOptions::addresses)",
+                mailbox(name)
             ),
             ConnectError::Open(error) => error.fmt(f),
             ConnectError::Attach(error) => error.fmt(f),
-            ConnectError::Reentrant { name } => write!(
+            ConnectError::Reentrant { mailbox: name } => write!(
                 f,
-                "this address of the mailbox {name} is in the middle of another call: a Serialize \
-                 must not use the address that it is sent through; give it a clone"
+                "this address of {} is in the middle of another call: a Serialize or Deserialize \
+                 must not use the address that runs it; give it a clone",
+                mailbox(name)
             ),
         }
     }
@@ -109,7 +115,7 @@ impl From<AttachError> for ConnectError {
     fn from(error: AttachError) -> Self {
         match error {
             AttachError::LanesExhausted { channel, lanes } => {
-                ConnectError::TooManyAddresses { channel, addresses: lanes }
+                ConnectError::TooManyAddresses { mailbox: channel, addresses: lanes }
             }
             error => ConnectError::Attach(error),
         }
@@ -117,16 +123,25 @@ impl From<AttachError> for ConnectError {
 }
 
 /// Why a message was not told.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TellError {
     /// The mailbox is full, and the call was not to wait.
-    Full,
+    Full {
+        /// The mailbox.
+        mailbox: Arc<Name>,
+    },
     /// The mailbox was full, or had no actor, until the deadline passed.
-    Timeout,
+    Timeout {
+        /// The mailbox.
+        mailbox: Arc<Name>,
+    },
     /// The mailbox has no actor, and the call was not to wait, or it is private and its actor has
     /// ended: no other comes.
-    Gone,
+    Gone {
+        /// The mailbox.
+        mailbox: Arc<Name>,
+    },
     /// The address could not be connected.
     Connect(ConnectError),
     /// The message could not be sent.
@@ -136,33 +151,43 @@ pub enum TellError {
 impl TellError {
     /// Whether the mailbox is full, and the call was not to wait.
     pub fn is_full(&self) -> bool {
-        matches!(self, TellError::Full)
+        matches!(self, TellError::Full { .. })
     }
 
     /// Whether the deadline passed.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, TellError::Timeout)
+        matches!(self, TellError::Timeout { .. })
     }
 
     /// Whether the mailbox has no actor, and the call was not to wait or none can come.
     pub fn is_gone(&self) -> bool {
-        matches!(self, TellError::Gone)
+        matches!(self, TellError::Gone { .. })
     }
 }
 
 impl fmt::Display for TellError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TellError::Full => {
-                f.write_str("the mailbox is full: wait with tell, or tell less until it is read")
-            }
-            TellError::Timeout => f.write_str(
-                "the mailbox was full or had no actor until the deadline; the message was not told",
+            TellError::Full { mailbox: name } => write!(
+                f,
+                "{} is full: wait with tell, or tell less until it is read",
+                mailbox(name)
             ),
-            TellError::Gone => f.write_str(
-                "the mailbox has no actor: start one, or wait for it with tell (a private \
-                     mailbox never has another)",
+            TellError::Timeout { mailbox: name } => write!(
+                f,
+                "{} was full or had no actor until the deadline; the message was not told",
+                mailbox(name)
             ),
+            TellError::Gone { mailbox: name } => match **name {
+                Name::Handle(_) => write!(
+                    f,
+                    "the actor of {} has ended, and a private mailbox never has another",
+                    mailbox(name)
+                ),
+                _ => {
+                    write!(f, "{} has no actor: start one, or wait for it with tell", mailbox(name))
+                }
+            },
             TellError::Connect(error) => write!(f, "the address cannot be connected: {error}"),
             TellError::Send(error) => write!(f, "the message could not be sent: {error}"),
         }
@@ -178,21 +203,45 @@ impl From<ConnectError> for TellError {
 }
 
 /// Why an ask has no reply.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AskError {
     /// No reply came until the deadline; the message may still be read.
-    Timeout,
+    Timeout {
+        /// The mailbox.
+        mailbox: Arc<Name>,
+    },
     /// The actor's process ended before it replied, or had ended before if its mailbox is private.
-    Died,
+    Died {
+        /// The mailbox.
+        mailbox: Arc<Name>,
+    },
     /// The process that held the reply port dropped it, or died.
-    Dropped,
-    /// The actor could not decode the message; its reason.
-    Unreadable(String),
-    /// The reply could not be sent; the reason.
-    Unsendable(String),
+    Dropped {
+        /// The mailbox.
+        mailbox: Arc<Name>,
+    },
+    /// The actor could not decode the message.
+    Unreadable {
+        /// The mailbox.
+        mailbox: Arc<Name>,
+        /// Its reason.
+        why: String,
+    },
+    /// The reply could not be sent.
+    Unsendable {
+        /// The mailbox.
+        mailbox: Arc<Name>,
+        /// The reason.
+        why: String,
+    },
     /// The reply could not be decoded.
-    Decode(DecodeError),
+    Decode {
+        /// The mailbox.
+        mailbox: Arc<Name>,
+        /// Why.
+        error: DecodeError,
+    },
     /// The message was not told.
     Tell(TellError),
     /// Waiting for the reply failed.
@@ -202,37 +251,49 @@ pub enum AskError {
 impl AskError {
     /// Whether the deadline passed, be it for telling or for the reply.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, AskError::Timeout | AskError::Tell(TellError::Timeout))
+        matches!(self, AskError::Timeout { .. } | AskError::Tell(TellError::Timeout { .. }))
     }
 
     /// Whether the actor's process ended before it replied.
     pub fn is_died(&self) -> bool {
-        matches!(self, AskError::Died)
+        matches!(self, AskError::Died { .. })
     }
 
-    /// Whether whoever held the reply port dropped it, or died.
+    /// Whether the process that held the reply port dropped it, or died.
     pub fn is_dropped(&self) -> bool {
-        matches!(self, AskError::Dropped)
+        matches!(self, AskError::Dropped { .. })
     }
 }
 
 impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AskError::Timeout => f.write_str(
-                "no reply came until the deadline; the message may still be read: ask again only \
-                 what may be done twice, or wait longer with ask_timeout",
+            AskError::Timeout { mailbox: name } => write!(
+                f,
+                "no reply came from {} until the deadline; the message may still be read: ask again \
+                 only what may be done twice, or wait longer with ask_timeout",
+                mailbox(name)
             ),
-            AskError::Died => f.write_str(
-                "the actor's process ended before it replied; it may have read the message, and \
-                 its successor may still do so: ask again only what may be done twice",
+            AskError::Died { mailbox: name } => write!(
+                f,
+                "the actor of {} ended before it replied; it may have read the message, and its \
+                 successor may still do so: ask again only what may be done twice",
+                mailbox(name)
             ),
-            AskError::Dropped => f.write_str(
-                "whoever held the reply port dropped it without a reply, or died with it",
+            AskError::Dropped { mailbox: name } => write!(
+                f,
+                "the reply port of an ask to {} was dropped without a reply, or its holder died",
+                mailbox(name)
             ),
-            AskError::Unreadable(why) => write!(f, "the actor cannot read the message: {why}"),
-            AskError::Unsendable(why) => write!(f, "the reply could not be sent: {why}"),
-            AskError::Decode(error) => write!(f, "the reply cannot be decoded: {error}"),
+            AskError::Unreadable { mailbox: name, why } => {
+                write!(f, "the actor of {} cannot decode the message: {why}", mailbox(name))
+            }
+            AskError::Unsendable { mailbox: name, why } => {
+                write!(f, "the reply to an ask to {} could not be sent: {why}", mailbox(name))
+            }
+            AskError::Decode { mailbox: name, error } => {
+                write!(f, "the reply from {} cannot be decoded: {error}", mailbox(name))
+            }
             AskError::Tell(error) => error.fmt(f),
             AskError::Wait(error) => write!(f, "waiting for the reply failed: {error}"),
         }
@@ -248,19 +309,30 @@ impl From<TellError> for AskError {
 }
 
 /// Why a reply did not go. An actor can ignore it: the other side has given up, died, or is told.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplyError {
     /// The asker is gone, or the actor that was asked.
-    Gone,
+    Gone {
+        /// The mailbox that was asked.
+        mailbox: Arc<Name>,
+    },
     /// The port is not this process's to answer: it was passed on, or never received.
-    PassedOn,
+    PassedOn {
+        /// The mailbox that was asked.
+        mailbox: Arc<Name>,
+    },
     /// The asker has left so many answers unread that there is no room for this one, or the mailbox
     /// through which a forwarded reply goes was full for a second; the asker was told, if that was
     /// possible.
-    Full,
+    Full {
+        /// The mailbox that was asked.
+        mailbox: Arc<Name>,
+    },
     /// The reply is longer than the mailbox's longest; the asker was told, if that was possible.
     TooLong {
+        /// The mailbox that was asked.
+        mailbox: Arc<Name>,
         /// The longest encoded reply, in bytes.
         max: u64,
     },
@@ -275,9 +347,14 @@ pub enum ReplyError {
 impl From<SendError> for ReplyError {
     fn from(error: SendError) -> Self {
         match error {
-            SendError::Disconnected { .. } | SendError::Removed { .. } => ReplyError::Gone,
-            SendError::Full { .. } | SendError::Timeout { .. } => ReplyError::Full,
-            SendError::TooLong { max, .. } => ReplyError::TooLong { max },
+            SendError::Disconnected { channel: mailbox }
+            | SendError::Removed { channel: mailbox } => ReplyError::Gone { mailbox },
+            SendError::Full { channel: mailbox } | SendError::Timeout { channel: mailbox } => {
+                ReplyError::Full { mailbox }
+            }
+            SendError::TooLong { channel: mailbox, max, .. } => {
+                ReplyError::TooLong { mailbox, max }
+            }
             error => ReplyError::Send(error),
         }
     }
@@ -286,17 +363,32 @@ impl From<SendError> for ReplyError {
 impl fmt::Display for ReplyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ReplyError::Gone => f.write_str("the asker is gone, or the actor that was asked"),
-            ReplyError::PassedOn => f.write_str("the reply port was passed on"),
-            ReplyError::Full => f.write_str("there is no room for the reply"),
-            ReplyError::TooLong { max } => write!(
+            ReplyError::Gone { mailbox: name } => write!(
                 f,
-                "the reply is longer than {max} bytes: bind the mailbox with a greater \
-                 MailboxOptions::max_value"
+                "the asker is gone, or the actor of {} that was asked: the reply was dropped",
+                mailbox(name)
+            ),
+            ReplyError::PassedOn { mailbox: name } => write!(
+                f,
+                "this reply port of {} is not this process's to answer: it was passed on, and the \
+                 process that received it replies, or it never came with a message",
+                mailbox(name)
+            ),
+            ReplyError::Full { mailbox: name } => write!(
+                f,
+                "there is no room for the reply: the asker does not take its replies, or {}, by \
+                 which it goes, is full",
+                mailbox(name)
+            ),
+            ReplyError::TooLong { mailbox: name, max } => write!(
+                f,
+                "the reply is longer than {max} bytes, the most that {} replies: bind it with a \
+                 greater MailboxOptions::max_value",
+                mailbox(name)
             ),
             ReplyError::Open(error) => write!(f, "the way back cannot be opened: {error}"),
             ReplyError::Attach(error) => write!(f, "the way back cannot be taken: {error}"),
-            ReplyError::Send(error) => error.fmt(f),
+            ReplyError::Send(error) => write!(f, "the reply could not be sent: {error}"),
         }
     }
 }
@@ -304,11 +396,19 @@ impl fmt::Display for ReplyError {
 impl std::error::Error for ReplyError {}
 
 /// Why an actor could not be watched.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WatchError {
-    /// No actor came within ten seconds, or none ended within the time to wait.
-    Timeout,
+    /// No actor came within ten seconds, so that there is none to be watched.
+    NoActor {
+        /// The mailbox.
+        mailbox: Arc<Name>,
+    },
+    /// The actor has not ended within the time to wait.
+    Timeout {
+        /// The mailbox.
+        mailbox: Arc<Name>,
+    },
     /// The address could not be connected.
     Connect(ConnectError),
     /// Watching failed.
@@ -316,16 +416,23 @@ pub enum WatchError {
 }
 
 impl WatchError {
-    /// Whether the time passed.
+    /// Whether the time passed, be it for an actor to come or for one to end.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, WatchError::Timeout)
+        matches!(self, WatchError::NoActor { .. } | WatchError::Timeout { .. })
     }
 }
 
 impl fmt::Display for WatchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            WatchError::Timeout => f.write_str("the time passed"),
+            WatchError::NoActor { mailbox: name } => write!(
+                f,
+                "no actor came to {} within ten seconds: start the one that is to be watched first",
+                mailbox(name)
+            ),
+            WatchError::Timeout { mailbox: name } => {
+                write!(f, "the actor of {} has not ended until the deadline", mailbox(name))
+            }
             WatchError::Connect(error) => write!(f, "the address cannot be connected: {error}"),
             WatchError::Watch(error) => write!(f, "watching failed: {error}"),
         }

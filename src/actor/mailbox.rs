@@ -12,6 +12,7 @@ use super::reply::{self, Hold, Relay, Way, answer_at_home};
 use super::wire::{self, Forwarded, Head, ORDINARY, Status, Ticket, URGENT, Untyped};
 use crate::channel::{Attention, LostPort, Origin, Port, Whereabouts};
 use crate::codec::{Codec, DecodeError, Reader};
+use crate::error::text::Spelling;
 use crate::error::{AttachError, OpenError, RecvError};
 use crate::name::{Handle, Name};
 use crate::sys::{Deadline, Fault, fault};
@@ -125,7 +126,8 @@ impl MailboxOptions {
     /// wait there.
     ///
     /// # Errors
-    /// [`BindError::AlreadyBound`] if there is an actor; [`BindError`] otherwise.
+    /// [`BindError::AlreadyBound`] if there is an actor, [`BindError::Open`] if its channel could not be
+    /// created or opened, as for options that cannot be; [`BindError::Attach`] otherwise.
     pub fn bind<M, C: Codec<M>>(&self, name: impl Into<Name>) -> Result<Mailbox<M, C>, BindError> {
         self.bind_by(name.into(), Deadline::immediate())
     }
@@ -134,7 +136,8 @@ impl MailboxOptions {
     /// moment in which the other one dies, with the messages that it had not received.
     ///
     /// # Errors
-    /// [`BindError::Timeout`] if the other actor is there all the time; [`BindError`] otherwise.
+    /// [`BindError::Timeout`] if the other actor is there all the time; else as
+    /// [`bind`](MailboxOptions::bind).
     pub fn stand_by<M, C: Codec<M>>(
         &self,
         name: impl Into<Name>,
@@ -150,7 +153,8 @@ impl MailboxOptions {
     /// [`address`](Mailbox::address). It goes with its last user, messages included.
     ///
     /// # Errors
-    /// [`BindError`].
+    /// [`BindError::Open`] if its channel could not be created, as for options that cannot be;
+    /// [`BindError::Attach`] otherwise.
     pub fn private<M, C: Codec<M>>(&self) -> Result<Mailbox<M, C>, BindError> {
         self.check()?;
         let channel = self.channel::<M, C>().private()?;
@@ -186,7 +190,7 @@ impl MailboxOptions {
                 Err(error) => return Err(BindError::Attach(error)),
             }
         }
-        Err(BindError::Open(OpenError::NotFound { name }))
+        Err(BindError::Open(OpenError::Unsettled { name }))
     }
 
     fn check(&self) -> Result<(), BindError> {
@@ -211,6 +215,7 @@ impl MailboxOptions {
             .max_value(self.max_value)
             .mode(self.mode)
             .owner(self.owner)
+            .spelling(Spelling::MAILBOX)
             .schema(wire::schema::<M, C>());
         match self.spin {
             Some(time) => options.spin(time),
@@ -279,7 +284,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     /// Binds a mailbox to a name, with default [`MailboxOptions`].
     ///
     /// # Errors
-    /// [`BindError`].
+    /// As [`MailboxOptions::bind`].
     pub fn bind(name: impl Into<Name>) -> Result<Self, BindError> {
         MailboxOptions::new().bind(name)
     }
@@ -288,7 +293,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     /// [`address`](Mailbox::address) travels in messages.
     ///
     /// # Errors
-    /// [`BindError`].
+    /// As [`MailboxOptions::private`].
     pub fn private() -> Result<Self, BindError> {
         MailboxOptions::new().private()
     }
@@ -315,9 +320,10 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     /// [closed](Mailbox::closer).
     ///
     /// # Errors
-    /// [`RecvError`]; after [`RecvError::Decode`] and [`RecvError::Corrupt`], which consumed
-    /// something that was no message, the next call goes on with the next. One that panics while it
-    /// is decoded is none; whoever asked with it is told.
+    /// [`RecvError::Removed`] if the mailbox was removed; [`RecvError`] otherwise. After
+    /// [`RecvError::Decode`] and [`RecvError::Corrupt`], which consumed something that was no message,
+    /// the next call goes on with the next. One that panics while it is decoded is none; the asker of
+    /// such a message is told.
     pub fn recv(&self) -> Result<Option<M>, RecvError> {
         self.receive(Some(Deadline::never()))
     }

@@ -156,11 +156,11 @@ impl Relay {
         // back here, so it does not matter how long the home's values may be.
         let channel = Channel::<(), Untyped>::options().any_type().max_value(u64::MAX);
         let channel = channel.owner(options.owner).open(home).map_err(|error| match error {
-            OpenError::NotFound { .. } => ReplyError::Gone,
+            OpenError::NotFound { name } => ReplyError::Gone { mailbox: Arc::new(name) },
             error => ReplyError::Open(error),
         })?;
         let sender = channel.sender().map_err(|error| match error {
-            AttachError::Removed { .. } => ReplyError::Gone,
+            AttachError::Removed { channel: mailbox } => ReplyError::Gone { mailbox },
             error => ReplyError::Attach(error),
         })?;
         let holding = sender.holding();
@@ -190,10 +190,14 @@ impl Port {
         Port { ticket, hold: Hold::new(way), options: AddressOptions::of_this_moment() }
     }
 
+    fn passed_on(&self) -> ReplyError {
+        ReplyError::PassedOn { mailbox: Arc::new(Name::Handle(self.ticket.home)) }
+    }
+
     /// How it answers, connected; an error if it does not.
     fn way(&self) -> Result<Way, ReplyError> {
         let way = match self.hold.way() {
-            Way::None | Way::Asker(_) => return Err(ReplyError::PassedOn),
+            Way::None | Way::Asker(_) => return Err(self.passed_on()),
             Way::Away(None) => Way::Away(Some(Relay::connect(self.ticket.home, self.options)?)),
             way => return Ok(way),
         };
@@ -205,7 +209,7 @@ impl Port {
     fn answer(&self, bytes: &[u8]) -> Result<(), ReplyError> {
         let way = self.hold.take();
         let sent = match &way {
-            Way::None | Way::Asker(_) | Way::Away(None) => return Err(ReplyError::PassedOn),
+            Way::None | Way::Asker(_) | Way::Away(None) => return Err(self.passed_on()),
             Way::Home(caller) => answer_at_home(caller, self.ticket.ask, Status::Reply, bytes),
             Way::Away(Some(relay)) => {
                 // Before the relay is free: threads that answer by it do not add up their waits.
@@ -273,11 +277,7 @@ fn encoded<R, C: Codec<R>>(
         writer.limit(usize::try_from(max).unwrap_or(usize::MAX));
         let result = C::encode(reply, &mut writer);
         if writer.is_too_long() {
-            return Err(SendError::TooLong {
-                channel: channel(),
-                max,
-                option: "MailboxOptions::max_value",
-            });
+            return Err(SendError::TooLong { channel: channel(), max, option: "max_value" });
         }
         if let Err(error) = result {
             return Err(SendError::Encode { channel: channel(), error });
@@ -320,7 +320,11 @@ impl<R, C: Codec<R>> ReplyTo<R, C> {
     /// two actors that tell each other such, one may find no room.
     ///
     /// # Errors
-    /// [`ReplyError`], which an actor can ignore.
+    /// [`ReplyError::Gone`] if the asker is gone, or the actor that was asked; [`ReplyError::PassedOn`]
+    /// if the port is another process's to answer; [`ReplyError::Full`] if there is no room;
+    /// [`ReplyError::TooLong`] or [`ReplyError::Send`] for a reply that cannot be sent;
+    /// [`ReplyError::Open`] or [`ReplyError::Attach`] if the way back is closed. An actor can ignore them
+    /// all.
     pub fn send(self, reply: &R) -> Result<(), ReplyError> {
         let port = &self.port;
         let answered = transfer::sending::<R, _, _>(|| {
@@ -332,12 +336,12 @@ impl<R, C: Codec<R>> ReplyTo<R, C> {
                     let holding = &relay.holding;
                     encoded::<R, C>(reply, holding.max_value(), || holding.channel())
                 }
-                Way::None | Way::Asker(_) | Way::Away(None) => return Err(ReplyError::PassedOn),
+                Way::None | Way::Asker(_) | Way::Away(None) => return Err(port.passed_on()),
             };
             port.answer(&bytes?)
         });
         use ReplyError::{Full, Send, TooLong};
-        if let Err(error @ (TooLong { .. } | Send(_) | Full)) = &answered {
+        if let Err(error @ (TooLong { .. } | Send(_) | Full { .. })) = &answered {
             port.end(Status::Unsendable, &error.to_string());
         }
         answered

@@ -51,7 +51,7 @@ impl Watch {
     ) -> Result<Self, WatchError> {
         match sender.await_first_receiver(deadline) {
             Ok(actor) => Ok(Watch { sender, actor }),
-            Err(SendError::Timeout { .. }) => Err(WatchError::Timeout),
+            Err(SendError::Timeout { channel: mailbox }) => Err(WatchError::NoActor { mailbox }),
             Err(error) => Err(WatchError::Watch(error)),
         }
     }
@@ -76,7 +76,7 @@ impl Watch {
         match self.sender.await_end_of(self.actor, deadline) {
             // A mailbox that was removed has no actor.
             Ok(()) | Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => Ok(()),
-            Err(SendError::Timeout { .. }) => Err(WatchError::Timeout),
+            Err(SendError::Timeout { channel: mailbox }) => Err(WatchError::Timeout { mailbox }),
             Err(error) => Err(WatchError::Watch(error)),
         }
     }

@@ -100,15 +100,15 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// values that it holds.
     ///
     /// # Errors
-    /// [`OpenError::AlreadyExists`] if somebody uses the channel; [`OpenError`] otherwise.
+    /// As [`Options::create`].
     pub fn create(name: impl Into<Name>) -> Result<Self, OpenError> {
         Self::options().create(name)
     }
 
-    /// Opens a channel that somebody created.
+    /// Opens a channel that was created.
     ///
     /// # Errors
-    /// [`OpenError::NotFound`] if nobody has; [`OpenError`] otherwise.
+    /// As [`Options::open`].
     pub fn open(name: impl Into<Name>) -> Result<Self, OpenError> {
         Self::options().open(name)
     }
@@ -116,7 +116,7 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// Opens a channel, or creates it with default options.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// As [`Options::open_or_create`].
     pub fn open_or_create(name: impl Into<Name>) -> Result<Self, OpenError> {
         Self::options().open_or_create(name)
     }
@@ -124,7 +124,7 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// Creates a channel that only those find who are given its [`handle`](Channel::handle).
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// As [`Options::private`].
     pub fn private() -> Result<Self, OpenError> {
         Self::options().private()
     }
@@ -133,7 +133,9 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// is gone, and the values that it holds are lost.
     ///
     /// # Errors
-    /// [`OpenError::NotFound`] if there is none, [`OpenError::NotOwned`] if it is another user's.
+    /// [`OpenError::NotFound`] if there is none, [`OpenError::NotOwned`] if it is another user's,
+    /// [`OpenError::KeyCollision`] if what is there is no channel or one of another name,
+    /// [`OpenError::Busy`] if another process keeps its lock; [`OpenError`] otherwise.
     pub fn unlink(name: impl Into<Name>) -> Result<(), OpenError> {
         control::unlink(&name.into(), Owner::Myself)
     }
@@ -141,7 +143,8 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// Attaches a sender.
     ///
     /// # Errors
-    /// [`AttachError::LanesExhausted`] if there are as many as the channel has lanes.
+    /// [`AttachError::LanesExhausted`] if there are as many as the channel has lanes,
+    /// [`AttachError::Removed`] if the channel was removed; [`AttachError`] otherwise.
     pub fn sender(&self) -> Result<Sender<T, C>, AttachError> {
         Sender::attach(self.control.clone(), self.spin, self.trust)
     }
@@ -149,7 +152,8 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// Attaches the receiver.
     ///
     /// # Errors
-    /// [`AttachError::ReceiverExists`] if there is one.
+    /// [`AttachError::ReceiverExists`] if there is one, [`AttachError::Removed`] if the channel was
+    /// removed; [`AttachError`] otherwise.
     pub fn receiver(&self) -> Result<Receiver<T, C>, AttachError> {
         self.receiver_by(Deadline::immediate())
     }
@@ -172,7 +176,7 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// What happened on the channel so far.
     ///
     /// # Errors
-    /// [`SystemError`] if the channel was removed.
+    /// [`SystemError`], of kind [`Removed`](SystemErrorKind::Removed) if the channel was removed.
     pub fn stats(&self) -> Result<Stats, SystemError> {
         Stats::of(&self.control)
     }
@@ -220,17 +224,14 @@ impl<T, C> fmt::Debug for Channel<T, C> {
 /// ```
 ///
 /// # Errors
-/// [`OpenError`].
+/// As [`Options::private`], and [`OpenError::Attach`] if the ends could not be attached.
 pub fn channel<T>() -> Result<(Sender<T>, Receiver<T>), OpenError>
 where
     DefaultCodec: Codec<T>,
 {
     let channel = Channel::<T>::private()?;
     let ends = || Ok((channel.sender()?, channel.receiver()?));
-    ends().map_err(|error| match error {
-        AttachError::System { error, .. } => OpenError::System(error),
-        error => OpenError::Corrupt { key: channel.handle().key, what: error.to_string() },
-    })
+    ends().map_err(OpenError::Attach)
 }
 
 /// How long a call waits.

@@ -7,6 +7,7 @@ use super::Channel;
 use crate::codec::Codec;
 use crate::control::{self, Control, ENVELOPE, Layout, MAX_LANES, Owner, Wanted};
 use crate::error::OpenError;
+use crate::error::text::Spelling;
 use crate::name::Name;
 use crate::ring::{LINE, TrustedPeers};
 use crate::schema::Schema;
@@ -62,6 +63,8 @@ pub struct Options<T, C> {
     schema: Option<Schema>,
     any_type: bool,
     trust: Option<TrustedPeers>,
+    /// How errors name the options.
+    spelling: Spelling,
     value: PhantomData<fn(T) -> C>,
 }
 
@@ -82,6 +85,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             schema: None,
             any_type: false,
             trust: None,
+            spelling: Spelling::CHANNEL,
             value: PhantomData,
         }
     }
@@ -192,6 +196,12 @@ impl<T, C: Codec<T>> Options<T, C> {
         self
     }
 
+    /// Has errors name the options as the layer above does.
+    pub(crate) fn spelling(mut self, spelling: Spelling) -> Self {
+        self.spelling = spelling;
+        self
+    }
+
     /// Allows [`Receiver::recv_in_place`](crate::Receiver::recv_in_place), which lends slices of
     /// the channel's memory.
     pub fn in_place(mut self, trust: TrustedPeers) -> Self {
@@ -201,9 +211,15 @@ impl<T, C: Codec<T>> Options<T, C> {
 
     /// Creates the channel; adopts an unused one of the same kind, with the values that it holds.
     ///
+    /// A [`Key`](crate::Key) creates a channel that has no name, and is opened by that key. A
+    /// [`Handle`](crate::Handle) stands for a channel that was created before, and creates none.
+    ///
     /// # Errors
-    /// [`OpenError::AlreadyExists`] if somebody uses it, [`OpenError::InvalidOptions`] for options
-    /// that cannot be, [`OpenError`] otherwise. Nothing is left behind then.
+    /// [`OpenError::AlreadyExists`] if a process uses it, or `name` is a handle;
+    /// [`OpenError::OtherOptions`] if an unused one is durable or holds values, and was created with
+    /// other options; [`OpenError::KeyCollision`] if its key belongs to something else;
+    /// [`OpenError::InvalidOptions`] for options that cannot be, [`OpenError::Undecodable`] for a type
+    /// that cannot be decoded; [`OpenError`] otherwise. Nothing is left behind then.
     pub fn create(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
         let wanted = self.wanted(name.into(), false)?;
         Ok(self.channel(self.make(&wanted)?))
@@ -213,7 +229,9 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// [`wait_for_creation`](Options::wait_for_creation) says so.
     ///
     /// # Errors
-    /// [`OpenError::NotFound`] if there is no such channel; [`OpenError`] otherwise.
+    /// [`OpenError::NotFound`] if there is no such channel; [`OpenError::WrongType`],
+    /// [`OpenError::WrongCodec`] or [`OpenError::LongerValues`] if it is not what this program
+    /// expects; [`OpenError::NotOwned`] if it is another user's; [`OpenError`] otherwise.
     pub fn open(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
         let wanted = self.wanted(name.into(), false)?;
         let control = control::wait_for(self.wait_for_creation, || control::open(&wanted))?;
@@ -227,7 +245,8 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// [creates](Options::create) it, which begins a new life with the old values.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// As [`open`](Options::open), but for [`OpenError::NotFound`] of what is no handle, and as
+    /// [`create`](Options::create), but for [`OpenError::AlreadyExists`].
     pub fn open_or_create(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
         let wanted = self.wanted(name.into(), false)?;
         for _ in 0..ATTEMPTS {
@@ -240,14 +259,16 @@ impl<T, C: Codec<T>> Options<T, C> {
                 result => return result.map(|control| self.channel(control)),
             }
         }
-        Err(OpenError::NotFound { name: wanted.name })
+        Err(OpenError::Unsettled { name: wanted.name })
     }
 
     /// Creates a channel without a name, at a random key, to be found through its
     /// [`handle`](Channel::handle) only. Its last user removes it, values included.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// [`OpenError::InvalidOptions`] for options that cannot be, [`OpenError::Undecodable`] for a type
+    /// that cannot be decoded, [`OpenError::System`] if the kernel refuses; [`OpenError`] otherwise.
+    /// Nothing is left behind then.
     pub fn private(&self) -> Result<Channel<T, C>, OpenError> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
@@ -259,7 +280,7 @@ impl<T, C: Codec<T>> Options<T, C> {
                     error @ (OpenError::AlreadyExists { .. }
                     | OpenError::KeyCollision { .. }
                     | OpenError::NotOwned { .. }
-                    | OpenError::HoldsValues { .. }),
+                    | OpenError::OtherOptions { .. }),
                 ) => last = Some(error),
                 Err(error) => return Err(error),
             }
@@ -308,13 +329,15 @@ impl<T, C: Codec<T>> Options<T, C> {
             schema,
             codec: C::NAME,
             any_type: self.any_type,
+            spelling: self.spelling,
         })
     }
 
     fn layout(&self) -> Result<Layout, OpenError> {
         let invalid = |what: String| Err(OpenError::InvalidOptions(what));
         if !(1..=MAX_LANES).contains(&self.lanes) {
-            return invalid(format!("lanes is {}, and may be 1 to {MAX_LANES}", self.lanes));
+            let option = self.spelling.lanes;
+            return invalid(format!("{option} is {}, and may be 1 to {MAX_LANES}", self.lanes));
         }
         if self.mode & !0o777 != 0 || self.mode & 0o600 != 0o600 {
             return invalid(format!(
@@ -335,14 +358,14 @@ impl<T, C: Codec<T>> Options<T, C> {
         let layout = Layout {
             lanes: self.lanes,
             ring_lines: ring_lines("capacity", self.capacity)?,
-            return_lines: ring_lines("return_capacity", self.return_capacity)?,
+            return_lines: ring_lines(self.spelling.return_capacity, self.return_capacity)?,
             inline_limit: self.inline_limit,
             max_value: self.max_value,
         };
         if !layout.is_sound() {
             return invalid(format!(
-                "{} lanes of {} bytes are more than an address space holds",
-                self.lanes, self.capacity
+                "{} is {} and capacity is {}: their product is more than an address space holds",
+                self.spelling.lanes, self.lanes, self.capacity
             ));
         }
         Ok(layout)

@@ -152,8 +152,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// Receives the next value, and waits until there is one.
     ///
     /// # Errors
-    /// [`RecvError`]; [`RecvError::Decode`] and [`RecvError::Corrupt`] consumed something that was
-    /// no value, and the next call goes on with the next.
+    /// [`RecvError::Disconnected`] if senders have come, all are gone and nothing is left,
+    /// [`RecvError::Removed`] if the channel was removed; [`RecvError`] otherwise.
+    /// [`RecvError::Decode`] and [`RecvError::Corrupt`] consumed something that was no value, and the
+    /// next call goes on with the next.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.receive(Patience::for_ever())
@@ -216,7 +218,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ///
     /// # Errors
     /// [`RecvError::NoSelection`] on a channel without a queue, unless `select` is
-    /// [`Select::Any`]; else as [`recv`](Receiver::recv).
+    /// [`Select::Any`]; [`RecvError::SlotsFull`] if what dead receivers had in hand is to be received
+    /// first; else as [`recv`](Receiver::recv).
     pub fn recv_matching(&self, select: Select) -> Result<Message<T>, RecvError> {
         self.receive_message(select, Patience::for_ever())
     }

@@ -197,7 +197,7 @@ impl Returns {
     #[cold]
     fn too_long(&self) -> SendError {
         let max = self.control.layout().max_value;
-        SendError::TooLong { channel: self.control.name(), max, option: "Options::max_value" }
+        SendError::TooLong { channel: self.control.name(), max, option: "max_value" }
     }
 
     /// Whether the lane's owner is still the one that asked.
@@ -516,7 +516,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Errors
     /// [`SendError::Full`] if that sender has not taken what was sent to it before,
     /// [`SendError::Disconnected`] if it is gone, [`SendError::TooLong`] for more than the channel's
-    /// [`max_value`](crate::Options::max_value), [`SendError::NoWayBack`] on a channel without one.
+    /// [`max_value`](crate::Options::max_value), [`SendError::NoWayBack`] on a channel without one,
+    /// [`SendError::Encode`] for a value that cannot be encoded; [`SendError`] otherwise.
     pub fn send_back<R>(&self, to: Origin, value: &R) -> Result<(), SendError>
     where
         C: Codec<R>,

@@ -241,7 +241,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// channel that is empty. A thread that sends such a value to its own receiver waits for ever.
     ///
     /// # Errors
-    /// [`SendError`]; the value was not sent then.
+    /// [`SendError::Disconnected`] if the receiver is gone, [`SendError::Removed`] if the channel was
+    /// removed, [`SendError::TooLong`] or [`SendError::Encode`] for a value that the channel does not
+    /// take; [`SendError`] otherwise. The value was not sent then, but for [`SendError::NotWoken`].
     #[inline]
     pub fn send(&self, value: &T) -> Result<(), SendError> {
         self.send_value(Tag::DEFAULT, value, Patience::for_ever())
@@ -315,8 +317,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// ```
     ///
     /// # Errors
-    /// [`SendError`] for the first value that could not be sent, with nothing sent before it; if
-    /// some were sent, their number is returned instead, and sending the next tells why.
+    /// As [`send`](Sender::send), if the very first value was not sent: then nothing was, but for
+    /// [`SendError::NotWoken`], which has sent that one. If a later one fails, the number of those
+    /// before it is returned: they were sent, in order and whole; that one was not, and no other was
+    /// asked of the iterator. Sending it again tells why.
     pub fn send_all<'v>(&self, values: impl IntoIterator<Item = &'v T>) -> Result<usize, SendError>
     where
         T: 'v,
@@ -554,7 +558,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// it has none.
     ///
     /// # Errors
-    /// [`SendError::Removed`] if the channel was, [`SendError::System`] if the kernel does not say.
+    /// [`SendError::Removed`] if the channel was, [`SendError::System`] if the kernel does not say,
+    /// [`SendError::Reentrant`] inside of another call, [`SendError::Forked`] in a forked child.
     pub fn len(&self) -> Result<usize, SendError> {
         drop(self.enter()?);
         self.control.check_not_removed()?;
@@ -570,7 +575,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(self.len()? == 0)
     }
 
-    /// Whether there is no room now, not for the shortest of values.
+    /// Whether there is no room now, not for the shortest of values: [`try_send`](Sender::try_send)
+    /// would say [`Full`](SendError::Full) of any. The answer is old when it comes, as others send and
+    /// receive. It is of this sender's ring on a channel without a queue, and else of the queue, which
+    /// all senders share: a longer value may find no room in the ring, or wait for its turn, where this
+    /// says `false`.
     ///
     /// ```
     /// let (tx, rx) = sysv_channel::channel::<()>()?;
@@ -583,7 +592,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// ```
     ///
     /// # Errors
-    /// As [`len`](Sender::len).
+    /// As [`len`](Sender::len), and [`SendError::Corrupt`] if the ring is damaged.
     pub fn is_full(&self) -> Result<bool, SendError> {
         let mut state = self.enter()?;
         self.control.check_not_removed()?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::layout::{Layout, MAGIC, MAX_CODEC, MAX_SHAPE, MAX_TYPE, VERSION, lane_word, word};
+use crate::error::text::Spelling;
 use crate::name::MAX_NAME;
 use crate::ring::LINE;
 use crate::sys::{Fault, Key, Ordering, Segment, fault};
@@ -142,6 +143,31 @@ impl Header {
             type_name: text(word::TYPE_LEN, layout.type_at(), MAX_TYPE, "type")?,
             shape: text(word::SHAPE_LEN, layout.shape_at(), MAX_SHAPE, "shape")?,
         })
+    }
+
+    /// Which of its options are not those of another that was asked for, in words.
+    pub(crate) fn other_options(&self, wanted: &Header, spelling: Spelling) -> String {
+        let options = |header: &Header| {
+            let layout = &header.layout;
+            let bytes = |lines: u64| (lines * LINE as u64).to_string();
+            [
+                ("name", format!("{:?}", header.name)),
+                ("type", header.type_name.clone()),
+                ("private", header.private.to_string()),
+                (spelling.lanes, layout.lanes.to_string()),
+                ("capacity", bytes(layout.ring_lines)),
+                (spelling.return_capacity, bytes(layout.return_lines)),
+                ("inline_limit", layout.inline_limit.to_string()),
+                ("max_value", layout.max_value.to_string()),
+                ("mode", format!("{:04o}", header.mode)),
+                ("durable", header.durable.to_string()),
+            ]
+        };
+        let pairs = options(self).into_iter().zip(options(wanted));
+        let differs = pairs.filter(|(is, wanted)| is != wanted).map(|((option, is), wanted)| {
+            format!("{option} is {is}, and {} was asked for", wanted.1)
+        });
+        differs.collect::<Vec<_>>().join("; ")
     }
 
     /// What is ours of two headers: all but what every incarnation has of its own.

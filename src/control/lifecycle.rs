@@ -21,6 +21,7 @@ use super::lock::Locked;
 use super::semaphores::{self, Claim, TRIAL, USERS};
 use super::{Control, Header, Layout, Owner};
 use crate::error::OpenError;
+use crate::error::text::{Spelling, channel};
 use crate::name::Name;
 use crate::schema::{self, Schema};
 use crate::sys::{
@@ -47,6 +48,8 @@ pub(crate) struct Wanted {
     pub(crate) codec: &'static str,
     /// Whether neither schema nor codec is compared.
     pub(crate) any_type: bool,
+    /// How errors name the options.
+    pub(crate) spelling: Spelling,
 }
 
 impl Wanted {
@@ -115,6 +118,11 @@ impl Wanted {
 
 /// Creates a channel, or adopts an unused one of the same kind with the values that it holds.
 pub(crate) fn create(wanted: &Wanted) -> Result<Control, OpenError> {
+    if let Name::Handle(_) = wanted.name {
+        // It stands for a channel that was made, and no other is ever that one.
+        return open(wanted)
+            .and_then(|_| Err(OpenError::AlreadyExists { name: wanted.name.clone() }));
+    }
     let key = wanted.name.key()?;
     let count = semaphores::count(wanted.layout.lanes);
     for _ in 0..ATTEMPTS {
@@ -133,7 +141,7 @@ pub(crate) fn create(wanted: &Wanted) -> Result<Control, OpenError> {
             return Ok(control);
         }
     }
-    Err(restless(key))
+    Err(OpenError::Unsettled { name: wanted.name.clone() })
 }
 
 /// One attempt to create on a set that exists; `None`: it vanished, or another claimed it.
@@ -235,9 +243,12 @@ fn create_locked(
             }
             if control.header.durable || control.holds_values() {
                 let refused = wanted.check(key, &control.header);
+                let durable = control.header.durable;
+                let difference = control.header.other_options(&wanted.header(key), wanted.spelling);
                 control.forget();
                 refused?;
-                return Err(OpenError::HoldsValues { name: wanted.name.clone() });
+                let name = wanted.name.clone();
+                return Err(OpenError::OtherOptions { name, durable, difference });
             }
             let removed = control.remove_all();
             control.forget();
@@ -277,7 +288,7 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
             // Not an error: the channel works the same. Said where the user can see it.
             eprintln!(
                 "sysv-channel: no huge pages for {}, normal ones are used: raise vm.nr_hugepages",
-                wanted.name
+                channel(&wanted.name)
             );
         }
         let segment = Arc::new(id.attach(false)?);
@@ -334,7 +345,7 @@ pub(crate) fn open(wanted: &Wanted) -> Result<Control, OpenError> {
             return Ok(control);
         }
     }
-    Err(restless(key))
+    Err(OpenError::Unsettled { name: wanted.name.clone() })
 }
 
 fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Control>, OpenError> {
@@ -416,6 +427,7 @@ impl Wanted {
             schema: Schema::bytes(""),
             codec: "",
             any_type: true,
+            spelling: Spelling::CHANNEL,
         }
     }
 }
@@ -428,11 +440,6 @@ pub(super) fn gone_is_none<R>(
         Err(OpenError::System(error)) if error.kind() == SystemErrorKind::Removed => Ok(None),
         result => result,
     }
-}
-
-fn restless(key: Key) -> OpenError {
-    let what = format!("its objects were made and removed {ATTEMPTS} times while we looked");
-    OpenError::Corrupt { key, what }
 }
 
 fn lock(set: SemaphoreSet, name: &Name) -> Result<Locked, OpenError> {

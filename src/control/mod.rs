@@ -152,11 +152,7 @@ impl Control {
     /// The error for a value that is longer than that.
     pub(crate) fn too_long(&self) -> SendError {
         let max = self.max_value();
-        let option = if max < self.layout().max_value {
-            "Options::inline_limit"
-        } else {
-            "Options::max_value"
-        };
+        let option = if max < self.layout().max_value { "inline_limit" } else { "max_value" };
         SendError::TooLong { channel: self.name(), max, option }
     }
 }

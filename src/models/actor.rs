@@ -47,7 +47,7 @@ fn a_reply_against_the_deadline() {
         match first {
             Ok(1) => assert_eq!(ask(&address).unwrap(), 2),
             // Told or not: the actor needs two questions to end.
-            Err(AskError::Timeout) => assert_eq!(ask(&address).unwrap(), 2),
+            Err(AskError::Timeout { .. }) => assert_eq!(ask(&address).unwrap(), 2),
             Err(AskError::Tell(error)) if error.is_timeout() => {
                 assert_eq!(ask(&address).unwrap(), 1);
                 assert_eq!(ask(&address).unwrap(), 2);
@@ -100,7 +100,7 @@ fn whoever_asked_a_killed_actor_is_told() {
         let replied = clock.join().unwrap() == Some(true);
         match answer {
             Ok(reply) => assert_eq!(reply, 1),
-            Err(AskError::Died) => assert!(!replied, "its reply stood there"),
+            Err(AskError::Died { .. }) => assert!(!replied, "its reply stood there"),
             // It was gone before, and there is no other.
             Err(AskError::Tell(error)) => assert!(error.is_timeout(), "{error}"),
             Err(error) => panic!("{error}"),
@@ -134,7 +134,7 @@ fn whoever_asked_is_told_also_where_a_standby_has_the_place_at_once() {
         let replied = clock.join().unwrap() == Some(true);
         match answer {
             Ok(1 | 2) => {}
-            Err(AskError::Died) => assert!(!replied, "its reply stood there"),
+            Err(AskError::Died { .. }) => assert!(!replied, "its reply stood there"),
             Err(AskError::Tell(error)) => assert!(error.is_timeout(), "{error}"),
             other => panic!("{other:?}"),
         }
@@ -170,7 +170,7 @@ fn whoever_asked_is_told_when_the_holder_of_the_forwarded_port_is_killed() {
         });
         match ask(&asked) {
             Ok(reply) => assert_eq!(reply, 1),
-            Err(AskError::Dropped) => {}
+            Err(AskError::Dropped { .. }) => {}
             other => panic!("{other:?}"),
         }
         closer.close();

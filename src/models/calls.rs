@@ -82,7 +82,7 @@ fn a_reply_against_the_deadline() {
         served |= take_one(&server).is_some();
         match outcome {
             Ok(reply) => assert!(reply == 11 && served),
-            Err(CallError::Timeout { received }) => assert!(received || !served),
+            Err(CallError::Timeout { received, .. }) => assert!(received || !served),
             Err(error) => panic!("{error}"),
         }
     };
@@ -130,7 +130,7 @@ fn a_standby_has_the_place_and_the_requests_of_a_killed_server() {
         match outcome {
             Ok(11) => assert!(!second),
             Ok(21) => assert!(second && first.is_none()),
-            Err(CallError::ServerDied { received }) => assert!(received || !second),
+            Err(CallError::ServerDied { received, .. }) => assert!(received || !second),
             other => panic!("{other:?}"),
         }
     };
@@ -193,7 +193,9 @@ fn a_caller_hears_of_a_death_although_the_next_server_does_not_serve_yet() {
         drop(next.join().unwrap());
         match outcome {
             Ok(reply) => assert_eq!(reply, 11),
-            Err(CallError::ServerDied { received: true }) => assert!(!finished, "a reply is lost"),
+            Err(CallError::ServerDied { received: true, .. }) => {
+                assert!(!finished, "a reply is lost")
+            }
             other => panic!("{other:?}"),
         }
     };
@@ -235,7 +237,10 @@ fn a_server_that_is_dropped_waits_until_what_it_received_is_answered() {
         drop(server);
         assert_eq!(one.wait().unwrap(), 11);
         let outcome = two.wait();
-        assert!(matches!(outcome, Err(CallError::ServerDied { received: false })), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(CallError::ServerDied { received: false, .. })),
+            "{outcome:?}"
+        );
         answering.join().unwrap();
     };
     holds("drained server", model);

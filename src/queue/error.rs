@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::codec::{DecodeError, EncodeError};
-use crate::error::Unmapped;
+use crate::error::text::{OTHER_TYPE, Unmapped, channel, queue};
 use crate::name::{InvalidName, Name};
 use crate::sys::{ObjectName, SystemError, SystemErrorKind};
 use crate::tag::Tag;
@@ -85,20 +85,22 @@ impl fmt::Display for QueueError {
         match self {
             QueueError::InvalidName(error) => error.fmt(f),
             QueueError::IsChannel { name } => {
-                write!(f, "{name} is no bare queue: open it with Channel::open")
+                write!(f, "{} is no bare queue: open it with Channel::open", channel(name))
             }
             QueueError::InvalidOption(what) => write!(f, "unusable queue option: {what}"),
             QueueError::Undecodable { why } => write!(
                 f,
-                "a queue cannot carry this type: {why}; change the type, name a codec whose format \
-                 describes itself (codec::Json, feature `json`), or vouch for the type with \
+                "a queue cannot carry this type: {why}; {OTHER_TYPE}; or vouch for the type with \
                  QueueOptions::schema"
             ),
-            QueueError::NotFound { name } => {
-                write!(f, "no message queue {name}: create it first, or check the name")
-            }
+            QueueError::NotFound { name } => write!(
+                f,
+                "{} is not there: create it first, check the name, or look whether it is in another \
+                 ipc namespace (a container has its own)",
+                queue(name)
+            ),
             QueueError::AlreadyExists { name } => {
-                write!(f, "message queue {name} exists: open it, or remove it first (ipcrm)")
+                write!(f, "{} exists: open it, or remove it first (ipcrm)", queue(name))
             }
             QueueError::NotOwned { object, uid, creator_uid } => write!(
                 f,
@@ -209,7 +211,7 @@ impl fmt::Display for QueueSendError {
                 write!(f, "{object} is full: receive from it, or raise its capacity")
             }
             QueueSendError::Timeout { object } => {
-                write!(f, "{object} stayed full until the deadline: is anybody receiving?")
+                write!(f, "{object} stayed full until the deadline: does any process receive?")
             }
             QueueSendError::TooLong { object, len, max, limit } => {
                 write!(f, "a value of {len} bytes is too long for {object}, which takes {max}: ")?;
@@ -321,7 +323,7 @@ impl QueueRecvError {
 impl fmt::Display for QueueRecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            QueueRecvError::Empty { object } => write!(f, "{object} holds no such message"),
+            QueueRecvError::Empty { object } => write!(f, "{object} holds no such message now"),
             QueueRecvError::Timeout { object } => {
                 write!(f, "no such message came to {object} until the deadline")
             }

@@ -72,8 +72,10 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     /// Creates a queue that must not exist yet.
     ///
     /// # Errors
-    /// [`QueueError::AlreadyExists`], [`QueueError::IsChannel`], or why it cannot be created.
-    /// Nothing is left behind then.
+    /// [`QueueError::AlreadyExists`] if there is one, [`QueueError::IsChannel`] if a channel has the
+    /// name, [`QueueError::InvalidOption`], [`QueueError::InvalidName`] or
+    /// [`QueueError::Undecodable`] for what cannot be; [`QueueError::System`] otherwise. Nothing is left
+    /// behind then.
     pub fn create(self, name: impl Into<Name>) -> Result<Queue<T, C>, QueueError> {
         let name = name.into();
         let key = key_of(&name)?;
@@ -85,8 +87,9 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     /// Opens an existing queue; mode and capacity stay as they are.
     ///
     /// # Errors
-    /// [`QueueError::NotFound`], [`QueueError::NotOwned`], [`QueueError::IsChannel`], or why it
-    /// cannot be opened.
+    /// [`QueueError::NotFound`] if there is none, [`QueueError::NotOwned`] if it is another user's,
+    /// [`QueueError::IsChannel`] if a channel has the name, [`QueueError::InvalidName`] or
+    /// [`QueueError::Undecodable`] for what cannot be; [`QueueError::System`] otherwise.
     pub fn open(self, name: impl Into<Name>) -> Result<Queue<T, C>, QueueError> {
         let name = name.into();
         let key = key_of(&name)?;
@@ -121,7 +124,7 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     /// one that is killed leaves it behind.
     ///
     /// # Errors
-    /// Why it cannot be created.
+    /// As [`create`](QueueOptions::create), but for what a name is refused for.
     pub fn private(self) -> Result<Queue<T, C>, QueueError> {
         self.check()?;
         loop {

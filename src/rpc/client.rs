@@ -11,6 +11,7 @@ use super::error::{CallError, ConnectError};
 use super::{RequestHead, Status, own};
 use crate::channel::Unanswered;
 use crate::codec::{Codec, Reader};
+use crate::error::text::{Spelling, channel};
 use crate::error::{OpenError, RecvError, SendError};
 use crate::name::Name;
 use crate::sys::{ClockOffset, Deadline};
@@ -89,12 +90,13 @@ impl ClientOptions {
     /// Connects a client.
     ///
     /// # Errors
-    /// [`ConnectError::TooManyClients`] if the server has no place left; [`ConnectError`] otherwise.
+    /// [`ConnectError::TooManyClients`] if the server has no place left, [`ConnectError::Open`] if there
+    /// is none, or it serves other types or longer values; [`ConnectError::Attach`] otherwise.
     pub fn connect<Q, R, C>(&self, name: impl Into<Name>) -> Result<Client<Q, R, C>, ConnectError>
     where
         C: Codec<Q> + Codec<R>,
     {
-        let name = name.into();
+        let name = Arc::new(name.into());
         let sender = self.sender::<Q, R, C>(&name, self.wait)?;
         Ok(Client {
             name,
@@ -118,18 +120,20 @@ impl ClientOptions {
             .owner(self.owner)
             .max_value(self.max_value)
             .wait_for_creation(wait)
+            .spelling(Spelling::SERVER)
             .schema(super::schema::<Q, R, C>());
         if let Some(time) = self.spin {
             options = options.spin(time);
         }
-        let channel = options.open(name.clone())?;
-        if !channel.has_way_back() {
+        let opened = options.open(name.clone())?;
+        if !opened.has_way_back() {
             return Err(ConnectError::Open(OpenError::InvalidOptions(format!(
-                "the channel {name} has no ring for replies: bind a server there with a \
-                 ServerOptions::reply_capacity above 0"
+                "{} has no ring for replies: bind a server there with a \
+                 ServerOptions::reply_capacity above 0",
+                channel(name)
             ))));
         }
-        Ok(channel.sender()?)
+        Ok(opened.sender()?)
     }
 }
 
@@ -139,7 +143,7 @@ impl ClientOptions {
 /// [`try_clone`](Client::try_clone) or [`connect`](Client::connect), which costs no kernel object.
 /// When the server's place is taken by another one, the same client finds it.
 pub struct Client<Q, R, C: Codec<Q> = DefaultCodec> {
-    name: Name,
+    name: Arc<Name>,
     options: ClientOptions,
     clock: ClockOffset,
     line: RefCell<Line<Q, R, C>>,
@@ -190,7 +194,7 @@ where
     /// for the server to be there.
     ///
     /// # Errors
-    /// [`ConnectError`].
+    /// As [`ClientOptions::connect`].
     pub fn connect(name: impl Into<Name>) -> Result<Self, ConnectError> {
         ClientOptions::new().connect(name)
     }
@@ -198,16 +202,18 @@ where
     /// Another client of the same server, for another thread.
     ///
     /// # Errors
-    /// [`ConnectError`].
+    /// As [`ClientOptions::connect`].
     pub fn try_clone(&self) -> Result<Self, ConnectError> {
-        self.options.connect(self.name.clone())
+        self.options.connect((*self.name).clone())
     }
 
     /// Calls the server and waits for its reply, ten seconds at most unless
     /// [`ClientOptions::deadline`] says otherwise.
     ///
     /// # Errors
-    /// [`CallError`].
+    /// [`CallError::Timeout`] or [`CallError::ServerDied`], which say whether the server had received
+    /// the request; [`CallError::Panicked`], [`CallError::Dropped`], [`CallError::Unreadable`] or
+    /// [`CallError::Unsendable`] if the server says so; [`CallError`] otherwise.
     pub fn call(&self, request: &Q) -> Result<R, CallError> {
         self.call_timeout(request, self.options.deadline)
     }
@@ -215,7 +221,7 @@ where
     /// Calls the server and waits at most `timeout` for its reply.
     ///
     /// # Errors
-    /// [`CallError`].
+    /// As [`call`](Client::call).
     pub fn call_timeout(&self, request: &Q, timeout: Duration) -> Result<R, CallError> {
         self.call_by(request, Deadline::after(timeout), true, false)
     }
@@ -259,7 +265,7 @@ where
         outcome: &Result<R, CallError>,
         deadline: Deadline,
     ) -> bool {
-        let Err(CallError::ServerDied { received }) = outcome else { return false };
+        let Err(CallError::ServerDied { received, .. }) = outcome else { return false };
         let may = self.options.repeatable || line.removed && !received;
         if !may || deadline.has_passed() {
             return false;
@@ -287,7 +293,9 @@ where
     /// ```
     ///
     /// # Errors
-    /// [`CallError`], for sending.
+    /// [`CallError::Timeout`] if there was no room until the deadline, [`CallError::Reconnect`] if
+    /// there is no server, [`CallError::Send`] for a request that cannot be sent,
+    /// [`CallError::Reentrant`] inside of another call.
     pub fn start<'c>(&'c self, request: &'c Q) -> Result<Pending<'c, Q, R, C>, CallError> {
         self.start_timeout(request, self.options.deadline)
     }
@@ -309,9 +317,13 @@ where
     }
 
     fn line(&self) -> Result<std::cell::RefMut<'_, Line<Q, R, C>>, CallError> {
-        self.line.try_borrow_mut().map_err(|_| {
-            CallError::Send(SendError::Reentrant { channel: Arc::new(self.name.clone()) })
-        })
+        let line = self.line.try_borrow_mut();
+        line.map_err(|_| CallError::Reentrant { server: self.server() })
+    }
+
+    /// How errors name the server.
+    fn server(&self) -> Arc<Name> {
+        self.name.clone()
     }
 
     /// Sends a request; says what the call's number is and where the request ends in the ring.
@@ -331,11 +343,11 @@ where
         }
         if !line.started.is_empty() {
             // The server has no room for more than a ring of replies, and something beside it.
-            line.take_answers();
+            line.take_answers(&self.name);
         }
         loop {
             if how != How::Start && own::is_served_here(&line.sender) {
-                return Err(CallError::OwnServer);
+                return Err(CallError::OwnServer { server: self.server() });
             }
             let sent = line.sender.send_behind(&head, request, wait.then_some(deadline));
             let error = match sent {
@@ -345,7 +357,7 @@ where
             let next = match error {
                 // Servers may come and go for longer than the caller has time.
                 SendError::Disconnected { .. } if wait && deadline.has_passed() => {
-                    return Err(CallError::Timeout { received: false });
+                    return Err(CallError::Timeout { server: self.server(), received: false });
                 }
                 // There is no server: one may come until the deadline.
                 SendError::Disconnected { .. } if wait => line.sender.wait_for_receiver(deadline),
@@ -357,12 +369,14 @@ where
                     self.reconnect(line, deadline)?;
                 }
                 Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
-                    return Err(CallError::ServerDied { received: false });
+                    return Err(CallError::ServerDied { server: self.server(), received: false });
                 }
                 Err(SendError::Timeout { .. }) => {
-                    return Err(CallError::Timeout { received: false });
+                    return Err(CallError::Timeout { server: self.server(), received: false });
                 }
-                Err(SendError::Full { .. }) => return Err(CallError::Full),
+                Err(SendError::Full { .. }) => {
+                    return Err(CallError::Full { server: self.server() });
+                }
                 Err(error) => return Err(CallError::Send(error)),
             }
         }
@@ -373,7 +387,7 @@ where
         let wait = deadline.remaining().unwrap_or(Duration::MAX);
         let sender = self.options.sender::<Q, R, C>(&self.name, wait);
         let sender = sender.map_err(CallError::Reconnect)?;
-        line.give_up();
+        line.give_up(&self.name);
         line.sender = sender;
         line.removed = false;
         Ok(())
@@ -392,15 +406,17 @@ where
             let accept = |mut reader: Reader<'_>| {
                 let (answered, status) = read_head(&mut reader)?;
                 if answered == call {
-                    return Some(read_outcome::<R, C>(status, reader));
+                    return Some(read_outcome::<R, C>(&self.name, status, reader));
                 }
-                note::<R, C>(started, answered, status, reader);
+                note::<R, C>(&self.name, started, answered, status, reader);
                 None
             };
             let stay = self.options.repeatable;
             return match sender.wait_for_answer(end, Some(deadline), stay, accept) {
                 Ok(outcome) => outcome,
-                Err(Unanswered::Died) => Err(CallError::ServerDied { received: true }),
+                Err(Unanswered::Died) => {
+                    Err(CallError::ServerDied { server: self.server(), received: true })
+                }
                 // A server that has come in this moment takes the request.
                 Err(Unanswered::NoReceiver)
                     if !deadline.has_passed() && sender.has_receiver().is_ok_and(|there| there) =>
@@ -408,13 +424,14 @@ where
                     continue;
                 }
                 Err(Unanswered::NoReceiver | Unanswered::Failed(RecvError::Removed { .. })) => {
-                    let certain = line.give_up();
+                    let certain = line.give_up(&self.name);
                     line.removed = line.sender.is_removed();
                     let received = !certain || line.sender.was_taken(end);
-                    Err(CallError::ServerDied { received })
+                    Err(CallError::ServerDied { server: self.server(), received })
                 }
                 Err(Unanswered::Failed(RecvError::Timeout { .. })) => {
-                    Err(CallError::Timeout { received: sender.was_taken(end) })
+                    let received = sender.was_taken(end);
+                    Err(CallError::Timeout { server: self.server(), received })
                 }
                 Err(Unanswered::Failed(error)) => Err(CallError::Wait(error)),
             };
@@ -427,24 +444,25 @@ where
     C: Codec<Q> + Codec<R>,
 {
     /// Takes the answers that are there.
-    fn take_answers(&mut self) {
+    fn take_answers(&mut self, server: &Arc<Name>) {
         let Line { sender, started, .. } = self;
         // What is wrong with the lane is told to a call that waits.
         let _ = sender.take_answers(|mut reader| {
             if let Some((answered, status)) = read_head(&mut reader) {
-                note::<R, C>(started, answered, status, reader);
+                note::<R, C>(server, started, answered, status, reader);
             }
         });
     }
 
     /// Sees to it that no server receives any more what none has received by now; says whether that
     /// is certain.
-    fn give_up(&mut self) -> bool {
-        self.take_answers();
+    fn give_up(&mut self, server: &Arc<Name>) -> bool {
+        self.take_answers(server);
         let certain = self.sender.renew().is_ok();
         for started in self.started.values_mut() {
             let received = !certain || self.sender.was_taken(started.end);
-            started.outcome.get_or_insert(Err(CallError::ServerDied { received }));
+            let server = server.clone();
+            started.outcome.get_or_insert(Err(CallError::ServerDied { server, received }));
         }
         certain
     }
@@ -452,18 +470,19 @@ where
 
 /// Whether the server that is gone had received the call.
 fn was_received<R>(outcome: &Result<R, CallError>) -> bool {
-    matches!(outcome, Err(CallError::ServerDied { received: true }))
+    matches!(outcome, Err(CallError::ServerDied { received: true, .. }))
 }
 
 /// Keeps the answer to a call that is waited for later; nobody waits any more for others.
 fn note<R, C: Codec<R>>(
+    server: &Arc<Name>,
     started: &mut BTreeMap<u64, Started<R>>,
     call: u64,
     status: Status,
     reader: Reader<'_>,
 ) {
     if let Some(started) = started.get_mut(&call) {
-        started.outcome = Some(read_outcome::<R, C>(status, reader));
+        started.outcome = Some(read_outcome::<R, C>(server, status, reader));
     }
 }
 
@@ -477,18 +496,31 @@ fn read_head(reader: &mut Reader<'_>) -> Option<(u64, Status)> {
 
 /// What an answer says behind its head.
 #[inline]
-fn read_outcome<R, C: Codec<R>>(status: Status, reader: Reader<'_>) -> Result<R, CallError> {
+fn read_outcome<R, C: Codec<R>>(
+    server: &Arc<Name>,
+    status: Status,
+    reader: Reader<'_>,
+) -> Result<R, CallError> {
+    if status == Status::Reply {
+        return C::decode(reader)
+            .map_err(|error| CallError::Decode { server: server.clone(), error });
+    }
+    Err(failure(server.clone(), status, reader))
+}
+
+/// Why there is no reply, as an answer says it behind its head.
+#[cold]
+fn failure(server: Arc<Name>, status: Status, reader: Reader<'_>) -> CallError {
     let text = |mut reader: Reader<'_>| {
         let text = reader.read_vec(reader.remaining()).unwrap_or_default();
         String::from_utf8_lossy(&text).into_owned()
     };
     match status {
-        Status::Reply => C::decode(reader).map_err(CallError::Decode),
-        Status::Panicked => Err(CallError::Panicked(text(reader))),
-        Status::Dropped => Err(CallError::Dropped),
-        Status::Closed => Err(CallError::ServerDied { received: true }),
-        Status::Unreadable => Err(CallError::Unreadable(text(reader))),
-        Status::Unsendable => Err(CallError::Unsendable(text(reader))),
+        Status::Panicked => CallError::Panicked { server, message: text(reader) },
+        Status::Reply | Status::Dropped => CallError::Dropped { server },
+        Status::Closed => CallError::ServerDied { server, received: true },
+        Status::Unreadable => CallError::Unreadable { server, why: text(reader) },
+        Status::Unsendable => CallError::Unsendable { server, why: text(reader) },
     }
 }
 
@@ -521,19 +553,19 @@ where
     /// Waits for the reply, until the call's deadline.
     ///
     /// # Errors
-    /// [`CallError`].
+    /// As [`Client::call`].
     pub fn wait(self) -> Result<R, CallError> {
         let received = {
             let mut line = self.client.line()?;
             if own::is_served_here(&line.sender) {
-                line.take_answers();
+                line.take_answers(&self.client.name);
                 let started = line.started.get(&self.call);
                 if started.is_some_and(|started| started.outcome.is_none()) {
-                    return Err(CallError::OwnServer);
+                    return Err(CallError::OwnServer { server: self.client.server() });
                 }
             }
             let Some(started) = line.started.get_mut(&self.call) else {
-                return Err(CallError::Dropped);
+                return Err(CallError::Dropped { server: self.client.server() });
             };
             let (end, known) = (started.end, started.outcome.take());
             let outcome = match known {

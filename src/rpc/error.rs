@@ -4,18 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::codec::DecodeError;
-use crate::error::{AttachError, OpenError, Process, RecvError, SendError, The};
+use crate::error::text::{Process, server};
+use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::Name;
 
 /// Why a server could not be bound.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BindError {
     /// Another server is bound to the name.
     AlreadyBound {
         /// The name.
         name: Name,
-        /// Its process.
+        /// Its process; 0 if it is in another pid namespace.
         pid: i32,
     },
     /// The deadline passed while another server was there.
@@ -34,13 +35,16 @@ impl fmt::Display for BindError {
         match self {
             BindError::AlreadyBound { name, pid } => write!(
                 f,
-                "{} serves {name} already: end it, take another name, or stand by \
-                 for its place (ServerOptions::stand_by)",
-                Process(*pid)
+                "{} is {} already: end it, take another name, or stand by for its place \
+                 (ServerOptions::stand_by)",
+                Process(*pid),
+                server(name)
             ),
-            BindError::Timeout { name } => {
-                write!(f, "the other server of {name} was still there at the deadline")
-            }
+            BindError::Timeout { name } => write!(
+                f,
+                "another process was still {} at the deadline: end it, or stand by for longer",
+                server(name)
+            ),
             BindError::Open(error) => error.fmt(f),
             BindError::Attach(error) => error.fmt(f),
         }
@@ -56,13 +60,13 @@ impl From<OpenError> for BindError {
 }
 
 /// Why a client could not be connected.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// As many clients are connected as the server was bound for.
     TooManyClients {
-        /// The channel of the server.
-        channel: Arc<Name>,
+        /// The server.
+        server: Arc<Name>,
         /// How many.
         clients: usize,
     },
@@ -75,11 +79,11 @@ pub enum ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConnectError::TooManyClients { channel, clients } => write!(
+            ConnectError::TooManyClients { server: name, clients } => write!(
                 f,
-                "{clients} clients are connected to {}, as many as its server takes: end one, or \
-                 bind the server for more (ServerOptions::clients)",
-                The(channel)
+                "{clients} clients are connected to {}, as many as it takes: end one, or bind it \
+                 for more (ServerOptions::clients)",
+                server(name)
             ),
             ConnectError::Open(error) => error.fmt(f),
             ConnectError::Attach(error) => error.fmt(f),
@@ -99,7 +103,7 @@ impl From<AttachError> for ConnectError {
     fn from(error: AttachError) -> Self {
         match error {
             AttachError::LanesExhausted { channel, lanes } => {
-                ConnectError::TooManyClients { channel, clients: lanes }
+                ConnectError::TooManyClients { server: channel, clients: lanes }
             }
             error => ConnectError::Attach(error),
         }
@@ -107,23 +111,30 @@ impl From<AttachError> for ConnectError {
 }
 
 /// Why a call has no reply.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallError {
     /// The deadline passed.
     Timeout {
-        /// Whether the server had received the request: it may have been executed then, and else
-        /// never will be.
+        /// The server.
+        server: Arc<Name>,
+        /// Whether it had received the request: it may have been executed then, and else never
+        /// will be.
         received: bool,
     },
     /// The server died, or went away, or was closed and dropped the request.
     ServerDied {
+        /// The server.
+        server: Arc<Name>,
         /// Whether it had received the request: it may have been executed then, and else never
         /// will be.
         received: bool,
     },
     /// There was no room for the request, and the call was not to wait.
-    Full,
+    Full {
+        /// The server.
+        server: Arc<Name>,
+    },
     /// A handler of the very server that was called made the call, and no other thread can answer
     /// before it returns. The request was not sent, or is cancelled.
     ///
@@ -134,17 +145,49 @@ pub enum CallError {
     /// that the handler waits for or by way of another server, and where the program receives the
     /// requests itself, with [`Server::recv`](super::Server::recv) or
     /// [`Server::incoming`](super::Server::incoming).
-    OwnServer,
-    /// The server's handler panicked; its message.
-    Panicked(String),
+    OwnServer {
+        /// The server.
+        server: Arc<Name>,
+    },
+    /// The client is in the middle of another call, whose `Serialize` or `Deserialize` made this
+    /// one. The request was not sent.
+    Reentrant {
+        /// The server.
+        server: Arc<Name>,
+    },
+    /// The server's handler panicked.
+    Panicked {
+        /// The server.
+        server: Arc<Name>,
+        /// What the panic said.
+        message: String,
+    },
     /// The server dropped the request without a reply.
-    Dropped,
-    /// The server could not decode the request; its reason.
-    Unreadable(String),
-    /// The server could not send its reply; its reason.
-    Unsendable(String),
+    Dropped {
+        /// The server.
+        server: Arc<Name>,
+    },
+    /// The server could not decode the request.
+    Unreadable {
+        /// The server.
+        server: Arc<Name>,
+        /// Its reason.
+        why: String,
+    },
+    /// The server could not send its reply.
+    Unsendable {
+        /// The server.
+        server: Arc<Name>,
+        /// Its reason.
+        why: String,
+    },
     /// The reply could not be decoded.
-    Decode(DecodeError),
+    Decode {
+        /// The server.
+        server: Arc<Name>,
+        /// Why.
+        error: DecodeError,
+    },
     /// The request could not be sent.
     Send(SendError),
     /// Waiting for the reply failed.
@@ -158,9 +201,11 @@ impl CallError {
     /// may have been executed by that one, however it ended now.
     pub(super) fn of_call_received_before(self, received: bool) -> Self {
         match self {
-            CallError::Timeout { .. } if received => CallError::Timeout { received },
-            CallError::ServerDied { .. } | CallError::Full if received => {
-                CallError::ServerDied { received }
+            CallError::Timeout { server, .. } if received => {
+                CallError::Timeout { server, received }
+            }
+            CallError::ServerDied { server, .. } | CallError::Full { server } if received => {
+                CallError::ServerDied { server, received }
             }
             error => error,
         }
@@ -178,37 +223,68 @@ impl CallError {
 
     /// Whether there was no room for the request, and the call was not to wait.
     pub fn is_full(&self) -> bool {
-        matches!(self, CallError::Full)
+        matches!(self, CallError::Full { .. })
     }
 }
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let received = |received: &bool| match received {
-            true => "the server had received the request and may have executed it",
-            false => "the server had not received the request, and none will execute it",
+        let what_became = |received: &bool| match received {
+            true => "it had received the request and may have executed it",
+            false => "it had not received the request, and no server will execute it",
         };
         match self {
-            CallError::Timeout { received: it } => {
-                write!(f, "no reply came until the deadline; {}", received(it))
-            }
-            CallError::ServerDied { received: it } => {
-                write!(f, "the server died or went away; {}", received(it))
-            }
-            CallError::Full => f.write_str("there is no room for the request"),
-            CallError::OwnServer => f.write_str(
-                "the call was made by a handler of the very server that it calls, which cannot answer \
-                 before the handler returns: call the function itself, or serve with several threads \
-                 (Server::serve_concurrently)",
+            CallError::Timeout { server: name, received } => write!(
+                f,
+                "no reply came from {} until the deadline; {}",
+                server(name),
+                what_became(received)
             ),
-            CallError::Panicked(message) => write!(f, "the server's handler panicked: {message}"),
-            CallError::Dropped => f.write_str("the server dropped the request without a reply"),
-            CallError::Unreadable(why) => write!(f, "the server cannot read the request: {why}"),
-            CallError::Unsendable(why) => write!(f, "the server could not send its reply: {why}"),
-            CallError::Decode(error) => write!(f, "the reply cannot be decoded: {error}"),
+            CallError::ServerDied { server: name, received } => write!(
+                f,
+                "{} died, went away or was closed; {}",
+                server(name),
+                what_became(received)
+            ),
+            CallError::Full { server: name } => write!(
+                f,
+                "there is no room for the request to {}: wait for room with call, or for earlier \
+                 calls to be received",
+                server(name)
+            ),
+            CallError::OwnServer { server: name } => write!(
+                f,
+                "the call was made by a handler of {} itself, which cannot answer before the \
+                 handler returns: call the function itself, or serve with several threads \
+                 (Server::serve_concurrently)",
+                server(name)
+            ),
+            CallError::Reentrant { server: name } => write!(
+                f,
+                "this client of {} is in the middle of another call: a Serialize or Deserialize \
+                 must not use the client that runs it; give it another one (Client::try_clone)",
+                server(name)
+            ),
+            CallError::Panicked { server: name, message } => {
+                write!(f, "the handler of {} panicked: {message}", server(name))
+            }
+            CallError::Dropped { server: name } => {
+                write!(f, "{} dropped the request without a reply", server(name))
+            }
+            CallError::Unreadable { server: name, why } => {
+                write!(f, "{} cannot decode the request: {why}", server(name))
+            }
+            CallError::Unsendable { server: name, why } => {
+                write!(f, "{} could not send its reply: {why}", server(name))
+            }
+            CallError::Decode { server: name, error } => {
+                write!(f, "the reply of {} cannot be decoded: {error}", server(name))
+            }
             CallError::Send(error) => write!(f, "the request could not be sent: {error}"),
             CallError::Wait(error) => write!(f, "waiting for the reply failed: {error}"),
-            CallError::Reconnect(error) => write!(f, "the server's channel is gone: {error}"),
+            CallError::Reconnect(error) => {
+                write!(f, "the server is gone, and no other was found: {error}")
+            }
         }
     }
 }
@@ -216,15 +292,23 @@ impl fmt::Display for CallError {
 impl std::error::Error for CallError {}
 
 /// Why a reply did not go. A server can ignore it: the other side has given up, died, or is told.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplyError {
     /// The client is gone, or takes no answer to this call any more.
-    ClientGone,
+    ClientGone {
+        /// The server.
+        server: Arc<Name>,
+    },
     /// The client has left so many replies unread that there is no room for this one.
-    Full,
+    Full {
+        /// The server.
+        server: Arc<Name>,
+    },
     /// The reply is longer than the server's longest; the client was told.
     TooLong {
+        /// The server.
+        server: Arc<Name>,
         /// The longest encoded reply, in bytes.
         max: u64,
     },
@@ -235,14 +319,24 @@ pub enum ReplyError {
 impl fmt::Display for ReplyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ReplyError::ClientGone => f.write_str("the client is gone"),
-            ReplyError::Full => f.write_str("the client does not take its replies"),
-            ReplyError::TooLong { max } => write!(
+            ReplyError::ClientGone { server: name } => write!(
                 f,
-                "the reply is longer than {max} bytes: bind the server with a greater \
-                 ServerOptions::max_value"
+                "a client of {} is gone or has given its call up: its reply was dropped",
+                server(name)
             ),
-            ReplyError::Send(error) => error.fmt(f),
+            ReplyError::Full { server: name } => write!(
+                f,
+                "a client of {} does not take its replies: this one was dropped, as there is no \
+                 room for it",
+                server(name)
+            ),
+            ReplyError::TooLong { server: name, max } => write!(
+                f,
+                "the reply is longer than {max} bytes, the most that {} replies: bind it with a \
+                 greater ServerOptions::max_value",
+                server(name)
+            ),
+            ReplyError::Send(error) => write!(f, "the reply could not be sent: {error}"),
         }
     }
 }
@@ -250,15 +344,24 @@ impl fmt::Display for ReplyError {
 impl std::error::Error for ReplyError {}
 
 /// Why a server received no request.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServeError {
     /// Nothing is there, and the call was not to wait.
-    Empty,
+    Empty {
+        /// The server.
+        server: Arc<Name>,
+    },
     /// Nothing came until the deadline passed.
-    Timeout,
+    Timeout {
+        /// The server.
+        server: Arc<Name>,
+    },
     /// Its channel was removed.
-    Removed,
+    Removed {
+        /// The server.
+        server: Arc<Name>,
+    },
     /// Receiving failed.
     Receive(RecvError),
 }
@@ -266,22 +369,36 @@ pub enum ServeError {
 impl ServeError {
     /// Whether nothing was there, and the call was not to wait.
     pub fn is_empty(&self) -> bool {
-        matches!(self, ServeError::Empty)
+        matches!(self, ServeError::Empty { .. })
     }
 
     /// Whether the deadline passed.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, ServeError::Timeout)
+        matches!(self, ServeError::Timeout { .. })
+    }
+
+    /// Whether the server's channel was removed.
+    pub fn is_removed(&self) -> bool {
+        matches!(self, ServeError::Removed { .. })
     }
 }
 
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ServeError::Empty => f.write_str("no request is there"),
-            ServeError::Timeout => f.write_str("no request came until the deadline"),
-            ServeError::Removed => f.write_str("the server's channel was removed"),
-            ServeError::Receive(error) => error.fmt(f),
+            ServeError::Empty { server: name } => {
+                write!(f, "no request to {} is there now", server(name))
+            }
+            ServeError::Timeout { server: name } => {
+                write!(f, "no request came to {} until the deadline", server(name))
+            }
+            ServeError::Removed { server: name } => write!(
+                f,
+                "the channel of {} was removed (unlink, ipcrm), or this process left its ipc \
+                 namespace: bind the server again",
+                server(name)
+            ),
+            ServeError::Receive(error) => write!(f, "no request could be received: {error}"),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::own::Serving;
 use super::{ANSWER_HEAD, RequestHead, Status};
 use crate::channel::{InHand, ReceiverBell};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
+use crate::error::text::Spelling;
 use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::Name;
 use crate::sys::{ClockOffset, Deadline, Fault, fault};
@@ -122,7 +123,8 @@ impl ServerOptions {
     /// wait there.
     ///
     /// # Errors
-    /// [`BindError::AlreadyBound`] if there is a server; [`BindError`] otherwise.
+    /// [`BindError::AlreadyBound`] if there is a server, [`BindError::Open`] if its channel could not be
+    /// created or opened, as for options that cannot be; [`BindError::Attach`] otherwise.
     pub fn bind<Q, R, C>(&self, name: impl Into<Name>) -> Result<Server<Q, R, C>, BindError>
     where
         C: Codec<Q> + Codec<R>,
@@ -134,7 +136,8 @@ impl ServerOptions {
     /// other one dies, with the requests that it had not received.
     ///
     /// # Errors
-    /// [`BindError::Timeout`] if the other server is there all the time; [`BindError`] otherwise.
+    /// [`BindError::Timeout`] if the other server is there all the time; else as
+    /// [`bind`](ServerOptions::bind).
     pub fn stand_by<Q, R, C>(
         &self,
         name: impl Into<Name>,
@@ -153,10 +156,15 @@ impl ServerOptions {
     where
         C: Codec<Q> + Codec<R>,
     {
-        if self.reply_capacity == 0 {
-            return Err(BindError::Open(OpenError::InvalidOptions(
-                "reply_capacity is 0: no reply could be sent".to_owned(),
-            )));
+        for (option, bytes, what) in [
+            ("capacity", self.capacity, "request"),
+            ("reply_capacity", self.reply_capacity, "reply"),
+        ] {
+            if bytes == 0 {
+                return Err(BindError::Open(OpenError::InvalidOptions(format!(
+                    "{option} is 0: no {what} could be sent"
+                ))));
+            }
         }
         let options = self.channel::<Q, R, C>();
         for _ in 0..ATTEMPTS {
@@ -177,7 +185,7 @@ impl ServerOptions {
                 Err(error) => return Err(BindError::Attach(error)),
             }
         }
-        Err(BindError::Open(OpenError::NotFound { name }))
+        Err(BindError::Open(OpenError::Unsettled { name }))
     }
 
     pub(crate) fn channel<Q, R, C>(&self) -> Options<Q, C>
@@ -192,6 +200,7 @@ impl ServerOptions {
             .max_value(self.max_value)
             .mode(self.mode)
             .owner(self.owner)
+            .spelling(Spelling::SERVER)
             .schema(super::schema::<Q, R, C>());
         match self.spin {
             Some(time) => options.spin(time),
@@ -241,7 +250,7 @@ where
     /// Binds a server to a name, with default [`ServerOptions`].
     ///
     /// # Errors
-    /// [`BindError`].
+    /// As [`ServerOptions::bind`].
     pub fn bind(name: impl Into<Name>) -> Result<Self, BindError> {
         ServerOptions::new().bind(name)
     }
@@ -263,7 +272,7 @@ where
     /// [`CallError::OwnServer`]: super::CallError::OwnServer
     ///
     /// # Errors
-    /// [`ServeError`].
+    /// As [`recv`](Server::recv).
     pub fn serve(&self, mut handler: impl FnMut(Q) -> R) -> Result<(), ServeError> {
         let serving = Serving::begin(self.receiver.channel().handle());
         for request in self.incoming() {
@@ -281,7 +290,7 @@ where
     /// them do so at a time, their calls wait until the first deadline.
     ///
     /// # Errors
-    /// [`ServeError`].
+    /// As [`recv`](Server::recv).
     pub fn serve_concurrently(
         &self,
         threads: usize,
@@ -337,7 +346,8 @@ where
     /// The next request; `None` when the server was [closed](Server::closer).
     ///
     /// # Errors
-    /// [`ServeError`].
+    /// [`ServeError::Removed`] if the server's channel was removed, [`ServeError::Receive`] if it cannot
+    /// be received from.
     pub fn recv(&self) -> Result<Option<Request<Q, R, C>>, ServeError> {
         self.receive(Some(Deadline::never()))
     }
@@ -345,7 +355,7 @@ where
     /// The next request, if there is one now; `None` when the server was [closed](Server::closer).
     ///
     /// # Errors
-    /// [`ServeError::Empty`] if there is none; [`ServeError`] otherwise.
+    /// [`ServeError::Empty`] if there is none; else as [`recv`](Server::recv).
     pub fn try_recv(&self) -> Result<Option<Request<Q, R, C>>, ServeError> {
         self.receive(None)
     }
@@ -354,7 +364,7 @@ where
     /// [closed](Server::closer).
     ///
     /// # Errors
-    /// [`ServeError::Timeout`] if none came; [`ServeError`] otherwise.
+    /// [`ServeError::Timeout`] if none came; else as [`recv`](Server::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Request<Q, R, C>>, ServeError> {
         self.receive(Some(Deadline::after(timeout)))
     }
@@ -375,14 +385,19 @@ where
             }
             let (head, origin, query) = match self.receiver.receive_call(deadline, make) {
                 Ok(received) => received,
-                Err(RecvError::Empty { .. }) => return Err(ServeError::Empty),
-                Err(RecvError::Timeout { .. }) => return Err(ServeError::Timeout),
+                Err(RecvError::Empty { channel: server }) => {
+                    return Err(ServeError::Empty { server });
+                }
+                Err(RecvError::Timeout { channel: server }) => {
+                    return Err(ServeError::Timeout { server });
+                }
                 Err(RecvError::Disconnected { .. }) if self.receiver.is_closed() => {
                     return Ok(None);
                 }
-                Err(RecvError::Disconnected { .. } | RecvError::Removed { .. }) => {
-                    return Err(ServeError::Removed);
-                }
+                Err(
+                    RecvError::Disconnected { channel: server }
+                    | RecvError::Removed { channel: server },
+                ) => return Err(ServeError::Removed { server }),
                 // Of what was no request, nobody waits for a reply.
                 Err(RecvError::Decode { .. } | RecvError::Corrupt { .. }) => continue,
                 Err(error) => return Err(ServeError::Receive(error)),
@@ -505,7 +520,7 @@ impl<Q, R, C: Codec<R>> Request<Q, R, C> {
     /// Replies.
     ///
     /// # Errors
-    /// [`ReplyError`], which a server can ignore.
+    /// As [`Responder::reply`].
     pub fn reply(self, reply: &R) -> Result<(), ReplyError> {
         self.port.reply(reply)
     }
@@ -560,11 +575,16 @@ impl<R, C: Codec<R>> Responder<R, C> {
     /// Replies, without waiting.
     ///
     /// # Errors
-    /// [`ReplyError`], which a server can ignore.
+    /// [`ReplyError::ClientGone`] if the client is gone or has given the call up,
+    /// [`ReplyError::Full`] if it leaves its replies unread, [`ReplyError::TooLong`] or
+    /// [`ReplyError::Send`] for a reply that cannot be sent. A server can ignore them all.
     pub fn reply(mut self, reply: &R) -> Result<(), ReplyError> {
         self.send(reply)?;
         // Looked at when the reply has gone, and delays it not.
-        if self.port.caller.was_killed() { Err(ReplyError::ClientGone) } else { Ok(()) }
+        if self.port.caller.was_killed() {
+            return Err(ReplyError::ClientGone { server: self.port.caller.channel() });
+        }
+        Ok(())
     }
 
     fn send(&mut self, reply: &R) -> Result<(), ReplyError> {
@@ -572,12 +592,15 @@ impl<R, C: Codec<R>> Responder<R, C> {
             self.port.answer(Status::Reply, |out| C::encode(reply, out))
         });
         answered.map_err(|error| match error {
-            SendError::Disconnected { .. } | SendError::Removed { .. } => ReplyError::ClientGone,
-            SendError::Full { .. } => ReplyError::Full,
+            SendError::Disconnected { channel: server }
+            | SendError::Removed { channel: server } => ReplyError::ClientGone { server },
+            SendError::Full { channel: server } => ReplyError::Full { server },
             error => {
                 self.port.tell(Status::Unsendable, &error.to_string());
                 match error {
-                    SendError::TooLong { max, .. } => ReplyError::TooLong { max },
+                    SendError::TooLong { channel: server, max, .. } => {
+                        ReplyError::TooLong { server, max }
+                    }
                     error => ReplyError::Send(error),
                 }
             }

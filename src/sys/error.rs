@@ -206,7 +206,8 @@ impl SystemError {
 }
 
 /// What makes a channel's segment smaller.
-const LESS_MEMORY: &str = "lower Options::capacity times Options::lanes, the size of the segment";
+const LESS_MEMORY: &str = "lower the channel's capacity times its lanes (a server's clients, a \
+                           mailbox's addresses), the size of the segment";
 
 /// How much address space this process may have, if that is limited; see getrlimit(2).
 fn address_space_limit() -> Option<u64> {

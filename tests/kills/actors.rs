@@ -176,8 +176,8 @@ fn ask_until_enough(name: &str, scene: Scene, number: u64, enough: &AtomicBool) 
         for (kind, id) in [(Note::Echo as Kind, 2 * round), (Note::Forward, 2 * round + 1)] {
             match ask(&address, scene, number, id, kind) {
                 Ok(()) => drop(asked.replied.insert((ASKS + number, id))),
-                Err(AskError::Died) => asked.died += 1,
-                Err(AskError::Dropped) => asked.dropped += 1,
+                Err(AskError::Died { .. }) => asked.died += 1,
+                Err(AskError::Dropped { .. }) => asked.dropped += 1,
                 Err(error) => panic!("{error}"),
             }
         }

@@ -115,8 +115,8 @@ fn call_until_enough(client: &Caller, scene: Scene, enough: &AtomicBool) -> Call
                 assert_eq!(reply.id, id, "the reply to another call");
                 calls.replied.insert(id);
             }
-            Err(CallError::ServerDied { received: true }) => {}
-            Err(CallError::ServerDied { received: false }) => {
+            Err(CallError::ServerDied { received: true, .. }) => {}
+            Err(CallError::ServerDied { received: false, .. }) => {
                 calls.not_received.insert(id);
             }
             Err(error) => panic!("{error}"),

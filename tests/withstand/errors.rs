@@ -3,9 +3,12 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use sysv_channel::actor::{AskError, MailboxOptions, TellError, WatchError};
 use sysv_channel::codec::{DecodeError, EncodeError, Raw};
+use sysv_channel::rpc::{CallError, Client, ServeError, Server, ServerOptions};
 use sysv_channel::{
-    AttachError, Channel, Key, Name, OpenError, Options, RecvError, SendError, SystemError,
+    AttachError, Channel, DefaultCodec, Key, Name, OpenError, Options, QueueError, RecvError,
+    SendError, SystemError, actor, rpc,
 };
 
 use super::{reads, unique_name};
@@ -45,7 +48,7 @@ fn options_that_cannot_be_are_refused_with_what_can() {
         for refused in [options.create(&*name), options.open_or_create(&*name), options.private()] {
             let error = refused.unwrap_err();
             assert!(matches!(error, OpenError::InvalidOptions(_)), "{error}");
-            reads(&error, &[&["unusable channel options"], &words[..]].concat());
+            reads(&error, &[&["unusable options"], &words[..]].concat());
         }
         let left = Channel::<Bytes, Raw>::open(&*name);
         assert!(matches!(left, Err(OpenError::NotFound { .. })));
@@ -120,7 +123,10 @@ fn every_open_error_reads_well() {
     let object = || "message queue 0x0000162e".to_owned();
     for (error, words) in [
         (OpenError::InvalidOptions("lanes is 0".into()), &["options", "lanes is 0"][..]),
-        (OpenError::NotFound { name: name() }, &["\"orders\"", "ipc namespace", "wait for it"]),
+        (
+            OpenError::NotFound { name: name() },
+            &["channel \"orders\" is not there", "ipc namespace", "Queue"],
+        ),
         (OpenError::AlreadyExists { name: name() }, &["\"orders\"", "in use", "open it"]),
         (
             OpenError::KeyCollision { key, found: "a dog".into() },
@@ -151,7 +157,32 @@ fn every_open_error_reads_well() {
             OpenError::WrongCodec { name: name(), mine: "raw", theirs: "postcard".into() },
             &["\"orders\"", "\"raw\"", "\"postcard\"", "same codec"],
         ),
-        (OpenError::HoldsValues { name: name() }, &["\"orders\"", "holds values", "unlink"]),
+        (
+            OpenError::WrongType {
+                name: name(),
+                mine: "Call".into(),
+                theirs: "Call".into(),
+                difference: "Call.request: u8 here, u16 there".into(),
+            },
+            &["\"orders\"", "another Call", "this program", "u8 here"],
+        ),
+        (
+            OpenError::OtherOptions {
+                name: name(),
+                durable: false,
+                difference: "lanes is 8, and 2 was asked for".into(),
+            },
+            &["\"orders\"", "still holds values", "lanes is 8", "unlink"],
+        ),
+        (
+            OpenError::OtherOptions { name: name(), durable: true, difference: "so".into() },
+            &["\"orders\"", "unused, but durable", "(so)", "unlink"],
+        ),
+        (OpenError::Unsettled { name: name() }, &["\"orders\"", "made and removed", "try again"]),
+        (
+            OpenError::Attach(AttachError::Removed { channel: orders() }),
+            &["channel \"orders\" was removed"],
+        ),
         (OpenError::Corrupt { key, what: "odd".into() }, &["0x0000162e", "odd", "unlink"]),
         (
             OpenError::Busy { name: name(), pid: 42 },
@@ -199,8 +230,8 @@ fn every_send_error_reads_well() {
             &["was sent", "receiver", "sleeps", "woken", "msgctl"],
         ),
         (
-            SendError::TooLong { channel: orders(), max: 77, option: "Options::max_value" },
-            &["77 bytes", "Options::max_value"],
+            SendError::TooLong { channel: orders(), max: 77, option: "max_value" },
+            &["77 bytes", "larger max_value"],
         ),
         (
             SendError::NeedsWaiting { channel: orders(), len: 9000, max: 8176 },
@@ -210,7 +241,10 @@ fn every_send_error_reads_well() {
             SendError::Encode { channel: orders(), error: EncodeError::new("a price is missing") },
             &["a price is missing"],
         ),
-        (SendError::Reentrant { channel: orders() }, &["in the middle", "Serialize"]),
+        (
+            SendError::Reentrant { channel: orders() },
+            &["in the middle", "Serialize", "iterator", "closure", "Sender::try_clone"],
+        ),
         (SendError::Forked { channel: orders() }, &["parent", "fork"]),
         (SendError::Corrupt { channel: orders(), what: "odd".into() }, &["damaged", "odd"]),
         (SendError::System { channel: orders(), error: system_error() }, &["msgctl", "removed"]),
@@ -242,7 +276,7 @@ fn every_receive_error_reads_well() {
         (RecvError::NoSelection { channel: orders() }, &["rings", "inline_limit", "tag"]),
         (RecvError::NotTrusted { channel: orders() }, &["in place", "Options::in_place"]),
         (RecvError::SlotsFull { channel: orders() }, &["dead receivers", "Select::Any"]),
-        (RecvError::Reentrant { channel: orders() }, &["in the middle", "Deserialize"]),
+        (RecvError::Reentrant { channel: orders() }, &["in the middle", "Deserialize", "Lease"]),
         (RecvError::Forked { channel: orders() }, &["parent", "fork"]),
         (RecvError::Corrupt { channel: orders(), what: "odd".into() }, &["damaged", "odd"]),
         (RecvError::System { channel: orders(), error: system_error() }, &["msgctl", "removed"]),
@@ -252,6 +286,249 @@ fn every_receive_error_reads_well() {
         assert_eq!(error.is_timeout(), matches!(error, RecvError::Timeout { .. }));
         assert_eq!(error.is_disconnected(), matches!(error, RecvError::Disconnected { .. }));
         assert_eq!(error.is_removed(), matches!(error, RecvError::Removed { .. }));
+    }
+}
+
+fn calculator() -> Arc<Name> {
+    Arc::new(Name::from("calculator"))
+}
+
+/// As an error of a channel does: what it is about by its name, all of it once.
+#[track_caller]
+fn names(error: &dyn Error, object: &str, words: &[&str]) {
+    reads(error, words);
+    reads(error, &[object]);
+    assert!(error.source().is_none(), "{error}");
+    assert_eq!(error.to_string().matches("calculator").count(), 1, "{error}");
+}
+
+#[test]
+fn every_error_of_a_call_names_its_server() {
+    let (server, name) = (calculator, || Name::from("calculator"));
+    let named = |error: &dyn Error, words: &[&str]| names(error, "server \"calculator\"", words);
+    named(&rpc::BindError::AlreadyBound { name: name(), pid: 42 }, &["process 42", "stand_by"]);
+    named(&rpc::BindError::Timeout { name: name() }, &["still", "deadline"]);
+    let full = rpc::ConnectError::TooManyClients { server: server(), clients: 3 };
+    named(&full, &["3 clients", "ServerOptions::clients"]);
+    for (error, words) in [
+        (
+            CallError::Timeout { server: server(), received: true },
+            &["no reply", "deadline", "had received", "may have executed"][..],
+        ),
+        (CallError::Timeout { server: server(), received: false }, &["had not received"]),
+        (CallError::ServerDied { server: server(), received: true }, &["died", "may have"]),
+        (CallError::ServerDied { server: server(), received: false }, &["died", "no server will"]),
+        (CallError::Full { server: server() }, &["no room", "call"]),
+        (CallError::OwnServer { server: server() }, &["handler", "serve_concurrently"]),
+        (CallError::Reentrant { server: server() }, &["Serialize", "Client::try_clone"]),
+        (CallError::Panicked { server: server(), message: "a b".into() }, &["panicked: a b"]),
+        (CallError::Dropped { server: server() }, &["dropped the request"]),
+        (CallError::Unreadable { server: server(), why: "a b".into() }, &["decode", ": a b"]),
+        (CallError::Unsendable { server: server(), why: "a b".into() }, &["reply: a b"]),
+        (
+            CallError::Decode { server: server(), error: DecodeError::new("no price") },
+            &["the reply of", "no price"],
+        ),
+    ] {
+        named(&error, words);
+        assert_eq!(error.is_timeout(), matches!(error, CallError::Timeout { .. }));
+        assert_eq!(error.is_full(), matches!(error, CallError::Full { .. }));
+        assert_eq!(error.is_server_died(), matches!(error, CallError::ServerDied { .. }));
+    }
+    for (error, words) in [
+        (ServeError::Empty { server: server() }, &["no request"][..]),
+        (ServeError::Timeout { server: server() }, &["no request", "deadline"]),
+        (ServeError::Removed { server: server() }, &["removed", "unlink", "again"]),
+    ] {
+        named(&error, words);
+        assert_eq!(error.is_empty(), matches!(error, ServeError::Empty { .. }));
+        assert_eq!(error.is_timeout(), matches!(error, ServeError::Timeout { .. }));
+        assert_eq!(error.is_removed(), matches!(error, ServeError::Removed { .. }));
+    }
+    for (error, words) in [
+        (rpc::ReplyError::ClientGone { server: server() }, &["client", "gone"][..]),
+        (rpc::ReplyError::Full { server: server() }, &["does not take", "no room"]),
+        (
+            rpc::ReplyError::TooLong { server: server(), max: 77 },
+            &["77 bytes", "ServerOptions::max_value"],
+        ),
+    ] {
+        named(&error, words);
+    }
+    // What a channel's error says is part of these, which name it.
+    let of_channel = |error: &dyn Error| names(error, "channel \"calculator\"", &[]);
+    of_channel(&CallError::Send(SendError::Forked { channel: server() }));
+    of_channel(&CallError::Wait(RecvError::Forked { channel: server() }));
+    let gone = rpc::ConnectError::Open(OpenError::NotFound { name: name() });
+    of_channel(&CallError::Reconnect(gone));
+    of_channel(&ServeError::Receive(RecvError::Forked { channel: server() }));
+    of_channel(&rpc::ReplyError::Send(SendError::Forked { channel: server() }));
+}
+
+#[test]
+fn every_error_of_an_actor_names_its_mailbox() {
+    let (mailbox, name) = (calculator, || Name::from("calculator"));
+    let named = |error: &dyn Error, words: &[&str]| names(error, "mailbox \"calculator\"", words);
+    named(&actor::BindError::AlreadyBound { name: name(), pid: 42 }, &["process 42", "stand_by"]);
+    named(&actor::BindError::Timeout { name: name() }, &["still", "deadline"]);
+    let full = actor::ConnectError::TooManyAddresses { mailbox: mailbox(), addresses: 3 };
+    named(&full, &["3 addresses", "MailboxOptions::addresses"]);
+    named(&actor::ConnectError::Reentrant { mailbox: mailbox() }, &["Serialize", "clone"]);
+    for (error, words) in [
+        (TellError::Full { mailbox: mailbox() }, &["full", "tell"][..]),
+        (TellError::Timeout { mailbox: mailbox() }, &["deadline", "not told"]),
+        (TellError::Gone { mailbox: mailbox() }, &["no actor", "start one"]),
+    ] {
+        named(&error, words);
+        assert_eq!(error.is_full(), matches!(error, TellError::Full { .. }));
+        assert_eq!(error.is_timeout(), matches!(error, TellError::Timeout { .. }));
+        assert_eq!(error.is_gone(), matches!(error, TellError::Gone { .. }));
+    }
+    for (error, words) in [
+        (AskError::Timeout { mailbox: mailbox() }, &["no reply", "deadline", "ask_timeout"][..]),
+        (AskError::Died { mailbox: mailbox() }, &["ended", "ask again only"]),
+        (AskError::Dropped { mailbox: mailbox() }, &["dropped", "holder died"]),
+        (AskError::Unreadable { mailbox: mailbox(), why: "a b".into() }, &["decode", ": a b"]),
+        (AskError::Unsendable { mailbox: mailbox(), why: "a b".into() }, &["sent: a b"]),
+        (
+            AskError::Decode { mailbox: mailbox(), error: DecodeError::new("no price") },
+            &["the reply from", "no price"],
+        ),
+        (AskError::Tell(TellError::Full { mailbox: mailbox() }), &["full"]),
+    ] {
+        named(&error, words);
+    }
+    for (error, words) in [
+        (actor::ReplyError::Gone { mailbox: mailbox() }, &["asker", "gone"][..]),
+        (actor::ReplyError::PassedOn { mailbox: mailbox() }, &["passed on"]),
+        (actor::ReplyError::Full { mailbox: mailbox() }, &["no room"]),
+        (
+            actor::ReplyError::TooLong { mailbox: mailbox(), max: 77 },
+            &["77 bytes", "MailboxOptions::max_value"],
+        ),
+    ] {
+        named(&error, words);
+    }
+    for (error, words) in [
+        (WatchError::NoActor { mailbox: mailbox() }, &["no actor", "ten seconds", "start"][..]),
+        (WatchError::Timeout { mailbox: mailbox() }, &["not ended", "deadline"]),
+    ] {
+        named(&error, words);
+        assert!(error.is_timeout());
+    }
+    let of_channel = |error: &dyn Error| names(error, "channel \"calculator\"", &[]);
+    of_channel(&TellError::Send(SendError::Forked { channel: mailbox() }));
+    of_channel(&AskError::Wait(RecvError::Forked { channel: mailbox() }));
+    of_channel(&WatchError::Watch(SendError::Forked { channel: mailbox() }));
+    of_channel(&actor::ReplyError::Send(SendError::Forked { channel: mailbox() }));
+    let gone = || OpenError::NotFound { name: name() };
+    of_channel(&WatchError::Connect(actor::ConnectError::Open(gone())));
+    of_channel(&actor::ReplyError::Open(gone()));
+}
+
+/// Servers and mailboxes are refused in the words of their own options.
+#[test]
+fn options_are_named_as_their_user_knows_them() {
+    let server = |options: ServerOptions, words: &[&str]| {
+        let bound = options.bind::<u32, u32, DefaultCodec>(&*unique_name("words of a server"));
+        let error = bound.unwrap_err();
+        reads(&error, words);
+        let text = error.to_string();
+        assert!(!text.contains("lanes") && !text.contains("return_"), "{text}");
+        assert!(!text.contains("channel") && !text.contains("inline"), "{text}");
+    };
+    server(ServerOptions::new().clients(0), &["clients is 0", "1 to 4096"]);
+    server(ServerOptions::new().clients(5000), &["clients is 5000", "1 to 4096"]);
+    server(ServerOptions::new().capacity(0), &["capacity is 0", "no request"]);
+    server(ServerOptions::new().reply_capacity(0), &["reply_capacity is 0", "no reply"]);
+    server(ServerOptions::new().reply_capacity(1), &["reply_capacity is 1,", "4096"]);
+    server(ServerOptions::new().max_value(0), &["max_value is 0"]);
+    let mailbox = |options: MailboxOptions, words: &[&str]| {
+        let bound = options.private::<u32, DefaultCodec>();
+        let error = bound.unwrap_err();
+        reads(&error, words);
+        let text = error.to_string();
+        assert!(!text.contains("lanes") && !text.contains("return_"), "{text}");
+    };
+    mailbox(MailboxOptions::new().addresses(0), &["addresses is 0", "1 to 4096"]);
+    mailbox(MailboxOptions::new().reply_capacity(0), &["reply_capacity is 0", "no ask"]);
+    mailbox(MailboxOptions::new().reply_capacity(1), &["reply_capacity is 1,", "4096"]);
+}
+
+#[test]
+fn what_has_no_name_is_named_by_its_key() {
+    let key = Key::new(0x162e).unwrap();
+    let server = Arc::new(Name::from(key));
+    let text = CallError::Dropped { server: server.clone() }.to_string();
+    assert!(text.starts_with("the server at key 0x0000162e dropped"), "{text}");
+    let text = OpenError::AlreadyExists { name: Name::from(key) }.to_string();
+    assert!(text.starts_with("the channel at key 0x0000162e exists"), "{text}");
+    let handle = Channel::<Bytes, Raw>::private().unwrap().handle();
+    for text in [
+        OpenError::NotFound { name: handle.into() }.to_string(),
+        Channel::<Bytes, Raw>::open(handle).unwrap_err().to_string(),
+        TellError::Gone { mailbox: Arc::new(handle.into()) }.to_string(),
+        QueueError::IsChannel { name: handle.into() }.to_string(),
+        QueueError::NotFound { name: Name::from(key) }.to_string(),
+    ] {
+        assert!(!text.contains("channel channel") && !text.contains("channel key"), "{text}");
+        assert!(text.contains(" at key 0x"), "{text}");
+    }
+}
+
+/// Two types of one name are told apart by what differs.
+#[test]
+fn server_of_other_types_says_what_differs() {
+    let name = unique_name("other types");
+    let _server = Server::<u8, u8>::bind(&*name).unwrap();
+    let error = Client::<u16, u8>::connect(&*name).unwrap_err();
+    reads(&error, &["another Call", "request", "u16 here", "u8 there"]);
+    assert!(!error.to_string().contains("asked for Call"), "{error}");
+}
+
+#[test]
+fn other_options_of_a_kept_channel_are_told() {
+    let name = unique_name("other options");
+    let options = || Channel::<Bytes, Raw>::options().lanes(8);
+    drop(options().durable().create(&*name).unwrap());
+    let cleanup = Unlink(&name);
+    for (other, words) in [
+        (options(), &["durable is true, and false was asked for"][..]),
+        (options().durable().mode(0o660), &["mode is 0600, and 0660 was asked for"]),
+        (options().durable().lanes(9), &["lanes is 8, and 9 was asked for"]),
+        (options().durable().capacity(4096), &["capacity is 262144, and 4096 was asked for"]),
+    ] {
+        let error = other.create(&*name).unwrap_err();
+        assert!(matches!(error, OpenError::OtherOptions { durable: true, .. }), "{error}");
+        reads(&error, words);
+        assert!(!error.to_string().contains("values"), "{error}");
+        assert_eq!(error.to_string().matches("was asked for").count(), 1, "{error}");
+    }
+    drop(cleanup);
+}
+
+struct Unlink<'a>(&'a str);
+
+impl Drop for Unlink<'_> {
+    fn drop(&mut self) {
+        let _ = Channel::<Bytes, Raw>::unlink(self.0);
+    }
+}
+
+/// A handle stands for a channel that was created: no other is created in its place.
+#[test]
+fn handle_creates_nothing() {
+    let channel = Channel::<Bytes, Raw>::private().unwrap();
+    let handle = channel.handle();
+    let error = Channel::<Bytes, Raw>::create(handle).unwrap_err();
+    assert!(matches!(error, OpenError::AlreadyExists { .. }), "{error}");
+    Channel::<Bytes, Raw>::open_or_create(handle).unwrap();
+    drop(channel);
+    for refused in
+        [Channel::<Bytes, Raw>::create(handle), Channel::<Bytes, Raw>::open_or_create(handle)]
+    {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, OpenError::NotFound { .. }), "{error}");
     }
 }
 
@@ -277,11 +554,11 @@ fn what_is_too_long_names_the_option_that_says_so() {
     };
     let options = Channel::<Bytes, Raw>::options;
     for (error, option) in [
-        (too_long(options().max_value(100), 101, false), "Options::max_value"),
-        (too_long(options().capacity(0).inline_limit(100), 101, false), "Options::inline_limit"),
-        (too_long(options().capacity(0).inline_limit(100), 101, true), "Options::inline_limit"),
-        (too_long(options().max_value(100), 101, true), "Options::max_value"),
-        (too_long(options().capacity(4096), 4000, true), "Options::capacity"),
+        (too_long(options().max_value(100), 101, false), "max_value"),
+        (too_long(options().capacity(0).inline_limit(100), 101, false), "inline_limit"),
+        (too_long(options().capacity(0).inline_limit(100), 101, true), "inline_limit"),
+        (too_long(options().max_value(100), 101, true), "max_value"),
+        (too_long(options().capacity(4096), 4000, true), "capacity"),
     ] {
         assert!(matches!(error, SendError::TooLong { .. }), "{error}");
         reads(&error, &[option, "the channel at key 0x"]);

@@ -165,7 +165,7 @@ where
                 Some(ring) if ring == max => SendError::TooLong {
                     channel: self.control.name(),
                     max,
-                    option: "Options::capacity, of which half takes one value",
+                    option: "capacity, of which half takes one value",
                 },
                 _ => self.control.too_long(),
             });

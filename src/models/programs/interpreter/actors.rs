@@ -76,9 +76,11 @@ fn connect(name: &'static str) -> Address<Letter, Letters> {
 fn asked(answer: Result<u8, AskError>) -> Outcome {
     match answer {
         Ok(reply) => Outcome::Value(!reply),
-        Err(AskError::Timeout | AskError::Tell(TellError::Timeout)) => Outcome::NotNow,
-        Err(AskError::Died) => Outcome::Died,
-        Err(AskError::Dropped) => Outcome::Refused,
+        Err(AskError::Timeout { .. } | AskError::Tell(TellError::Timeout { .. })) => {
+            Outcome::NotNow
+        }
+        Err(AskError::Died { .. }) => Outcome::Died,
+        Err(AskError::Dropped { .. }) => Outcome::Refused,
         Err(error) => failed(error),
     }
 }

@@ -35,11 +35,11 @@ fn bind() -> Result<Server<u8, u8>, Outcome> {
 fn called(outcome: Result<u8, CallError>) -> Outcome {
     match outcome {
         Ok(reply) => Outcome::Value(!reply),
-        Err(CallError::Timeout { received } | CallError::ServerDied { received }) => {
+        Err(CallError::Timeout { received, .. } | CallError::ServerDied { received, .. }) => {
             Outcome::Lost { received }
         }
-        Err(CallError::Dropped) => Outcome::Refused,
-        Err(CallError::Full) => Outcome::NotNow,
+        Err(CallError::Dropped { .. }) => Outcome::Refused,
+        Err(CallError::Full { .. }) => Outcome::NotNow,
         Err(error) => failed(error),
     }
 }
@@ -132,7 +132,7 @@ fn serve(
             Outcome::Value(value)
         }
         Ok(None) => Outcome::Failed("closed".to_owned()),
-        Err(ServeError::Empty) => Outcome::NotNow,
+        Err(ServeError::Empty { .. }) => Outcome::NotNow,
         Err(error) => failed(error),
     }
 }

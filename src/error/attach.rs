@@ -1,0 +1,91 @@
+//! What can go wrong with attaching an end of a channel.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use super::text::{Process, channel, damaged, forked, removed};
+use crate::name::Name;
+use crate::sys::SystemError;
+
+/// Why a [`Channel`](crate::Channel) gave no sender or receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// Every lane has a sender.
+    LanesExhausted {
+        /// The channel.
+        channel: Arc<Name>,
+        /// How many lanes the channel has.
+        lanes: usize,
+    },
+    /// The channel has a receiver, and can have only one.
+    ReceiverExists {
+        /// The channel.
+        channel: Arc<Name>,
+        /// The process that attached it; 0 if it is in another pid namespace.
+        pid: i32,
+    },
+    /// The channel was removed, or this process went to another ipc namespace.
+    Removed {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// The channel was opened by this process's parent, before a fork.
+    Forked {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// The shared memory says what no program of this crate writes.
+    Corrupt {
+        /// The channel.
+        channel: Arc<Name>,
+        /// What is wrong.
+        what: String,
+    },
+    /// A system call failed.
+    System {
+        /// The channel.
+        channel: Arc<Name>,
+        /// The call, and what the kernel says.
+        error: SystemError,
+    },
+}
+
+impl AttachError {
+    /// Whether the channel was removed.
+    pub fn is_removed(&self) -> bool {
+        matches!(self, AttachError::Removed { .. })
+    }
+}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AttachError::LanesExhausted { channel: name, lanes: 1 } => write!(
+                f,
+                "the one lane of {} has a sender: close it, or create the channel with more lanes \
+                 (Options::lanes)",
+                channel(name)
+            ),
+            AttachError::LanesExhausted { channel: name, lanes } => write!(
+                f,
+                "all {lanes} lanes of {} have a sender: close one, or create the channel with more \
+                 (Options::lanes)",
+                channel(name)
+            ),
+            AttachError::ReceiverExists { channel: name, pid } => write!(
+                f,
+                "{} has the receiver of {}: a channel has one at a time",
+                Process(*pid),
+                channel(name)
+            ),
+            AttachError::Removed { channel: name } => removed(f, name),
+            AttachError::Forked { channel: name } => forked(f, name),
+            AttachError::Corrupt { channel: name, what } => damaged(f, name, what),
+            AttachError::System { channel: name, error } => write!(f, "{}: {error}", channel(name)),
+        }
+    }
+}
+
+impl Error for AttachError {}

@@ -1,0 +1,185 @@
+//! What can go wrong with receiving.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use super::text::{channel, damaged, forked, no_way_back, removed};
+use crate::codec::DecodeError;
+use crate::name::Name;
+use crate::sys::SystemError;
+
+/// Why no value was received.
+///
+/// ```
+/// let (tx, rx) = sysv_channel::channel::<u32>()?;
+/// assert!(rx.try_recv().unwrap_err().is_empty());
+/// drop(tx);
+/// assert!(rx.recv().unwrap_err().is_disconnected());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// Nothing is there, and the call was not to wait.
+    Empty {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// Nothing came until the deadline passed.
+    Timeout {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// Senders have come, none is attached now and nothing is left. For what comes back to a sender:
+    /// the receiver is gone.
+    Disconnected {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// The channel was removed, or this process went to another ipc namespace. Every later call
+    /// says so too, and what the channel held is lost.
+    Removed {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// A value was taken off but could not be decoded; the next call goes on with the next.
+    Decode {
+        /// The channel.
+        channel: Arc<Name>,
+        /// Why.
+        error: DecodeError,
+    },
+    /// Selection needs a queue, and this channel has only rings.
+    NoSelection {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// Reading in place was not allowed when the channel was opened.
+    NotTrusted {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// Messages that dead receivers had in hand fill the places kept for them, and none matches:
+    /// take those first, with [`Select::Any`](crate::Select::Any).
+    SlotsFull {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// An earlier call made room, but could not wake the sender that waits for it: this process has
+    /// no right to any more, perhaps. Said once; the next call goes on.
+    NotWoken {
+        /// The channel.
+        channel: Arc<Name>,
+        /// What the kernel says.
+        error: SystemError,
+    },
+    /// The channel has no way back: see
+    /// [`Options::return_capacity`](crate::Options::return_capacity).
+    NoWayBack {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// The endpoint is in the middle of another call: a `Deserialize` uses it, or a
+    /// [`Lease`](crate::Lease) of it is still held.
+    Reentrant {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// The endpoint belongs to this process's parent.
+    Forked {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// The shared memory or the queue holds what no program of this crate writes.
+    Corrupt {
+        /// The channel.
+        channel: Arc<Name>,
+        /// What is wrong, and whether the channel goes on.
+        what: String,
+    },
+    /// A system call failed.
+    System {
+        /// The channel.
+        channel: Arc<Name>,
+        /// The call, and what the kernel says.
+        error: SystemError,
+    },
+}
+
+impl RecvError {
+    /// Whether nothing was there, and the call was not to wait.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, RecvError::Empty { .. })
+    }
+
+    /// Whether the deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, RecvError::Timeout { .. })
+    }
+
+    /// Whether all senders are gone and nothing is left.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self, RecvError::Disconnected { .. })
+    }
+
+    /// Whether the channel was removed.
+    pub fn is_removed(&self) -> bool {
+        matches!(self, RecvError::Removed { .. })
+    }
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecvError::Empty { channel: name } => {
+                write!(f, "{} is empty now; recv waits for a value", channel(name))
+            }
+            RecvError::Timeout { channel: name } => {
+                write!(f, "{} stayed empty until the deadline", channel(name))
+            }
+            RecvError::Disconnected { channel: name } => {
+                write!(f, "the other side of {} is gone and nothing is left", channel(name))
+            }
+            RecvError::Removed { channel: name } => removed(f, name),
+            RecvError::Decode { channel: name, error } => {
+                write!(f, "a value of {} cannot be decoded and was dropped: {error}", channel(name))
+            }
+            RecvError::NoSelection { channel: name } => write!(
+                f,
+                "{} has only rings and hands values over in order: create it with an inline_limit \
+                 above 0 to select by tag",
+                channel(name)
+            ),
+            RecvError::NotTrusted { channel: name } => write!(
+                f,
+                "reading in place from {} needs the promise that all peers keep to the protocol: \
+                 Options::in_place",
+                channel(name)
+            ),
+            RecvError::SlotsFull { channel: name } => write!(
+                f,
+                "values of {} that dead receivers had in hand wait to be taken, and none has the \
+                 tag asked for: receive them with Select::Any first",
+                channel(name)
+            ),
+            RecvError::NotWoken { channel: name, error } => write!(
+                f,
+                "a sender of {} waits for room that there is now, and could not be woken: {error}",
+                channel(name)
+            ),
+            RecvError::NoWayBack { channel: name } => no_way_back(f, name),
+            RecvError::Reentrant { channel: name } => write!(
+                f,
+                "this endpoint of {} is in the middle of another call: a Deserialize must not use \
+                 the endpoint that runs it, and a Lease has to be dropped before the next call",
+                channel(name)
+            ),
+            RecvError::Forked { channel: name } => forked(f, name),
+            RecvError::Corrupt { channel: name, what } => damaged(f, name, what),
+            RecvError::System { channel: name, error } => write!(f, "{}: {error}", channel(name)),
+        }
+    }
+}
+
+impl Error for RecvError {}

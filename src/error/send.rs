@@ -1,0 +1,209 @@
+//! What can go wrong with sending.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use super::text::{channel, damaged, forked, no_way_back, removed};
+use crate::codec::EncodeError;
+use crate::name::Name;
+use crate::sys::SystemError;
+
+/// Why a value was not sent. It was not, whichever this is, but for
+/// [`NotWoken`](SendError::NotWoken), and for a [`Removed`](SendError::Removed) that came while the
+/// value was on its way: then the receiver may have it.
+///
+/// ```
+/// let (tx, _rx) = sysv_channel::channel::<u32>()?;
+/// let error = loop {
+///     match tx.try_send(&7) {
+///         Ok(()) => continue,
+///         Err(error) => break error,
+///     }
+/// };
+/// assert!(error.is_full());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// There is no room, and the call was not to wait.
+    Full {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// There was no room until the deadline passed.
+    Timeout {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// A receiver has come and none is attached now.
+    Disconnected {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// The channel was removed, or this process went to another ipc namespace. Every later call
+    /// says so too.
+    Removed {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// The encoded value is longer than the channel takes.
+    TooLong {
+        /// The channel.
+        channel: Arc<Name>,
+        /// The longest encoded value, in bytes.
+        max: u64,
+        /// The option of its creator that says so.
+        option: &'static str,
+    },
+    /// The channel's queue was made smaller, by `msgctl`, than the message that stands for the value.
+    QueueTooSmall {
+        /// The channel.
+        channel: Arc<Name>,
+        /// Bytes of the message.
+        needed: u64,
+        /// Bytes that the queue holds now (`msg_qbytes`).
+        capacity: u64,
+    },
+    /// The encoded value goes in fragments, which needs a waiting call.
+    NeedsWaiting {
+        /// The channel.
+        channel: Arc<Name>,
+        /// The value's length in bytes.
+        len: usize,
+        /// The longest value that goes in one piece.
+        max: usize,
+    },
+    /// The value could not be encoded.
+    Encode {
+        /// The channel.
+        channel: Arc<Name>,
+        /// Why.
+        error: EncodeError,
+    },
+    /// The value **was** sent, but the sleeping receiver could not be woken: this process has no
+    /// right to any more, perhaps. The receiver takes the value when something else wakes it.
+    NotWoken {
+        /// The channel.
+        channel: Arc<Name>,
+        /// What the kernel says.
+        error: SystemError,
+    },
+    /// The channel has no way back: see
+    /// [`Options::return_capacity`](crate::Options::return_capacity).
+    NoWayBack {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// The sender is in the middle of another call: a `Serialize`, the iterator of
+    /// [`send_all`](crate::Sender::send_all) or the closure of
+    /// [`send_with`](crate::Sender::send_with) uses it.
+    Reentrant {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// The endpoint belongs to this process's parent.
+    Forked {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// The shared memory says what no program of this crate writes.
+    Corrupt {
+        /// The channel.
+        channel: Arc<Name>,
+        /// What is wrong.
+        what: String,
+    },
+    /// A system call failed.
+    System {
+        /// The channel.
+        channel: Arc<Name>,
+        /// The call, and what the kernel says.
+        error: SystemError,
+    },
+}
+
+impl SendError {
+    /// Whether there was no room, and the call was not to wait.
+    pub fn is_full(&self) -> bool {
+        matches!(self, SendError::Full { .. })
+    }
+
+    /// Whether the deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, SendError::Timeout { .. })
+    }
+
+    /// Whether no receiver is attached, though one had come.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self, SendError::Disconnected { .. })
+    }
+
+    /// Whether the channel was removed.
+    pub fn is_removed(&self) -> bool {
+        matches!(self, SendError::Removed { .. })
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SendError::Full { channel: name } => write!(
+                f,
+                "{} is full: wait for room with send, or try again when its receiver has received",
+                channel(name)
+            ),
+            SendError::Timeout { channel: name } => {
+                write!(
+                    f,
+                    "{} stayed full until the deadline; the value was not sent",
+                    channel(name)
+                )
+            }
+            SendError::Disconnected { channel: name } => {
+                write!(f, "the receiver of {} is gone; the value was not sent", channel(name))
+            }
+            SendError::Removed { channel: name } => removed(f, name),
+            SendError::TooLong { channel: name, max, option } => write!(
+                f,
+                "the encoded value is longer than {max} bytes, the most that goes through {}: create \
+                 it with a larger {option}",
+                channel(name)
+            ),
+            SendError::QueueTooSmall { channel: name, needed, capacity } => write!(
+                f,
+                "the value needs a message of {needed} bytes, and the queue of {} holds only \
+                 {capacity} now: its msg_qbytes was lowered (msgctl), raise it again",
+                channel(name)
+            ),
+            SendError::NeedsWaiting { channel: name, len, max } => write!(
+                f,
+                "a value of {len} bytes goes through {} in fragments, since it is longer than \
+                 {max}, and so needs a call that waits; or create it with a larger capacity",
+                channel(name)
+            ),
+            SendError::Encode { channel: name, error } => {
+                write!(f, "a value for {} could not be encoded: {error}", channel(name))
+            }
+            SendError::NotWoken { channel: name, error } => write!(
+                f,
+                "the value was sent, but the receiver of {} sleeps and could not be woken: {error}",
+                channel(name)
+            ),
+            SendError::NoWayBack { channel: name } => no_way_back(f, name),
+            SendError::Reentrant { channel: name } => write!(
+                f,
+                "this sender of {} is in the middle of another call: a Serialize, the iterator of \
+                 send_all and the closure of send_with must not use the sender that runs them; give \
+                 them another one (Sender::try_clone)",
+                channel(name)
+            ),
+            SendError::Forked { channel: name } => forked(f, name),
+            SendError::Corrupt { channel: name, what } => damaged(f, name, what),
+            SendError::System { channel: name, error } => write!(f, "{}: {error}", channel(name)),
+        }
+    }
+}
+
+impl Error for SendError {}

@@ -1,0 +1,114 @@
+//! What the texts of errors share.
+
+use std::fmt;
+
+use crate::name::{Handle, Name};
+use crate::sys::process;
+
+/// What an error is about, by its name.
+pub(crate) struct Named<'a> {
+    what: &'static str,
+    name: &'a Name,
+}
+
+pub(crate) fn channel(name: &Name) -> Named<'_> {
+    Named { what: "channel", name }
+}
+
+pub(crate) fn queue(name: &Name) -> Named<'_> {
+    Named { what: "message queue", name }
+}
+
+pub(crate) fn server(name: &Name) -> Named<'_> {
+    Named { what: "server", name }
+}
+
+pub(crate) fn mailbox(name: &Name) -> Named<'_> {
+    Named { what: "mailbox", name }
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name {
+            Name::Text(text) => write!(f, "{} {text:?}", self.what),
+            Name::Key(key) | Name::Handle(Handle { key, .. }) => {
+                write!(f, "the {} at key {key}", self.what)
+            }
+        }
+    }
+}
+
+/// A process as messages name it: by the number that the kernel told.
+pub(crate) struct Process(pub(crate) i32);
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            // What the kernel says of a process that has no number here.
+            0 => f.write_str("a process of another pid namespace"),
+            pid => write!(f, "process {pid}"),
+        }
+    }
+}
+
+/// What there is to say of users that an object's owner or creator may be.
+pub(crate) struct Unmapped<'a>(pub(crate) &'a [u32]);
+
+impl fmt::Display for Unmapped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.iter().find(|&&uid| process::is_overflow_uid(uid)) {
+            Some(uid) => write!(
+                f,
+                "; but {uid} is here every user that this process's user namespace does not map \
+                 (see user_namespaces(7)), which Owner::Anyone alone trusts"
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What two options of a channel are called by the layer that the user meets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spelling {
+    pub(crate) lanes: &'static str,
+    pub(crate) return_capacity: &'static str,
+}
+
+impl Spelling {
+    pub(crate) const CHANNEL: Spelling =
+        Spelling { lanes: "lanes", return_capacity: "return_capacity" };
+    pub(crate) const SERVER: Spelling =
+        Spelling { lanes: "clients", return_capacity: "reply_capacity" };
+    pub(crate) const MAILBOX: Spelling =
+        Spelling { lanes: "addresses", return_capacity: "reply_capacity" };
+}
+
+/// What helps where no receiver could decode a type.
+pub(crate) const OTHER_TYPE: &str = "change the type, or name a codec whose format describes itself \
+                                     (codec::Json, feature `json`)";
+
+pub(super) fn removed(f: &mut fmt::Formatter<'_>, name: &Name) -> fmt::Result {
+    write!(
+        f,
+        "{} was removed (unlink, ipcrm), or this process left its ipc namespace: what it held is \
+         lost; create or open it again",
+        channel(name)
+    )
+}
+
+pub(super) fn forked(f: &mut fmt::Formatter<'_>, name: &Name) -> fmt::Result {
+    write!(
+        f,
+        "this endpoint of {} belongs to the parent of this forked process: open the channel again \
+         in the child",
+        channel(name)
+    )
+}
+
+pub(super) fn no_way_back(f: &mut fmt::Formatter<'_>, name: &Name) -> fmt::Result {
+    write!(f, "{} has no way back: create it with a return_capacity above 0", channel(name))
+}
+
+pub(super) fn damaged(f: &mut fmt::Formatter<'_>, name: &Name, what: &str) -> fmt::Result {
+    write!(f, "the shared memory of {} is damaged: {what}", channel(name))
+}
