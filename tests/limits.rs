@@ -246,7 +246,10 @@ fn the_address_space_is_too_small_for_the_segment() {
         assert!(matches!(error, OpenError::System(_)), "{error}");
         // Not the process's limit, which it has not.
         assert!(!error.to_string().contains("RLIMIT_AS"), "{error}");
-        assert!(error.to_string().contains("Options::capacity times Options::lanes"), "{error}");
+        assert!(
+            error.to_string().contains("lower the channel's capacity times its lanes"),
+            "{error}"
+        );
         assert_eq!(objects(), 0);
 
         let large = options().lanes(4).capacity(1 << 30);
