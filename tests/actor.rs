@@ -9,7 +9,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use common::kernel::{self, Object, is_asleep};
+use common::kernel::{self, Kind, Object, is_asleep};
 use common::{Child, Stage, halt, listen, play, say, until};
 use serde::{Deserialize, Deserializer, Serialize};
 use sysv_channel::actor::{
@@ -157,6 +157,11 @@ fn child() {
                 left.iter().for_each(|object| assert_eq!(object.last_at(0), 0, "it was locked"));
                 say(left.len());
                 left.into_iter().for_each(Object::remove);
+            }
+            "hold the lock" => {
+                let objects = kernel::objects(Key::from_name(&name));
+                objects.into_iter().find(|object| object.kind == Kind::Set).unwrap().take_lock();
+                halt("held");
             }
             "takes none" => {
                 let _mailbox = Mailbox::<Counter>::bind(name).unwrap();
@@ -981,6 +986,57 @@ fn a_full_home_hears_who_holds_its_port_and_nobody_waits_for_it() {
         outcome
     });
     assert!(outcome.as_ref().is_err_and(AskError::is_dropped), "{outcome:?}");
+}
+
+/// A port goes to and fro between two actors while another process keeps the lock of its home.
+#[test]
+fn a_home_whose_lock_is_kept_stops_no_actor_that_a_port_of_it_comes_to() {
+    let stage = Stage::new("home kept");
+    let home = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let actors = [Mailbox::<Counter>::private().unwrap(), Mailbox::private().unwrap()];
+    let addresses = [actors[0].address(), actors[1].address()];
+    let asked = home.address();
+    thread::scope(|scope| {
+        let ask = scope.spawn(move || asked.ask_timeout(Counter::Get, FOR_EVER));
+        let mut message = home.recv().unwrap().unwrap();
+        for address in &addresses {
+            address.tell(&Counter::Add(1)).unwrap();
+        }
+        actors.iter().for_each(|actor| drop(actor.recv().unwrap().unwrap()));
+        let mut locking = stage.child("hold the lock", &[]);
+        locking.expect("held");
+        // Five seconds at each step would be the watchdog's end.
+        for step in 0..100 {
+            addresses[step % 2].tell(&message).unwrap();
+            message = actors[step % 2].recv_timeout(FOR_EVER).unwrap().unwrap();
+        }
+        locking.kill();
+        let Counter::Get(reply) = message else { panic!("{message:?}") };
+        reply.send(&7).unwrap();
+        let reading = home.closer();
+        let reader = scope.spawn(move || while home.recv().unwrap().is_some() {});
+        assert_eq!(ask.join().unwrap().unwrap(), 7);
+        reading.close();
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn a_call_that_is_not_to_wait_ends_although_the_lock_of_its_mailbox_is_kept() {
+    let stage = Stage::new("mailbox kept");
+    let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let addresses: Vec<_> = (0..30).map(|_| mailbox.address()).collect();
+    let mut locking = stage.child("hold the lock", &[]);
+    locking.expect("held");
+    // Five seconds each would be the watchdog's end.
+    for address in &addresses {
+        let busy =
+            |error: &ConnectError| matches!(error, ConnectError::Open(OpenError::Busy { .. }));
+        let told = address.try_tell(&Counter::Add(1));
+        assert!(matches!(&told, Err(TellError::Connect(error)) if busy(error)), "{told:?}");
+    }
+    locking.kill();
+    addresses.iter().for_each(|address| address.try_tell(&Counter::Add(1)).unwrap());
 }
 
 #[test]

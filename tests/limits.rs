@@ -394,3 +394,49 @@ fn a_value_for_which_there_is_no_memory_is_an_error_that_names_its_length() {
         leave_room(u64::MAX >> 2);
     });
 }
+
+#[cfg(feature = "bincode")]
+#[test]
+fn an_answer_for_which_there_is_no_memory_is_an_error_that_names_its_length() {
+    apart("an_answer_for_which_there_is_no_memory_is_an_error_that_names_its_length", || {
+        let channel = options().return_capacity(4096).max_value(1 << 30).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(&vec![1]).unwrap();
+        let (_, origin) = rx.recv_from(sysv_channel::Select::Any).unwrap();
+        // One that cannot be encoded, and one that can but not be kept for its sender. The allocator
+        // has 64 MiB in reserve.
+        let answers = [vec![0; 200 << 20], vec![0; 100 << 20]];
+        leave_room(130 << 20);
+        for answer in &answers {
+            let refused = rx.send_back(origin, answer).unwrap_err();
+            assert!(matches!(refused, SendError::Encode { .. }), "{refused}");
+            let text = refused.to_string();
+            assert!(text.contains("no memory") && text.contains("bytes"), "{text}");
+        }
+        rx.send_back(origin, &vec![8; 1000]).unwrap();
+        assert_eq!(tx.recv_back::<Bytes>().unwrap(), [8; 1000]);
+        leave_room(u64::MAX >> 2);
+    });
+}
+
+#[cfg(feature = "bincode")]
+#[test]
+fn what_a_channel_says_of_its_messages_takes_no_memory_of_its_users() {
+    apart("what_a_channel_says_of_its_messages_takes_no_memory_of_its_users", || {
+        const LONGEST: usize = 64 << 20;
+        if !(set("kernel.msgmax", 2 * LONGEST) && set("kernel.msgmnb", 2 * LONGEST)) {
+            return;
+        }
+        let channel = options().inline_limit(LONGEST).max_value(u64::MAX).create("long").unwrap();
+        leave_room(24 << 20);
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        for len in [10, 8000, 8176, 8177, 100_000] {
+            tx.send(&vec![7; len]).unwrap();
+            assert_eq!(channel.stats().unwrap().queued, 1);
+            assert_eq!(rx.recv().unwrap(), vec![7; len]);
+        }
+        drop((tx, rx, channel));
+        assert_eq!(objects(), 0);
+        leave_room(u64::MAX >> 2);
+    });
+}

@@ -824,8 +824,14 @@ fn calls_by_the_thousand_can_be_started_before_the_first_is_waited_for() {
 
 #[test]
 fn the_longest_value_is_that_of_the_request_and_of_the_reply_alone() {
+    // In one record, and in fragments.
+    [64 << 10, 4096].into_iter().for_each(longest_values);
+}
+
+fn longest_values(capacity: usize) {
     let stage = Stage::new("longest");
     let options = ServerOptions::new().max_value(10_000);
+    let options = options.capacity(capacity).reply_capacity(capacity);
     let server: Server<Bytes, Bytes> = options.bind(stage.name()).unwrap();
     let closer = server.closer();
     let serving = thread::spawn(move || {
@@ -845,8 +851,7 @@ fn the_longest_value_is_that_of_the_request_and_of_the_reply_alone() {
     serving.join().unwrap().unwrap();
 
     let stage = Stage::new("longest reply");
-    let server: Server<u32, Bytes> =
-        ServerOptions::new().max_value(10_000).bind(stage.name()).unwrap();
+    let server: Server<u32, Bytes> = options.bind(stage.name()).unwrap();
     let closer = server.closer();
     let serving = thread::spawn(move || server.serve(|len| vec![7; len as usize].into()));
     let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();

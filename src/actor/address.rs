@@ -16,6 +16,7 @@ use super::reply::{ReplyTo, decoding};
 use super::watch::Watch;
 use super::wire::{self, ORDINARY, Shape, Status, Ticket, URGENT, Untyped};
 use crate::codec::{Codec, EncodeError, Reader, Writer};
+use crate::control::BRIEFLY;
 use crate::error::text::Spelling;
 use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::{Handle, Name};
@@ -300,8 +301,9 @@ impl<M, C: Codec<M>> Address<M, C> {
                 outcome
             })
         });
+        let brief = Deadline::after(BRIEFLY);
         for (ticket, hold) in came {
-            hold.receive(&ticket, self.options);
+            hold.receive(&ticket, self.options, brief.remaining().unwrap_or_default());
         }
         match answer {
             // The one that comes next says so of a port whose holder found no actor to reply to.
@@ -456,7 +458,9 @@ impl<M, C: Codec<M>> Address<M, C> {
             };
             let options = Channel::<M, C>::options()
                 .wait_for_creation(wait)
+                .lock_wait(deadline.remaining().unwrap_or(Duration::MAX).max(BRIEFLY))
                 .schema(wire::schema::<M, C>())
+                .heads(wire::HEADS)
                 .owner(self.options.owner)
                 .spelling(Spelling::MAILBOX)
                 .max_value(self.options.max_value);
@@ -498,21 +502,17 @@ fn tell_error(error: SendError) -> TellError {
 fn outcome<R, C: Codec<R>>(
     mailbox: &Arc<Name>,
     status: Status,
-    mut reader: Reader<'_>,
+    reader: Reader<'_>,
 ) -> Result<R, AskError> {
     if status == Status::Reply {
         return C::decode(reader)
             .map_err(|error| AskError::Decode { mailbox: mailbox.clone(), error });
     }
     let mailbox = mailbox.clone();
-    let mut text = || {
-        let text = reader.read_vec(reader.remaining()).unwrap_or_default();
-        String::from_utf8_lossy(&text).into_owned()
-    };
     match status {
         Status::Reply | Status::Dropped => Err(AskError::Dropped { mailbox }),
-        Status::Unreadable => Err(AskError::Unreadable { mailbox, why: text() }),
-        Status::Unsendable => Err(AskError::Unsendable { mailbox, why: text() }),
+        Status::Unreadable => Err(AskError::Unreadable { mailbox, why: reader.read_text() }),
+        Status::Unsendable => Err(AskError::Unsendable { mailbox, why: reader.read_text() }),
     }
 }
 

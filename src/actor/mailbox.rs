@@ -7,11 +7,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::address::{Address, AddressOptions};
-use super::error::BindError;
+use super::error::{BindError, ReplyError};
 use super::reply::{self, Hold, Relay, Way, answer_at_home};
 use super::wire::{self, Forwarded, Head, ORDINARY, Status, Ticket, URGENT, Untyped};
 use crate::channel::{Attention, LostPort, Origin, Port, Whereabouts};
 use crate::codec::{Codec, DecodeError, Reader};
+use crate::control::BRIEFLY;
 use crate::error::text::Spelling;
 use crate::error::{AttachError, OpenError, RecvError};
 use crate::name::{Handle, Name};
@@ -21,6 +22,9 @@ use crate::{Channel, Closing, DefaultCodec, Options, Owner, Receiver, Select, pa
 /// How many things of the mailbox's own, replies to pass on and ports to give up, a call looks after
 /// before its deadline counts: more than stand in a queue, since a message may stand behind them.
 const ERRANDS_BEFORE_DEADLINE: usize = 10_000;
+
+/// How long no other home of a port is waited for, once one was in vain.
+const HASTY: Duration = Duration::from_secs(1);
 
 /// How often a name may appear or vanish between looking and making.
 const ATTEMPTS: usize = 100;
@@ -216,7 +220,8 @@ impl MailboxOptions {
             .mode(self.mode)
             .owner(self.owner)
             .spelling(Spelling::MAILBOX)
-            .schema(wire::schema::<M, C>());
+            .schema(wire::schema::<M, C>())
+            .heads(wire::HEADS);
         match self.spin {
             Some(time) => options.spin(time),
             None => options,
@@ -262,6 +267,8 @@ pub struct Mailbox<M, C = DefaultCodec> {
     told: Cell<u64>,
     /// The homes of ports that this process holds.
     relays: RefCell<Vec<(Handle, Weak<Relay>)>>,
+    /// Until when no home is waited for, since one was in vain.
+    hasty_until: Cell<Deadline>,
     message: PhantomData<fn(C) -> M>,
 }
 
@@ -307,6 +314,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             held: RefCell::default(),
             told: Cell::new(0),
             relays: RefCell::default(),
+            hasty_until: Cell::new(Deadline::immediate()),
             message: PhantomData,
         }
     }
@@ -418,7 +426,13 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                 Head::Told { ask } => ask,
                 Head::Reply(reply) => return Ok((Received::Reply(reply), from)),
             };
-            let decode = || panics::decoding(|| C::decode(reader));
+            let max = self.receiver.max_value();
+            let decode = || match reader.remaining() as u64 {
+                len if len > max => Err(DecodeError::new(format!(
+                    "the message has {len} bytes, and the mailbox's longest has {max}"
+                ))),
+                _ => panics::decoding(|| C::decode(reader)),
+            };
             let (message, came) = reply::decoding(self.options, decode);
             ports
                 .borrow_mut()
@@ -486,10 +500,21 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         if let Some(relay) = known.and_then(|(_, relay)| relay.upgrade()) {
             return Some(relay);
         }
-        // Where it fails, the port tries again when it is used.
-        let relay = Relay::connect(home, self.options).ok()?;
-        relays.push((home, Arc::downgrade(&relay)));
-        Some(relay)
+        // A process that keeps the lock of another channel must not stop this one's receiver.
+        let wait = if self.hasty_until.get().has_passed() { BRIEFLY } else { Duration::ZERO };
+        match Relay::connect(home, self.options, wait) {
+            Ok(relay) => {
+                relays.push((home, Arc::downgrade(&relay)));
+                Some(relay)
+            }
+            // The port tries again when it is used.
+            Err(error) => {
+                if matches!(error, ReplyError::Open(OpenError::Busy { .. })) {
+                    self.hasty_until.set(Deadline::after(HASTY));
+                }
+                None
+            }
+        }
     }
 
     fn answer(&self, to: Origin, ask: u64, status: Status, bytes: &[u8]) {
@@ -566,5 +591,36 @@ impl Closer {
 impl fmt::Debug for Closer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Closer").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom), feature = "bincode"))]
+mod tests {
+    use super::*;
+    use crate::Tag;
+    use crate::codec::{Bytes, Raw, Writer};
+
+    #[test]
+    fn a_message_longer_than_the_longest_is_told_of_also_where_a_reply_has_a_longer_head() {
+        let options = MailboxOptions::new().max_value(1000);
+        let mailbox = options.private::<Bytes, Raw>().unwrap();
+        let channel = options.channel::<Bytes, Raw>().open(mailbox.home).unwrap();
+        let hostile = channel.retyped::<(), Untyped>().sender().unwrap();
+        let told = |len: usize| {
+            let encode = |out: &mut Writer<'_>| {
+                out.write(&wire::told(0))?;
+                Ok(out.write(&vec![7; len])?)
+            };
+            // What is in front of a reply, instead.
+            hostile.send_as(Tag::DEFAULT, wire::HEADS.value, encode, None).unwrap();
+            mailbox.recv()
+        };
+        assert_eq!(told(1000).unwrap().unwrap().len(), 1000);
+        for len in [1001, 1000 + wire::HEADS.value - wire::TOLD_HEAD] {
+            let error = told(len).unwrap_err();
+            let RecvError::Decode { error, .. } = error else { panic!("{error}") };
+            let text = error.to_string();
+            assert!(text.contains(&format!("{len} bytes")) && text.contains("1000"), "{text}");
+        }
     }
 }

@@ -19,22 +19,18 @@ use serde::{Deserialize, Serialize};
 
 use super::address::AddressOptions;
 use super::error::ReplyError;
-use super::wire::{
-    ANSWER_HEAD, REPLY_HEAD, Shape, Status, Ticket, URGENT, Untyped, write_answer, write_reply,
-};
-use crate::channel::{Caller, Holding};
+use super::wire::{self, HEADS, REPLY_HEAD, Shape, Status, Ticket, URGENT, Untyped, write_reply};
+use crate::channel::{Caller, Encoded, Holding, NotEncoded};
 use crate::codec::{Codec, EncodeError, Writer};
+use crate::control::BRIEFLY;
 use crate::error::{OpenError, SendError};
 use crate::name::Name;
 use crate::sys::{Deadline, Mutex};
 use crate::{AttachError, Channel, DefaultCodec, Sender, transfer};
 
-/// How long a reply waits for room in its home's mailbox: long for a mailbox that is read, and short
-/// for the process that holds the port.
+/// How long a reply waits for its home, and for room in its home's mailbox: long for a mailbox that is
+/// read, and short for the process that holds the port.
 const ROOM: Duration = Duration::from_secs(1);
-
-/// Longer replies are encoded twice, to learn how long they are.
-const SHORT: usize = 512;
 
 /// Where one [`ask`](super::Address::ask) is answered, once: a field of the message.
 ///
@@ -120,9 +116,9 @@ impl Hold {
     }
 
     /// The port came with an answer: it answers by a relay of its own.
-    pub(super) fn receive(&self, ticket: &Ticket, options: AddressOptions) {
+    pub(super) fn receive(&self, ticket: &Ticket, options: AddressOptions, lock_wait: Duration) {
         // Where it fails, the port tries again when it is used.
-        let relay = Relay::connect(ticket.home, options).ok();
+        let relay = Relay::connect(ticket.home, options, lock_wait).ok();
         if let Some(relay) = &relay {
             relay.holding.hold(ticket.port());
         }
@@ -151,11 +147,13 @@ impl Relay {
     pub(super) fn connect(
         home: crate::Handle,
         options: AddressOptions,
+        lock_wait: Duration,
     ) -> Result<Arc<Self>, ReplyError> {
         // The asker trusts the home, and this process trusts the sender of the port. Nothing comes
         // back here, so it does not matter how long the home's values may be.
-        let channel = Channel::<(), Untyped>::options().any_type().max_value(u64::MAX);
-        let channel = channel.owner(options.owner).open(home).map_err(|error| match error {
+        let channel = Channel::<(), Untyped>::options().any_type().heads(HEADS).max_value(u64::MAX);
+        let channel = channel.owner(options.owner).lock_wait(lock_wait);
+        let channel = channel.open(home).map_err(|error| match error {
             OpenError::NotFound { name } => ReplyError::Gone { mailbox: Arc::new(name) },
             error => ReplyError::Open(error),
         })?;
@@ -195,10 +193,12 @@ impl Port {
     }
 
     /// How it answers, connected; an error if it does not.
-    fn way(&self) -> Result<Way, ReplyError> {
+    fn way(&self, lock_wait: Duration) -> Result<Way, ReplyError> {
         let way = match self.hold.way() {
             Way::None | Way::Asker(_) => return Err(self.passed_on()),
-            Way::Away(None) => Way::Away(Some(Relay::connect(self.ticket.home, self.options)?)),
+            Way::Away(None) => {
+                Way::Away(Some(Relay::connect(self.ticket.home, self.options, lock_wait)?))
+            }
             way => return Ok(way),
         };
         self.hold.set(way.clone());
@@ -223,9 +223,9 @@ impl Port {
         sent.map_err(ReplyError::from)
     }
 
-    /// Ends the port with the reason why there is no reply. It does not wait.
+    /// Ends the port with the reason why there is no reply. It waits for no room.
     fn end(&self, status: Status, text: &str) {
-        let way = match self.way() {
+        let way = match self.way(BRIEFLY) {
             Ok(way) => way,
             // An asker that cannot be told hears nothing until its deadline.
             Err(_) => return,
@@ -257,10 +257,7 @@ pub(super) fn answer_at_home(
     bytes: &[u8],
 ) -> Result<(), SendError> {
     let bytes = status.cut(bytes, caller.max_value());
-    caller.answer_behind(ANSWER_HEAD, |out| {
-        write_answer(out, ask, status)?;
-        Ok(out.write(bytes)?)
-    })
+    caller.answer_with(&wire::answer(ask, status), bytes)
 }
 
 /// Encodes, up to `max` bytes. Encoding is the user's code, which may do anything, also use other
@@ -269,30 +266,11 @@ fn encoded<R, C: Codec<R>>(
     reply: &R,
     max: u64,
     channel: impl FnOnce() -> Arc<Name>,
-) -> Result<Vec<u8>, SendError> {
-    let mut bytes = vec![0; SHORT];
-    loop {
-        let space = bytes.len();
-        let mut writer = Writer::new(&mut bytes);
-        writer.limit(usize::try_from(max).unwrap_or(usize::MAX));
-        let result = C::encode(reply, &mut writer);
-        if writer.is_too_long() {
-            return Err(SendError::TooLong { channel: channel(), max, option: "max_value" });
-        }
-        if let Err(error) = result {
-            return Err(SendError::Encode { channel: channel(), error });
-        }
-        let (len, fits) = (writer.len(), writer.fits());
-        if fits {
-            bytes.truncate(len);
-            return Ok(bytes);
-        }
-        if space > SHORT {
-            let error = crate::channel::changed_length();
-            return Err(SendError::Encode { channel: channel(), error });
-        }
-        bytes.resize(len, 0);
-    }
+) -> Result<Encoded, SendError> {
+    Encoded::new(max, |out| C::encode(reply, out)).map_err(|error| match error {
+        NotEncoded::TooLong => SendError::TooLong { channel: channel(), max, option: "max_value" },
+        NotEncoded::Failed(error) => SendError::Encode { channel: channel(), error },
+    })
 }
 
 impl Drop for Port {
@@ -328,7 +306,7 @@ impl<R, C: Codec<R>> ReplyTo<R, C> {
     pub fn send(self, reply: &R) -> Result<(), ReplyError> {
         let port = &self.port;
         let answered = transfer::sending::<R, _, _>(|| {
-            let bytes = match port.way()? {
+            let bytes = match port.way(ROOM)? {
                 Way::Home(caller) => {
                     encoded::<R, C>(reply, caller.max_value(), || caller.channel())
                 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::Tag;
 use crate::channel::{Origin, Port};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Schema, Writer};
+use crate::control::Heads;
 use crate::name::Handle;
 
 /// The tags of a mailbox: the kernel hands out the lowest first.
@@ -34,6 +35,8 @@ const REPLY: u8 = 1;
 pub(super) const TOLD_HEAD: usize = 9;
 pub(super) const REPLY_HEAD: usize = 22;
 pub(super) const ANSWER_HEAD: usize = 9;
+
+pub(super) const HEADS: Heads = Heads { value: REPLY_HEAD, answer: ANSWER_HEAD };
 
 /// The codec of a mailbox's channel, seen from here: every message is encoded by closures.
 pub(super) struct Untyped;
@@ -166,13 +169,10 @@ pub(super) fn write_reply(
 }
 
 /// The head of an answer.
-pub(super) fn write_answer(
-    out: &mut Writer<'_>,
-    ask: u64,
-    status: Status,
-) -> Result<(), EncodeError> {
-    out.write(&ask.to_le_bytes())?;
-    Ok(out.write(&[status as u8])?)
+pub(super) fn answer(ask: u64, status: Status) -> [u8; ANSWER_HEAD] {
+    let mut head = [status as u8; ANSWER_HEAD];
+    head[..8].copy_from_slice(&ask.to_le_bytes());
+    head
 }
 
 /// What an answer begins with.

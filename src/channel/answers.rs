@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Patience;
 use super::inbox::{SPARE, append};
-use super::returns::ADDRESS;
 use super::sender::{Sender, State};
 use crate::codec::{Codec, Reader};
 use crate::control::{Control, Slept, lane_word};
@@ -27,7 +26,7 @@ impl Answers {
     /// Takes the ring over, empty: all that is in it is for former owners of the lane, and would
     /// keep answers for this one out.
     pub(super) fn attach(control: &Control, lane: usize, generation: u64) -> Result<Self, Damage> {
-        let place = control.layout().return_ring(lane);
+        let place = control.return_ring_of(lane);
         let mut consumer = Consumer::attach(control.segment.clone(), place)?;
         while let Some(record) = consumer.next()? {
             consumer.take(&record);
@@ -93,8 +92,7 @@ impl Answers {
             }
         }
         let Some((mut bytes, mut missing)) = self.partial.take() else { return Ok(None) };
-        let limit = control.layout().longest().saturating_add(ADDRESS as u64);
-        if (bytes.len() + missing).saturating_add(record.len) as u64 > limit {
+        if (bytes.len() + missing).saturating_add(record.len) as u64 > control.longest_answer() {
             let what = "its fragments make an answer longer than the channel's maximum";
             return Err(Damage { position: record.position, what });
         }

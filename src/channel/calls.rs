@@ -344,6 +344,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         Patience(deadline).ended(&self.control)
     }
 
+    /// The longest value, without its head, in bytes.
+    pub(crate) fn max_value(&self) -> u64 {
+        self.control.max_value()
+    }
+
     /// The way back to the sender of a value.
     pub(crate) fn caller(&self, origin: Origin) -> Caller {
         Caller { returns: self.returns.clone(), origin }
@@ -432,7 +437,7 @@ impl Caller {
 
     /// The longest answer, in bytes.
     pub(crate) fn max_value(&self) -> u64 {
-        self.returns.control().layout().max_value
+        self.returns.max_value()
     }
 
     /// Whether nobody waits for the answer to this call.
@@ -442,13 +447,18 @@ impl Caller {
             || cancelled(control, lane, call).load(Ordering::Relaxed) == call
     }
 
-    /// Sends an answer that begins with a head of so many bytes.
+    /// Has an answer encoded, and sends it behind a head.
     pub(crate) fn answer_behind(
         &self,
-        head: usize,
+        head: &[u8],
         encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), SendError> {
-        self.returns.send(self.origin, &Headed { head, encode }, WhenFull::Keep)
+        self.returns.send_value(self.origin, head, encode, WhenFull::Keep)
+    }
+
+    /// Sends an answer that was encoded, behind a head.
+    pub(crate) fn answer_with(&self, head: &[u8], bytes: &[u8]) -> Result<(), SendError> {
+        self.returns.send_bytes(self.origin, head, bytes, WhenFull::Keep)
     }
 }
 
@@ -483,5 +493,73 @@ pub(crate) struct ReceiverBell(Arc<Returns>);
 impl ReceiverBell {
     pub(crate) fn ring(&self) {
         self.0.ring_receiver();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::Channel;
+    use crate::codec::Raw;
+    use crate::control::Heads;
+
+    /// Values and answers, with the heads that the channel's layer has, from a program that puts one
+    /// byte more in front.
+    #[test]
+    fn nothing_longer_than_the_longest_value_is_received_behind_any_head() {
+        let heads = [(0, 0), (16, 9), (22, 9)].map(|(value, answer)| Heads { value, answer });
+        // In messages, in messages beside records, in records, and in fragments.
+        let shapes = [(2048, 0, 1000), (256, 4096, 1000), (0, 4096, 1000), (0, 4096, 9000)];
+        for heads in heads {
+            for (inline_limit, capacity, max) in shapes {
+                let options = Channel::<Vec<u8>, Raw>::options().inline_limit(inline_limit);
+                let options = options.capacity(capacity).return_capacity(4096);
+                let channel = options.max_value(max as u64).heads(heads).private().unwrap();
+                for more in [0, 1] {
+                    let about = format!("{heads:?}, {inline_limit}, {capacity}, {max} + {more}");
+                    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+                    let len = heads.value + max + more;
+                    let encode = |out: &mut Writer<'_>| Ok(out.write(&vec![7; len])?);
+                    let sent = thread::scope(|scope| {
+                        let tx = scope.spawn(move || {
+                            let never = Some(Deadline::never());
+                            let sent = tx.send_as(Tag::DEFAULT, heads.value + more, encode, never);
+                            (tx, sent)
+                        });
+                        let got = rx.receive_call(Some(Deadline::never()), |reader, _| {
+                            Ok(reader.remaining())
+                        });
+                        match got {
+                            Ok(got) => assert!(more == 0 && got == len, "{about}: {got}"),
+                            Err(RecvError::Corrupt { .. }) => assert_eq!(more, 1, "{about}"),
+                            Err(error) => panic!("{about}: {error}"),
+                        }
+                        tx.join().unwrap().0
+                    });
+                    drop((sent, rx));
+
+                    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+                    let head = vec![1; heads.answer + more];
+                    let caller = rx.caller(tx.origin());
+                    caller.answer_with(&head, &vec![7; max]).unwrap();
+                    let mut got = None;
+                    let end = loop {
+                        let taken = tx.take_answers(|reader| got = Some(reader.remaining()));
+                        if taken.is_err() || got.is_some() {
+                            break taken;
+                        }
+                        // What did not go at once goes while this receives.
+                        assert!(rx.try_recv().unwrap_err().is_empty(), "{about}");
+                    };
+                    match end {
+                        Ok(()) => assert_eq!((more, got), (0, Some(heads.answer + max)), "{about}"),
+                        Err(RecvError::Corrupt { .. }) => assert_eq!((more, got), (1, None)),
+                        Err(error) => panic!("{about}: {error}"),
+                    }
+                }
+            }
+        }
     }
 }

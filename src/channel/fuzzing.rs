@@ -306,8 +306,7 @@ fn attached<E>(end: Result<E, AttachError>) -> Option<E> {
 
 fn received(result: Result<Bytes, RecvError>) {
     match result {
-        // On a channel with a way back there may be a head in front, of 32 bytes at most.
-        Ok(value) => assert!(value.len() as u64 <= MAX_VALUE + 32, "{} bytes", value.len()),
+        Ok(value) => assert!(value.len() as u64 <= MAX_VALUE, "{} bytes", value.len()),
         Err(error) => expect_recv_error(&error),
     }
 }
@@ -321,7 +320,6 @@ fn expect_recv_error(error: &RecvError) {
         | RecvError::Timeout { .. }
         | RecvError::SlotsFull { .. }
         | RecvError::NoSelection { .. }
-        | RecvError::NoWayBack { .. }
         | RecvError::Disconnected { .. } => {}
         error => panic!("{error}"),
     }
@@ -334,7 +332,6 @@ fn expect_send_error(error: &SendError) {
         | SendError::Timeout { .. }
         | SendError::TooLong { .. }
         | SendError::NeedsWaiting { .. }
-        | SendError::NoWayBack { .. }
         | SendError::Disconnected { .. } => {}
         error => panic!("{error}"),
     }

@@ -85,7 +85,7 @@ impl Inbox {
     }
 
     fn start(&mut self, control: &Control) -> Result<(), RecvError> {
-        let place = control.layout().ring(self.lane);
+        let place = control.ring_of(self.lane);
         let attached = Consumer::attach(control.segment.clone(), place);
         let consumer = attached.map_err(|damage| self.damaged(control, damage))?;
         self.scanned = consumer.position();
@@ -441,7 +441,7 @@ impl Partial {
         record: &Record,
     ) -> Result<(), Damage> {
         let len = (self.bytes.len() + self.missing).saturating_add(record.len);
-        if len as u64 > control.layout().longest() {
+        if len as u64 > control.longest_value() {
             let what = "its fragments make a value longer than the channel's maximum";
             return Err(Damage { position: record.position, what });
         }

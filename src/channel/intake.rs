@@ -311,7 +311,7 @@ impl Intake {
         queue: MessageQueue,
         select: Select,
     ) -> RecvError {
-        let mut message = MessageBuffer::with_capacity(control.layout().message_len());
+        let mut message = MessageBuffer::with_capacity(0);
         match queue.receive(kernel_select(select), &mut message, Wait::No, true) {
             Ok(()) => {
                 // How long it was is not known: at least as long as the channel's longest.
@@ -346,7 +346,9 @@ impl Intake {
         });
         match envelope {
             Some(Envelope::Inline { len, lane, generation })
-                if whole && len as u64 <= control.layout().longest() =>
+                if whole
+                    && len as u64 <= control.longest_value()
+                    && lane < control.layout().lanes =>
             {
                 let origin = Origin { lane, generation };
                 self.turn = lane;

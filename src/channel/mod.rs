@@ -9,6 +9,7 @@
 //! | `inbox` | one lane as the receiver sees it, fragments |
 //! | `lease` | a value read in place |
 //! | `returns`, `answers` | the way back from the receiver to a sender, and its other end |
+//! | `encoded` | a value encoded in this process's memory |
 //! | `calls` | what request and response need of the two ends |
 //! | `holders` | which process holds an actor's reply port |
 //! | `space` | who has the room in the queue that comes free |
@@ -16,6 +17,7 @@
 
 mod answers;
 mod calls;
+mod encoded;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod holders;
@@ -43,6 +45,7 @@ use crate::ring::{Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
 pub(crate) use calls::{Caller, InHand, ReceiverBell, Unanswered};
+pub(crate) use encoded::{Encoded, NotEncoded};
 pub(crate) use holders::{Attention, Holding, LostPort, Port, Whereabouts};
 pub use lease::Lease;
 pub use options::Options;
@@ -50,7 +53,6 @@ pub(crate) use receiver::Closing;
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use returns::Origin;
 pub use sender::Sender;
-pub(crate) use sender::changed_length;
 #[cfg(all(test, loom))]
 pub(crate) use space::stay_in_line;
 pub use stats::Stats;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Channel;
 use crate::codec::Codec;
-use crate::control::{self, Control, ENVELOPE, Layout, MAX_LANES, Owner, Wanted};
+use crate::control::{self, Control, ENVELOPE, Heads, Layout, MAX_LANES, Owner, Wanted};
 use crate::error::OpenError;
 use crate::error::text::Spelling;
 use crate::name::Name;
@@ -62,6 +62,8 @@ pub struct Options<T, C> {
     wait_for_creation: Duration,
     schema: Option<Schema>,
     any_type: bool,
+    heads: Heads,
+    lock_wait: Duration,
     trust: Option<TrustedPeers>,
     /// How errors name the options.
     spelling: Spelling,
@@ -84,6 +86,8 @@ impl<T, C: Codec<T>> Options<T, C> {
             wait_for_creation: Duration::ZERO,
             schema: None,
             any_type: false,
+            heads: Heads::default(),
+            lock_wait: Duration::MAX,
             trust: None,
             spelling: Spelling::CHANNEL,
             value: PhantomData,
@@ -202,6 +206,19 @@ impl<T, C: Codec<T>> Options<T, C> {
         self
     }
 
+    /// Says what a layer above puts in front of values and answers.
+    pub(crate) fn heads(mut self, heads: Heads) -> Self {
+        self.heads = heads;
+        self
+    }
+
+    /// How long [`open`](Options::open) waits for another process that opens or removes the channel
+    /// in this moment, which takes some microseconds; five seconds at most, and by default.
+    pub(crate) fn lock_wait(mut self, time: Duration) -> Self {
+        self.lock_wait = time;
+        self
+    }
+
     /// Allows [`Receiver::recv_in_place`](crate::Receiver::recv_in_place), which lends slices of
     /// the channel's memory.
     pub fn in_place(mut self, trust: TrustedPeers) -> Self {
@@ -310,7 +327,7 @@ impl<T, C: Codec<T>> Options<T, C> {
         // Alone on a processor, whoever spins keeps the other from doing what it waits for.
         let alone = process::online_cpus() == 1;
         let default = if alone { Duration::ZERO } else { Duration::from_micros(20) };
-        Channel::from_control(control.shared(), self.spin.unwrap_or(default), self.trust)
+        Channel::from_control(control.shared(self.heads), self.spin.unwrap_or(default), self.trust)
     }
 
     fn wanted(&self, name: Name, private: bool) -> Result<Wanted, OpenError> {
@@ -330,6 +347,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             codec: C::NAME,
             any_type: self.any_type,
             spelling: self.spelling,
+            lock_wait: self.lock_wait,
         })
     }
 

@@ -245,7 +245,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// Appends up to `max` values to `batch`: waits for the first, takes what else is there.
-    /// Returns how many it appended.
+    /// Returns how many it appended. With a `max` of 0 that is 0 at once, whatever waits and whatever
+    /// became of the channel.
     ///
     /// ```
     /// let (tx, rx) = sysv_channel::channel::<u32>()?;
@@ -253,13 +254,13 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// let mut batch = Vec::new();
     /// assert_eq!(rx.recv_batch(&mut batch, 2)?, 2);
     /// assert_eq!(rx.recv_batch(&mut batch, 2)?, 1);
+    /// assert_eq!(rx.recv_batch(&mut batch, 0)?, 0);
     /// assert_eq!(batch, [1, 2, 3]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// As [`recv`](Receiver::recv); values appended before the error stay in `batch`. With a `max` of 0
-    /// nothing is looked at, and there is no error.
+    /// As [`recv`](Receiver::recv); values appended before the error stay in `batch`.
     pub fn recv_batch(&self, batch: &mut Vec<T>, max: usize) -> Result<usize, RecvError> {
         if max == 0 {
             return Ok(0);

@@ -17,18 +17,16 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Patience;
+use super::encoded::{Encoded, NotEncoded};
 use super::receiver::Receiver;
-use super::sender::{Encode, changed_length, lane_damage, not_woken};
-use crate::codec::{Codec, EncodeError, Writer};
-use crate::control::{Control, lane_word, semaphores};
+use super::sender::{lane_damage, not_woken};
+use crate::codec::{Codec, EncodeError, WriteError, Writer};
+use crate::control::{ADDRESS, Control, lane_word, semaphores};
 use crate::error::{RecvError, SendError};
 use crate::ring::{Damage, Flags, Producer, Room};
 use crate::sys::{AtomicU64, Deadline, Fault, Mutex, Ordering, fault};
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
-
-/// Bytes in front of an answer: the generation that it is for.
-pub(super) const ADDRESS: usize = 8;
 
 /// Payload of a fragment, in bytes, where the ring has room for so much: they pipeline best.
 const FRAGMENT: usize = 8 << 10;
@@ -108,6 +106,27 @@ struct Waiting {
     gone: usize,
 }
 
+/// An encoded answer, in this process's memory.
+struct Answer<'a> {
+    /// Whom it is for.
+    generation: u64,
+    /// What the layer above puts in front of the value.
+    head: &'a [u8],
+    value: &'a [u8],
+}
+
+impl Answer<'_> {
+    fn len(&self) -> usize {
+        ADDRESS + self.head.len() + self.value.len()
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), WriteError> {
+        out.write(&self.generation.to_le_bytes())?;
+        out.write(self.head)?;
+        out.write(self.value)
+    }
+}
+
 impl Way {
     fn push(&mut self, to: u64, bytes: Vec<u8>) {
         self.kept += bytes.len() + KEEPING;
@@ -141,13 +160,43 @@ impl Returns {
         }
     }
 
-    /// Sends an answer, without waiting.
-    pub(super) fn send(
+    /// Has a value encoded, and sends it behind a head of the layer above, without waiting.
+    ///
+    /// Encoding is the user's code, which may do anything, also answer the same sender: so it runs
+    /// before any lock is taken.
+    pub(super) fn send_value(
         &self,
         to: Origin,
-        answer: &impl Encode,
+        head: &[u8],
+        encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
         when_full: WhenFull,
     ) -> Result<(), SendError> {
+        self.check(to)?;
+        let value = Encoded::new(self.max_value(), encode).map_err(|error| match error {
+            NotEncoded::TooLong => self.too_long(),
+            NotEncoded::Failed(error) => self.unencodable(error),
+        })?;
+        self.send(to, &Answer { generation: to.generation, head, value: &value }, when_full)
+    }
+
+    /// Sends encoded bytes behind a head of the layer above, without waiting.
+    pub(super) fn send_bytes(
+        &self,
+        to: Origin,
+        head: &[u8],
+        value: &[u8],
+        when_full: WhenFull,
+    ) -> Result<(), SendError> {
+        self.check(to)?;
+        if value.len() as u64 > self.max_value() {
+            return Err(self.too_long());
+        }
+        self.send(to, &Answer { generation: to.generation, head, value }, when_full)
+    }
+
+    /// Refuses what cannot be answered: on a channel that is a parent process's, is gone or has no way
+    /// back, and to a sender that is gone or cannot be.
+    fn check(&self, to: Origin) -> Result<(), SendError> {
         let control = &*self.control;
         if !control.is_ours() {
             return Err(SendError::Forked { channel: control.name() });
@@ -155,15 +204,33 @@ impl Returns {
         if control.is_removed() {
             return Err(control.removed().into());
         }
-        let Some(way) = self.lanes.get(to.lane) else {
+        if self.lanes.is_empty() {
             return Err(SendError::NoWayBack { channel: control.name() });
-        };
-        let mut way = way.lock().unwrap_or_else(PoisonError::into_inner);
-        if way.closed || !self.is_there(to.lane, to.generation) {
+        }
+        if to.lane >= self.lanes.len() {
+            let what = format!(
+                "the value's origin is lane {}, and there are {}: another program wrote over it, or \
+                 it is another channel's",
+                to.lane,
+                self.lanes.len()
+            );
+            return Err(SendError::Corrupt { channel: control.name(), what });
+        }
+        if !self.is_there(to.lane, to.generation) {
             return Err(SendError::Disconnected { channel: control.name() });
         }
+        Ok(())
+    }
+
+    fn send(&self, to: Origin, answer: &Answer<'_>, when_full: WhenFull) -> Result<(), SendError> {
+        let mut way = self.lanes[to.lane].lock().unwrap_or_else(PoisonError::into_inner);
+        // Once more: encoding may have taken its time.
+        self.check(to)?;
+        if way.closed {
+            return Err(SendError::Disconnected { channel: self.control.name() });
+        }
         if way.waiting.is_empty() {
-            let sent = match self.send_now(&mut way, to, answer) {
+            let sent = match self.send_now(&mut way, to.lane, answer) {
                 Err(SendError::Full { .. }) if when_full == WhenFull::Keep => false,
                 sent => sent? || self.stream(&mut way, to, answer)?,
             };
@@ -171,7 +238,7 @@ impl Returns {
                 return Ok(());
             }
         }
-        self.send_later(&mut way, to, answer)
+        self.send_later(&mut way, to.lane, answer)
     }
 
     pub(super) fn control(&self) -> &Control {
@@ -185,8 +252,8 @@ impl Returns {
     }
 
     #[cold]
-    fn damaged(&self, to: Origin, damage: Damage) -> SendError {
-        SendError::Corrupt { channel: self.control.name(), what: lane_damage(to.lane, damage) }
+    fn damaged(&self, lane: usize, damage: Damage) -> SendError {
+        SendError::Corrupt { channel: self.control.name(), what: lane_damage(lane, damage) }
     }
 
     #[cold]
@@ -194,9 +261,14 @@ impl Returns {
         SendError::Encode { channel: self.control.name(), error }
     }
 
+    /// The longest answer without its head, in bytes.
+    pub(super) fn max_value(&self) -> u64 {
+        self.control.layout().max_value
+    }
+
     #[cold]
     fn too_long(&self) -> SendError {
-        let max = self.control.layout().max_value;
+        let max = self.max_value();
         SendError::TooLong { channel: self.control.name(), max, option: "max_value" }
     }
 
@@ -208,51 +280,31 @@ impl Returns {
     }
 
     /// Sends an answer in one record; `false` if it is too long for that.
-    fn send_now(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<bool, SendError> {
-        let damaged = |damage| self.damaged(to, damage);
-        let limit = self.longest(answer);
-        let producer = self.producer(way, to.lane).map_err(damaged)?;
-        let tag = Tag::DEFAULT;
-        let mut need = None;
-        loop {
-            let room = match need {
-                None => producer.room_now(tag),
-                Some(len) => producer.room_for(len, tag),
-            };
-            let Some(room) = room.map_err(damaged)? else {
-                return Err(SendError::Full { channel: self.control.name() });
-            };
-            let (result, len, fits) = producer.fill(room, |writer| {
-                writer.limit(limit);
-                let result = write(writer, to, answer);
-                // Asked first, since a Serialize can go on after an error of its serializer.
-                if writer.is_too_long() {
-                    return (Err(self.too_long()), 0, false);
-                }
-                (result.map_err(|error| self.unencodable(error)), writer.len(), writer.fits())
-            });
-            result?;
-            if fits {
-                producer.publish(len, tag, Flags::WHOLE);
-                return self.ring(to.lane).map(|()| true);
-            }
-            if len > producer.max_payload(tag) {
-                return Ok(false);
-            }
-            if need.is_some() {
-                return Err(self.unencodable(changed_length()));
-            }
-            need = Some(len);
+    fn send_now(&self, way: &mut Way, lane: usize, answer: &Answer<'_>) -> Result<bool, SendError> {
+        let damaged = |damage| self.damaged(lane, damage);
+        let producer = self.producer(way, lane).map_err(damaged)?;
+        let (tag, len) = (Tag::DEFAULT, answer.len());
+        let whole = len <= producer.max_payload(tag);
+        let room = if whole { producer.room_for(len, tag) } else { producer.room_now(tag) };
+        let Some(room) = room.map_err(damaged)? else {
+            return Err(SendError::Full { channel: self.control.name() });
+        };
+        if whole {
+            let written = producer.fill(room, |writer| answer.write(writer));
+            debug_assert!(written.is_ok());
+            producer.publish(len, tag, Flags::WHOLE);
+            self.ring(lane)?;
         }
+        Ok(whole)
     }
 
     /// Sends an answer in fragments while the sender takes them; `false` if it stopped to.
     ///
     /// Fragments that went for nothing do no harm: the next answer's first ends them.
-    fn stream(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<bool, SendError> {
-        let limit = self.longest(answer);
+    fn stream(&self, way: &mut Way, to: Origin, answer: &Answer<'_>) -> Result<bool, SendError> {
+        let damaged = |damage| self.damaged(to.lane, damage);
         let bell = self.control.lane_bell(to.lane);
-        let producer = self.producer(way, to.lane).map_err(|damage| self.damaged(to, damage))?;
+        let producer = self.producer(way, to.lane).map_err(damaged)?;
         let tag = Tag::DEFAULT;
         let mut left = WAIT_IN_ALL;
         let mut find_room = |producer: &mut Producer, len: usize| -> Result<Room, SendError> {
@@ -261,7 +313,7 @@ impl Returns {
                 if !self.is_there(to.lane, to.generation) {
                     return Err(SendError::Disconnected { channel: self.control.name() });
                 }
-                producer.room_for(len, tag).map_err(|damage| self.damaged(to, damage))
+                producer.room_for(len, tag).map_err(damaged)
             };
             if let Some(room) = look()? {
                 return Ok(room);
@@ -273,55 +325,37 @@ impl Returns {
             left = left.saturating_sub(wait - until.remaining().unwrap_or(wait).min(wait));
             found.ok_or_else(|| SendError::Full { channel: self.control.name() })
         };
-        let streamed = producer.stream(tag, limit, &mut find_room, |writer| {
-            let written = write(writer, to, answer);
-            if writer.is_too_long() {
-                return Err(self.too_long());
-            }
-            written.map_err(|error| self.unencodable(error))
-        });
-        let streamed = match streamed {
-            Ok(streamed) => streamed,
-            Err(SendError::Full { .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        streamed.result?;
+        let streamed =
+            match producer.stream(tag, answer.len(), &mut find_room, |out| answer.write(out)) {
+                Ok(streamed) => streamed,
+                Err(SendError::Full { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            };
+        debug_assert!(streamed.result.is_ok());
         producer.publish(streamed.last, tag, streamed.flags);
         self.ring(to.lane).map(|()| true)
     }
 
-    /// The longest answer with its address and its head, in bytes.
-    fn longest(&self, answer: &impl Encode) -> usize {
-        let max = usize::try_from(self.control.layout().max_value).unwrap_or(usize::MAX);
-        max.saturating_add(ADDRESS + answer.head())
-    }
-
     /// Keeps an answer, to send it behind those that wait already.
-    fn send_later(&self, way: &mut Way, to: Origin, answer: &impl Encode) -> Result<(), SendError> {
-        let limit = self.longest(answer);
-        let mut writer = Writer::new(&mut []);
-        writer.limit(limit);
-        let result = write(&mut writer, to, answer);
-        if writer.is_too_long() {
-            return Err(self.too_long());
-        }
-        result.map_err(|error| self.unencodable(error))?;
-        let kept = way.kept.saturating_add(writer.len()).saturating_add(KEEPING);
+    fn send_later(&self, way: &mut Way, lane: usize, answer: &Answer<'_>) -> Result<(), SendError> {
+        let len = answer.len();
+        let limit = usize::try_from(self.control.longest_answer()).unwrap_or(usize::MAX);
+        let kept = way.kept.saturating_add(len).saturating_add(KEEPING);
         if way.kept > 0 && kept > limit {
             return Err(SendError::Full { channel: self.control.name() });
         }
-        let mut bytes = vec![0; writer.len()];
-        let mut writer = Writer::new(&mut bytes);
-        let written = write(&mut writer, to, answer);
-        written.map_err(|error| self.unencodable(error))?;
-        if !writer.fits() || writer.len() != bytes.len() {
-            return Err(self.unencodable(changed_length()));
+        let mut bytes = Vec::new();
+        if bytes.try_reserve_exact(len).is_err() {
+            return Err(self.unencodable(EncodeError::no_memory(len)));
         }
+        bytes.extend_from_slice(&answer.generation.to_le_bytes());
+        bytes.extend_from_slice(answer.head);
+        bytes.extend_from_slice(answer.value);
         if way.waiting.is_empty() {
-            self.waits(to.lane, true);
+            self.waits(lane, true);
         }
-        way.push(to.generation, bytes);
-        self.forward(way, to.lane).map_err(|damage| self.damaged(to, damage))
+        way.push(answer.generation, bytes);
+        self.forward(way, lane).map_err(|damage| self.damaged(lane, damage))
     }
 
     /// Counts a value in hand.
@@ -470,18 +504,13 @@ impl Returns {
 
     fn producer<'w>(&self, way: &'w mut Way, lane: usize) -> Result<&'w mut Producer, Damage> {
         if way.producer.is_none() {
-            let place = self.control.layout().return_ring(lane);
+            let place = self.control.return_ring_of(lane);
             // What a predecessor's last answer was does not matter here: it needs no descriptor.
             let (producer, _) = Producer::attach(self.control.segment.clone(), place)?;
             way.producer = Some(producer);
         }
         Ok(way.producer.as_mut().expect("it was just attached"))
     }
-}
-
-fn write(writer: &mut Writer<'_>, to: Origin, answer: &impl Encode) -> Result<(), EncodeError> {
-    writer.write(&to.generation.to_le_bytes())?;
-    answer.encode(writer)
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
@@ -517,14 +546,14 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// [`SendError::Full`] if that sender has not taken what was sent to it before,
     /// [`SendError::Disconnected`] if it is gone, [`SendError::TooLong`] for more than the channel's
     /// [`max_value`](crate::Options::max_value), [`SendError::NoWayBack`] on a channel without one,
+    /// [`SendError::Corrupt`] if no sender can be where the value is said to come from,
     /// [`SendError::Encode`] for a value that cannot be encoded; [`SendError`] otherwise.
     pub fn send_back<R>(&self, to: Origin, value: &R) -> Result<(), SendError>
     where
         C: Codec<R>,
     {
         transfer::sending::<R, _, _>(|| {
-            let answer = |out: &mut Writer<'_>| C::encode(value, out);
-            self.returns.send(to, &answer, WhenFull::Refuse)
+            self.returns.send_value(to, &[], |out| C::encode(value, out), WhenFull::Refuse)
         })
     }
 }

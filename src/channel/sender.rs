@@ -8,11 +8,12 @@ mod ring;
 
 use std::cell::{RefCell, RefMut};
 use std::fmt;
+use std::iter;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use ring::changed_length;
+pub(super) use ring::changed_length;
 
 use super::answers::{Answers, Lost};
 use super::{Channel, Patience};
@@ -26,6 +27,10 @@ use crate::ring::{Damage, Producer, Record, TrustedPeers};
 use crate::sys::{Deadline, Fault, MessageBuffer, Ordering, SystemError, fault};
 use crate::tag::Tag;
 use crate::transfer;
+
+/// Memory for a message at first, in bytes: all that the kernel takes unless its msgmax was raised. It
+/// grows with values that are longer, since the channel's limit is what another process wrote.
+const USUAL_MESSAGE: usize = 8 << 10;
 
 /// The sending side of a channel, in one process at one time.
 ///
@@ -160,7 +165,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let reset = control.reset_bell(self.bell, self.spin);
         reset.map_err(|error| super::attach_error(control, error))?;
         if control.layout().has_ring() {
-            let place = control.layout().ring(self.lane);
+            let place = control.ring_of(self.lane);
             let attached = Producer::attach(control.segment.clone(), place);
             let (producer, last) = attached.map_err(|damage| AttachError::Corrupt {
                 channel: control.name(),
@@ -179,7 +184,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let state = self.state.get_mut();
         if control.layout().has_queue() {
             super::space::forget(control, self.lane);
-            state.message = Some(MessageBuffer::with_capacity(control.layout().message_len()));
+            state.message = Some(MessageBuffer::with_capacity(
+                control.layout().message_len().min(USUAL_MESSAGE),
+            ));
         }
         control.claim_lane(self.lane);
         control.word(word::SENDERS_CAME).swap(1, Ordering::Relaxed);
@@ -307,11 +314,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// sent.
     ///
     /// The receiver has each value before the next one is asked of the iterator, which may take its
-    /// time and may wait for the receiver.
+    /// time and may wait for the receiver. With no values it returns 0 at once, whatever became of the
+    /// channel.
     ///
     /// ```
     /// let (tx, rx) = sysv_channel::channel::<u32>()?;
     /// assert_eq!(tx.send_all(&[1, 2, 3])?, 3);
+    /// assert_eq!(tx.send_all(&[])?, 0);
     /// assert_eq!(rx.try_iter().collect::<Result<Vec<_>, _>>()?, [1, 2, 3]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -325,9 +334,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
     where
         T: 'v,
     {
-        let mut state = self.enter()?;
+        // Before the first value is asked for: the iterator must not use this sender either.
+        let entered = self.enter();
+        let mut values = values.into_iter();
+        let Some(first) = values.next() else { return Ok(0) };
+        let mut state = entered?;
         let mut sent = 0;
-        for value in values {
+        for value in iter::once(first).chain(values) {
             let value = |out: &mut Writer<'_>| C::encode(value, out);
             let patience = Patience::for_ever();
             let result = transfer::sending::<T, _, _>(|| {

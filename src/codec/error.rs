@@ -44,6 +44,12 @@ impl EncodeError {
         EncodeError(Box::new(Reason::Message(message.into().into_boxed_str())))
     }
 
+    /// There is no memory for an encoded value of so many bytes.
+    #[cold]
+    pub(crate) fn no_memory(len: usize) -> Self {
+        EncodeError::new(ReadError::NoMemory { len }.to_string())
+    }
+
     /// The writer's refusal, if that is why the value could not be encoded.
     pub fn write_error(&self) -> Option<WriteError> {
         match *self.0 {

@@ -6,7 +6,7 @@ use super::header::Mapped;
 use super::lock::Locked;
 use super::long::Long;
 use super::semaphores::{self, USERS};
-use super::{Control, ENVELOPE, Owner, SLOTS, TYPE_WORD, lane_word, word};
+use super::{Control, ENVELOPE, Heads, Owner, SLOTS, TYPE_WORD, lane_word, word};
 use crate::error::OpenError;
 use crate::name::{Handle, Name};
 use crate::ring::Consumer;
@@ -113,6 +113,7 @@ impl Control {
             set,
             queue,
             header,
+            heads: Heads::default(),
             name: Arc::new(name),
             all_fence: AtomicBool::new(false),
             token: process::token(),
@@ -121,8 +122,10 @@ impl Control {
         }
     }
 
-    /// For the endpoints to share; given up at the latest when the process exits.
-    pub(crate) fn shared(self) -> Arc<Control> {
+    /// For the endpoints to share, of a layer that has such heads; given up at the latest when the
+    /// process exits.
+    pub(crate) fn shared(mut self, heads: Heads) -> Arc<Control> {
+        self.heads = heads;
         let control = Arc::new(self);
         let weak: Weak<Control> = Arc::downgrade(&control);
         control.registered.get_or_init(|| at_exit::register(weak));
@@ -176,7 +179,8 @@ impl Control {
         if in_slots {
             return true;
         }
-        let mut buffer = MessageBuffer::with_capacity(layout.message_len());
+        // A longer message, which this has no room for, is a value.
+        let mut buffer = MessageBuffer::with_capacity(ENVELOPE);
         let queued = queue.stat().map_or(0, |stat| stat.messages);
         (0..queued as usize).any(|index| match queue.peek(index, &mut buffer) {
             Ok(()) => match buffer.text().first_chunk() {

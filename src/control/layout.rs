@@ -36,9 +36,6 @@ pub(crate) const MAX_TYPE: usize = 255;
 /// Bytes kept for the type's shape; a longer one is cut, the fingerprint covers it whole.
 pub(crate) const MAX_SHAPE: usize = 1472;
 
-/// Bytes that a layer above puts in front of a value at most: request and response, mailboxes.
-pub(crate) const MAX_HEAD: u64 = 32;
-
 /// Bytes in front of a message's text in a slot: the kernel writes the type there.
 pub(crate) const TYPE_WORD: usize = 8;
 
@@ -190,14 +187,6 @@ impl Layout {
         self.ring_lines > 0
     }
 
-    /// The longest value that a receiver takes: with the longest head where there may be one, since
-    /// the channels of requests and of actors have a way back.
-    #[inline]
-    pub(crate) fn longest(&self) -> u64 {
-        let head = if self.return_lines > 0 { MAX_HEAD } else { 0 };
-        self.max_value.saturating_add(head)
-    }
-
     /// Bytes of each lane's ring.
     pub(crate) fn ring_bytes(&self) -> usize {
         self.ring_lines as usize * LINE
@@ -299,26 +288,26 @@ impl Layout {
         self.rings_at() + lane * self.lane_rings().unwrap_or(0)
     }
 
-    /// The ring from the lane's sender to the receiver.
+    /// The ring from the lane's sender to the receiver, with records of any length: for those who
+    /// take nothing from it. See `Control::ring_of`.
     pub(crate) fn ring(&self, lane: usize) -> Place {
         Place {
             lines_at: self.ring_at(lane),
             lines: self.ring_lines,
             delivered_at: self.lane(lane) + lane_word::DELIVERED,
             head_at: self.lane(lane) + lane_word::HEAD,
-            max_value: self.longest(),
+            max_value: u64::MAX,
         }
     }
 
-    /// The ring from the receiver back to the lane's sender.
+    /// The ring from the receiver back to the lane's sender, as above.
     pub(crate) fn return_ring(&self, lane: usize) -> Place {
         Place {
             lines_at: self.ring_at(lane) + self.ring_lines as usize * LINE,
             lines: self.return_lines,
             delivered_at: self.lane(lane) + lane_word::RETURN_DELIVERED,
             head_at: self.lane(lane) + lane_word::RETURN_HEAD,
-            // In front of an answer stands the generation that it is for.
-            max_value: self.longest().saturating_add(8),
+            max_value: u64::MAX,
         }
     }
 }

@@ -35,6 +35,10 @@ const ATTEMPTS: usize = 100;
 /// How long to wait for the lock, which is held for a few system calls.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long to wait for the lock where a call must not be stopped by a process that keeps it: long
+/// enough for one that lost its processor meanwhile.
+pub(crate) const BRIEFLY: Duration = Duration::from_millis(100);
+
 /// What a program expects of a channel, and what it makes one with.
 pub(crate) struct Wanted {
     pub(crate) name: Name,
@@ -50,6 +54,8 @@ pub(crate) struct Wanted {
     pub(crate) any_type: bool,
     /// How errors name the options.
     pub(crate) spelling: Spelling,
+    /// How long to wait for the lock, at most as long as `LOCK_PATIENCE`.
+    pub(crate) lock_wait: Duration,
 }
 
 impl Wanted {
@@ -156,7 +162,7 @@ fn create_on(
         wanted.owner.check(set_name(set), &stat.ownership)?;
         match semaphores::inspect(set)? {
             Claim::Signed => {
-                return lock(set, &wanted.name)?
+                return lock(set, &wanted.name, wanted.lock_wait)?
                     .run(|locked| create_locked(wanted, key, locked, Evidence::Signature));
             }
             Claim::Virgin
@@ -349,7 +355,7 @@ pub(crate) fn open(wanted: &Wanted) -> Result<Control, OpenError> {
 }
 
 fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Control>, OpenError> {
-    lock(set, &wanted.name)?.run(|locked| {
+    lock(set, &wanted.name, wanted.lock_wait)?.run(|locked| {
         match look(key, locked.set(), wanted.owner, Evidence::Signature)? {
             Found::Whole(mapped, queue) => {
                 wanted.check(key, &mapped.header)?;
@@ -380,7 +386,7 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
     let Some(set) = find_set(key, owner)? else {
         return Err(OpenError::NotFound { name: name.clone() });
     };
-    let removed = lock(set, name).and_then(|locked| {
+    let removed = lock(set, name, LOCK_PATIENCE).and_then(|locked| {
         locked.run(|_| {
             match look_with_any_mode(key, set, owner, Evidence::Signature) {
                 Ok(Found::Whole(mapped, queue)) => {
@@ -428,6 +434,7 @@ impl Wanted {
             codec: "",
             any_type: true,
             spelling: Spelling::CHANNEL,
+            lock_wait: LOCK_PATIENCE,
         }
     }
 }
@@ -442,8 +449,8 @@ pub(super) fn gone_is_none<R>(
     }
 }
 
-fn lock(set: SemaphoreSet, name: &Name) -> Result<Locked, OpenError> {
-    match Locked::take(set, Deadline::after(LOCK_PATIENCE))? {
+fn lock(set: SemaphoreSet, name: &Name, wait: Duration) -> Result<Locked, OpenError> {
+    match Locked::take(set, Deadline::after(wait.min(LOCK_PATIENCE)))? {
         Some(locked) => Ok(locked),
         None => Err(OpenError::Busy { name: name.clone(), pid: set.last_pid(semaphores::LOCK)? }),
     }

@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::error::SendError;
 use crate::name::Name;
+use crate::ring::Place;
 use crate::sys::{
     self, AtomicU64, MessageQueue, Ordering, Segment, SemaphoreSet, SystemError, SystemErrorKind,
 };
@@ -34,13 +35,25 @@ pub(crate) use doorbell::{Doorbell, Ends, Parked, Slept};
 pub(crate) use find::is_channel;
 pub(crate) use header::{Header, cut};
 pub(crate) use layout::{Layout, MAX_LANES, SLOTS, TYPE_WORD, lane_word, word};
-pub(crate) use lifecycle::{Wanted, create, open, unlink, wait_for};
+pub(crate) use lifecycle::{BRIEFLY, Wanted, create, open, unlink, wait_for};
 pub use ownership::Owner;
 pub(crate) use removal::VALUES_BETWEEN_LOOKS;
 pub use sweep::{Removed, sweep, sweep_all};
 
 /// Bytes in front of the payload of each queue message: length, kind, lane, position.
 pub(crate) const ENVELOPE: usize = 16;
+
+/// Bytes in front of an answer: the generation that it is for.
+pub(crate) const ADDRESS: usize = 8;
+
+/// How many bytes a layer above puts in front of a value and of an answer, at most: they do not count
+/// against the longest value. Every process that opens a channel of such a layer knows them, so they
+/// are never read from shared memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Heads {
+    pub(crate) value: usize,
+    pub(crate) answer: usize,
+}
 
 /// A channel that this process uses. Dropping it gives the use up, and removes the channel if it
 /// was the last.
@@ -49,6 +62,7 @@ pub(crate) struct Control {
     pub(crate) set: SemaphoreSet,
     pub(crate) queue: Option<MessageQueue>,
     pub(crate) header: Header,
+    heads: Heads,
     /// How errors name the channel.
     name: Arc<Name>,
     /// Whether all who wake others are known to fence: see `doorbell`.
@@ -137,6 +151,27 @@ impl Control {
     /// Whether a sender is attached, by the semaphore that the kernel keeps true.
     pub(crate) fn has_sender(&self) -> Result<bool, SystemError> {
         Ok(!semaphores::is_zero(self.set, semaphores::SENDERS)?)
+    }
+
+    /// The ring from the lane's sender to the receiver.
+    pub(crate) fn ring_of(&self, lane: usize) -> Place {
+        Place { max_value: self.longest_value(), ..self.layout().ring(lane) }
+    }
+
+    /// The ring from the receiver back to the lane's sender.
+    pub(crate) fn return_ring_of(&self, lane: usize) -> Place {
+        Place { max_value: self.longest_answer(), ..self.layout().return_ring(lane) }
+    }
+
+    /// The longest value with its head, in bytes.
+    #[inline]
+    pub(crate) fn longest_value(&self) -> u64 {
+        self.layout().max_value.saturating_add(self.heads.value as u64)
+    }
+
+    /// The longest answer with its address and its head, in bytes.
+    pub(crate) fn longest_answer(&self) -> u64 {
+        self.layout().max_value.saturating_add((ADDRESS + self.heads.answer) as u64)
     }
 
     /// The longest encoded value that the channel takes.

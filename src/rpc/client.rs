@@ -11,6 +11,7 @@ use super::error::{CallError, ConnectError};
 use super::{RequestHead, Status, own};
 use crate::channel::Unanswered;
 use crate::codec::{Codec, Reader};
+use crate::control::BRIEFLY;
 use crate::error::text::{Spelling, channel};
 use crate::error::{OpenError, RecvError, SendError};
 use crate::name::Name;
@@ -120,8 +121,10 @@ impl ClientOptions {
             .owner(self.owner)
             .max_value(self.max_value)
             .wait_for_creation(wait)
+            .lock_wait(wait.max(BRIEFLY))
             .spelling(Spelling::SERVER)
-            .schema(super::schema::<Q, R, C>());
+            .schema(super::schema::<Q, R, C>())
+            .heads(super::HEADS);
         if let Some(time) = self.spin {
             options = options.spin(time);
         }
@@ -511,16 +514,12 @@ fn read_outcome<R, C: Codec<R>>(
 /// Why there is no reply, as an answer says it behind its head.
 #[cold]
 fn failure(server: Arc<Name>, status: Status, reader: Reader<'_>) -> CallError {
-    let text = |mut reader: Reader<'_>| {
-        let text = reader.read_vec(reader.remaining()).unwrap_or_default();
-        String::from_utf8_lossy(&text).into_owned()
-    };
     match status {
-        Status::Panicked => CallError::Panicked { server, message: text(reader) },
+        Status::Panicked => CallError::Panicked { server, message: reader.read_text() },
         Status::Reply | Status::Dropped => CallError::Dropped { server },
         Status::Closed => CallError::ServerDied { server, received: true },
-        Status::Unreadable => CallError::Unreadable { server, why: text(reader) },
-        Status::Unsendable => CallError::Unsendable { server, why: text(reader) },
+        Status::Unreadable => CallError::Unreadable { server, why: reader.read_text() },
+        Status::Unsendable => CallError::Unsendable { server, why: reader.read_text() },
     }
 }
 

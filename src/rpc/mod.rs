@@ -52,6 +52,7 @@ pub use error::{BindError, CallError, ConnectError, ReplyError, ServeError};
 pub use server::{Closer, Incoming, Request, Responder, Server, ServerOptions};
 
 use crate::codec::{Codec, DecodeError, Reader};
+use crate::control::Heads;
 use crate::schema::Schema;
 use crate::sys::{ClockOffset, Deadline};
 
@@ -62,8 +63,8 @@ struct RequestHead {
 }
 
 impl RequestHead {
-    fn write(&self, clock: ClockOffset) -> [u8; 16] {
-        let mut bytes = [0; 16];
+    fn write(&self, clock: ClockOffset) -> [u8; REQUEST_HEAD] {
+        let mut bytes = [0; REQUEST_HEAD];
         bytes[..8].copy_from_slice(&self.call.to_le_bytes());
         bytes[8..].copy_from_slice(&clock.publish(self.deadline).to_le_bytes());
         bytes
@@ -75,8 +76,13 @@ impl RequestHead {
     }
 }
 
+/// Bytes in front of a request.
+const REQUEST_HEAD: usize = 16;
+
 /// Bytes in front of what an answer says: the call's number and the status.
 const ANSWER_HEAD: usize = 9;
+
+const HEADS: Heads = Heads { value: REQUEST_HEAD, answer: ANSWER_HEAD };
 
 /// What kind of answer follows the call's number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

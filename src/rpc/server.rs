@@ -201,7 +201,8 @@ impl ServerOptions {
             .mode(self.mode)
             .owner(self.owner)
             .spelling(Spelling::SERVER)
-            .schema(super::schema::<Q, R, C>());
+            .schema(super::schema::<Q, R, C>())
+            .heads(super::HEADS);
         match self.spin {
             Some(time) => options.spin(time),
             None => options,
@@ -623,10 +624,7 @@ impl Port {
         self.answered = true;
         let mut head = [status as u8; ANSWER_HEAD];
         head[..8].copy_from_slice(&self.head.call.to_le_bytes());
-        self.caller.answer_behind(head.len(), |out| {
-            out.write(&head)?;
-            answer(out)
-        })
+        self.caller.answer_behind(&head, answer)
     }
 
     fn tell(&mut self, status: Status, text: &str) {

@@ -403,6 +403,20 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    /// The rest as text, as far as it is any; where there is no memory for it, that.
+    pub(crate) fn read_text(mut self) -> String {
+        let bytes = match self.read_vec(self.remaining()) {
+            Ok(bytes) => bytes,
+            Err(error) => return error.to_string(),
+        };
+        String::from_utf8(bytes).unwrap_or_else(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let mut bytes = error.into_bytes();
+            bytes.truncate(valid);
+            String::from_utf8(bytes).unwrap_or_default()
+        })
+    }
+
     /// Appends the rest to `bytes`.
     ///
     /// # Errors
@@ -516,6 +530,16 @@ mod tests {
         assert_eq!(reader.read_vec(105), Err(wanted));
         assert_eq!(reader.read_vec(4).unwrap(), b"ning");
         assert_eq!(reader.read_array::<1>(), Err(ReadError::NoMemory { len: 100 }));
+    }
+
+    #[test]
+    fn text_ends_where_it_is_none() {
+        assert_eq!(Reader::new(b"").read_text(), "");
+        assert_eq!(Reader::new("größer".as_bytes()).read_text(), "größer");
+        assert_eq!(Reader::new(&"größer".as_bytes()[..3]).read_text(), "gr");
+        assert_eq!(Reader::new(b"\xff\xff").read_text(), "");
+        let text = Reader::of_beginning(b"a", 1 << 30).read_text();
+        assert!(text.contains("no memory") && text.contains("1073741825"), "{text}");
     }
 
     #[test]

@@ -566,6 +566,20 @@ fn what_is_too_long_names_the_option_that_says_so() {
 }
 
 #[test]
+fn an_origin_that_cannot_be_is_told_as_such() {
+    let options = Channel::<Bytes, Raw>::options().return_capacity(4096);
+    let (one, two) =
+        (options.clone().lanes(1).private().unwrap(), options.lanes(2).private().unwrap());
+    let rx = two.receiver().unwrap();
+    let (_first, second) = (two.sender().unwrap(), two.sender().unwrap());
+    second.send(&vec![1]).unwrap();
+    let (_, origin) = rx.recv_from(sysv_channel::Select::Any).unwrap();
+    let error = one.receiver().unwrap().send_back(origin, &vec![1]).unwrap_err();
+    assert!(matches!(error, SendError::Corrupt { .. }), "{error}");
+    reads(&error, &["the channel at key 0x", "origin is lane 1, and there are 1"]);
+}
+
+#[test]
 fn a_channel_without_a_way_back_says_so_on_both_sides() {
     let channel = Channel::<Bytes, Raw>::private().unwrap();
     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());

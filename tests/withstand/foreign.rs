@@ -55,6 +55,9 @@ fn foreign(position: u64) -> Vec<(Bytes, &'static str)> {
         (with(envelope(5, INLINE, 0, 0, 1), 4), "not of this crate"),
         (with(envelope(5, INLINE, 0, 0, 1), 6), "not of this crate"),
         (with(envelope(u32::MAX, INLINE, 0, 0, 1), 5), "not of this crate"),
+        // Inline values that are right but for the lane, of which there are three.
+        (with(envelope(5, INLINE, 0, 3, 1), 5), "not of this crate"),
+        (with(envelope(5, INLINE, 0, u16::MAX, 1), 5), "not of this crate"),
         (vec![7; LONGEST + 1], "longer than the channel's 116 bytes"),
         (vec![7; 4000], "longer than the channel's 116 bytes"),
         (envelope(1, DESCRIPTOR, 0, 0, 0), "not of this crate"),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sysv_channel::codec::{Bytes, Raw};
-use sysv_channel::{Channel, Receiver, RecvError, SendError, Sender, TrustedPeers};
+use sysv_channel::{Channel, Origin, Receiver, RecvError, Select, SendError, Sender, TrustedPeers};
 
 use super::{Shape, watchdog};
 
@@ -190,6 +190,63 @@ fn what_fills_or_feeds_a_call_cannot_send_either() {
     assert_eq!(tx.send_all(values).unwrap(), 2);
     let got: Vec<Bytes> = rx.try_iter().collect::<Result<_, _>>().unwrap();
     assert_eq!(got, [vec![1; 5].into(), two, three]);
+}
+
+/// The answers that are sent while another one is encoded, to the same sender.
+#[test]
+fn an_answer_can_be_sent_inside_of_another() {
+    let _watchdog = watchdog("an_answer_can_be_sent_inside_of_another");
+    thread_local! {
+        static INNER: RefCell<Option<(Rc<Receiver<u8>>, Origin)>> = const { RefCell::new(None) };
+    }
+    struct Outer(usize);
+    impl Serialize for Outer {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            if let Some((rx, to)) = INNER.take() {
+                rx.send_back(to, &Bytes::from(vec![1; 10])).unwrap();
+                // A panic inside leaves the way back as it was.
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    let _ = rx.send_back(to, &Panics);
+                }))
+                .unwrap_err();
+            }
+            Bytes::from(vec![2; self.0]).serialize(serializer)
+        }
+    }
+    struct Panics;
+    impl Serialize for Panics {
+        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            panic!("an answer that cannot be encoded");
+        }
+    }
+    impl<'de> Deserialize<'de> for Outer {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Ok(Outer(Bytes::deserialize(deserializer)?.len()))
+        }
+    }
+    impl<'de> Deserialize<'de> for Panics {
+        fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            Ok(Panics)
+        }
+    }
+    // In one record, and kept beside one that was kept before.
+    for len in [10, 1000, 60_000] {
+        let channel = Channel::<u8>::options().return_capacity(4096).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), Rc::new(channel.receiver().unwrap()));
+        tx.send(&1).unwrap();
+        let (_, origin) = rx.recv_from(Select::Any).unwrap();
+        INNER.set(Some((rx.clone(), origin)));
+        rx.send_back(origin, &Outer(len)).unwrap();
+        assert_eq!(tx.try_recv_back::<Bytes>().unwrap(), Bytes::from(vec![1; 10]));
+        let outer = loop {
+            match tx.try_recv_back::<Bytes>() {
+                Ok(outer) => break outer,
+                Err(error) => assert!(error.is_empty(), "{error}"),
+            }
+            assert!(rx.try_recv().unwrap_err().is_empty());
+        };
+        assert_eq!(outer, Bytes::from(vec![2; len]));
+    }
 }
 
 #[test]

@@ -27,8 +27,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.announce_leftover(state, queue, patience)?;
         let layout = *self.control.layout();
         let message = message(state);
-        let text = &mut message.text_mut_full()[ENVELOPE..][..layout.inline_limit];
-        let (len, fits) = self.encode(value, &mut Writer::new(text))?;
+        let text = &mut message.text_mut_full()[ENVELOPE..];
+        let (mut len, mut fits) = self.encode(value, &mut Writer::new(text))?;
+        if !fits && len <= layout.inline_limit {
+            message.grow(ENVELOPE + len);
+            let text = &mut message.text_mut_full()[ENVELOPE..];
+            (len, fits) = self.encode(value, &mut Writer::new(text))?;
+            if !fits {
+                return Err(self.changed_length());
+            }
+        }
         if fits {
             let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
             self.send_envelope(state, queue, tag, inline, patience)?;

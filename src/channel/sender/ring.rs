@@ -171,7 +171,9 @@ where
             });
         }
         if let (None, Some(queue)) = (ring, self.control.queue) {
-            fill(&mut message(state).text_mut_full()[ENVELOPE..][..len]);
+            let message = message(state);
+            message.grow(ENVELOPE + len);
+            fill(&mut message.text_mut_full()[ENVELOPE..][..len]);
             let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
             self.send_envelope(state, queue, tag, inline, patience)?;
             return self.sent(len);
@@ -189,7 +191,7 @@ where
     }
 }
 
-pub(crate) fn changed_length() -> EncodeError {
+pub(in crate::channel) fn changed_length() -> EncodeError {
     EncodeError::new(
         "the value was longer when it was encoded a second time: its Serialize must give the same \
          bytes for the same value",
