@@ -511,16 +511,11 @@ impl<T, C> Queue<T, C> {
     /// goes on waiting until it is raised again.
     ///
     /// # Errors
-    /// [`QueueError::InvalidOption`] for 0; [`QueueError::System`] of kind
+    /// [`QueueError::InvalidOption`] for 0 and above 2,147,483,647; [`QueueError::System`] of kind
     /// [`PermissionDenied`](crate::SystemErrorKind::PermissionDenied) for others than the owner,
     /// and above `kernel.msgmnb` for others than root; [`QueueError::Removed`] if the queue was.
     pub fn set_capacity(&self, bytes: u64) -> Result<(), QueueError> {
-        if bytes == 0 {
-            return Err(QueueError::InvalidOption(format!(
-                "{} with a capacity of 0 bytes would take no message",
-                self.object()
-            )));
-        }
+        options::check_capacity(bytes)?;
         Ok(self.queue.set_capacity(bytes)?)
     }
 
@@ -529,7 +524,8 @@ impl<T, C> Queue<T, C> {
     /// The creator keeps the right to change and remove it.
     ///
     /// # Errors
-    /// [`QueueError::InvalidOption`] for more than nine bits; [`QueueError::System`] of kind
+    /// [`QueueError::InvalidOption`] for more than nine bits, and for a user or group that the kernel
+    /// does not know, as 4,294,967,295 (-1); [`QueueError::System`] of kind
     /// [`PermissionDenied`](crate::SystemErrorKind::PermissionDenied) for others than the owner;
     /// [`QueueError::Removed`] if the queue was.
     ///
@@ -544,7 +540,16 @@ impl<T, C> Queue<T, C> {
     /// ```
     pub fn set_permissions(&self, uid: u32, gid: u32, mode: u32) -> Result<(), QueueError> {
         options::check_mode(mode)?;
-        Ok(self.queue.set_permissions(uid, gid, mode)?)
+        let set = self.queue.set_permissions(uid, gid, mode);
+        // The kernel says EINVAL for a queue that is gone and for a number that is nobody's alike.
+        if set.as_ref().is_err_and(|error| error.kind() == SystemErrorKind::Removed)
+            && self.queue.stat().is_ok()
+        {
+            return Err(QueueError::InvalidOption(format!(
+                "the kernel knows no user {uid} or no group {gid}: to keep one, give what `stat` says"
+            )));
+        }
+        Ok(set?)
     }
 
     /// Removes the queue with all that it holds; every call that waits on it ends with `Removed`.

@@ -318,6 +318,29 @@ fn too_long_for_the_queue_is_an_error_and_no_wait() {
 }
 
 #[test]
+fn what_the_kernel_would_cut_or_does_not_know_is_refused_and_not_taken_for_removal() {
+    for bytes in [1 << 31, 1 << 32, (1 << 32) + 500, u64::MAX] {
+        let bad = Queue::<u64>::options().capacity(bytes).private();
+        assert!(matches!(bad, Err(QueueError::InvalidOption(_))), "{bytes}: {bad:?}");
+        let queue = Queue::<u64>::private().unwrap();
+        let before = queue.stat().unwrap().capacity;
+        let bad = queue.set_capacity(bytes);
+        assert!(matches!(bad, Err(QueueError::InvalidOption(_))), "{bytes}: {bad:?}");
+        assert_eq!(queue.stat().unwrap().capacity, before);
+    }
+    let queue = Queue::<u64>::private().unwrap();
+    let ownership = queue.stat().unwrap().ownership;
+    for (uid, gid) in [(u32::MAX, ownership.gid), (ownership.uid, u32::MAX)] {
+        let bad = queue.set_permissions(uid, gid, 0o600);
+        assert!(matches!(bad, Err(QueueError::InvalidOption(_))), "{bad:?}");
+    }
+    let other = RawQueue::open(queue.key()).unwrap();
+    other.remove().unwrap();
+    let gone = queue.set_permissions(ownership.uid, ownership.gid, 0o600);
+    assert!(matches!(gone, Err(QueueError::Removed { .. })), "{gone:?}");
+}
+
+#[test]
 fn empty_values_count_against_the_capacity_too() {
     let queue = RawQueue::options().capacity(3).private().unwrap();
     (0..3).for_each(|_| queue.try_send(&Vec::new()).unwrap());

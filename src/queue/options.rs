@@ -147,12 +147,7 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     fn check(&self) -> Result<(), QueueError> {
         self.check_type()?;
         check_mode(self.mode)?;
-        if self.capacity == Some(0) {
-            return Err(QueueError::InvalidOption(
-                "a queue with a capacity of 0 bytes takes no message".to_owned(),
-            ));
-        }
-        Ok(())
+        self.capacity.map_or(Ok(()), check_capacity)
     }
 
     fn make(&self, name: Name, key: Key) -> Result<Queue<T, C>, QueueError> {
@@ -197,6 +192,19 @@ impl<T, C> fmt::Debug for QueueOptions<T, C> {
 pub(super) fn check_mode(mode: u32) -> Result<(), QueueError> {
     if mode > 0o777 {
         let what = format!("mode {mode:#o} has more than the nine permission bits");
+        return Err(QueueError::InvalidOption(what));
+    }
+    Ok(())
+}
+
+/// The kernel takes the capacity for an `int`, and would cut what is longer.
+pub(super) fn check_capacity(bytes: u64) -> Result<(), QueueError> {
+    if bytes == 0 {
+        let what = "with a capacity of 0 bytes a queue takes no message";
+        return Err(QueueError::InvalidOption(what.to_owned()));
+    }
+    if bytes > i32::MAX as u64 {
+        let what = format!("a capacity of {bytes} bytes is more than the kernel's {}", i32::MAX);
         return Err(QueueError::InvalidOption(what));
     }
     Ok(())
