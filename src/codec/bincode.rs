@@ -28,6 +28,12 @@ const CONFIGURATION: Configuration<LittleEndian, Fixint> =
 /// `skip_serializing_if` skips, and a `Serialize` that announces another number of elements than it
 /// writes, when the value is encoded. `Json` takes most of these.
 ///
+/// That a tuple struct or tuple variant skips a field is seen by comparing with the type's shape
+/// ([`Schema`]), which the first such value has traced; of a type that cannot be traced it is not.
+///
+/// A value is not decoded before it is sent. One that the type's own `Deserialize` refuses (a
+/// `try_from` that fails, a variant under `skip_deserializing`) is an error of the receiver.
+///
 /// A field of type `Vec<u8>` is slow, because serde takes it byte by byte: use [`Bytes`], see
 /// there.
 ///
@@ -72,7 +78,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
     }
 
     fn schema() -> Schema {
-        Schema::checked::<T>(Self::encode, Self::decode)
+        Schema::checked::<T>(Self::encode, Self::decode, false)
     }
 }
 
@@ -120,7 +126,7 @@ impl Scalars for Fixed {
     #[inline]
     fn read<T: DeserializeOwned>(input: &mut impl Input) -> Result<T, DecodeError> {
         let mut decoder = OwnedSerdeDecoder::from_reader(Source(input), CONFIGURATION);
-        T::deserialize(decoder.as_deserializer()).map_err(decode_error)
+        T::deserialize(decoder.as_deserializer()).map_err(decode_error::<T>)
     }
 
     #[inline]
@@ -143,10 +149,13 @@ impl<I: Input> bincode::de::read::Reader for Source<'_, I> {
 }
 
 #[cold]
-fn decode_error(error: BincodeDecodeError) -> DecodeError {
+fn decode_error<T>(error: BincodeDecodeError) -> DecodeError {
+    let scalar = std::any::type_name::<T>();
     DecodeError::new(match error {
         BincodeDecodeError::UnexpectedEnd { additional } => {
-            format!("the value ends too early: {additional} more bytes were expected")
+            let missing =
+                if additional == 1 { "1 byte is" } else { &*format!("{additional} bytes are") };
+            format!("the value ends too early, within a {scalar}: {missing} missing")
         }
         BincodeDecodeError::InvalidBooleanValue(byte) => {
             format!("a bool is 0 or 1, not {byte}")

@@ -13,24 +13,37 @@ use std::any::type_name;
 use std::fmt::Display;
 use std::marker::PhantomData;
 
+use serde::de::DeserializeOwned;
 use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
 use super::guard::{EMPTY_ELEMENTS, LEVELS, Scalars, TOO_DEEP, TOO_MANY_EMPTY};
-use super::structure::{OUT_OF_TURN, Of, miscounted};
+use super::structure::{self, OUT_OF_TURN, Of, miscounted};
 use super::{EncodeError, Writer};
+use crate::schema::shapes::{self, ShapeOf, Tuple};
 
 /// Encodes one value.
 #[inline]
-pub(super) fn encode<F: Scalars, T: Serialize>(
+pub(super) fn encode<F: Scalars, T: Serialize + DeserializeOwned>(
     value: &T,
     out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
-    let mut encoder =
-        Encoder::<F> { out, levels: LEVELS, empty: EMPTY_ELEMENTS, format: PhantomData };
-    value.serialize(&mut encoder).map_err(|error| error.within_type(type_name::<T>()))
+    let mut encoder = Encoder::<F> {
+        out,
+        levels: LEVELS,
+        empty: EMPTY_ELEMENTS,
+        shape_of: shapes::shape_of::<T>,
+        last: None,
+        doubtful: false,
+        format: PhantomData,
+    };
+    value.serialize(&mut encoder).map_err(|error| error.within_type(type_name::<T>()))?;
+    if encoder.doubtful {
+        return structure::check(encoder.shape_of, value, false);
+    }
+    Ok(())
 }
 
 pub(super) struct Encoder<'a, 'b, F> {
@@ -39,6 +52,11 @@ pub(super) struct Encoder<'a, 'b, F> {
     levels: u32,
     /// How many more elements may take no bytes.
     empty: usize,
+    shape_of: ShapeOf,
+    /// The tuple that was announced last: there are many alike in a sequence.
+    last: Option<Tuple>,
+    /// A tuple may be read with another number of fields.
+    doubtful: bool,
     format: PhantomData<F>,
 }
 
@@ -56,6 +74,14 @@ impl<F: Scalars> Encoder<'_, '_, F> {
         }
         self.levels -= 1;
         Ok(())
+    }
+
+    #[inline]
+    fn announce(&mut self, tuple: Tuple) {
+        if !self.last.is_some_and(|last| last.is(&tuple)) {
+            self.last = Some(tuple);
+            self.doubtful |= !shapes::is_read_so(self.shape_of, tuple);
+        }
     }
 
     /// Begins a variant, whose content is a level.
@@ -194,6 +220,7 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
         name: &'static str,
         length: usize,
     ) -> Result<Self::SerializeTupleStruct, EncodeError> {
+        self.announce(Tuple { name, variant: None, fields: length });
         Ok(Fields { encoder: self, of: Of::Struct(name), announced: length, written: 0, last: "" })
     }
 
@@ -205,9 +232,8 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
         variant: &'static str,
         length: usize,
     ) -> Result<Self::SerializeTupleVariant, EncodeError> {
-        self.variant(index)?;
-        let of = Of::Variant(name, variant);
-        Ok(Fields { encoder: self, of, announced: length, written: 0, last: "" })
+        self.announce(Tuple { name, variant: Some(variant), fields: length });
+        self.serialize_struct_variant(name, index, variant, length)
     }
 
     #[inline]
@@ -216,7 +242,7 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
         name: &'static str,
         length: usize,
     ) -> Result<Self::SerializeStruct, EncodeError> {
-        self.serialize_tuple_struct(name, length)
+        Ok(Fields { encoder: self, of: Of::Struct(name), announced: length, written: 0, last: "" })
     }
 
     #[inline]
@@ -227,7 +253,9 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
         variant: &'static str,
         length: usize,
     ) -> Result<Self::SerializeStructVariant, EncodeError> {
-        self.serialize_tuple_variant(name, index, variant, length)
+        self.variant(index)?;
+        let of = Of::Variant(name, variant);
+        Ok(Fields { encoder: self, of, announced: length, written: 0, last: "" })
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), EncodeError> {

@@ -153,6 +153,13 @@ impl DecodeError {
     pub fn new(message: impl Into<String>) -> Self {
         DecodeError(Box::new(message.into().into_boxed_str()))
     }
+
+    /// Says which type was to be decoded.
+    #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+    #[cold]
+    pub(super) fn within_type(self, type_name: &str) -> Self {
+        DecodeError::new(format!("{}: {}", crate::schema::short_type_name(type_name), self.0))
+    }
 }
 
 impl From<ReadError> for DecodeError {

@@ -13,6 +13,7 @@
 //!   Structs and tuples need no count: a type can contain itself only through one of the four.
 //!   They cost nothing that way.
 
+use std::any::type_name;
 use std::marker::PhantomData;
 
 use serde::de::{
@@ -142,10 +143,13 @@ where
         Guard::<F, I> { input, levels: LEVELS, empty: EMPTY_ELEMENTS, format: PhantomData };
     let decoded = T::deserialize(&mut guard);
     // What a library says of bytes that it did not get leaves out why.
-    let value = decoded.map_err(|error| guard.input.no_memory().map_or(error, Into::into))?;
+    let value = decoded.map_err(|error| {
+        let error = guard.input.no_memory().map_or(error, Into::into);
+        error.within_type(type_name::<T>())
+    })?;
     match guard.input.remaining() {
         0 => Ok(value),
-        left => Err(trailing(left)),
+        left => Err(trailing(left).within_type(type_name::<T>())),
     }
 }
 
@@ -208,12 +212,16 @@ impl<F: Scalars, I: Input> Guard<F, I> {
     #[inline]
     fn elements<T>(
         &mut self,
-        read: impl FnOnce(Elements<'_, F, I>) -> Result<T, DecodeError>,
+        read: impl FnOnce(&mut Elements<'_, F, I>) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
         let left = self.length()?;
         self.nested(|guard| {
             let before = guard.input.remaining();
-            let value = read(Elements::new(&mut *guard, left))?;
+            let mut elements = Elements::new(&mut *guard, left);
+            let value = read(&mut elements)?;
+            if elements.left > 0 {
+                return Err(unread(elements.left));
+            }
             let taken = before - guard.input.remaining();
             guard.empty =
                 guard.empty.checked_sub(left.saturating_sub(taken)).ok_or_else(too_many_empty)?;
@@ -225,6 +233,16 @@ impl<F: Scalars, I: Input> Guard<F, I> {
 #[cold]
 fn too_many(length: u64, left: usize) -> DecodeError {
     DecodeError::new(format!("a sequence claims {length} elements, but {left} bytes are left"))
+}
+
+#[cold]
+fn unread(left: usize) -> DecodeError {
+    let elements =
+        if left == 1 { "element of a sequence was" } else { "elements of a sequence were" };
+    DecodeError::new(format!(
+        "{left} {elements} left unread: the type's Deserialize stops early, or the value was encoded \
+         from another type"
+    ))
 }
 
 /// Of an entry of a map beside its key, in bytes, as far as one can guess.

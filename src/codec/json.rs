@@ -17,8 +17,9 @@ use serde::ser::{
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::structure::{OUT_OF_TURN, Of, miscounted};
+use super::structure::{self, OUT_OF_TURN, Of, miscounted};
 use super::{Codec, DecodeError, EncodeError, ReadError, Reader, Schema, WriteError, Writer};
+use crate::schema::shapes::{self, ShapeOf, Tuple};
 use crate::transfer;
 
 /// How deep arrays and objects may nest in a value: serde_json reads as deep and no deeper.
@@ -38,8 +39,13 @@ const TOO_DEEP: &str = "arrays and objects nest more than 127 deep in the value"
 /// - `Some` of a value that JSON writes as null: `Some(None)`, `Some(())`;
 /// - keys of maps that are no text, number, `bool` or enum variant without content;
 /// - arrays and objects more than 127 deep;
+/// - fields that a tuple struct or tuple variant skips, if the type's shape can be found
+///   ([`Schema`]): those behind them would be taken for them;
 /// - whatever its own decoding refuses: encoding decodes the value once to find out, so the type's
 ///   `Deserialize` runs at the sender too.
+///
+/// A type that writes other names than it reads is refused when a channel is opened. Of types that
+/// ask what the input holds only the name is compared there.
 ///
 /// What is decoded to something else by an `untagged` enum whose variants are written alike stays
 /// the type's own matter. Bytes are arrays of numbers.
@@ -94,19 +100,28 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     fn decode(mut input: Reader<'_>) -> Result<T, DecodeError> {
         let text = input.read_vec(input.remaining())?;
         look_for_room(text.len())?;
-        serde_json::from_slice(&text).map_err(|error| DecodeError::new(format!("JSON: {error}")))
+        serde_json::from_slice(&text).map_err(|error| {
+            DecodeError::new(format!("JSON: {error}")).within_type(type_name::<T>())
+        })
     }
 
     fn schema() -> Schema {
-        Schema::checked::<T>(|value, out| write(value, out).map(drop), Self::decode)
-            .self_describing()
+        Schema::checked::<T>(|value, out| write(value, out).map(drop), Self::decode, true)
     }
 }
 
 /// Writes a value, without trying to decode it; the text.
-fn write<T: Serialize>(value: &T, out: &mut Writer<'_>) -> Result<Vec<u8>, EncodeError> {
+fn write<T: Serialize + DeserializeOwned>(
+    value: &T,
+    out: &mut Writer<'_>,
+) -> Result<Vec<u8>, EncodeError> {
     let mut sink = Sink { out, text: Vec::new(), refusal: None };
-    let state = State::default();
+    let state = State {
+        levels: Cell::new(LEVELS),
+        shape_of: shapes::shape_of::<T>,
+        doubtful: Cell::new(false),
+        refused: RefCell::new(None),
+    };
     let mut json = serde_json::Serializer::new(&mut sink);
     let written = Part::of(value, &state).serialize(&mut json);
     if let Some(refusal) = sink.refusal {
@@ -117,7 +132,12 @@ fn write<T: Serialize>(value: &T, out: &mut Writer<'_>) -> Result<Vec<u8>, Encod
         return Err(refused.within_type(type_name::<T>()));
     }
     match written {
-        Ok(()) => Ok(sink.text),
+        Ok(()) => {
+            if state.doubtful.get() {
+                structure::check(state.shape_of, value, true)?;
+            }
+            Ok(sink.text)
+        }
         Err(error) => Err(EncodeError::new(error.to_string())),
     }
 }
@@ -160,13 +180,10 @@ impl io::Write for Sink<'_, '_> {
 struct State {
     /// How many more levels may be entered.
     levels: Cell<u32>,
+    shape_of: ShapeOf,
+    /// A tuple may be read with another number of fields.
+    doubtful: Cell<bool>,
     refused: RefCell<Option<EncodeError>>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        State { levels: Cell::new(LEVELS), refused: RefCell::new(None) }
-    }
 }
 
 impl State {
@@ -183,6 +200,12 @@ impl State {
             None => return Err(self.refuse(EncodeError::refused(TOO_DEEP))),
         }
         Ok(())
+    }
+
+    fn announce(&self, name: &'static str, variant: Option<&'static str>, fields: usize) {
+        if !shapes::is_read_so(self.shape_of, Tuple { name, variant, fields }) {
+            self.doubtful.set(true);
+        }
     }
 
     fn leave(&self, levels: u32) {
@@ -369,6 +392,7 @@ impl<'s, S: Serializer> Serializer for Checked<'s, S> {
         name: &'static str,
         length: usize,
     ) -> Result<Self::SerializeTupleStruct, S::Error> {
+        self.state.announce(name, None, length);
         let begin = |inner: S| inner.serialize_tuple_struct(name, length);
         self.compound(Of::Struct(name), Some(length), 1, begin)
     }
@@ -380,6 +404,7 @@ impl<'s, S: Serializer> Serializer for Checked<'s, S> {
         variant: &'static str,
         length: usize,
     ) -> Result<Self::SerializeTupleVariant, S::Error> {
+        self.state.announce(name, Some(variant), length);
         let begin = |inner: S| inner.serialize_tuple_variant(name, index, variant, length);
         self.compound(Of::Variant(name, variant), Some(length), 2, begin)
     }

@@ -13,7 +13,9 @@
 //!
 //! What the receiver would refuse, or read as something else, the sender refuses with an
 //! [`EncodeError`] that names type and field; what could never be decoded is refused when a channel
-//! is opened ([`Schema::undecodable`]).
+//! is opened ([`Schema::undecodable`]). But what a type's own `Deserialize` says of a single value, as
+//! in a `try_from`, is found out by decoding it alone: `Json` does so with each value that it encodes,
+//! the binary codecs leave it to the receiver.
 
 #[cfg(feature = "bincode")]
 mod bincode;

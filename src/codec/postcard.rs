@@ -46,7 +46,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
     }
 
     fn schema() -> Schema {
-        Schema::checked::<T>(Self::encode, Self::decode)
+        Schema::checked::<T>(Self::encode, Self::decode, false)
     }
 }
 
@@ -79,7 +79,7 @@ impl Scalars for Variable {
     #[inline]
     fn read<T: DeserializeOwned>(input: &mut impl Input) -> Result<T, DecodeError> {
         let source = Source { input, scalar: [0; 8] };
-        T::deserialize(&mut postcard::Deserializer::from_flavor(source)).map_err(decode_error)
+        T::deserialize(&mut postcard::Deserializer::from_flavor(source)).map_err(decode_error::<T>)
     }
 
     #[inline]
@@ -128,9 +128,12 @@ impl<'a, I: Input> de_flavors::Flavor<'a> for Source<'a, I> {
 }
 
 #[cold]
-fn decode_error(error: postcard::Error) -> DecodeError {
+fn decode_error<T>(error: postcard::Error) -> DecodeError {
+    let scalar = std::any::type_name::<T>();
     DecodeError::new(match error {
-        postcard::Error::DeserializeUnexpectedEnd => "the value ends too early".to_string(),
+        postcard::Error::DeserializeUnexpectedEnd => {
+            format!("the value ends too early, within a {scalar}")
+        }
         other => format!("postcard: {other}"),
     })
 }

@@ -1,6 +1,11 @@
 //! What an encoder says of the parts of a value.
 
+use std::any::type_name;
+
+use serde::Serialize;
+
 use super::EncodeError;
+use crate::schema::shapes::{ShapeOf, written_otherwise};
 
 /// What parts belong to.
 #[derive(Clone, Copy)]
@@ -40,6 +45,24 @@ impl Of {
 
 pub(super) const OUT_OF_TURN: &str =
     "the Serialize of a map wrote keys and values that do not alternate";
+
+/// Looks whether a value has the fields that are read, where one of its tuples may not.
+#[cold]
+pub(super) fn check<T: Serialize>(
+    shape_of: ShapeOf,
+    value: &T,
+    self_describing: bool,
+) -> Result<(), EncodeError> {
+    let Some((path, how)) = written_otherwise(shape_of, value, self_describing) else {
+        return Ok(());
+    };
+    let what = format!(
+        "{how}: what `skip_serializing_if` skips in a tuple has no name, and the receiver would take \
+         what follows for it; always write it, or name the fields and use a codec whose format \
+         describes itself, such as Json"
+    );
+    Err(EncodeError::refused(&what).within("", &path).within_type(type_name::<T>()))
+}
 
 /// The parts are as many as announced, or a receiver reads something else. Counted in values; `last`
 /// is the field written last, if it has a name.

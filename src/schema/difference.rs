@@ -270,7 +270,7 @@ fn quote(part: &Part) -> String {
     if part.text.is_empty() { "nothing".to_owned() } else { shorten(part.text) }
 }
 
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     match text.char_indices().nth(MAX_QUOTED) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -6,6 +6,8 @@
 //! programs differ, [`difference()`] compares the texts and names the first place.
 
 mod difference;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+pub(crate) mod shapes;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -13,10 +15,14 @@ mod trace;
 use std::fmt::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use difference::difference;
 use trace::Trace;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+use trace::Written;
 
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
@@ -39,6 +45,8 @@ use crate::transfer;
 /// | enums | `Name[Unit\|Newtype(T)\|Tuple(A,B)\|Struct{a:A}]` |
 /// | the enclosing `Tree` again | `^Tree`; `^^Tree` for the second `Tree` outwards |
 /// | a variant that `Deserialize` always refuses | `Name(?)` |
+/// | a number that must not be zero, as `NonZeroU8` | `nonzero<u8>` |
+/// | an enum that takes variants it does not know, by `#[serde(other)]` | `Name[A\|B\|*]` |
 ///
 /// # Limits
 ///
@@ -53,7 +61,10 @@ use crate::transfer;
 /// - The first of these cannot be decoded at all unless the codec's format describes itself, and
 ///   channels refuse them: [`Schema::undecodable`] says why. So they do where a sample value does
 ///   not come back from its own encoding, as with `#[serde(skip_serializing)]` on a field that is
-///   read. Two such mistakes that outweigh each other in bytes are not noticed.
+///   read. With names, as in JSON, the names that are written are compared with those that are read;
+///   without, two such mistakes that outweigh each other in bytes are not noticed.
+/// - Of what a type demands of its values, only that a number must not be zero is in the shape, not
+///   the limits of a `Duration`, say.
 /// - Tracing builds and drops a few values of the type: its `Deserialize` and `Drop` run. A panic
 ///   in them is caught, though the panic hook still prints it, and a program built with
 ///   `panic = "abort"` ends.
@@ -106,44 +117,63 @@ impl Schema {
     /// assert_ne!(Schema::of::<u32>().fingerprint(), Schema::of::<u64>().fingerprint());
     /// ```
     pub fn of<T: DeserializeOwned>() -> Schema {
-        Schema::trace::<T>(|_| None)
+        let mut trace = Trace::new();
+        let complete = run(|| trace.run::<T>(|_, value| drop(value))).unwrap_or(false);
+        Schema::of_trace::<T>(&trace, complete, false, None)
     }
 
     /// The schema of `T` in a codec: the values that tracing builds are encoded, decoded and encoded
     /// again, so that a type which does not read what it writes is found out.
     #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
-    pub(crate) fn checked<T: DeserializeOwned>(
+    pub(crate) fn checked<T: Serialize + DeserializeOwned>(
         encode: impl Fn(&T, &mut Writer<'_>) -> Result<(), EncodeError>,
         decode: impl Fn(Reader<'_>) -> Result<T, DecodeError>,
+        self_describing: bool,
     ) -> Schema {
-        Schema::trace::<T>(|sample| {
-            // What a sample's Serialize refuses says nothing of other values.
-            let bytes = encoded(&sample, &encode)?;
-            let again = match decode(Reader::new(&bytes)) {
-                Err(error) => return Some(error.to_string()),
-                Ok(again) => encoded(&again, &encode)?,
+        let mut trace = Trace::new();
+        let mut written = Written::new(self_describing);
+        let mut differs = None;
+        let mut show = |trace: &Trace, sample: T, lengths: bool| {
+            if differs.is_some() {
+                return;
+            }
+            let compare = || {
+                // What a sample's Serialize refuses says nothing of other values, nor does a sample
+                // that leaves out a field.
+                let bytes = encoded(&sample, &encode)?;
+                if !written.follow(trace, &sample) {
+                    return None;
+                }
+                comes_back_as_another(bytes, &encode, &decode, lengths)
             };
-            // The elements of a hash map may come in another order.
-            (again.len() != bytes.len()).then(|| {
-                format!("a value of {} bytes comes back as one of {}", bytes.len(), again.len())
-            })
-        })
+            differs = catch_unwind(AssertUnwindSafe(compare)).unwrap_or_default();
+        };
+        let first = |trace: &Trace, sample: T| show(trace, sample, true);
+        let complete = run(|| trace.run::<T>(first)).unwrap_or(false);
+        let further = |trace: &Trace, sample: T| show(trace, sample, false);
+        run(|| trace.vary::<T>(further));
+        let short = short_type_name(std::any::type_name::<T>());
+        let difference = match (written.never_right(), differs) {
+            (Some(wrong), _) => Some(format!("`{short}{}`: {}", wrong.path, wrong.how)),
+            (None, Some(how)) => {
+                let place = written.unlike().map(|(path, how)| format!("`{short}{path}` {how}: "));
+                Some(format!("{}{how}", place.unwrap_or_else(|| format!("`{short}`: "))))
+            }
+            (None, None) => None,
+        };
+        Schema::of_trace::<T>(&trace, complete, self_describing, difference)
     }
 
-    /// `differs` says how a sample is not what its encoding is decoded to.
-    fn trace<T: DeserializeOwned>(mut differs: impl FnMut(T) -> Option<String>) -> Schema {
-        let mut trace = Trace::new();
-        let mut difference = None;
-        let mut show = |sample: T| {
-            if difference.is_none() {
-                let found = catch_unwind(AssertUnwindSafe(|| differs(sample)));
-                difference = found.unwrap_or_default();
-            }
-        };
-        let run = || transfer::tracing(|| trace.run::<T>(&mut show));
-        let complete = catch_unwind(AssertUnwindSafe(run)).unwrap_or(false);
+    /// `difference` says how values are not what their encoding is decoded to.
+    fn of_trace<T>(
+        trace: &Trace,
+        complete: bool,
+        self_describing: bool,
+        difference: Option<String>,
+    ) -> Schema {
         let short = short_type_name(std::any::type_name::<T>());
-        let asks = trace.asking_path().map(|path| Obstacle::Asks(asks(&short, &path)));
+        let asks = trace.asking_path().filter(|_| !self_describing);
+        let asks = asks.map(|path| Obstacle::Asks(asks_where(&short, &path)));
         // serde's name counts, but it leaves out the generic arguments that Rust's has.
         let name = match trace.root_name() {
             Some(name) if short.split('<').next() != Some(name) => name.to_owned(),
@@ -284,7 +314,12 @@ impl Schema {
     }
 }
 
-fn asks(name: &str, path: &str) -> String {
+/// Runs a type's own code; `None` where it panics.
+fn run<R>(trace: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(|| transfer::tracing(trace))).ok()
+}
+
+fn asks_where(name: &str, path: &str) -> String {
     format!(
         "`{name}{path}` asks the input what it holds, and the codec's format does not say: that is \
          how serde reads `flatten`, `untagged` and `tag = \"...\"`, and values that may be of any kind"
@@ -293,10 +328,42 @@ fn asks(name: &str, path: &str) -> String {
 
 fn differs_how(how: &str) -> String {
     format!(
-        "its Deserialize does not read what its Serialize writes ({how}): look for \
-         `skip_serializing`, `skip_deserializing`, a skipped variant before others, or a `with` \
-         module"
+        "its Deserialize does not read what its Serialize writes; {how}. Look for \
+         `skip_serializing`, `skip_deserializing`, names that differ in `rename`, a skipped variant \
+         before others, or a `with` module"
     )
+}
+
+/// How a sample with this encoding is not what the encoding is decoded to.
+///
+/// The bytes of one that comes back need not be the same: a time that is left has become shorter. But
+/// those of values that change places, and places again, are.
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+fn comes_back_as_another<T>(
+    first: Vec<u8>,
+    encode: impl Fn(&T, &mut Writer<'_>) -> Result<(), EncodeError>,
+    decode: impl Fn(Reader<'_>) -> Result<T, DecodeError>,
+    lengths: bool,
+) -> Option<String> {
+    const MAX_PLACES: usize = 4;
+    let mut bytes = first.clone();
+    for turn in 0..MAX_PLACES {
+        bytes = match decode(Reader::new(&bytes)) {
+            Err(error) => return Some(format!("what it writes is not read: {error}")),
+            Ok(value) => encoded(&value, &encode)?,
+        };
+        match (bytes == first, turn) {
+            (true, 0) => return None,
+            (true, _) => return Some("parts of a value come back in other places".to_owned()),
+            // The elements of a hash map may come in another order.
+            (false, 0) if lengths && bytes.len() != first.len() => {
+                let (before, after) = (first.len(), bytes.len());
+                return Some(format!("a value of {before} bytes comes back as one of {after}"));
+            }
+            (false, _) => {}
+        }
+    }
+    None
 }
 
 /// The encoding of a sample, if it has one.

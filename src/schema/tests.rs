@@ -1,14 +1,20 @@
+//! The shapes that types have.
+
+mod difference;
+#[cfg(feature = "bincode")]
+mod in_a_codec;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::num::{NonZeroI8, NonZeroU32, NonZeroU128};
+use std::num::{NonZeroI8, NonZeroU8, NonZeroU32, NonZeroU128};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde::de::{DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{Schema, difference, short_type_name};
+use super::{Schema, short_type_name};
 
 fn text<T: DeserializeOwned>() -> String {
     let schema = Schema::of::<T>();
@@ -118,7 +124,7 @@ fn every_change_of_shape_changes_the_fingerprint() {
         assert!(schema.is_traced());
         assert_eq!(schema.name(), "Order");
         assert_ne!(schema.fingerprint(), original.fingerprint(), "{expected}");
-        assert_eq!(difference(original.text(), schema.text()), *expected);
+        assert_eq!(crate::schema::difference(original.text(), schema.text()), *expected);
     }
 }
 
@@ -368,8 +374,43 @@ fn types_that_check_their_values_are_traced() {
             value.parse::<SocketAddr>().map(|_| Address)
         }
     }
-    assert_eq!(text::<(NonZeroU32, NonZeroI8, NonZeroU128)>(), "(u32,i8,u128)");
-    assert_eq!(text::<(Percent, u16, Address, char)>(), "(u8,u16,str,char)");
+    assert_eq!(text::<(Percent, u16, Address, char)>(), "(nonzero<u8>,u16,str,char)");
+}
+
+#[test]
+fn numbers_that_must_not_be_zero_have_a_shape_of_their_own() {
+    assert_eq!(
+        text::<(NonZeroU32, NonZeroI8, NonZeroU128)>(),
+        "(nonzero<u32>,nonzero<i8>,nonzero<u128>)"
+    );
+    assert_eq!(text::<Vec<Option<NonZeroU8>>>(), "seq<option<nonzero<u8>>>");
+    assert_ne!(text::<NonZeroU8>(), text::<u8>());
+    let found = crate::schema::difference(&text::<(u8, NonZeroU8)>(), &text::<(u8, u8)>());
+    assert_eq!(found, "1: nonzero<u8> here, u8 there");
+}
+
+#[test]
+fn enums_that_take_unknown_variants_have_a_shape_of_their_own() {
+    mod strict {
+        #[derive(serde::Deserialize)]
+        #[allow(dead_code)]
+        pub(super) enum Side {
+            Buy,
+            Sell(u8),
+            Unknown,
+        }
+    }
+    #[derive(Deserialize)]
+    #[allow(dead_code)]
+    enum Side {
+        Buy,
+        Sell(u8),
+        #[serde(other)]
+        Unknown,
+    }
+    assert_eq!(text::<[Side; 2]>(), "(Side[Buy|Sell(u8)|Unknown|*],Side[Buy|Sell(u8)|Unknown|*])");
+    let found = crate::schema::difference(&text::<strict::Side>(), &text::<Side>());
+    assert_eq!(found, "Side: variant `*` missing here");
 }
 
 #[test]
@@ -529,132 +570,6 @@ fn types_that_ask_what_the_input_holds_fall_back_to_the_name() {
     assert_eq!(Schema::of::<Wrapper<u8>>().undecodable(), None);
 }
 
-#[cfg(feature = "bincode")]
-mod in_a_codec {
-    use std::collections::{BTreeSet, HashSet};
-
-    use super::*;
-    use crate::codec::{Bincode, Codec};
-
-    fn why_not<T: Serialize + DeserializeOwned>() -> String {
-        let schema = <Bincode as Codec<T>>::schema();
-        assert_eq!(schema.fingerprint(), Schema::of::<T>().fingerprint());
-        schema.undecodable().unwrap_or_default().to_owned()
-    }
-
-    #[test]
-    fn a_type_that_does_not_read_what_it_writes_is_undecodable() {
-        #[derive(Serialize, Deserialize)]
-        #[allow(dead_code)]
-        struct Unwritten {
-            #[serde(skip_serializing)]
-            id: u8,
-            name: String,
-        }
-        #[derive(Serialize, Deserialize)]
-        struct Unread {
-            #[serde(skip_deserializing)]
-            id: u8,
-            name: String,
-        }
-        #[derive(Serialize, Deserialize)]
-        struct Deep(Option<Vec<(u8, Unread)>>);
-        // serde numbers a skipped variant where it writes, and does not where it reads.
-        #[derive(Serialize, Deserialize)]
-        #[allow(dead_code)]
-        enum Shifted {
-            #[serde(skip)]
-            Internal,
-            Buy,
-            Sell,
-        }
-        #[derive(Serialize, Deserialize)]
-        struct OneWay {
-            #[serde(serialize_with = "as_text")]
-            price: u64,
-        }
-        fn as_text<S: serde::Serializer>(price: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_str(price)
-        }
-        #[derive(Clone, Serialize, Deserialize)]
-        #[serde(into = "u16")]
-        struct OtherForm(u64);
-        impl From<OtherForm> for u16 {
-            fn from(form: OtherForm) -> u16 {
-                form.0 as u16
-            }
-        }
-        let refused = [
-            why_not::<Unwritten>(),
-            why_not::<Unread>(),
-            why_not::<Deep>(),
-            why_not::<Shifted>(),
-            why_not::<OneWay>(),
-            why_not::<OtherForm>(),
-        ];
-        for why in refused {
-            assert!(why.contains("does not read what its Serialize writes"), "{why}");
-        }
-    }
-
-    #[test]
-    fn types_that_read_what_they_write_are_taken() {
-        #[derive(PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[allow(dead_code)]
-        enum Skipping {
-            Buy,
-            Sell(u8),
-            #[serde(skip)]
-            Internal,
-        }
-        #[derive(Serialize, Deserialize)]
-        #[allow(dead_code)]
-        struct Everything {
-            #[serde(skip)]
-            cached: u64,
-            #[serde(with = "serde_bytes")]
-            bytes: Vec<u8>,
-            #[serde(default, rename(serialize = "a", deserialize = "b"))]
-            renamed: u8,
-            #[serde(alias = "old")]
-            aliased: Option<Skipping>,
-            seen: (HashSet<Skipping>, BTreeSet<String>, HashMap<u8, Vec<Skipping>>),
-            #[serde(skip_serializing_if = "Option::is_none")]
-            perhaps: Option<NonZeroU32>,
-            address: SocketAddr,
-            times: (SystemTime, Duration),
-            paths: (PathBuf, std::ffi::CString, std::ffi::OsString),
-            ranges: (std::ops::Range<u8>, std::ops::RangeInclusive<i64>, std::ops::Bound<char>),
-            wide: (u128, i128, [u64; 9]),
-            lots: HashMap<String, Box<Everything>>,
-        }
-        assert_eq!(why_not::<Everything>(), "");
-        assert_eq!(why_not::<Skipping>(), "");
-        assert_eq!(why_not::<Result<Box<str>, std::cell::RefCell<u8>>>(), "");
-    }
-
-    #[test]
-    fn a_sample_that_cannot_be_encoded_says_nothing() {
-        #[derive(Deserialize)]
-        struct Unwilling(#[allow(dead_code)] u8);
-        impl Serialize for Unwilling {
-            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-                Err(serde::ser::Error::custom("not today"))
-            }
-        }
-        #[derive(Deserialize)]
-        struct Explosive(#[allow(dead_code)] u8);
-        impl Serialize for Explosive {
-            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-                std::panic::resume_unwind(Box::new("a bomb"))
-            }
-        }
-        assert_eq!(why_not::<Unwilling>(), "");
-        assert_eq!(why_not::<Explosive>(), "");
-        assert_eq!(<Bincode as Codec<Explosive>>::schema().text(), "Explosive(u8)");
-    }
-}
-
 #[test]
 fn a_type_that_reads_by_what_it_read_before_falls_back() {
     #[derive(Serialize, Deserialize)]
@@ -703,74 +618,6 @@ fn type_names_lose_their_paths() {
     assert_eq!(short_type_name("alloc::vec::Vec<(u8, a::b::C<d::E>)>"), "Vec<(u8, C<E>)>");
     assert_eq!(short_type_name("[&a::B; 4]"), "[&B; 4]");
     assert_eq!(short_type_name("a::f::{{closure}}::X"), "X");
-}
-
-#[test]
-fn differences_name_the_place() {
-    let cases = [
-        ("u32", "u64", "type u32 here, u64 there"),
-        ("Order{a:u8}", "Trade{a:u8}", "type Order{a:u8} here, Trade{a:u8} there"),
-        ("A{b:B{c:seq<u8>}}", "A{b:B{c:seq<i8>}}", "A.b.c[]: u8 here, i8 there"),
-        ("A{b:map<u8,str>}", "A{b:map<u8,bytes>}", "A.b.value: str here, bytes there"),
-        ("A{b:(u8,u8)}", "A{b:(u8,u16)}", "A.b.1: u8 here, u16 there"),
-        ("A{b:(u8,u8)}", "A{b:(u8,u8,u8)}", "A.b: (u8,u8) here, (u8,u8,u8) there"),
-        ("A{b:array<u8,4>}", "A{b:array<u8,8>}", "A.b: array<u8,4> here, array<u8,8> there"),
-        ("A[B|C(u8)]", "A[B(u8)|C(u8)]", "A::B: B here, B(u8) there"),
-        ("A{b:^A}", "A{b:u8}", "A.b: ^A here, u8 there"),
-        ("?A", "A{b:u8}", "type ?A here, A{b:u8} there"),
-        ("a@1", "a@2", "type a@1 here, a@2 there"),
-        ("T(size=8,align=8)", "T(size=9,align=8)", "T.0: size=8 here, size=9 there"),
-        ("A{\"b:c\":u8}", "A{\"b:c\":i8}", "A.\"b:c\": u8 here, i8 there"),
-        ("A{b:u8}", "A{}", "A: field `b` missing there"),
-        ("A{b:u8,c:u8}", "A{c:u8,b:u8}", "A: field `b` here where `c` is there"),
-        ("A{b|c:(u8)}", "A{b|c:(u16)}", "A.c: u8 here, u16 there"),
-    ];
-    for (mine, theirs, expected) in cases {
-        assert_eq!(difference(mine, theirs), expected);
-    }
-}
-
-#[test]
-fn a_text_cut_short_is_compared_as_far_as_it_goes() {
-    let mine = Schema::of::<original::Order>();
-    for (end, _) in mine.text().char_indices() {
-        let cut = format!("{}…", &mine.text()[..end]);
-        let found = difference(mine.text(), &cut);
-        assert!(found.contains("beyond what is stored"), "{cut}: {found}");
-    }
-    assert_eq!(difference(mine.text(), "Order{id:u32,side:Si…"), "Order.id: u64 here, u32 there");
-    assert_eq!(
-        difference(mine.text(), "Order{number:u32,side:Si…"),
-        "Order: field `number` missing here"
-    );
-    assert_eq!(difference(mine.text(), "Order{num…"), "Order: field `num…` missing here");
-}
-
-#[test]
-fn hostile_texts_are_survived() {
-    let mine = Schema::of::<original::Order>();
-    let mut hostile = vec![
-        String::new(),
-        "…".into(),
-        "\"".into(),
-        "\"\\".into(),
-        "Order{id:u64,side:".into(),
-        "Order}}}".into(),
-        "Order{::::,,,||||}".into(),
-        "Order{id:u64,\u{1b}[2J\u{202e}evil\n:u8}".into(),
-        "é(ü|…,…)…".into(),
-    ];
-    for bracket in ["(", "{", "[", "<", "()", ":", "a{b:", "…", "\u{301}"] {
-        hostile.push(bracket.repeat(2048 / bracket.len()));
-        hostile.push(format!("Order{}…", bracket.repeat(2048 / bracket.len())));
-    }
-    for theirs in &hostile {
-        for (a, b) in [(mine.text(), theirs.as_str()), (theirs, mine.text()), (theirs, theirs)] {
-            let line = difference(a, b);
-            assert!(!line.is_empty() && line.chars().count() <= 400);
-            assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{line}");
-        }
-    }
 }
 
 #[derive(Deserialize)]

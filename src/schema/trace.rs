@@ -12,19 +12,28 @@
 //! - A node whose samples are refused gets others in the next pass. One that refuses them all is
 //!   stuck: its shape is known, and `Option`s, sequences and enums around it avoid it.
 //!
-//! Every pass must change something, or the type is not traceable. Samples never show in the text.
+//! Every pass must change something, or the type is not traceable. Samples never show in the text, but
+//! for what is found out with them: that a number must not be zero, and that an enum takes variants
+//! that it does not know.
+//!
+//! Further passes then vary the samples, to make values of all kinds ([`Trace::vary`]).
 
 mod samples;
 mod text;
 mod tracer;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+mod written;
 
 use std::any::type_name;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{self, Deserialize};
 
-use samples::{LENGTHS, sample};
+use samples::{INTEGERS, LENGTHS, sample};
 use tracer::Tracer;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+pub(super) use written::Written;
 
 const MAX_PASSES: usize = 10_000;
 const MAX_STEPS: usize = 1_000_000;
@@ -33,6 +42,13 @@ const MAX_NODES: usize = 32_768;
 const MAX_DEPTH: usize = 128;
 /// How many samples a node may refuse: at least as many as the longest list of them.
 const MAX_REFUSALS: usize = 20;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+/// How many more values are made, if no sample is refused on the way.
+const VARIATIONS: usize = 12;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+const MAX_VARYING_PASSES: usize = 36;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+const MAX_VARYING_STEPS: usize = 20_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
@@ -75,6 +91,10 @@ struct Node {
     refusals: usize,
     /// Which of its samples a leaf is at.
     sample: usize,
+    /// A number that must not be zero.
+    nonzero: bool,
+    /// A varied sample was refused here.
+    fixed: bool,
     /// The enum takes indices for variants, not names.
     by_index: bool,
     /// The variant that the enum took last.
@@ -98,6 +118,8 @@ impl Node {
             stuck: false,
             refusals: 0,
             sample: 0,
+            nonzero: false,
+            fixed: false,
             by_index: false,
             chosen: 0,
             base: None,
@@ -110,6 +132,10 @@ pub(super) struct Trace {
     nodes: Vec<Node>,
     /// The enums being built and the variant each took.
     open_enums: Vec<(usize, usize)>,
+    /// Whether the enums that a visitor makes take variants that they do not know.
+    takes_others: BTreeMap<&'static str, bool>,
+    /// The number of the variation, from one on, once the shape is known.
+    variation: usize,
     /// Below a reference: take the shortest way out.
     recursing: bool,
     depth: usize,
@@ -126,6 +152,8 @@ impl Trace {
         Trace {
             nodes: vec![Node::new(0)],
             open_enums: Vec::new(),
+            takes_others: BTreeMap::new(),
+            variation: 0,
             recursing: false,
             depth: 0,
             steps: 0,
@@ -136,12 +164,15 @@ impl Trace {
     }
 
     /// Traces `T`, and shows the values that come out; true if its whole shape is known.
-    pub(super) fn run<'de, T: Deserialize<'de>>(&mut self, mut show: impl FnMut(T)) -> bool {
+    pub(super) fn run<'de, T: Deserialize<'de>>(
+        &mut self,
+        mut show: impl FnMut(&Trace, T),
+    ) -> bool {
         for _ in 0..MAX_PASSES {
             self.progress = false;
             // Whether a value came out does not matter here, only what was seen on the way.
             if let Ok(value) = self.enter(0, |tracer| T::deserialize(tracer)) {
-                show(value);
+                show(self, value);
             }
             if self.untraceable {
                 return false;
@@ -150,7 +181,44 @@ impl Trace {
                 break;
             }
         }
-        self.nodes[0].done
+        self.nodes[0].done && self.asks.is_none()
+    }
+
+    #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+    /// Shows more values of the type that was traced: other numbers and texts, `None`s, more elements.
+    pub(super) fn vary<'de, T: Deserialize<'de>>(&mut self, mut show: impl FnMut(&Trace, T)) {
+        if !self.nodes[0].done || self.untraceable {
+            return;
+        }
+        let start = self.steps;
+        self.variation = 1;
+        for _ in 0..MAX_VARYING_PASSES {
+            // After a refusal the same again, with what was refused left as it was.
+            if let Ok(value) = self.enter(0, |tracer| T::deserialize(tracer)) {
+                show(self, value);
+                self.variation += 1;
+            }
+            if self.variation > VARIATIONS || self.steps - start > MAX_VARYING_STEPS {
+                break;
+            }
+        }
+    }
+
+    #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+    /// Whether all tuple structs of this name, or variants of this enum, have so many fields.
+    pub(super) fn all_have(&self, name: &str, variant: Option<&str>, fields: usize) -> bool {
+        let mut named = self
+            .nodes
+            .iter()
+            .filter(|entry| {
+                let parent = &self.nodes[entry.parent];
+                let of_enum = parent.kind == Kind::Enum && parent.label == name;
+                entry.kind == Kind::TupleStruct
+                    && entry.label == variant.unwrap_or(name)
+                    && (variant.is_none() || of_enum)
+            })
+            .peekable();
+        named.peek().is_some() && named.all(|entry| entry.children == fields)
     }
 
     /// The name that serde has for the root, if it has one.
@@ -252,8 +320,8 @@ impl Trace {
         None
     }
 
-    /// The type asks at this node what the input holds, which no format tells that does not describe
-    /// itself.
+    /// The type asks at this node for a name, as it does where it asks what the input holds, which no
+    /// format tells that does not describe itself.
     fn ask(&mut self, node: usize) -> Stop {
         self.asks.get_or_insert(node);
         self.give_up()
@@ -293,6 +361,9 @@ impl Trace {
             Kind::Reference(ancestor) => ancestor,
             _ => node,
         };
+        if self.variation > 0 {
+            return self.fix(node);
+        }
         let entry = &mut self.nodes[node];
         match entry.kind {
             Kind::Enum if entry.children > 0 => {
@@ -314,6 +385,9 @@ impl Trace {
             }
             _ => {
                 self.progress |= !entry.stuck;
+                entry.nonzero |= entry.kind == Kind::Leaf
+                    && entry.label.starts_with(['i', 'u'])
+                    && sample(INTEGERS, entry.sample) == 0;
                 entry.refusals += 1;
                 entry.stuck |= entry.refusals > MAX_REFUSALS;
                 self.next_sample(node);
@@ -322,10 +396,29 @@ impl Trace {
     }
 
     fn next_sample(&mut self, node: usize) {
-        self.nodes[node].sample += 1;
+        // The first sample is tried everywhere.
+        if self.nodes[node].kind != Kind::Unknown {
+            self.nodes[node].sample += 1;
+        }
         for child in self.children(node) {
             self.next_sample(child);
         }
+    }
+
+    /// Has a place keep the samples that it took.
+    fn fix(&mut self, node: usize) {
+        self.nodes[node].fixed = true;
+        for child in self.children(node) {
+            self.fix(child);
+        }
+    }
+
+    /// Which variation the samples of a node are to have.
+    fn varied(&self, node: usize) -> Option<usize> {
+        let entry = &self.nodes[node];
+        let varies = self.variation > 0 && !self.recursing && !entry.fixed;
+        // Neighbours differ, so that values which take each other's places are seen.
+        varies.then_some(self.variation + node)
     }
 
     fn children(&self, node: usize) -> std::ops::Range<usize> {
@@ -364,6 +457,9 @@ impl Trace {
     fn wants_some(&self, node: usize) -> bool {
         let entry = &self.nodes[node];
         let may = !self.recursing && !self.nodes[entry.first_child].stuck;
+        if let Some(number) = self.varied(node) {
+            return may && number % 2 == 1;
+        }
         self.wants(node) || (may && entry.sample % 2 == 1)
     }
 
@@ -372,6 +468,8 @@ impl Trace {
         let entry = &self.nodes[node];
         if self.nodes[self.children(node)].iter().any(|child| child.stuck) {
             0
+        } else if let Some(number) = self.varied(node) {
+            number % 4
         } else if self.wants(node) || entry.refusals > 0 {
             sample(LENGTHS, entry.refusals)
         } else {
@@ -382,6 +480,10 @@ impl Trace {
     /// The variant to build next.
     fn choose(&self, node: usize) -> Option<usize> {
         let variants = &self.nodes[self.children(node)];
+        if let Some(number) = self.varied(node) {
+            let buildable = || (0..variants.len()).filter(|&i| !variants[i].stuck);
+            return buildable().nth(number % buildable().count().max(1));
+        }
         if !self.recursing
             && let Some(next) = variants.iter().position(|variant| !variant.done && !variant.stuck)
         {

@@ -261,10 +261,10 @@ pub enum ReadError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ReadError::TooShort { wanted, left } => write!(
-                f,
-                "the value ends too early: {wanted} more bytes were expected, {left} are left"
-            ),
+            ReadError::TooShort { wanted, left } => {
+                let bytes = if *wanted == 1 { "byte" } else { "bytes" };
+                write!(f, "the value ends too early: {wanted} {bytes} expected, {left} left")
+            }
             ReadError::NoMemory { len } => write!(
                 f,
                 "there is no memory for the value's {len} bytes: the process is at its limit \

@@ -1,14 +1,16 @@
 //! The values handed to a type while it is traced, in the order in which they are tried.
 
-/// Not zero first: some types forbid it, and each refusal costs a pass.
+/// Zero first: that a type forbids it is a part of its shape.
 pub(super) const INTEGERS: &[i64] =
-    &[1, 0, 2, 7, 16, 100, 1000, 2000, 60_000, 1_000_000_000, -1, -100];
+    &[0, 1, 2, 7, 16, 100, 1000, 2000, 60_000, 1_000_000_000, -1, -100];
 pub(super) const FLOATS: &[f64] = &[0.0, 1.0, 0.5, 100.0, -1.0];
 pub(super) const BOOLEANS: &[bool] = &[false, true];
 pub(super) const CHARACTERS: &[char] = &['a', 'A', '0', '-'];
 pub(super) const BYTES: [u8; 64] = [0; 64];
 pub(super) const BYTES_LENGTHS: &[usize] = &[0, 16, 1, 4, 8, 12, 20, 32, 64, 2, 3, 6];
 pub(super) const LENGTHS: &[usize] = &[1, 1, 2, 3, 4, 5, 6, 8, 12, 16, 20, 32];
+/// What no enum calls a variant.
+pub(super) const NO_VARIANT: &str = "\0";
 /// One of each format that types commonly parse from text.
 pub(super) const STRINGS: &[&str] = &[
     "",

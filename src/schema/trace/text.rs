@@ -14,10 +14,15 @@ impl Trace {
         text
     }
 
-    fn write(&self, node: usize, out: &mut String) {
+    pub(super) fn write(&self, node: usize, out: &mut String) {
         let entry = &self.nodes[node];
         match entry.kind {
             Kind::Unknown | Kind::Nothing => out.push('_'),
+            Kind::Leaf if entry.nonzero => {
+                out.push_str("nonzero<");
+                out.push_str(entry.label);
+                out.push('>');
+            }
             Kind::Leaf => out.push_str(entry.label),
             Kind::Option | Kind::Sequence | Kind::Map => {
                 out.push_str(entry.label);
@@ -40,6 +45,10 @@ impl Trace {
             Kind::Enum => {
                 write_name(out, entry.label);
                 self.write_children(node, ['[', ']'], '|', out);
+                if self.takes_others.get(entry.visitor) == Some(&true) {
+                    out.pop();
+                    out.push_str("|*]");
+                }
             }
             Kind::Reference(ancestor) => self.write_reference(node, ancestor, out),
         }

@@ -9,7 +9,7 @@ use serde::de::{
 };
 
 use super::samples::{
-    BOOLEANS, BYTES, BYTES_LENGTHS, CHARACTERS, FLOATS, INTEGERS, STRINGS, sample,
+    BOOLEANS, BYTES, BYTES_LENGTHS, CHARACTERS, FLOATS, INTEGERS, NO_VARIANT, STRINGS, sample,
 };
 use super::{Kind, Stop, Trace};
 
@@ -34,7 +34,8 @@ impl<'t> Tracer<'t> {
 
     fn leaf<V>(self, label: &'static str) -> Result<usize, Stop> {
         let node = self.trace.note::<V>(self.node, Kind::Leaf, label, &[], 0)?;
-        Ok(self.trace.nodes[node].sample)
+        let sample = self.trace.nodes[node].sample;
+        Ok(self.trace.varied(node).map_or(sample, |number| sample + number))
     }
 
     fn child(&self) -> usize {
@@ -197,8 +198,15 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         result
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Stop> {
-        Err(self.trace.ask(self.node))
+    /// Of the rest of the type the shape is found all the same.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
+        self.trace.asks.get_or_insert(self.node);
+        match self.leaf::<V>("any")? % 4 {
+            0 => visitor.visit_unit(),
+            1 => visitor.visit_u64(0),
+            2 => visitor.visit_borrowed_str(""),
+            _ => visitor.visit_bool(false),
+        }
     }
 
     /// A name is asked for by what it is the key of, or the tag.
@@ -207,8 +215,8 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         Err(self.trace.ask(parent))
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Stop> {
-        Err(self.trace.ask(self.node))
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
+        self.deserialize_any(visitor)
     }
 }
 
@@ -313,6 +321,13 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
     type Variant = Self;
 
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Stop> {
+        let visitor = self.trace.nodes[self.node].visitor;
+        if !self.trace.takes_others.contains_key(visitor) {
+            let other = seed.deserialize(BorrowedStrDeserializer::<Stop>::new(NO_VARIANT));
+            self.trace.takes_others.insert(visitor, other.is_ok());
+            self.trace.progress = true;
+            return Err(Stop::Noted);
+        }
         // Names first: with aliases there are more names than indices.
         if self.trace.nodes[self.node].by_index {
             let index = self.chosen as u32;
