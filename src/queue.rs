@@ -11,7 +11,7 @@ mod options;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 pub use error::{QueueError, QueueLimit, QueueRecvError, QueueSendError};
@@ -150,18 +150,20 @@ impl<T, C: Codec<T>> Queue<T, C> {
         }
     }
 
-    fn removed_on_drop(mut self) -> Self {
-        let private = Private {
+    /// Has it removed when it is dropped, or when the process exits, which waits at the entry.
+    fn removed_on_drop(mut self, entry: at_exit::Entry) -> Result<Self, QueueError> {
+        let private = Arc::new(Private {
             queue: self.queue,
             token: process::token(),
             removed: AtomicBool::new(false),
-            registered: OnceLock::new(),
-        };
-        let private = Arc::new(private);
+            entry,
+        });
         let weak: Weak<Private> = Arc::downgrade(&private);
-        private.registered.get_or_init(|| at_exit::register(weak));
+        if !private.entry.is(weak) {
+            return Err(QueueError::Exiting);
+        }
         self.private = Some(private);
-        self
+        Ok(self)
     }
 
     /// Sends a value with [`Tag::DEFAULT`], waiting while the queue is full.
@@ -572,8 +574,8 @@ struct Private {
     /// The process that removes it; a forked child does not.
     token: u64,
     removed: AtomicBool,
-    /// The number under which it is removed when the process exits.
-    registered: OnceLock<u64>,
+    /// Has it removed when the process exits.
+    entry: at_exit::Entry,
 }
 
 impl AtExit for Private {
@@ -589,7 +591,6 @@ impl Drop for Private {
     fn drop(&mut self) {
         if self.token == process::token() {
             self.at_exit();
-            self.registered.get().into_iter().for_each(|&number| at_exit::forget(number));
         }
     }
 }

@@ -731,6 +731,44 @@ fn messages_wait_for_the_next_actor() {
 }
 
 #[test]
+fn a_mailbox_that_was_dropped_takes_nothing_and_that_of_a_killed_actor_does() {
+    for role in ["counter that closes", "counter that exits", "counter"] {
+        let stage = Stage::new("ended");
+        let mut actor = started(&stage, role, &[]);
+        let counter = Address::<Counter>::connect(stage.name()).unwrap();
+        match role {
+            "counter" => drop(actor.kill()),
+            "counter that exits" => {
+                counter.tell(&Counter::End).unwrap();
+                actor.finish();
+            }
+            _ => {
+                counter.tell(&Counter::End).unwrap();
+                actor.expect("closed");
+                assert!(!counter.is_alive().unwrap());
+                assert!(counter.try_tell(&Counter::Add(1)).unwrap_err().is_gone());
+                let soon = Duration::from_millis(1);
+                assert!(counter.tell_timeout(&Counter::Add(1), soon).unwrap_err().is_timeout());
+                let telling =
+                    thread::spawn(move || counter.tell_timeout(&Counter::Add(7), FOR_EVER));
+                let next = Mailbox::<Counter>::bind(stage.name()).unwrap();
+                assert!(matches!(next.recv().unwrap(), Some(Counter::Add(7))));
+                telling.join().unwrap().unwrap();
+                continue;
+            }
+        }
+        assert!(!counter.is_alive().unwrap());
+        counter.try_tell(&Counter::Add(1)).unwrap();
+        counter.tell_timeout(&Counter::Add(2), FOR_EVER).unwrap();
+        let next = Mailbox::<Counter>::bind(stage.name()).unwrap();
+        for expected in [1, 2] {
+            let message = next.recv().unwrap();
+            assert!(matches!(message, Some(Counter::Add(more)) if more == expected), "{role}");
+        }
+    }
+}
+
+#[test]
 fn the_next_actor_has_what_a_killed_one_had_not_received_and_no_more() {
     let stage = Stage::new("some received");
     let mut actor = started(&stage, "takes one and halts", &[]);

@@ -15,7 +15,8 @@ use common::{
 };
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::gettid;
-use sysv_channel::rpc::{CallError, Client, Server};
+use sysv_channel::actor::Mailbox;
+use sysv_channel::rpc::{CallError, Client, ClientOptions, Server};
 use sysv_channel::{AttachError, Channel, Key, OpenError, Queue, Select, SystemErrorKind, Tag};
 use sysv_channel::{sweep, sweep_all};
 
@@ -101,6 +102,14 @@ fn child() {
             }
             "exit" => exit_with(arguments[2], name, shape),
             "fork and exit" => fork_and_exit(shape),
+            "exit while making" => exit_while_making(name),
+            "leak a client" => {
+                let client = Client::<u32, u32>::connect(name).unwrap();
+                let client = Box::leak(Box::new(client));
+                std::mem::forget(client.start(&1).unwrap());
+                say("started");
+                listen();
+            }
             _ => unreachable!("no such role: {role}"),
         }
     });
@@ -323,6 +332,97 @@ fn exit_of_a_forked_child_gives_up_what_is_its_own() {
             assert_eq!(kernel::objects(key), [], "{shape:?}");
         }
     }
+}
+
+/// Threads that make, open, use and drop everything there is, one kind each.
+fn makers(name: &str) {
+    /// Repeats it in a thread that nobody waits for, until this process exits.
+    fn repeat<R: 'static>(mut make: impl FnMut() -> Option<R> + Send + 'static) {
+        thread::spawn(move || {
+            for turn in 0.. {
+                match make() {
+                    // Some in a place where no destructor runs.
+                    Some(made) if turn % 3 == 0 => std::mem::forget(made),
+                    Some(made) => drop(made),
+                    None => thread::yield_now(),
+                }
+            }
+        });
+    }
+    let named = |what: &str| format!("{name} {what}");
+    for (number, shape) in Shape::ALL.into_iter().enumerate() {
+        let name = named(&format!("channel {number}"));
+        repeat(move || {
+            let channel = shape.options::<Parcel>().open_or_create(&*name).ok()?;
+            Some((channel.sender().ok(), channel.receiver().ok(), channel))
+        });
+        repeat(move || {
+            let channel = shape.options::<Parcel>().private().ok()?;
+            let tx = channel.sender().ok()?;
+            tx.try_send(&Parcel::new(1, 1, 9)).ok()?;
+            Some((channel, tx))
+        });
+    }
+    repeat(|| Queue::<u32>::private().ok());
+    repeat(|| Mailbox::<u32>::private().ok());
+    let mailbox = named("mailbox");
+    repeat(move || Mailbox::<u32>::bind(&*mailbox).ok());
+    let server = named("server");
+    repeat(move || Server::<u32, u32>::bind(&*server).ok());
+    let served = named("served");
+    let name = served.clone();
+    repeat(move || Server::<u32, u32>::bind(&*name).ok());
+    let connect = ClientOptions::new().wait_for_server(Duration::ZERO);
+    repeat(move || {
+        let client: Client<u32, u32> = connect.connect(&*served).ok()?;
+        client.start_timeout(&1, SHORT).ok().map(std::mem::forget)?;
+        Some(client)
+    });
+}
+
+/// Processes exit while their threads make things, one after another.
+fn exit_while_making(name: &str) {
+    assert_eq!(kernel::all_objects(), 0);
+    for round in 0..200 {
+        let child = kernel::forked(|| {
+            makers(name);
+            at_any_moment(5000);
+            std::process::exit(0);
+        });
+        assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+        assert_eq!(kernel::all_objects(), 0, "after {round} exits");
+    }
+}
+
+#[test]
+fn what_a_thread_is_making_when_its_process_exits_is_given_up() {
+    let stage = Stage::new("exit while making");
+    // Of its own, so that everything that is left there is known.
+    stage.child_apart("exit while making", &[]).finish();
+}
+
+#[test]
+fn request_of_a_process_that_exits_keeps_no_channel() {
+    let stage = Stage::new("exit with a request");
+    let server = Server::<u32, u32>::bind(stage.name()).unwrap();
+    let mut child = stage.child("leak a client", &[]);
+    child.expect("started");
+    drop(server);
+    assert_ne!(stage.objects(), []);
+    child.tell("exit");
+    child.finish();
+    assert_eq!(stage.objects(), []);
+    // With a server that is there, it is not executed, and a client that comes next is not taken
+    // for it.
+    let server = Server::<u32, u32>::bind(stage.name()).unwrap();
+    let mut child = stage.child("leak a client", &[]);
+    child.expect("started");
+    child.tell("exit");
+    child.finish();
+    let client = Client::<u32, u32>::connect(stage.name()).unwrap();
+    let pending = client.start(&2).unwrap();
+    assert_eq!(*server.recv().unwrap().unwrap().query(), 2);
+    assert!(matches!(pending.wait().unwrap_err(), CallError::Dropped));
 }
 
 // ---------------------------------------------------------------------- create
@@ -809,6 +909,42 @@ fn next_creator_takes_over_what_a_removed_set_left() {
             assert_eq!(stage.objects(), [], "{shape:?}");
         }
     }
+}
+
+#[test]
+fn unlink_removes_what_a_removed_set_left_and_tells_its_users() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("unlinked without set");
+        let mut sender = user(&stage, shape, &["create", "send 2"]);
+        object(&stage, Kind::Set).unwrap().remove();
+        Channel::<Parcel>::unlink(stage.name()).unwrap();
+        assert_eq!(stage.objects(), [], "{shape:?}");
+        sender.tell("send 1");
+        let told = sender.hear();
+        assert!(told.contains("was removed"), "{shape:?}: {told}");
+        let gone = Channel::<Parcel>::unlink(stage.name()).unwrap_err();
+        assert!(matches!(gone, OpenError::NotFound { .. }), "{gone}");
+    }
+}
+
+#[test]
+fn unlink_names_what_it_cannot_tell_from_another_programs() {
+    let stage = Stage::new("not recognized");
+    user(&stage, Shape::Mixed, &["create", "send 2", "receive 1"]).kill();
+    object(&stage, Kind::Set).unwrap().remove();
+    object(&stage, Kind::Segment).unwrap().remove();
+    let queue = object(&stage, Kind::Queue).unwrap();
+    let unlinked = Channel::<Parcel>::unlink(stage.name()).unwrap_err().to_string();
+    let created = Channel::<Parcel>::create(stage.name()).unwrap_err().to_string();
+    for told in [unlinked, created] {
+        assert!(told.contains(&format!("ipcrm -q {}", queue.id)), "{told}");
+    }
+    assert_eq!(stage.objects(), [queue]);
+    queue.remove();
+    let segment = Object::foreign(Kind::Segment, stage.key());
+    let unlinked = Channel::<Parcel>::unlink(stage.name()).unwrap_err().to_string();
+    assert!(unlinked.contains(&format!("ipcrm -m {}", segment.id)), "{unlinked}");
+    segment.remove();
 }
 
 /// Creates the channel again, of which one object was removed by hand.

@@ -1215,3 +1215,139 @@ fn a_handler_whose_client_is_of_a_removed_channel_is_told_that_its_server_has_th
     closer.close();
     serving.join().unwrap().unwrap();
 }
+
+#[test]
+fn a_server_that_is_closed_loses_no_reply_to_a_client_that_waits_for_room() {
+    for len in [8, 3000, 60_000] {
+        let stage = Stage::new("full client");
+        let options = ServerOptions::new().capacity(4096).drain(FOR_EVER);
+        // What a reply begins with says which server made it.
+        let bind = || -> Server<u32, Bytes> { options.bind(stage.name()).unwrap() };
+        let serve = |server: Server<u32, Bytes>, number: u8| {
+            let closer = server.closer();
+            let answered = AtomicU64::new(0);
+            let answer = |call| {
+                // No reply was taken by now.
+                if number == 1 && answered.fetch_add(1, Ordering::Relaxed) == 99 {
+                    closer.close();
+                }
+                let mut bytes = vec![number; len];
+                bytes[4..8].copy_from_slice(&u32::to_le_bytes(call));
+                bytes.into()
+            };
+            server.serve(answer).unwrap();
+            answered.into_inner()
+        };
+        let first = bind();
+        let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();
+        let (answered, replies) = thread::scope(|scope| {
+            let first = scope.spawn(|| serve(first, 1));
+            let calls: Vec<u32> = (0..1000).collect();
+            let (made, making) = mpsc::channel();
+            let asking = scope.spawn(move || {
+                let start = |call| client.start_timeout(call, FOR_EVER).unwrap();
+                let pending: Vec<_> = calls.iter().map(start).collect();
+                made.send(()).unwrap();
+                let wait = pending.into_iter().map(|pending| pending.wait().unwrap());
+                wait.collect::<Vec<Bytes>>()
+            });
+            let answered = first.join().unwrap();
+            let second = bind();
+            let closer = second.closer();
+            let serving = scope.spawn(|| serve(second, 2));
+            making.recv().unwrap();
+            let replies = asking.join().unwrap();
+            closer.close();
+            serving.join().unwrap();
+            (answered, replies)
+        });
+        assert_eq!(answered, 100);
+        let of_first = replies.iter().filter(|reply| reply[0] == 1).count();
+        assert_eq!((replies.len(), of_first), (1000, 100), "{len}");
+        for (call, reply) in replies.iter().enumerate() {
+            assert_eq!(reply[4..8], (call as u32).to_le_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_server_that_ends_waits_for_no_reply_that_nobody_waits_for() {
+    for given_up in ["before", "meanwhile", "late"] {
+        let stage = Stage::new("given up");
+        let options = ServerOptions::new().drain(FOR_EVER);
+        let server: Server<u32, Bytes> = options.bind(stage.name()).unwrap();
+        let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();
+        let timeout = if given_up == "late" { Duration::from_millis(200) } else { FOR_EVER };
+        let start = |call| client.start_timeout(call, timeout).unwrap();
+        // The ring takes the first reply, and this client none.
+        let mut pending: Vec<_> = [1, 2, 3].iter().map(start).collect();
+        for len in [9, 100_000, 100_000] {
+            let request = server.recv().unwrap().unwrap();
+            request.reply(&vec![7; len].into()).unwrap();
+        }
+        let first = pending.remove(0);
+        match given_up {
+            "before" => {
+                drop(pending);
+                drop(server);
+            }
+            "meanwhile" => {
+                let (dropping, rests) = asleep(move || drop(server));
+                until(rests);
+                drop(pending);
+                dropping.join().unwrap();
+            }
+            _ => drop(server),
+        }
+        if given_up != "late" {
+            assert_eq!(first.wait().unwrap().len(), 9);
+        }
+    }
+}
+
+#[test]
+fn a_call_that_timed_out_keeps_no_server() {
+    let stage = Stage::new("timed out");
+    let server: Server<u32, Bytes> =
+        ServerOptions::new().drain(FOR_EVER).bind(stage.name()).unwrap();
+    let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();
+    let first = client.start_timeout(&1, FOR_EVER).unwrap();
+    let (one, two) = (server.recv().unwrap().unwrap(), 2);
+    let second = client.start_timeout(&two, Duration::from_millis(200)).unwrap();
+    let two = server.recv().unwrap().unwrap();
+    assert!(second.wait().unwrap_err().is_timeout());
+    // The client has said so, and this is not kept where it finds no room.
+    one.reply(&vec![7; 9].into()).unwrap();
+    two.reply(&vec![7; 100_000].into()).unwrap();
+    drop(server);
+    assert_eq!(first.wait().unwrap().len(), 9);
+}
+
+#[test]
+fn a_reply_that_panics_while_it_is_decoded_is_the_error_of_its_own_call() {
+    let stage = Stage::new("another's panic");
+    let server: Server<u32, Fragile> = Server::bind(stage.name()).unwrap();
+    let client = Client::<u32, Fragile>::connect(stage.name()).unwrap();
+    let first = client.start(&1).unwrap();
+    let request = server.recv().unwrap().unwrap();
+    request.reply(&Fragile(2)).unwrap();
+    let second = client.start(&2).unwrap();
+    server.recv().unwrap().unwrap().reply(&Fragile(0)).unwrap();
+    assert_eq!(second.wait().unwrap(), Fragile(0));
+    assert!(matches!(first.wait().unwrap_err(), CallError::Decode(_)));
+}
+
+#[test]
+fn a_tried_call_that_may_be_repeated_is_made_again_as_any_other() {
+    let stage = Stage::new("tried again");
+    let server = Calculator::bind(stage.name()).unwrap();
+    let options = ClientOptions::new().deadline(FOR_EVER).repeatable();
+    let client: Caller = options.connect(stage.name()).unwrap();
+    let calling = thread::spawn(move || client.try_call(&ask("add one", 1)));
+    let request = server.recv().unwrap().unwrap();
+    server.closer().close();
+    drop((request, server));
+    let next = Calculator::bind(stage.name()).unwrap();
+    next.recv().unwrap().unwrap().reply(&2).unwrap();
+    assert_eq!(calling.join().unwrap().unwrap(), 2);
+}

@@ -172,9 +172,11 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// Tells the actor a message, and waits ten seconds at most while its mailbox is full or has no
     /// actor.
     ///
-    /// A message that was told is in the kernel's memory, and waits there if the actor dies: for the
-    /// next one that binds the mailbox's name, for as long as that takes. So telling a mailbox with a
-    /// name succeeds also while its actor is dead, as long as there is room; [`is_alive`] asks.
+    /// A message that was told is in the kernel's memory, and waits there if the actor ends: for the
+    /// next one that binds the mailbox's name, for as long as that takes. An actor that drops its
+    /// mailbox says so, and the next message waits for the next actor until its deadline. One that is
+    /// killed, or whose process exits without that, cannot say so: telling a mailbox with a name goes
+    /// on succeeding then, as long as there is room. [`is_alive`] asks.
     ///
     /// # Errors
     /// [`TellError::Timeout`] if it waited in vain, [`TellError::Gone`] if the mailbox is private and
@@ -198,7 +200,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     ///
     /// # Errors
     /// [`TellError::Full`] if there is no room, [`TellError::Gone`] if there is no mailbox, its actor
-    /// has left it, or it is private and its actor has ended; [`TellError`] otherwise.
+    /// has dropped it, or it is private and its actor has ended; [`TellError`] otherwise.
     pub fn try_tell(&self, message: &M) -> Result<(), TellError> {
         self.tell_by(ORDINARY, message, None)
     }
@@ -319,7 +321,8 @@ impl<M, C: Codec<M>> Address<M, C> {
         }
     }
 
-    /// Watches the actor that has the mailbox now; waits ten seconds at most for the first one.
+    /// Watches the actor that has the mailbox now, or had it last; waits ten seconds at most for the
+    /// first one, and for a mailbox that was removed to be made again.
     ///
     /// # Errors
     /// [`WatchError::NoActor`] if none came, [`WatchError::Connect`] if the mailbox is not there or has

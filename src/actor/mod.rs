@@ -45,7 +45,8 @@
 //!   next one that binds the mailbox has it. One that it had received died with it.
 //! - Nothing waits for ever: [`tell`](Address::tell) and [`ask`](Address::ask) have a deadline, ten
 //!   seconds unless they are told another.
-//! - A mailbox with a name outlives its actors: what is told between two of them waits for the next.
+//! - A mailbox with a name outlives its actors. While it has none, telling waits for the next if the
+//!   last one dropped its mailbox, and succeeds as long as there is room if that was killed.
 //!   A private one has one actor: once that has ended, telling and asking say so at once.
 //!   [`Address::is_alive`] asks.
 //! - An asker is told at once when the actor's process ends, and when the actor that holds the reply

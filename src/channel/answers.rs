@@ -113,14 +113,19 @@ impl Answers {
     /// Rings the receiver if it has answers that wait for the room that was just made.
     #[inline]
     fn make_room_known(&mut self, control: &Control, lane: usize) {
-        if !self.consumer.take_moved() {
-            return;
+        if self.consumer.take_moved() {
+            ring_for_waiting(control, lane);
         }
-        control.waker_fence();
-        // Relaxed: after the fence; the receiver sets it before it looks for room a last time.
-        if control.lane_word(lane, lane_word::ANSWERS_WAIT).load(Ordering::Relaxed) != 0 {
-            control.ring(control.items_bell());
-        }
+    }
+}
+
+/// Rings the receiver if it has answers for this lane that wait.
+#[inline]
+pub(super) fn ring_for_waiting(control: &Control, lane: usize) {
+    control.waker_fence();
+    // Relaxed: after the fence; the receiver sets it before it looks after them a last time.
+    if control.lane_word(lane, lane_word::ANSWERS_WAIT).load(Ordering::Relaxed) != 0 {
+        control.ring(control.items_bell());
     }
 }
 

@@ -13,21 +13,21 @@
 //! owner of its lane: what a former owner sent is for nobody. The two fences there make sure that
 //! either the caller sees the request taken or the receiver sees the caller gone.
 
-use std::cell::Cell;
-use std::ops::Deref;
-use std::sync::Arc;
+use std::cell::{Cell, RefCell};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Patience;
-use super::answers::{Lost, back_error};
+use super::answers::{Lost, back_error, ring_for_waiting};
 use super::holders::Attention;
 use super::receiver::Receiver;
-use super::returns::{Origin, Returns, WhenFull};
-use super::sender::{Headed, Sender};
+use super::returns::{Due, Origin, Returns, WhenFull};
+use super::sender::{Headed, Request, Sender};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::{Control, Parked, lane_word, semaphores, word};
-use crate::error::{AttachError, RecvError, SendError};
+use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::{Handle, Name};
-use crate::sys::{AtomicU64, Deadline, Fault, Ordering, fault, fence};
+use crate::sys::{AtExit, AtomicU64, Deadline, Fault, Ordering, at_exit, fault, fence};
 use crate::tag::{Select, Tag};
 use crate::transfer;
 
@@ -46,18 +46,20 @@ pub(crate) enum Unanswered {
 
 impl<T, C: Codec<T>> Sender<T, C> {
     /// Sends a value behind a head; says where the ring stands then. Without a deadline it does not
-    /// wait.
+    /// wait. While it waits for room, `take_answer` has what comes back.
     pub(crate) fn send_behind(
         &self,
         head: &[u8],
         value: &T,
         deadline: Option<Deadline>,
+        take_answer: impl FnMut(Reader<'_>),
     ) -> Result<u64, SendError> {
         let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
             out.write(head)?;
             C::encode(value, out)
         };
-        let request = Headed { head: head.len(), encode };
+        let value = Headed { head: head.len(), encode };
+        let request = Request { value, take_answer: RefCell::new(take_answer) };
         transfer::sending::<T, _, _>(|| {
             self.send_encoded(Tag::DEFAULT, &request, Patience(deadline))
         })?;
@@ -245,13 +247,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(())
     }
 
-    /// Like [`retire`](Sender::retire), and what was not taken is nobody's request any more.
-    pub(crate) fn retire_with_requests(&mut self) {
-        if self.control.is_ours() {
-            let _ = self.renew();
-        }
-    }
-
     /// Becomes nobody's lane before it is given up: whoever answers knows that nobody waits.
     pub(crate) fn retire(&mut self) {
         // A lane that is damaged, or of a parent process, is left as it is.
@@ -278,6 +273,82 @@ impl<T, C: Codec<T>> Sender<T, C> {
     pub(crate) fn cancel(&self, call: u64, waited_for: u64) {
         cancelled(&self.control, self.lane, call).swap(call, Ordering::Relaxed);
         not_waited_for(&self.control, self.lane).swap(waited_for, Ordering::Relaxed);
+        if !fault(Fault::CancelNotRung) {
+            ring_for_waiting(&self.control, self.lane);
+        }
+    }
+}
+
+/// A sender of requests: when it goes, or its process exits, what no receiver has taken is nobody's
+/// request any more.
+pub(crate) struct Requester<T, C: Codec<T>> {
+    sender: Sender<T, C>,
+    requests: Arc<Requests>,
+    /// Dropped last: an exit waits for it.
+    _entry: at_exit::Entry,
+}
+
+impl<T, C: Codec<T>> Requester<T, C> {
+    /// # Errors
+    /// [`OpenError::Exiting`].
+    pub(crate) fn new(sender: Sender<T, C>) -> Result<Self, OpenError> {
+        let (control, lane) = (sender.control.clone(), sender.lane);
+        let requests = Arc::new(Requests { control, lane, are_ours: Mutex::new(true) });
+        let weak: Weak<Requests> = Arc::downgrade(&requests);
+        match at_exit::register(weak) {
+            Some(entry) => Ok(Requester { sender, requests, _entry: entry }),
+            None => Err(OpenError::Exiting { name: (*sender.control.name()).clone() }),
+        }
+    }
+}
+
+impl<T, C: Codec<T>> Deref for Requester<T, C> {
+    type Target = Sender<T, C>;
+
+    #[inline]
+    fn deref(&self) -> &Sender<T, C> {
+        &self.sender
+    }
+}
+
+impl<T, C: Codec<T>> DerefMut for Requester<T, C> {
+    fn deref_mut(&mut self) -> &mut Sender<T, C> {
+        &mut self.sender
+    }
+}
+
+impl<T, C: Codec<T>> Drop for Requester<T, C> {
+    fn drop(&mut self) {
+        // The lane is another's as soon as the sender is dropped.
+        *self.requests.are_ours.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        // A lane that is damaged, or of a parent process, is left as it is.
+        if self.control.is_ours() {
+            let _ = self.renew();
+        }
+    }
+}
+
+/// The requests on a lane, as the exit of their process gives them up.
+struct Requests {
+    control: Arc<Control>,
+    lane: usize,
+    are_ours: Mutex<bool>,
+}
+
+impl AtExit for Requests {
+    /// The thread that has the sender may be in a call and send more.
+    fn at_exit(&self) {
+        let are_ours = self.are_ours.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*are_ours || !self.control.is_ours() {
+            return;
+        }
+        let word = |at| self.control.lane_word(self.lane, at);
+        // As if a next owner began behind all that can come.
+        word(lane_word::OWNED_FROM).store(u64::MAX, Ordering::Relaxed);
+        // Release: pairs with the receiver's Acquire load in `Origin`.
+        word(lane_word::GENERATION).fetch_add(1, Ordering::Release);
+        // Relaxed: as in `renew`.
+        word(lane_word::NOT_EXECUTED).store(u64::MAX, Ordering::Relaxed);
     }
 }
 
@@ -292,6 +363,22 @@ pub(super) fn say_taken_before(control: &Control, lane: usize) {
     // by a caller that sees this.
     control.lane_word(lane, lane_word::TAKEN_BEFORE).swap(taken, Ordering::Release);
     point!("attach.taken");
+}
+
+/// A new owner's requests count, wherever its predecessor's ended.
+pub(super) fn begin_requests(control: &Control, lane: usize) {
+    let word = |at| control.lane_word(lane, at);
+    // Relaxed: as in `renew`.
+    let owned_from = word(lane_word::OWNED_FROM).load(Ordering::Relaxed);
+    if word(lane_word::NOT_EXECUTED).load(Ordering::Relaxed) > owned_from {
+        word(lane_word::NOT_EXECUTED).store(owned_from, Ordering::Relaxed);
+    }
+}
+
+/// Whether nobody waits for the answer to a call.
+pub(super) fn has_cancelled(control: &Control, lane: usize, call: u64) -> bool {
+    call < not_waited_for(control, lane).load(Ordering::Relaxed)
+        || cancelled(control, lane, call).load(Ordering::Relaxed) == call
 }
 
 fn cancelled(control: &Control, lane: usize, call: u64) -> &AtomicU64 {
@@ -373,7 +460,9 @@ impl<T, C> Receiver<T, C> {
         let (mut late, mut parks) = (false, 0);
         loop {
             let bell = self.control.items_bell();
-            let parked = self.control.park(bell, deadline, parks, || -> Result<_, RecvError> {
+            // An answer that is late is not waited for.
+            let until = deadline.earlier(self.returns.next_late());
+            let parked = self.control.park(bell, until, parks, || -> Result<_, RecvError> {
                 self.returns.look_after(true);
                 Ok(over().then_some(()))
             });
@@ -442,23 +531,23 @@ impl Caller {
 
     /// Whether nobody waits for the answer to this call.
     pub(crate) fn has_cancelled(&self, call: u64) -> bool {
-        let (control, lane) = (self.returns.control(), self.origin.lane);
-        call < not_waited_for(control, lane).load(Ordering::Relaxed)
-            || cancelled(control, lane, call).load(Ordering::Relaxed) == call
+        has_cancelled(self.returns.control(), self.origin.lane, call)
     }
 
-    /// Has an answer encoded, and sends it behind a head.
+    /// Has an answer encoded, and sends it behind a head. It is due to a call: where it has to wait and
+    /// nobody waits for it, it is thrown away.
     pub(crate) fn answer_behind(
         &self,
         head: &[u8],
+        due: Due,
         encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), SendError> {
-        self.returns.send_value(self.origin, head, encode, WhenFull::Keep)
+        self.returns.send_value(self.origin, head, encode, WhenFull::Keep(Some(due)))
     }
 
     /// Sends an answer that was encoded, behind a head.
     pub(crate) fn answer_with(&self, head: &[u8], bytes: &[u8]) -> Result<(), SendError> {
-        self.returns.send_bytes(self.origin, head, bytes, WhenFull::Keep)
+        self.returns.send_bytes(self.origin, head, bytes, WhenFull::Keep(None))
     }
 }
 

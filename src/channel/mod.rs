@@ -44,13 +44,14 @@ use crate::name::{Handle, Name};
 use crate::ring::{Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
-pub(crate) use calls::{Caller, InHand, ReceiverBell, Unanswered};
+pub(crate) use calls::{Caller, InHand, ReceiverBell, Requester, Unanswered};
 pub(crate) use encoded::{Encoded, NotEncoded};
 pub(crate) use holders::{Attention, Holding, LostPort, Port, Whereabouts};
 pub use lease::Lease;
 pub use options::Options;
 pub(crate) use receiver::Closing;
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
+pub(crate) use returns::Due;
 pub use returns::Origin;
 pub use sender::Sender;
 #[cfg(all(test, loom))]

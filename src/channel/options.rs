@@ -239,7 +239,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// that cannot be decoded; [`OpenError`] otherwise. Nothing is left behind then.
     pub fn create(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
         let wanted = self.wanted(name.into(), false)?;
-        Ok(self.channel(self.make(&wanted)?))
+        self.channel(self.make(&wanted)?)
     }
 
     /// Opens the channel, and waits for a creator if
@@ -252,7 +252,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     pub fn open(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
         let wanted = self.wanted(name.into(), false)?;
         let control = control::wait_for(self.wait_for_creation, || control::open(&wanted))?;
-        Ok(self.channel(control))
+        self.channel(control)
     }
 
     /// Opens the channel, or creates it if there is none.
@@ -269,11 +269,11 @@ impl<T, C: Codec<T>> Options<T, C> {
         for _ in 0..ATTEMPTS {
             match control::open(&wanted) {
                 Err(OpenError::NotFound { .. }) => {}
-                result => return result.map(|control| self.channel(control)),
+                result => return self.channel(result?),
             }
             match self.make(&wanted) {
                 Err(OpenError::AlreadyExists { .. }) => {}
-                result => return result.map(|control| self.channel(control)),
+                result => return self.channel(result?),
             }
         }
         Err(OpenError::Unsettled { name: wanted.name })
@@ -291,7 +291,7 @@ impl<T, C: Codec<T>> Options<T, C> {
         for _ in 0..ATTEMPTS {
             let wanted = self.wanted(Name::Key(Key::private()), true)?;
             match self.make(&wanted) {
-                Ok(control) => return Ok(self.channel(control)),
+                Ok(control) => return self.channel(control),
                 // A key that somebody has already: draw another.
                 Err(
                     error @ (OpenError::AlreadyExists { .. }
@@ -323,11 +323,12 @@ impl<T, C: Codec<T>> Options<T, C> {
         ))
     }
 
-    fn channel(&self, control: Control) -> Channel<T, C> {
+    fn channel(&self, control: Control) -> Result<Channel<T, C>, OpenError> {
         // Alone on a processor, whoever spins keeps the other from doing what it waits for.
         let alone = process::online_cpus() == 1;
         let default = if alone { Duration::ZERO } else { Duration::from_micros(20) };
-        Channel::from_control(control.shared(self.heads), self.spin.unwrap_or(default), self.trust)
+        let spin = self.spin.unwrap_or(default);
+        Ok(Channel::from_control(control.shared(self.heads)?, spin, self.trust))
     }
 
     fn wanted(&self, name: Name, private: bool) -> Result<Wanted, OpenError> {

@@ -17,6 +17,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Patience;
+use super::calls::has_cancelled;
 use super::encoded::{Encoded, NotEncoded};
 use super::receiver::Receiver;
 use super::sender::{lane_damage, not_woken};
@@ -43,12 +44,20 @@ const IN_HAND: u64 = 2;
 const WATCHED: u64 = 1;
 
 /// What becomes of an answer that finds the ring full.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum WhenFull {
     /// It is refused.
     Refuse,
-    /// The receiver keeps it and sends it while it receives.
-    Keep,
+    /// The receiver keeps it and sends it while it receives, as long as somebody waits for it.
+    Keep(Option<Due>),
+}
+
+/// The call that an answer is due to.
+#[derive(Clone, Copy)]
+pub(crate) struct Due {
+    pub(crate) call: u64,
+    /// Until when its caller waits.
+    pub(crate) deadline: Deadline,
 }
 
 /// Who sent a value: where [`Receiver::send_back`] answers to.
@@ -104,6 +113,7 @@ struct Waiting {
     bytes: Vec<u8>,
     /// How much of it went.
     gone: usize,
+    due: Option<Due>,
 }
 
 /// An encoded answer, in this process's memory.
@@ -128,9 +138,9 @@ impl Answer<'_> {
 }
 
 impl Way {
-    fn push(&mut self, to: u64, bytes: Vec<u8>) {
+    fn push(&mut self, to: u64, bytes: Vec<u8>, due: Option<Due>) {
         self.kept += bytes.len() + KEEPING;
-        self.waiting.push_back(Waiting { to, bytes, gone: 0 });
+        self.waiting.push_back(Waiting { to, bytes, gone: 0, due });
     }
 
     fn pop(&mut self) {
@@ -231,14 +241,18 @@ impl Returns {
         }
         if way.waiting.is_empty() {
             let sent = match self.send_now(&mut way, to.lane, answer) {
-                Err(SendError::Full { .. }) if when_full == WhenFull::Keep => false,
+                Err(SendError::Full { .. }) if matches!(when_full, WhenFull::Keep(_)) => false,
                 sent => sent? || self.stream(&mut way, to, answer)?,
             };
             if sent {
                 return Ok(());
             }
         }
-        self.send_later(&mut way, to.lane, answer)
+        let due = match when_full {
+            WhenFull::Keep(due) => due,
+            WhenFull::Refuse => None,
+        };
+        self.send_later(&mut way, to.lane, answer, due)
     }
 
     pub(super) fn control(&self) -> &Control {
@@ -337,7 +351,13 @@ impl Returns {
     }
 
     /// Keeps an answer, to send it behind those that wait already.
-    fn send_later(&self, way: &mut Way, lane: usize, answer: &Answer<'_>) -> Result<(), SendError> {
+    fn send_later(
+        &self,
+        way: &mut Way,
+        lane: usize,
+        answer: &Answer<'_>,
+        due: Option<Due>,
+    ) -> Result<(), SendError> {
         let len = answer.len();
         let limit = usize::try_from(self.control.longest_answer()).unwrap_or(usize::MAX);
         let kept = way.kept.saturating_add(len).saturating_add(KEEPING);
@@ -354,7 +374,7 @@ impl Returns {
         if way.waiting.is_empty() {
             self.waits(lane, true);
         }
-        way.push(answer.generation, bytes);
+        way.push(answer.generation, bytes, due);
         self.forward(way, lane).map_err(|damage| self.damaged(lane, damage))
     }
 
@@ -453,13 +473,34 @@ impl Returns {
         self.waiting_lanes.swap(waiting.len() as u64, Ordering::Relaxed);
     }
 
+    fn is_waited_for(&self, lane: usize, waiting: &Waiting) -> bool {
+        self.is_there(lane, waiting.to)
+            && waiting.due.is_none_or(|Due { call, deadline }| {
+                !deadline.has_passed() && !has_cancelled(&self.control, lane, call)
+            })
+    }
+
+    /// When the first of those that wait is late.
+    pub(super) fn next_late(&self) -> Deadline {
+        if self.waiting_lanes.load(Ordering::Relaxed) == 0 {
+            return Deadline::never();
+        }
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let next = |lane: usize| {
+            let way = self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner);
+            way.waiting.front().and_then(|waiting| Some(waiting.due?.deadline))
+        };
+        waiting.into_iter().filter_map(next).fold(Deadline::never(), Deadline::earlier)
+    }
+
     fn forward(&self, way: &mut Way, lane: usize) -> Result<(), Damage> {
         let tag = Tag::DEFAULT;
         // Before the look for room: a sender that makes some after it sees this and rings.
         self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(1, Ordering::Relaxed);
         let mut sent = false;
         while let Some(waiting) = way.waiting.front() {
-            if !self.is_there(lane, waiting.to) {
+            // The next answer's first fragment ends one of which a part has gone.
+            if !self.is_waited_for(lane, waiting) {
                 way.pop();
                 continue;
             }

@@ -18,7 +18,7 @@ pub(super) use ring::changed_length;
 use super::answers::{Answers, Lost};
 use super::{Channel, Patience};
 use crate::DefaultCodec;
-use crate::codec::{Codec, EncodeError, Writer};
+use crate::codec::{Codec, EncodeError, Reader, Writer};
 use crate::control::{
     Control, Doorbell, ENVELOPE, Parked, Slept, VALUES_BETWEEN_LOOKS, lane_word, semaphores, word,
 };
@@ -87,6 +87,12 @@ pub(super) trait Encode {
     fn head(&self) -> usize {
         0
     }
+
+    /// Whether it takes what comes back while it waits for room.
+    const TAKES_ANSWERS: bool = false;
+
+    /// Takes what came back.
+    fn take_answer(&self, _answer: Reader<'_>) {}
 }
 
 /// A value behind a head of the layer above, which `encode` writes too.
@@ -104,6 +110,35 @@ impl<F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>> Encode for Headed<F> {
     #[inline]
     fn head(&self) -> usize {
         self.head
+    }
+}
+
+/// The same, of a sender that goes on taking what comes back: a receiver that makes no room before
+/// that has gone makes some then.
+pub(super) struct Request<F, A> {
+    pub(super) value: Headed<F>,
+    pub(super) take_answer: RefCell<A>,
+}
+
+impl<F, A> Encode for Request<F, A>
+where
+    F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    A: FnMut(Reader<'_>),
+{
+    #[inline]
+    fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        self.value.encode(out)
+    }
+
+    #[inline]
+    fn head(&self) -> usize {
+        self.value.head()
+    }
+
+    const TAKES_ANSWERS: bool = true;
+
+    fn take_answer(&self, answer: Reader<'_>) {
+        (self.take_answer.borrow_mut())(answer);
     }
 }
 
@@ -219,6 +254,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         point!("attach.generation");
         if control.layout().return_lines > 0 {
             super::calls::forget_cancelled(control, self.lane);
+            super::calls::begin_requests(control, self.lane);
             let answers = Answers::attach(control, self.lane, self.generation);
             state.answers = Some(answers.map_err(|damage| AttachError::Corrupt {
                 channel: control.name(),

@@ -1,7 +1,7 @@
 //! Giving the use of a channel up, and removing what nobody uses any more.
 
 use super::envelope::Envelope;
-use super::find::{Evidence, Found, ignore_gone, look, remove_rest};
+use super::find::{Found, ignore_gone, look, remove_rest};
 use super::header::Mapped;
 use super::lock::Locked;
 use super::long::Long;
@@ -15,7 +15,7 @@ use crate::sys::{
     SystemErrorKind, at_exit, fault, process,
 };
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 /// How often the last users may change before another party is left to look.
 const LOOKS: usize = 100;
@@ -47,8 +47,9 @@ impl Locked {
     }
 }
 
-/// Removes the channel on this set if nobody uses it and nobody has to find it.
-pub(super) fn tidy(set: SemaphoreSet, evidence: Evidence<'_>) {
+/// Removes the channel on this set if nobody uses it and nobody has to find it. What was known of it
+/// helps where it was not whole any more.
+pub(super) fn tidy(set: SemaphoreSet, known: Option<&Control>) {
     let attempt = || -> Result<(), OpenError> {
         for _ in 0..LOOKS {
             if set.value(USERS)? != 0 {
@@ -58,7 +59,7 @@ pub(super) fn tidy(set: SemaphoreSet, evidence: Evidence<'_>) {
             let locked = locked.without_looking_again();
             if set.value(USERS)? == 0 {
                 // One that is kept, for its values or because it is durable, has been looked at.
-                return remove_if_idle(locked, false, evidence).map(drop);
+                return remove_if_idle(locked, false, known).map(drop);
             }
         }
         Ok(())
@@ -72,11 +73,11 @@ pub(super) fn tidy(set: SemaphoreSet, evidence: Evidence<'_>) {
 pub(super) fn remove_if_idle(
     locked: Locked,
     even_with_values: bool,
-    evidence: Evidence<'_>,
+    known: Option<&Control>,
 ) -> Result<bool, OpenError> {
     let set = locked.set();
     let Some(key) = Key::new(set.key()) else { return Ok(false) };
-    match look(key, set, Owner::Myself, evidence)? {
+    match look(key, set, Owner::Myself, known)? {
         Found::Whole(mapped, queue) => {
             let control = Control::new(mapped, set, queue);
             let stays = !even_with_values
@@ -118,18 +119,26 @@ impl Control {
             all_fence: AtomicBool::new(false),
             token: process::token(),
             closed: AtomicBool::new(false),
-            registered: OnceLock::new(),
+            entry: None,
         }
     }
 
     /// For the endpoints to share, of a layer that has such heads; given up at the latest when the
     /// process exits.
-    pub(crate) fn shared(mut self, heads: Heads) -> Arc<Control> {
+    pub(crate) fn shared(mut self, heads: Heads) -> Result<Arc<Control>, OpenError> {
         self.heads = heads;
         let control = Arc::new(self);
         let weak: Weak<Control> = Arc::downgrade(&control);
-        control.registered.get_or_init(|| at_exit::register(weak));
-        control
+        match &control.entry {
+            Some(entry) if entry.is(weak) => Ok(control),
+            _ => Err(OpenError::Exiting { name: (*control.name).clone() }),
+        }
+    }
+
+    /// Has it given up when the process exits.
+    pub(super) fn given_up_by(mut self, entry: at_exit::Entry) -> Self {
+        self.entry = Some(entry);
+        self
     }
 
     /// Drops the mapping without having been a user.
@@ -157,7 +166,7 @@ impl Control {
             return;
         }
         if semaphores::leave(self.set).is_ok() && !fault(Fault::NotTidied) {
-            tidy(self.set, Evidence::Known(self));
+            tidy(self.set, Some(self));
         }
     }
 

@@ -69,12 +69,12 @@ pub(super) fn find_set(key: Key, owner: Owner) -> Result<Option<SemaphoreSet>, O
     gone_is_none(look())
 }
 
-/// What says that an unfinished object under our key is ours.
+/// What says that an object beside our set is the channel's.
 #[derive(Clone, Copy)]
-pub(super) enum Evidence<'a> {
-    /// Nothing: the set was new or never signed, so nobody has made the others under it.
+enum Evidence<'a> {
+    /// Nothing: no creator on this set has come so far that it made any.
     None,
-    /// The set's signature: whoever signed it may have been killed before the rest was finished.
+    /// The set's signature: its creator may have been killed before the rest was finished.
     Signature,
     /// As above; and these objects were found when the channel was still whole.
     Known(&'a Control),
@@ -96,14 +96,14 @@ pub(crate) fn is_channel(key: Key) -> Result<bool, SystemError> {
     }
 }
 
-/// Looks at what stands under the key of a set that is ours and locked.
+/// Looks at what stands under the key of a set that is ours and locked; some of it may be known.
 pub(super) fn look(
     key: Key,
     set: SemaphoreSet,
     owner: Owner,
-    evidence: Evidence<'_>,
+    known: Option<&Control>,
 ) -> Result<Found, OpenError> {
-    look_at(key, set, owner, evidence, true)
+    look_at(key, set, owner, known, true)
 }
 
 /// The same of a channel whose permissions were changed.
@@ -111,18 +111,22 @@ pub(super) fn look_with_any_mode(
     key: Key,
     set: SemaphoreSet,
     owner: Owner,
-    evidence: Evidence<'_>,
 ) -> Result<Found, OpenError> {
-    look_at(key, set, owner, evidence, false)
+    look_at(key, set, owner, None, false)
 }
 
 fn look_at(
     key: Key,
     set: SemaphoreSet,
     owner: Owner,
-    evidence: Evidence<'_>,
+    known: Option<&Control>,
     same_mode: bool,
 ) -> Result<Found, OpenError> {
+    let evidence = match known {
+        _ if !semaphores::is_settled(set)? => Evidence::None,
+        Some(control) => Evidence::Known(control),
+        None => Evidence::Signature,
+    };
     let queue = find_queue(key)?;
     let set_stat = set.stat()?;
     let check = |name: String, ownership: &Ownership| {
@@ -204,12 +208,63 @@ fn look_at(
     };
     check_mode(set_name(set), &set_stat.ownership)?;
     check_mode(segment_name(key, id), &stat.ownership)?;
-    if !header.layout.has_queue() {
-        return Ok(Found::Whole(Mapped { segment, header }, None));
+    let queue = match queue {
+        _ if !header.layout.has_queue() => None,
+        None => return rest(header, None),
+        Some(queue) => {
+            check_mode(queue_name(key, queue), &queue.stat()?.ownership)?;
+            Some(queue)
+        }
+    };
+    if let Evidence::None = evidence {
+        // From here on the segment is this set's.
+        semaphores::settle(set)?;
     }
-    let Some(queue) = queue else { return rest(header, None) };
-    check_mode(queue_name(key, queue), &queue.stat()?.ownership)?;
-    Ok(Found::Whole(Mapped { segment, header }, Some(queue)))
+    Ok(Found::Whole(Mapped { segment, header }, queue))
+}
+
+/// What stands under a key without a set.
+pub(super) enum Orphan {
+    Nothing,
+    /// A channel's segment and its queue.
+    Left(Rest),
+    /// What cannot be told from another program's, and how to remove it.
+    Foreign(String),
+}
+
+/// Looks for what is left of a channel whose set was removed by hand.
+pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
+    let left = |name: String, flag: char, id: i32| {
+        Orphan::Foreign(format!(
+            "{name}, which has no semaphore set beside it and does not say that it is a channel's \
+             (if it is left of one, `ipcrm -{flag} {id}` removes it)"
+        ))
+    };
+    let (queue, segment) = (find_queue(key)?, find_segment(key)?);
+    let queue_stat = queue.map(|queue| queue.stat()).transpose()?;
+    if let (Some(queue), Some(stat)) = (queue, &queue_stat) {
+        owner.check(queue_name(key, queue), &stat.ownership)?;
+    }
+    let Some(id) = segment else {
+        let foreign = |queue: MessageQueue| left(queue_name(key, queue), 'q', queue.id());
+        return Ok(queue.map_or(Orphan::Nothing, foreign));
+    };
+    let ownership = id.stat()?.ownership;
+    owner.check(segment_name(key, id), &ownership)?;
+    let segment = Arc::new(id.attach(false)?);
+    let header = match Header::read(&segment) {
+        Ok(header) => Some(header),
+        // Its magic says what it is.
+        Err(BadHeader::Version(_) | BadHeader::Damaged(_)) => None,
+        Err(BadHeader::Unfinished) => return Ok(left(segment_name(key, id), 'm', id.id())),
+    };
+    // One process makes all the objects of a channel.
+    let same_user = queue_stat.is_some_and(|stat| {
+        (stat.ownership.uid, stat.ownership.creator_uid) == (ownership.uid, ownership.creator_uid)
+    });
+    let has_queue = header.as_ref().is_none_or(|header| header.layout.has_queue());
+    let queue = queue.filter(|_| same_user && has_queue);
+    Ok(Orphan::Left(Rest { header, segment: Some(segment), queue }))
 }
 
 /// A queue without a header is ours only if it is empty and nobody ever used it, or we know it.
@@ -223,7 +278,12 @@ fn unused(
     let name = queue_name(key, queue);
     let untouched = stat.messages == 0 && stat.last_send.is_none() && stat.last_receive.is_none();
     let found = match evidence {
-        Evidence::None => format!("{name}, which another program uses"),
+        Evidence::None if untouched => format!("{name}, which is another program's"),
+        Evidence::None => format!(
+            "{name}, which another program uses (if it is left of a channel, `ipcrm -q {}` removes \
+             it)",
+            queue.id()
+        ),
         Evidence::Known(control) if control.queue == Some(queue) => return Ok(Some(queue)),
         _ if untouched => return Ok(Some(queue)),
         _ => format!(

@@ -7,14 +7,17 @@
 //! still be locked.
 //!
 //! So it is with what a removal by hand left. A creator adopts a channel whose set alone was removed,
-//! with its values, if no process has it mapped; else the channel is removed under its users.
+//! with its values, if no process has it mapped; else the channel is removed under its users. The
+//! signature says whether that was decided: until then what stands beside the set is not its own,
+//! also for the next creator, if the first is killed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::closing::Then;
 use super::find::{
-    Evidence, Found, Rest, find_set, look, look_with_any_mode, remove_rest, remove_wreck, set_name,
+    Found, Orphan, Rest, find_orphan, find_set, look, look_with_any_mode, remove_rest,
+    remove_wreck, set_name,
 };
 use super::header::Mapped;
 use super::lock::Locked;
@@ -26,7 +29,7 @@ use crate::name::Name;
 use crate::schema::{self, Schema};
 use crate::sys::{
     self, Deadline, Key, MessageQueue, SegmentId, SemaphoreSet, SystemError, SystemErrorKind,
-    process,
+    at_exit, process,
 };
 
 /// How often a set may vanish or change hands while we look for it.
@@ -130,6 +133,7 @@ pub(crate) fn create(wanted: &Wanted) -> Result<Control, OpenError> {
             .and_then(|_| Err(OpenError::AlreadyExists { name: wanted.name.clone() }));
     }
     let key = wanted.name.key()?;
+    let entry = begin(wanted)?;
     let count = semaphores::count(wanted.layout.lanes);
     for _ in 0..ATTEMPTS {
         let (set, made) = match SemaphoreSet::create(key, count, wanted.mode) {
@@ -144,7 +148,7 @@ pub(crate) fn create(wanted: &Wanted) -> Result<Control, OpenError> {
             Err(error) => return Err(error.into()),
         };
         if let Some(control) = gone_is_none(create_on(wanted, key, set, made))? {
-            return Ok(control);
+            return Ok(control.given_up_by(entry));
         }
     }
     Err(OpenError::Unsettled { name: wanted.name.clone() })
@@ -163,7 +167,7 @@ fn create_on(
         match semaphores::inspect(set)? {
             Claim::Signed => {
                 return lock(set, &wanted.name, wanted.lock_wait)?
-                    .run(|locked| create_locked(wanted, key, locked, Evidence::Signature));
+                    .run(|locked| create_locked(wanted, key, locked));
             }
             Claim::Virgin
                 if stat.count == semaphores::count(wanted.layout.lanes)
@@ -183,7 +187,8 @@ fn create_on(
     });
     let Some(locked) = claimed? else { return Ok(None) };
     locked.run(|locked| {
-        create_locked(wanted, key, locked, Evidence::None).inspect_err(|_| {
+        point!("create.claimed");
+        create_locked(wanted, key, locked).inspect_err(|_| {
             // As above; this set is ours and nobody could use it yet.
             let _ = set.remove();
         })
@@ -225,17 +230,12 @@ fn try_undo_apart() -> Result<Option<bool>, SystemError> {
 }
 
 /// Creates with the lock held.
-fn create_locked(
-    wanted: &Wanted,
-    key: Key,
-    locked: &Locked,
-    evidence: Evidence<'_>,
-) -> Result<Then, OpenError> {
+fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Then, OpenError> {
     let set = locked.set();
     if !undo_works(set)? {
         return Err(OpenError::UndoIgnored);
     }
-    match look(key, set, wanted.owner, evidence)? {
+    match look(key, set, wanted.owner, None)? {
         Found::Whole(mapped, queue) => {
             wanted.check_name(key, &mapped.header)?;
             if set.value(USERS)? != 0 {
@@ -285,8 +285,9 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
     let Some(plan) = header.layout.plan() else {
         return Err(OpenError::InvalidOptions("the rings do not fit into memory".to_owned()));
     };
-    // Whoever finds an unfinished segment knows it for ours by this process in the signature.
-    semaphores::sign_again(set)?;
+    // An unfinished segment is known for ours by this process in the signature.
+    semaphores::settle(set)?;
+    point!("create.settled");
     let (id, huge) = SegmentId::create(key, plan, wanted.mode, wanted.huge_pages)
         .map_err(|error| taken(key, error))?;
     let made = || -> Result<Control, OpenError> {
@@ -343,20 +344,26 @@ fn taken(key: Key, error: SystemError) -> OpenError {
 /// Opens a channel that exists.
 pub(crate) fn open(wanted: &Wanted) -> Result<Control, OpenError> {
     let key = wanted.name.key()?;
+    let entry = begin(wanted)?;
     for _ in 0..ATTEMPTS {
         let Some(set) = find_set(key, wanted.owner)? else {
             return Err(OpenError::NotFound { name: wanted.name.clone() });
         };
         if let Some(control) = gone_is_none(open_on(wanted, key, set))? {
-            return Ok(control);
+            return Ok(control.given_up_by(entry));
         }
     }
     Err(OpenError::Unsettled { name: wanted.name.clone() })
 }
 
+/// Keeps this process from exiting until the channel is made and can be given up.
+fn begin(wanted: &Wanted) -> Result<at_exit::Entry, OpenError> {
+    at_exit::begin().ok_or_else(|| OpenError::Exiting { name: wanted.name.clone() })
+}
+
 fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Control>, OpenError> {
     lock(set, &wanted.name, wanted.lock_wait)?.run(|locked| {
-        match look(key, locked.set(), wanted.owner, Evidence::Signature)? {
+        match look(key, locked.set(), wanted.owner, None)? {
             Found::Whole(mapped, queue) => {
                 wanted.check(key, &mapped.header)?;
                 // Shared memory must not be what says how much of this process's memory may be used.
@@ -383,12 +390,14 @@ fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Contro
 /// Removes the channel, in use or not: whoever uses it is told that it is gone.
 pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
     let key = name.key()?;
+    // Makes nothing that could stay, and so is not refused; an exit waits until it is done.
+    let _entry = at_exit::begin();
     let Some(set) = find_set(key, owner)? else {
-        return Err(OpenError::NotFound { name: name.clone() });
+        return unlink_without_set(key, name, owner);
     };
     let removed = lock(set, name, LOCK_PATIENCE).and_then(|locked| {
         locked.run(|_| {
-            match look_with_any_mode(key, set, owner, Evidence::Signature) {
+            match look_with_any_mode(key, set, owner) {
                 Ok(Found::Whole(mapped, queue)) => {
                     Wanted::named(name.clone()).check_name(key, &mapped.header)?;
                     remove_rest(Some(&mapped.segment), queue)?;
@@ -411,6 +420,18 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
         })
     });
     gone_is_none(removed).map(|_| ())
+}
+
+/// Removes what is left of a channel whose set was removed by hand: the segment, which is known by
+/// its header, and the queue that its creator made with it.
+fn unlink_without_set(key: Key, name: &Name, owner: Owner) -> Result<(), OpenError> {
+    let left = match find_orphan(key, owner)? {
+        Orphan::Nothing => return Err(OpenError::NotFound { name: name.clone() }),
+        Orphan::Foreign(found) => return Err(OpenError::KeyCollision { key, found }),
+        Orphan::Left(rest) => rest,
+    };
+    Wanted::named(name.clone()).check_rest(key, &left)?;
+    Ok(left.remove()?)
 }
 
 impl Wanted {

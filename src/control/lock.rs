@@ -1,7 +1,6 @@
 //! The lock of a channel, as a guard.
 
 use super::closing::tidy;
-use super::find::Evidence;
 use super::semaphores;
 use crate::sys::{Deadline, Fault, SemaphoreSet, SystemError, fault, process};
 
@@ -65,7 +64,7 @@ impl Drop for Locked {
         // It fails where the set was removed, and then nothing is left to look at.
         let unlocked = semaphores::unlock(self.set).is_ok();
         if unlocked && self.looks_again && !fault(Fault::NoSecondLook) {
-            tidy(self.set, Evidence::Signature);
+            tidy(self.set, None);
         }
     }
 }

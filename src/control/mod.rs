@@ -22,7 +22,7 @@ pub(crate) mod semaphores;
 mod sweep;
 
 use std::sync::atomic::{AtomicBool, AtomicU64 as PrivateU64};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use crate::error::SendError;
 use crate::name::Name;
@@ -78,8 +78,8 @@ pub(crate) struct Control {
     token: u64,
     /// Whether the use was given up: when this is dropped, or before, when the process exits.
     closed: AtomicBool,
-    /// The number under which it is given up when the process exits.
-    registered: OnceLock<u64>,
+    /// Has it given up when the process exits; missing where this is no user.
+    entry: Option<sys::at_exit::Entry>,
 }
 
 impl Control {
@@ -195,8 +195,8 @@ impl Control {
 impl Drop for Control {
     fn drop(&mut self) {
         if self.is_ours() {
+            // The entry goes after this, so that a process that exits waits for it.
             self.close();
-            self.registered.get().into_iter().for_each(|&number| sys::at_exit::forget(number));
         }
     }
 }

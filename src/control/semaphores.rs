@@ -3,7 +3,7 @@
 //! | index | zero means | otherwise |
 //! |---|---|---|
 //! | 0 lock | free | taken, with undo |
-//! | 1, 2 signature | a set that nobody claimed | two constants: a set of this crate |
+//! | 1, 2 signature | a set that nobody claimed | two constants: a set of this crate; the second is one less until what stands beside the set is its own |
 //! | 3 users | unused | how many `Channel`s, with undo |
 //! | 4 receiver | no receiver | attached, with undo |
 //! | 5 senders | no sender | how many are attached, with undo |
@@ -81,9 +81,9 @@ pub(crate) fn inspect(set: SemaphoreSet) -> Result<Claim, SystemError> {
         return Ok(Claim::Foreign);
     }
     let values = set.values()?;
-    let signed = SIGNATURE.iter().all(|&(index, value)| {
-        values.get(usize::from(index)).is_some_and(|&found| i32::from(found) == i32::from(value))
-    });
+    let found = SIGNATURE.map(|(index, _)| values.get(usize::from(index)).copied());
+    let [first, second] = SIGNATURE.map(|(_, value)| value as u16);
+    let signed = found == [Some(first), Some(second)] || found == [Some(first), Some(second - 1)];
     Ok(if signed {
         Claim::Signed
     } else if stat.last_operation == 0 && values.iter().all(|&value| value == 0) {
@@ -94,18 +94,33 @@ pub(crate) fn inspect(set: SemaphoreSet) -> Result<Claim, SystemError> {
 }
 
 /// Signs a virgin set and takes its lock, in one step; `false` if another did.
+///
+/// What stands beside the set is not its own yet: that is [settled](settle) next.
 pub(crate) fn claim(set: SemaphoreSet) -> Result<bool, SystemError> {
     let mut ops = vec![SemOp::zero(LOCK).no_wait(), SemOp::add(LOCK, 1).undo()];
     for (index, value) in SIGNATURE {
+        let settled = index == SIGNATURE[0].0 || fault(Fault::SettledEarly);
+        let value = if settled { value } else { value - 1 };
         ops.extend([SemOp::zero(index).no_wait(), SemOp::add(index, value)]);
     }
     succeeded(set.operate(&ops, Deadline::never()))
 }
 
-/// Puts this process into the signature, as whoever makes the segment.
-pub(crate) fn sign_again(set: SemaphoreSet) -> Result<(), SystemError> {
-    let (index, _) = SIGNATURE[0];
-    set.operate(&[SemOp::add(index, 1), SemOp::add(index, -1)], Deadline::never())
+/// Whether what stands beside a signed set is its own.
+pub(crate) fn is_settled(set: SemaphoreSet) -> Result<bool, SystemError> {
+    let (index, value) = SIGNATURE[1];
+    Ok(set.value(index)? == value as u16)
+}
+
+/// From here on what stands beside the set is its own. Puts this process into the signature, as the
+/// one that makes the segment. Done under the lock.
+pub(crate) fn settle(set: SemaphoreSet) -> Result<(), SystemError> {
+    let (first, second) = (SIGNATURE[0].0, SIGNATURE[1].0);
+    let mut ops = vec![SemOp::add(first, 1), SemOp::add(first, -1)];
+    if !is_settled(set)? {
+        ops.push(SemOp::add(second, 1));
+    }
+    set.operate(&ops, Deadline::never())
 }
 
 /// The process that signed last.

@@ -1,12 +1,11 @@
 //! Removing what crashes left behind.
 
 use super::closing::remove_if_idle;
-use super::find::Evidence;
 use super::lock::Locked;
 use super::semaphores::{self, Claim, USERS};
 use super::{MAX_LANES, Owner};
 use crate::error::OpenError;
-use crate::sys::{Deadline, Fault, Key, SemaphoreSet, SetStat, SystemErrorKind, fault};
+use crate::sys::{Deadline, Fault, Key, SemaphoreSet, SetStat, SystemErrorKind, at_exit, fault};
 
 /// A channel that [`sweep`] removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +48,8 @@ pub fn sweep_all() -> Result<Vec<Removed>, OpenError> {
 }
 
 fn sweep_where(even_with_values: bool) -> Result<Vec<Removed>, OpenError> {
+    // As in `unlink`.
+    let _entry = at_exit::begin();
     let mut removed = Vec::new();
     for (set, stat) in SemaphoreSet::list()? {
         let Some(key) = Key::new(stat.ownership.key) else { continue };
@@ -87,7 +88,7 @@ fn sweep_one(
         return Ok(false);
     }
     let locked = locked.without_looking_again();
-    remove_if_idle(locked, even_with_values, Evidence::Signature)
+    remove_if_idle(locked, even_with_values, None)
 }
 
 /// Whether a set that nobody has used yet can be told from another program's.

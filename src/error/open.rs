@@ -136,6 +136,11 @@ pub enum OpenError {
     Attach(AttachError),
     /// The kernel ignores `SEM_UNDO`, on which everything here rests (gVisor does).
     UndoIgnored,
+    /// This process is exiting, and a channel that it created or opened now would stay behind.
+    Exiting {
+        /// What was asked for.
+        name: Name,
+    },
     /// A system call failed.
     System(SystemError),
 }
@@ -240,6 +245,12 @@ impl fmt::Display for OpenError {
             OpenError::UndoIgnored => f.write_str(
                 "this kernel ignores SEM_UNDO (gVisor does), so a peer's death would go unnoticed: \
                  channels do not work here",
+            ),
+            OpenError::Exiting { name } => write!(
+                f,
+                "this process is exiting and has given up its channels: it neither creates nor opens \
+                 {}",
+                channel(name)
             ),
             OpenError::System(error) => error.fmt(f),
         }

@@ -209,7 +209,7 @@ fn a_request_that_was_given_up_is_executed_by_nobody() {
     let model = || {
         let channel = ring_only(2).return_capacity(2 * 64).private().unwrap();
         let (mut tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
-        let end = tx.send_behind(&[], &1, Some(Deadline::never())).unwrap();
+        let end = tx.send_behind(&[], &1, Some(Deadline::never()), |_| ()).unwrap();
         let receiver = thread::spawn(move || {
             let received = rx.receive_call(None, |_, origin| Ok(origin));
             (received.is_ok_and(|origin| rx.caller(origin).is_there()), rx)
@@ -245,4 +245,51 @@ fn a_server_that_is_dropped_waits_until_what_it_received_is_answered() {
     };
     holds("drained server", model);
     finds("drained server", &[Fault::EndNotWatched, Fault::NoRingFence], model);
+}
+
+#[test]
+fn a_server_that_is_dropped_waits_for_no_call_that_was_given_up() {
+    let model = || {
+        let (server, client) = pair("given up");
+        let one = client.start(&1).unwrap();
+        let first = server.recv().unwrap().unwrap();
+        let two = client.start(&2).unwrap();
+        let second = server.recv().unwrap().unwrap();
+        first.reply(&11).unwrap();
+        // There is room for one reply at a time.
+        second.reply(&12).unwrap();
+        let dropping = thread::spawn(move || drop(server));
+        drop(two);
+        dropping.join().unwrap();
+        assert_eq!(one.wait().unwrap(), 11);
+    };
+    holds("given up against drained", model);
+    finds("given up against drained", &[Fault::CancelNotRung], model);
+}
+
+#[test]
+fn a_client_that_waits_for_room_takes_the_replies_that_a_server_wants_to_be_rid_of() {
+    let model = || {
+        let (server, client) = pair("full");
+        let one = client.start(&1).unwrap();
+        let first = server.recv().unwrap().unwrap();
+        let two = client.start(&2).unwrap();
+        let second = server.recv().unwrap().unwrap();
+        let three = client.start(&3).unwrap();
+        first.reply(&11).unwrap();
+        second.reply(&12).unwrap();
+        let next = thread::spawn(move || {
+            drop(server);
+            let next = self::server("full");
+            assert!(answer_one(&next));
+            next
+        });
+        let four = client.start(&4).unwrap();
+        let next = next.join().unwrap();
+        assert_eq!((one.wait().unwrap(), two.wait().unwrap()), (11, 12));
+        assert_eq!(three.wait().unwrap(), 13);
+        drop((four, next));
+    };
+    holds("full ring against drained", model);
+    finds("full ring against drained", &[Fault::AnswersNotTaken], model);
 }

@@ -289,6 +289,36 @@ fn a_channel_whose_set_was_removed_by_hand_shares_nothing_with_its_successor() {
 }
 
 #[test]
+fn a_successor_that_is_killed_leaves_the_next_one_nothing_that_has_users() {
+    let model = |step| {
+        let options = || ring_only(4).durable();
+        let old = options().create("removed").unwrap();
+        let tx = old.sender().unwrap();
+        tx.send(&1).unwrap();
+        let key = Name::from("removed").key().unwrap();
+        SemaphoreSet::open(key).unwrap().remove().unwrap();
+        let creator = Process::new().kill_at(step).spawn(move || {
+            drop(options().create("removed").unwrap());
+        });
+        creator.join();
+        let new = options().create("removed").unwrap();
+        let rx = new.receiver().unwrap();
+        // One that was killed before it could tell has told nobody.
+        let meanwhile = tx.try_send(&2);
+        assert!(meanwhile.as_ref().map_or_else(SendError::is_removed, |()| true));
+        assert!(rx.try_recv().unwrap_err().is_empty());
+        new.sender().unwrap().send(&3).unwrap();
+        assert_eq!(rx.try_recv().unwrap(), 3);
+        drop((tx, old, rx, new));
+        Channel::<u8>::unlink("removed").unwrap();
+        nothing_is_left("removed");
+    };
+    holds_killed("successor of a channel without its set killed", model);
+    let faults = [Fault::SettledEarly];
+    finds_killed("successor of a channel without its set killed", &faults, model);
+}
+
+#[test]
 fn removal_never_looks_like_a_normal_end() {
     let model = || {
         let channel = ring_only(4).durable().create("removed").unwrap();

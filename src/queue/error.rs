@@ -59,6 +59,8 @@ pub enum QueueError {
         /// The queue.
         object: String,
     },
+    /// This process is exiting, and a private queue that it made now would stay behind.
+    Exiting,
     /// A system call failed.
     System(SystemError),
 }
@@ -88,6 +90,9 @@ impl fmt::Display for QueueError {
                 write!(f, "{} is no bare queue: open it with Channel::open", channel(name))
             }
             QueueError::InvalidOption(what) => write!(f, "unusable queue option: {what}"),
+            QueueError::Exiting => f.write_str(
+                "this process is exiting and has given up its private queues: it makes no other",
+            ),
             QueueError::Undecodable { why } => write!(
                 f,
                 "a queue cannot carry this type: {why}; {OTHER_TYPE}; or vouch for the type with \

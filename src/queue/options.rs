@@ -8,7 +8,7 @@ use crate::codec::Codec;
 use crate::control::{self, Owner};
 use crate::name::Name;
 use crate::schema::Schema;
-use crate::sys::{Key, MessageQueue, SystemError, SystemErrorKind};
+use crate::sys::{Key, MessageQueue, SystemError, SystemErrorKind, at_exit};
 
 /// How often `open_or_create` starts again when others create and remove the queue meanwhile.
 const ATTEMPTS: usize = 100;
@@ -127,11 +127,12 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     /// As [`create`](QueueOptions::create), but for what a name is refused for.
     pub fn private(self) -> Result<Queue<T, C>, QueueError> {
         self.check()?;
+        let entry = at_exit::begin().ok_or(QueueError::Exiting)?;
         loop {
             let key = Key::random();
             match self.make(Name::Key(key), key) {
                 Err(QueueError::AlreadyExists { .. }) => {}
-                made => return made.map(Queue::removed_on_drop),
+                made => return made?.removed_on_drop(entry),
             }
         }
     }

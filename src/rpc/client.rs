@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use super::error::{CallError, ConnectError};
 use super::{RequestHead, Status, own};
-use crate::channel::Unanswered;
-use crate::codec::{Codec, Reader};
+use crate::channel::{Requester, Unanswered};
+use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::BRIEFLY;
 use crate::error::text::{Spelling, channel};
 use crate::error::{OpenError, RecvError, SendError};
 use crate::name::Name;
 use crate::sys::{ClockOffset, Deadline};
-use crate::{Channel, DefaultCodec, Options, Owner, Sender};
+use crate::{Channel, DefaultCodec, Options, Owner, panics};
 
 /// What a client is connected with.
 #[derive(Debug, Clone)]
@@ -113,7 +113,7 @@ impl ClientOptions {
         })
     }
 
-    fn sender<Q, R, C>(&self, name: &Name, wait: Duration) -> Result<Sender<Q, C>, ConnectError>
+    fn sender<Q, R, C>(&self, name: &Name, wait: Duration) -> Result<Requester<Q, C>, ConnectError>
     where
         C: Codec<Q> + Codec<R>,
     {
@@ -136,7 +136,7 @@ impl ClientOptions {
                 channel(name)
             ))));
         }
-        Ok(opened.sender()?)
+        Ok(Requester::new(opened.sender()?)?)
     }
 }
 
@@ -153,16 +153,9 @@ pub struct Client<Q, R, C: Codec<Q> = DefaultCodec> {
     reply: PhantomData<fn() -> R>,
 }
 
-impl<Q, R, C: Codec<Q>> Drop for Line<Q, R, C> {
-    fn drop(&mut self) {
-        // So that the server knows before somebody else has the place.
-        self.sender.retire_with_requests();
-    }
-}
-
 /// The connection, which is made again when the server's channel was removed.
 struct Line<Q, R, C: Codec<Q>> {
-    sender: Sender<Q, C>,
+    sender: Requester<Q, C>,
     /// Whether its channel was removed: the next call has another.
     removed: bool,
     last_call: u64,
@@ -229,7 +222,8 @@ where
         self.call_by(request, Deadline::after(timeout), true, false)
     }
 
-    /// Like [`call`](Client::call), but does not wait for room for the request.
+    /// Like [`call`](Client::call), but does not wait for room for the request, nor for a server. A
+    /// request that was sent is waited for, and made again where it may be, as by `call`.
     ///
     /// # Errors
     /// [`CallError::Full`] if there is none; else as [`call`](Client::call).
@@ -246,7 +240,7 @@ where
         wait: bool,
         mut received: bool,
     ) -> Result<R, CallError> {
-        let how = if wait { How::Call } else { How::TryCall };
+        let mut how = if wait { How::Call } else { How::TryCall };
         loop {
             let mut line = self.line()?;
             let (call, end) = self
@@ -257,6 +251,7 @@ where
                 return outcome.map_err(|error| error.of_call_received_before(received));
             }
             received |= was_received(&outcome);
+            how = How::Call;
         }
     }
 
@@ -352,7 +347,11 @@ where
             if how != How::Start && own::is_served_here(&line.sender) {
                 return Err(CallError::OwnServer { server: self.server() });
             }
-            let sent = line.sender.send_behind(&head, request, wait.then_some(deadline));
+            let Line { sender, started, .. } = &mut *line;
+            // The server may have to be rid of its replies before it has room.
+            let sent = sender.send_behind(&head, request, wait.then_some(deadline), |reader| {
+                note_answer::<R, C>(&self.name, started, reader);
+            });
             let error = match sent {
                 Ok(end) => return Ok((call, end)),
                 Err(error) => error,
@@ -409,7 +408,9 @@ where
             let accept = |mut reader: Reader<'_>| {
                 let (answered, status) = read_head(&mut reader)?;
                 if answered == call {
-                    return Some(read_outcome::<R, C>(&self.name, status, reader));
+                    return Some(read_outcome(&self.name, status, reader, |reader| {
+                        C::decode(reader)
+                    }));
                 }
                 note::<R, C>(&self.name, started, answered, status, reader);
                 None
@@ -434,6 +435,7 @@ where
                 }
                 Err(Unanswered::Failed(RecvError::Timeout { .. })) => {
                     let received = sender.was_taken(end);
+                    line.cancel(call);
                     Err(CallError::Timeout { server: self.server(), received })
                 }
                 Err(Unanswered::Failed(error)) => Err(CallError::Wait(error)),
@@ -450,11 +452,16 @@ where
     fn take_answers(&mut self, server: &Arc<Name>) {
         let Line { sender, started, .. } = self;
         // What is wrong with the lane is told to a call that waits.
-        let _ = sender.take_answers(|mut reader| {
-            if let Some((answered, status)) = read_head(&mut reader) {
-                note::<R, C>(server, started, answered, status, reader);
-            }
-        });
+        let _ = sender.take_answers(|reader| note_answer::<R, C>(server, started, reader));
+    }
+
+    /// Tells the server that nobody waits for a call's reply.
+    fn cancel(&self, call: u64) {
+        let waits = |(&other, started): (&u64, &Started<R>)| {
+            (other != call && started.outcome.is_none()).then_some(other)
+        };
+        let waited_for = self.started.iter().find_map(waits).unwrap_or(self.last_call + 1);
+        self.sender.cancel(call, waited_for);
     }
 
     /// Sees to it that no server receives any more what none has received by now; says whether that
@@ -485,7 +492,20 @@ fn note<R, C: Codec<R>>(
     reader: Reader<'_>,
 ) {
     if let Some(started) = started.get_mut(&call) {
-        started.outcome = Some(read_outcome::<R, C>(server, status, reader));
+        // The panic of a decoder is that call's error, and not this one's.
+        let decode = |reader: Reader<'_>| panics::decoding(|| C::decode(reader));
+        started.outcome = Some(read_outcome(server, status, reader, decode));
+    }
+}
+
+/// The same, of an answer that may be for any call.
+fn note_answer<R, C: Codec<R>>(
+    server: &Arc<Name>,
+    started: &mut BTreeMap<u64, Started<R>>,
+    mut reader: Reader<'_>,
+) {
+    if let Some((call, status)) = read_head(&mut reader) {
+        note::<R, C>(server, started, call, status, reader);
     }
 }
 
@@ -499,14 +519,14 @@ fn read_head(reader: &mut Reader<'_>) -> Option<(u64, Status)> {
 
 /// What an answer says behind its head.
 #[inline]
-fn read_outcome<R, C: Codec<R>>(
+fn read_outcome<R>(
     server: &Arc<Name>,
     status: Status,
     reader: Reader<'_>,
+    decode: impl FnOnce(Reader<'_>) -> Result<R, DecodeError>,
 ) -> Result<R, CallError> {
     if status == Status::Reply {
-        return C::decode(reader)
-            .map_err(|error| CallError::Decode { server: server.clone(), error });
+        return decode(reader).map_err(|error| CallError::Decode { server: server.clone(), error });
     }
     Err(failure(server.clone(), status, reader))
 }
@@ -589,8 +609,7 @@ where
         // Held only while a call of this very client runs, which then is where this is dropped.
         let Ok(mut line) = self.client.line.try_borrow_mut() else { return };
         if line.started.remove(&self.call).is_some_and(|started| started.outcome.is_none()) {
-            let waited_for = line.started.keys().next().copied();
-            line.sender.cancel(self.call, waited_for.unwrap_or(line.last_call + 1));
+            line.cancel(self.call);
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::error::{BindError, ReplyError, ServeError};
 use super::own::Serving;
 use super::{ANSWER_HEAD, RequestHead, Status};
-use crate::channel::{InHand, ReceiverBell};
+use crate::channel::{Due, InHand, ReceiverBell};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::error::text::Spelling;
 use crate::error::{AttachError, OpenError, RecvError, SendError};
@@ -113,7 +113,8 @@ impl ServerOptions {
     }
 
     /// How long a server that is closed or dropped goes on until what it has received is answered
-    /// and the replies have gone; default five seconds.
+    /// and the replies have gone; default five seconds. Replies that no caller waits for any more are
+    /// thrown away.
     pub fn drain(mut self, time: Duration) -> Self {
         self.drain = time;
         self
@@ -471,8 +472,12 @@ pub struct Closer {
 
 impl Closer {
     /// Ends the server's call as soon as what it has received is answered, and the replies have gone
-    /// or [`ServerOptions::drain`] is over. Requests that it has not received stay for the next
-    /// server.
+    /// or [`ServerOptions::drain`] is over.
+    ///
+    /// When the server is dropped then, requests that it has not received are the next server's if one
+    /// [stands by](ServerOptions::stand_by), or if they may be
+    /// [repeated](super::ClientOptions::repeatable). Other callers are told at once:
+    /// [`ServerDied`](super::CallError::ServerDied), not received.
     pub fn close(&self) {
         self.closing.close();
     }
@@ -624,7 +629,8 @@ impl Port {
         self.answered = true;
         let mut head = [status as u8; ANSWER_HEAD];
         head[..8].copy_from_slice(&self.head.call.to_le_bytes());
-        self.caller.answer_behind(&head, answer)
+        let due = Due { call: self.head.call, deadline: self.head.deadline };
+        self.caller.answer_behind(&head, due, answer)
     }
 
     fn tell(&mut self, status: Status, text: &str) {

@@ -37,6 +37,10 @@ pub(crate) enum Fault {
     UsersLookedAtOnce,
     /// The last user does not look whether the channel is to be removed.
     NotTidied,
+    /// A caller that waits for room for a request leaves the answers where they are.
+    AnswersNotTaken,
+    /// A caller that cancels does not ring the receiver for its answer that waits.
+    CancelNotRung,
     /// A server starts a request whose deadline has passed.
     LateStarted,
     /// Disconnected is believed without another look for values.
@@ -130,6 +134,8 @@ pub(crate) enum Fault {
     RemovalNotTold,
     /// A creator adopts a channel whose set was removed by hand under its users.
     OrphanAdopted,
+    /// A creator that signs a set takes what stands beside it for that set's.
+    SettledEarly,
     /// The home of a forwarded reply port does not look whether its holder is still there.
     HolderNotWatched,
 }

@@ -5,6 +5,7 @@ use std::thread;
 use sysv_channel::{Channel, OpenError};
 
 use crate::common::Stage;
+use crate::common::kernel::Kind;
 use crate::ledger::Ledger;
 use crate::points::Point;
 use crate::rounds::{Outcome, nothing_is_left, see_off, tally};
@@ -13,6 +14,9 @@ use crate::victim::{End, Role, Victim};
 
 /// Who comes after the victim.
 const SUCCESSOR: u64 = 100;
+
+/// Who sent before the channel was removed.
+const PREDECESSOR: u64 = 101;
 
 pub(crate) fn play(role: Role, scene: Scene, end: &End) -> Outcome {
     let stage = Stage::new("come and gone");
@@ -89,6 +93,26 @@ pub(crate) fn kill_visitors(scene: Scene, end: &End) -> Outcome {
     ledger.check(0);
     nothing_is_left(&stage);
     Outcome { values: ledger.receptions(), ..outcome }
+}
+
+/// Somebody is killed who creates a name again whose set was removed by hand under its users.
+pub(crate) fn kill_successor(scene: Scene, end: &End) -> Outcome {
+    let stage = Stage::new("successor killed");
+    let old = scene.options().create(stage.name()).unwrap();
+    let tx = old.sender().unwrap();
+    tx.send(&scene.parcel(PREDECESSOR, 0)).unwrap();
+    let set = stage.objects().into_iter().find(|object| object.kind == Kind::Set).unwrap();
+    set.remove();
+    let lasts = see_off(vec![Victim::start(stage.name(), Role::Creator, scene, 0, end)], end);
+    let mut ledger = Ledger::default();
+    ledger.sent(0, lasts[0].sent(), lasts[0].killed);
+    // What is sent here is for nobody, be it told or not.
+    let _ = tx.try_send(&scene.parcel(PREDECESSOR, 1));
+    follow(&stage, scene, &mut ledger);
+    ledger.check(0);
+    drop((tx, old));
+    nothing_is_left(&stage);
+    Outcome { values: ledger.receptions(), ..tally(&lasts) }
 }
 
 /// Killed when everything is made and nobody has begun to close.

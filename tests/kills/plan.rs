@@ -18,11 +18,12 @@ pub(crate) struct Round {
 }
 
 /// Those who end themselves at a point.
-const AT_POINTS: [Whom; 15] = [
+const AT_POINTS: [Whom; 16] = [
     Whom::Sender,
     Whom::Receiver,
     Whom::Both,
     Whom::Alone(Role::Creator),
+    Whom::Successor,
     Whom::Alone(Role::Visitor),
     Whom::Alone(Role::Last),
     Whom::Alone(Role::Unlinker),
@@ -37,12 +38,13 @@ const AT_POINTS: [Whom; 15] = [
 ];
 
 /// Those who are killed from outside, under full load.
-const FROM_OUTSIDE: [Whom; 12] = [
+const FROM_OUTSIDE: [Whom; 13] = [
     Whom::Sender,
     Whom::Senders,
     Whom::Receiver,
     Whom::Both,
     Whom::Visitors,
+    Whom::Successor,
     Whom::Server,
     Whom::ServerBesideStandby,
     Whom::Client,

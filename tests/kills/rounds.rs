@@ -40,6 +40,8 @@ pub(crate) enum Whom {
     Asker,
     /// Three at once who come and go all the time.
     Visitors,
+    /// One who creates a name again, whose set was removed by hand under its users.
+    Successor,
 }
 
 /// What a round did.
@@ -84,6 +86,7 @@ pub(crate) fn play(whom: Whom, scene: Scene, end: &End) -> Outcome {
         Whom::Asker => actors::kill_asker(scene, end),
         Whom::Client => calls::kill_client(scene, end),
         Whom::Visitors => lifetimes::kill_visitors(scene, end),
+        Whom::Successor => lifetimes::kill_successor(scene, end),
     }
 }
 

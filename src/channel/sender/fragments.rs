@@ -76,11 +76,15 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 if start.is_some() {
                     self.ring_receiver()?;
                 }
-                let room = self.wait(state, patience, self.spin, |sender, _| {
+                let room = self.wait(state, patience, self.spin, |sender, state| {
                     if start.is_some() && sender.receiver_generation() != generation {
                         return Err(Stop::Restart);
                     }
-                    Ok(sender.found_room(producer.room_for(len, tag))?)
+                    let room = sender.found_room(producer.room_for(len, tag))?;
+                    if room.is_none() {
+                        sender.take_answers_for(value, state, patience)?;
+                    }
+                    Ok(room)
                 })?;
                 let first = *start.get_or_insert(producer.position());
                 if first == producer.position() {
@@ -110,7 +114,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 return Ok(());
             }
             self.ring_receiver()?;
-            self.wait(state, patience, self.spin, |sender, _| {
+            self.wait(state, patience, self.spin, |sender, state| {
                 if long.is_done(start) {
                     return Ok(Some(()));
                 }
@@ -119,6 +123,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                     return Err(Stop::Restart);
                 }
                 sender.check_not_given_up()?;
+                sender.take_answers_for(value, state, patience)?;
                 Ok(None)
             })
         };

@@ -4,10 +4,11 @@ use super::queue::message;
 use super::{Encode, Sender, State, lane_damage};
 use crate::channel::Patience;
 use crate::channel::envelope::Envelope;
-use crate::codec::{Codec, EncodeError, Raw, Writer};
+use crate::codec::{Codec, EncodeError, Raw, Reader, Writer};
 use crate::control::ENVELOPE;
 use crate::error::SendError;
 use crate::ring::{Damage, Flags, Producer};
+use crate::sys::{Fault, fault};
 use crate::tag::Tag;
 
 impl<T, C: Codec<T>> Sender<T, C> {
@@ -23,7 +24,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let room = match self.producer(state).room_now(tag) {
             Ok(Some(room)) => room,
             Ok(None) => {
-                self.wait_for_producer(state, patience, |producer| producer.room_now(tag))?
+                self.wait_for_producer(state, value, patience, |producer| producer.room_now(tag))?
             }
             Err(damage) => return Err(self.damaged(damage)),
         };
@@ -51,7 +52,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         patience: Patience,
     ) -> Result<usize, SendError> {
         let room =
-            self.wait_for_producer(state, patience, |producer| producer.room_for(len, tag))?;
+            self.wait_for_producer(state, value, patience, |producer| producer.room_for(len, tag))?;
         let producer = self.producer(state);
         let (again, fits) = producer.fill(room, |writer| self.encode(value, writer))?;
         if fits { Ok(again) } else { Err(self.changed_length()) }
@@ -82,12 +83,35 @@ impl<T, C: Codec<T>> Sender<T, C> {
     pub(super) fn wait_for_producer<R>(
         &self,
         state: &mut State,
+        value: &impl Encode,
         patience: Patience,
         mut look: impl FnMut(&mut Producer) -> Result<Option<R>, Damage>,
     ) -> Result<R, SendError> {
         self.wait(state, patience, self.spin, |sender, state| {
-            sender.found_room(look(sender.producer(state)))
+            let room = sender.found_room(look(sender.producer(state)))?;
+            if room.is_none() {
+                sender.take_answers_for(value, state, patience)?;
+            }
+            Ok(room)
         })
+    }
+
+    /// Has a value that waits take what came back.
+    #[inline]
+    pub(super) fn take_answers_for<V: Encode>(
+        &self,
+        value: &V,
+        state: &mut State,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        let takes = V::TAKES_ANSWERS && !fault(Fault::AnswersNotTaken);
+        let (true, Some(answers)) = (takes, &mut state.answers) else { return Ok(()) };
+        let mut accept = |answer: Reader<'_>| -> Option<()> {
+            value.take_answer(answer);
+            None
+        };
+        let taken = answers.next(&self.control, self.lane, patience, &mut accept);
+        taken.map(drop).map_err(|damage| self.damaged(damage))
     }
 
     /// What a look for room found; there is no use in waiting where nobody will make any.
@@ -153,6 +177,7 @@ where
     /// or, without rings, its `inline_limit`; else as [`send`](Sender::send).
     pub fn send_with(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), SendError> {
         let (tag, patience) = (Tag::DEFAULT, Patience::for_ever());
+        let empty = |_: &mut Writer<'_>| Ok(());
         let state = &mut *self.enter()?;
         self.check_receiver()?;
         if let Some(queue) = self.control.queue {
@@ -178,8 +203,8 @@ where
             self.send_envelope(state, queue, tag, inline, patience)?;
             return self.sent(len);
         }
-        let room =
-            self.wait_for_producer(state, patience, |producer| producer.room_for(len, tag))?;
+        let room = self
+            .wait_for_producer(state, &empty, patience, |producer| producer.room_for(len, tag))?;
         self.producer(state).lend(room, len, fill);
         match self.control.queue {
             None => self.producer(state).publish(len, tag, Flags::WHOLE),

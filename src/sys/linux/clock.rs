@@ -79,6 +79,11 @@ impl Deadline {
     }
 
     /// How long it still takes; `None` = for ever, zero = passed.
+    /// The earlier of two.
+    pub(crate) fn earlier(self, other: Self) -> Self {
+        if other.to_number() < self.to_number() { other } else { self }
+    }
+
     pub(crate) fn remaining(self) -> Option<Duration> {
         match self.0 {
             When::Never => None,

@@ -4,8 +4,18 @@ use std::sync::Weak;
 
 use crate::sys::AtExit;
 
-pub(crate) fn register(_what: Weak<dyn AtExit>) -> u64 {
-    0
+pub(crate) struct Entry;
+
+pub(crate) fn begin() -> Option<Entry> {
+    Some(Entry)
 }
 
-pub(crate) fn forget(_number: u64) {}
+pub(crate) fn register(_what: Weak<dyn AtExit>) -> Option<Entry> {
+    Some(Entry)
+}
+
+impl Entry {
+    pub(crate) fn is(&self, _what: Weak<dyn AtExit>) -> bool {
+        true
+    }
+}

@@ -57,6 +57,11 @@ impl Deadline {
         })
     }
 
+    /// The earlier of two.
+    pub(crate) fn earlier(self, other: Self) -> Self {
+        if other.to_number() < self.to_number() { other } else { self }
+    }
+
     pub(crate) fn remaining(self) -> Option<Duration> {
         match self.0 {
             When::Never => None,
