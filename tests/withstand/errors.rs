@@ -193,6 +193,7 @@ fn every_open_error_reads_well() {
             &["a process of another pid namespace holds", "lock"],
         ),
         (OpenError::UndoIgnored, &["SEM_UNDO", "gVisor"]),
+        (OpenError::Exiting { name: name() }, &["exiting", "\"orders\""]),
         (OpenError::System(system_error()), &["msgctl", "message queue", "removed"]),
     ] {
         reads(&error, words);
