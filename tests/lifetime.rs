@@ -422,7 +422,7 @@ fn request_of_a_process_that_exits_keeps_no_channel() {
     let client = Client::<u32, u32>::connect(stage.name()).unwrap();
     let pending = client.start(&2).unwrap();
     assert_eq!(*server.recv().unwrap().unwrap().query(), 2);
-    assert!(matches!(pending.wait().unwrap_err(), CallError::Dropped));
+    assert!(matches!(pending.wait().unwrap_err(), CallError::Dropped { .. }));
 }
 
 // ---------------------------------------------------------------------- create
