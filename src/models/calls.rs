@@ -266,30 +266,3 @@ fn a_server_that_is_dropped_waits_for_no_call_that_was_given_up() {
     holds("given up against drained", model);
     finds("given up against drained", &[Fault::CancelNotRung], model);
 }
-
-#[test]
-fn a_client_that_waits_for_room_takes_the_replies_that_a_server_wants_to_be_rid_of() {
-    let model = || {
-        let (server, client) = pair("full");
-        let one = client.start(&1).unwrap();
-        let first = server.recv().unwrap().unwrap();
-        let two = client.start(&2).unwrap();
-        let second = server.recv().unwrap().unwrap();
-        let three = client.start(&3).unwrap();
-        first.reply(&11).unwrap();
-        second.reply(&12).unwrap();
-        let next = thread::spawn(move || {
-            drop(server);
-            let next = self::server("full");
-            assert!(answer_one(&next));
-            next
-        });
-        let four = client.start(&4).unwrap();
-        let next = next.join().unwrap();
-        assert_eq!((one.wait().unwrap(), two.wait().unwrap()), (11, 12));
-        assert_eq!(three.wait().unwrap(), 13);
-        drop((four, next));
-    };
-    holds("full ring against drained", model);
-    finds("full ring against drained", &[Fault::AnswersNotTaken], model);
-}

@@ -37,8 +37,6 @@ pub(crate) enum Fault {
     UsersLookedAtOnce,
     /// The last user does not look whether the channel is to be removed.
     NotTidied,
-    /// A caller that waits for room for a request leaves the answers where they are.
-    AnswersNotTaken,
     /// A caller that cancels does not ring the receiver for its answer that waits.
     CancelNotRung,
     /// A server starts a request whose deadline has passed.

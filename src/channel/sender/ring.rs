@@ -8,7 +8,6 @@ use crate::codec::{Codec, EncodeError, Raw, Reader, Writer};
 use crate::control::ENVELOPE;
 use crate::error::SendError;
 use crate::ring::{Damage, Flags, Producer};
-use crate::sys::{Fault, fault};
 use crate::tag::Tag;
 
 impl<T, C: Codec<T>> Sender<T, C> {
@@ -104,8 +103,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         state: &mut State,
         patience: Patience,
     ) -> Result<(), SendError> {
-        let takes = V::TAKES_ANSWERS && !fault(Fault::AnswersNotTaken);
-        let (true, Some(answers)) = (takes, &mut state.answers) else { return Ok(()) };
+        let (true, Some(answers)) = (V::TAKES_ANSWERS, &mut state.answers) else { return Ok(()) };
         let mut accept = |answer: Reader<'_>| -> Option<()> {
             value.take_answer(answer);
             None
