@@ -31,6 +31,9 @@ const PREEMPTIONS_WITH_KILLS: usize = 1;
 /// Explores the executions of `model` up to two preemptions, or as many as the environment variable
 /// `LOOM_MAX_PREEMPTIONS` says, and returns how many there were.
 ///
+/// With `LOOM_LOG` the bounds are those of the environment alone: see
+/// [how to see the failing execution](crate::model_checking#the-execution-that-fails).
+///
 /// # Panics
 /// When an execution panics, deadlocks or never ends.
 pub fn check(model: impl Fn() + Sync + Send + 'static) -> usize {
@@ -47,7 +50,18 @@ pub(crate) fn check_some(
     most: Option<usize>,
     model: impl Fn() + Sync + Send + 'static,
 ) -> usize {
+    let executions = Arc::new(AtomicUsize::new(0));
+    let counted = executions.clone();
+    let model = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        model();
+    };
     let mut builder = loom::model::Builder::new();
+    if builder.log {
+        // Loom writes its log from here alone, with the bounds that the environment names.
+        loom::model(model);
+        return executions.load(Ordering::Relaxed);
+    }
     if let Some(most) = most {
         // It is looked at with each checkpoint only, and counted from one.
         builder.max_permutations = Some(most + 1);
@@ -55,19 +69,16 @@ pub(crate) fn check_some(
     }
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.max_branches = builder.max_branches.max(MAX_BRANCHES);
-    let executions = Arc::new(AtomicUsize::new(0));
-    let counted = executions.clone();
-    builder.check(move || {
-        counted.fetch_add(1, Ordering::Relaxed);
-        model();
-    });
+    builder.check(model);
     executions.load(Ordering::Relaxed)
 }
 
 /// Checks `model` with a kill before step 0, 1, 2 and so on, until nobody is killed any more, up to
-/// one preemption, or as many as the environment variable `LOOM_MAX_PREEMPTIONS` says. Returns how many steps and executions there were.
+/// one preemption, or as many as the environment variable `LOOM_MAX_PREEMPTIONS` says. Returns how
+/// many steps and executions there were.
 ///
-/// `model` gives the number to [`Process::kill_at`].
+/// `model` gives the number to [`Process::kill_at`]. Standard error has the step at which it fails;
+/// `check(|| model(STEP))` explores this one alone.
 ///
 /// # Panics
 /// As [`check`].
@@ -79,8 +90,19 @@ pub(crate) fn check_kills_to(
     preemptions: usize,
     model: impl Fn(usize) + Copy + Sync + Send + 'static,
 ) -> (usize, usize) {
+    /// Says where the model failed.
+    struct Step(usize);
+    impl Drop for Step {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("the model fails with a process that is killed before step {}", self.0);
+            }
+        }
+    }
+
     let mut executions = 0;
     for step in 0.. {
+        let _step = Step(step);
         killed_anybody();
         executions += check_to(preemptions, move || model(step));
         if !killed_anybody() {
