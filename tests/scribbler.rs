@@ -302,9 +302,9 @@ const LANE_WORDS: [usize; 15] = [
     88,  // answers wait
     96,  // taken before
     384, // cancelled
-    128, // delivered
+    128, // head
     192, // head
-    256, // delivered on the way back
+    256, // head of the return ring
     320, // head on the way back
     136, // nothing
 ];
@@ -379,7 +379,7 @@ impl Scribbler {
         self.set(at, odd(old));
     }
 
-    /// A lane's ring, or its way back: where its lines and its delivered position are.
+    /// A lane's ring, or its way back: where its lines and its head are.
     fn some_ring(&self) -> (usize, usize, usize) {
         let map = self.map;
         let lane = below(map.lanes);
@@ -394,8 +394,8 @@ impl Scribbler {
 
     /// A record near the oldest one, with a stamp that counts.
     fn forge_record(&self) {
-        let (lines_at, lines, delivered_at) = self.some_ring();
-        let mut position = self.get(delivered_at);
+        let (lines_at, lines, head_at) = self.some_ring();
+        let mut position = self.get(head_at);
         for _ in 0..1 + random(4) {
             let line = lines_at + position as usize % lines * LINE;
             let len = match random(6) {
@@ -429,8 +429,8 @@ impl Scribbler {
             text[..4].copy_from_slice(&len.to_le_bytes());
             text[4..8].copy_from_slice(&[kind, 0, random(5) as u8, 0]);
             if random(2) == 0 {
-                let delivered = self.map.lanes_at() + below(self.map.lanes) * BLOCK + 128;
-                let position = self.get(delivered).wrapping_add(random(40));
+                let head = self.map.lanes_at() + below(self.map.lanes) * BLOCK + 128;
+                let position = self.get(head).wrapping_add(random(40));
                 text[8..16].copy_from_slice(&position.to_le_bytes());
             }
         }
@@ -667,13 +667,13 @@ impl Scribbler {
     /// Keeps the first lane's ring, or its way back, full of records, these by turns, for as long
     /// as `on`.
     fn feed(&self, back: bool, records: &[(u64, u64)], on: &AtomicBool) {
-        let delivered_at = self.map.lanes_at() + if back { 256 } else { 128 };
+        let head_at = self.map.lanes_at() + if back { 256 } else { 128 };
         let lines = if back { self.map.return_lines } else { self.map.ring_lines } as u64;
-        let mut position = self.get(delivered_at);
+        let mut position = self.get(head_at);
         // Of several lines each, and looking seldom: one who feeds must be faster than who eats.
         let mut number = 0;
         while on.load(Ordering::Relaxed) {
-            let end = self.get(delivered_at) + lines - FED;
+            let end = self.get(head_at) + lines - FED;
             while position < end {
                 let record = records[number % records.len()];
                 self.write_record(back, position, FED * LINE as u64 - 16, record);

@@ -8,7 +8,7 @@ use super::sender::{Sender, State};
 use crate::codec::{Codec, Reader};
 use crate::control::{Control, Slept, lane_word};
 use crate::error::{RecvError, SendError};
-use crate::ring::{Consumer, Damage, Glance, Record};
+use crate::ring::{Consumer, Damage, Peeked, Record};
 use crate::sys::{Fault, Ordering, fault};
 
 /// The taking side of a lane's return ring.
@@ -26,10 +26,10 @@ impl Answers {
     /// Takes the ring over, empty: all that is in it is for former owners of the lane, and would
     /// keep answers for this one out.
     pub(super) fn attach(control: &Control, lane: usize, generation: u64) -> Result<Self, Damage> {
-        let place = control.return_ring_of(lane);
-        let mut consumer = Consumer::attach(control.segment.clone(), place)?;
+        let layout = control.return_ring_of(lane);
+        let mut consumer = Consumer::attach(control.segment.clone(), layout)?;
         while let Some(record) = consumer.next()? {
-            consumer.take(&record);
+            consumer.consume(&record);
         }
         Ok(Answers { consumer, generation, partial: None, spare: Vec::new() })
     }
@@ -142,7 +142,7 @@ struct Taking<'a> {
 
 impl Drop for Taking<'_> {
     fn drop(&mut self) {
-        self.consumer.take(self.record);
+        self.consumer.consume(self.record);
     }
 }
 
@@ -209,10 +209,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
             // Looked at first: an answer that stands there then came before its sender went.
             let is_over = is_over(sender);
             let Some(answers) = &mut state.answers else { return Ok(None) };
-            match answers.consumer.glance() {
-                Glance::Nothing if is_over => Err(Stop(back_error(sender.disconnected()))),
-                Glance::Nothing => Ok(None),
-                Glance::Value | Glance::Other => Ok(Some(())),
+            match answers.consumer.peek() {
+                Peeked::Empty if is_over => Err(Stop(back_error(sender.disconnected()))),
+                Peeked::Empty => Ok(None),
+                Peeked::Value | Peeked::Other => Ok(Some(())),
             }
         };
         let mut useless = 0;

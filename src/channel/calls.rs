@@ -1,17 +1,17 @@
 //! What request and response need of the two ends beside what everybody does.
 //!
-//! A caller has to know whether its request was taken, and by whom. On a channel without a queue the
-//! delivered position says whether. Two facts each prove that it was a receiver which is gone:
+//! A caller has to know whether its request was consumed, and by which receiver. On a channel without a queue the
+//! head says whether. Two facts each prove that it was a receiver which is gone:
 //!
-//! - `TAKEN_BEFORE`, where each receiver writes the delivered position that it found when it took
-//!   the role, has reached the request's end;
-//! - the request was taken, and after that was seen there was no receiver.
+//! - `RECEIVER_START`, where each receiver writes the head that it found when it took the role, has
+//!   reached the request's end;
+//! - the request was consumed, and after the caller saw that there was no receiver.
 //!
 //! A caller that may repeat its call does so for one of these alone, and otherwise leaves its request
 //! where the next receiver finds it: so no receiver executes a call twice. A caller that may not, and
-//! finds no receiver, wants to be sure that its request will not be taken any more, and becomes a new
+//! finds no receiver, wants to be sure that its request will not be consumed any more, and becomes a new
 //! owner of its lane: what a former owner sent is for nobody. The two fences there make sure that
-//! either the caller sees the request taken or the receiver sees the caller gone.
+//! either the caller sees the request consumed or the receiver sees the caller gone.
 
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
@@ -77,19 +77,19 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<R, Unanswered> {
         let died = Cell::new(false);
         let is_over = |sender: &Self| {
-            died.set(sender.was_taken_before(end));
+            died.set(sender.was_consumed_by_a_predecessor(end));
             died.get()
         };
         let lost = |sender: &Self| {
             // In this order: whichever receiver took it had the role before, and so is gone.
-            let taken = sender.was_taken(end);
+            let consumed = sender.was_consumed(end);
             let late = fault(Fault::TakenAskedLate);
-            let stays = if taken {
+            let stays = if consumed {
                 sender.has_receiver().map_err(back_error)?
             } else {
                 stay && !late || sender.has_standby()?
             };
-            died.set(!stays && (taken || late && sender.was_taken(end)));
+            died.set(!stays && (consumed || late && sender.was_consumed(end)));
             Ok(if stays { Lost::Stay } else { Lost::GiveUp })
         };
         match self.accept_back_unless(Patience(deadline), is_over, accept, lost) {
@@ -203,21 +203,21 @@ impl<T, C: Codec<T>> Sender<T, C> {
         semaphores::has_standby(self.control.set).map_err(|error| self.control.slept(error).into())
     }
 
-    /// Whether everything before `end` was taken.
-    pub(crate) fn was_taken(&self, end: u64) -> bool {
-        let place = self.control.layout().ring(self.lane);
+    /// Whether everything before `end` was consumed.
+    pub(crate) fn was_consumed(&self, end: u64) -> bool {
+        let layout = self.control.layout().ring(self.lane);
         // Acquire: only to come before a look for the receiver that follows. `renew` says what orders
         // it there.
-        self.control.word(place.delivered_at).load(Ordering::Acquire) >= end
+        self.control.word(layout.head_at).load(Ordering::Acquire) >= end
     }
 
-    /// Whether it was a receiver before the present one that took it.
-    fn was_taken_before(&self, end: u64) -> bool {
-        // Acquire: pairs with the Release of the receiver that found it taken; what its predecessor
+    /// Whether a receiver before the present one consumed everything before `end`.
+    fn was_consumed_by_a_predecessor(&self, end: u64) -> bool {
+        // Acquire: pairs with the Release of the receiver that found it consumed; what its predecessor
         // answered is seen then.
         let order =
-            if fault(Fault::TakenBeforeRelaxed) { Ordering::Relaxed } else { Ordering::Acquire };
-        self.control.lane_word(self.lane, lane_word::TAKEN_BEFORE).load(order) >= end
+            if fault(Fault::ReceiverStartRelaxed) { Ordering::Relaxed } else { Ordering::Acquire };
+        self.control.lane_word(self.lane, lane_word::RECEIVER_START).load(order) >= end
     }
 
     /// Takes what answers there are, without waiting.
@@ -232,7 +232,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         taken.map(drop).map_err(|damage| back_error(self.damaged(damage)))
     }
 
-    /// Becomes a new owner of the lane. Afterwards [`was_taken`](Sender::was_taken) is final: what
+    /// Becomes a new owner of the lane. Afterwards [`was_consumed`](Sender::was_consumed) is final: what
     /// was not taken by now is nobody's request any more.
     pub(crate) fn renew(&mut self) -> Result<(), AttachError> {
         self.own_again()?;
@@ -242,8 +242,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         let word = |at| self.control.lane_word(self.lane, at);
         // Relaxed: read by a last user, after this one let go of the channel.
-        let owned_from = word(lane_word::OWNED_FROM).load(Ordering::Relaxed);
-        word(lane_word::NOT_EXECUTED).store(owned_from, Ordering::Relaxed);
+        let owner_start = word(lane_word::OWNER_START).load(Ordering::Relaxed);
+        word(lane_word::NOT_EXECUTED).store(owner_start, Ordering::Relaxed);
         Ok(())
     }
 
@@ -344,7 +344,7 @@ impl AtExit for Requests {
         }
         let word = |at| self.control.lane_word(self.lane, at);
         // As if a next owner began behind all that can come.
-        word(lane_word::OWNED_FROM).store(u64::MAX, Ordering::Relaxed);
+        word(lane_word::OWNER_START).store(u64::MAX, Ordering::Relaxed);
         // Release: pairs with the receiver's Acquire load in `Origin`.
         word(lane_word::GENERATION).fetch_add(1, Ordering::Release);
         // Relaxed: as in `renew`.
@@ -352,26 +352,26 @@ impl AtExit for Requests {
     }
 }
 
-/// Says which requests on a lane a receiver that has just taken the role found taken: they went with
-/// its predecessors.
-pub(super) fn say_taken_before(control: &Control, lane: usize) {
+/// Tells the callers on a lane where a receiver that has just taken the role begins: its predecessors
+/// consumed the requests before.
+pub(super) fn publish_receiver_start(control: &Control, lane: usize) {
     // Relaxed: a predecessor's store came before it gave up the role, and a role changes hands in
     // the kernel.
-    let place = control.layout().ring(lane);
-    let taken = control.word(place.delivered_at).load(Ordering::Relaxed);
-    // Release: pairs with the Acquire in `was_taken_before`; the answers of the predecessors are seen
-    // by a caller that sees this.
-    control.lane_word(lane, lane_word::TAKEN_BEFORE).swap(taken, Ordering::Release);
-    point!("attach.taken");
+    let layout = control.layout().ring(lane);
+    let head = control.word(layout.head_at).load(Ordering::Relaxed);
+    // Release: pairs with the Acquire in `was_consumed_by_a_predecessor`; a caller that sees this
+    // sees the answers of the predecessors.
+    control.lane_word(lane, lane_word::RECEIVER_START).swap(head, Ordering::Release);
+    point!("attach.receiver_start");
 }
 
 /// A new owner's requests count, wherever its predecessor's ended.
 pub(super) fn begin_requests(control: &Control, lane: usize) {
     let word = |at| control.lane_word(lane, at);
     // Relaxed: as in `renew`.
-    let owned_from = word(lane_word::OWNED_FROM).load(Ordering::Relaxed);
-    if word(lane_word::NOT_EXECUTED).load(Ordering::Relaxed) > owned_from {
-        word(lane_word::NOT_EXECUTED).store(owned_from, Ordering::Relaxed);
+    let owner_start = word(lane_word::OWNER_START).load(Ordering::Relaxed);
+    if word(lane_word::NOT_EXECUTED).load(Ordering::Relaxed) > owner_start {
+        word(lane_word::NOT_EXECUTED).store(owner_start, Ordering::Relaxed);
     }
 }
 

@@ -183,7 +183,7 @@ impl<C: Codec<Bytes>> Rig<C> {
     /// A position, mostly one near what the lane's receiver has delivered.
     fn position(&self, lane: usize, script: &mut Script<'_>) -> u64 {
         let lane = lane.min(LANES - 1);
-        let delivered = self.channel.control.lane_word(lane, lane_word::DELIVERED);
+        let delivered = self.channel.control.lane_word(lane, lane_word::HEAD);
         match script.byte() {
             255 => script.number(),
             near => delivered.load(Ordering::Relaxed).wrapping_add(u64::from(near)),
@@ -201,8 +201,8 @@ impl<C: Codec<Bytes>> Rig<C> {
         let position = self.position(lane, script);
         let layout = *self.channel.control.layout();
         let back = script.byte() % 4 == 0;
-        let place = if back { layout.return_ring(lane) } else { layout.ring(lane) };
-        let at = place.lines_at + (position % place.lines) as usize * LINE;
+        let ring = if back { layout.return_ring(lane) } else { layout.ring(lane) };
+        let at = ring.lines_at + (position % ring.lines) as usize * LINE;
         let stamp = position.wrapping_add(1) | u64::from(script.byte() % 8) << 61;
         let (len, tag, flags) = (script.number(), script.byte(), script.byte());
         let word = len & 0xffff_ffff | u64::from(tag) << 32 | u64::from(flags % 32) << 56;

@@ -6,7 +6,7 @@ use super::Ready;
 use crate::codec::{ReadError, Reader};
 use crate::control::{Control, Doorbell, lane_word};
 use crate::error::RecvError;
-use crate::ring::{Consumer, Damage, Found, Glance, Record};
+use crate::ring::{Consumer, Damage, Found, Peeked, Record};
 use crate::sys::{Deadline, Fault, Ordering, fault};
 
 /// A claimed lane's ring, and the fragments that were collected from it.
@@ -43,22 +43,22 @@ struct Partial {
     last: Option<u64>,
 }
 
-/// What stood in a ring when a search began has as many records as the ring has lines at most; what
-/// comes after that is looked at for as long as the caller has time.
+/// How much one search in a ring looks at: as many records as the ring has lines, which is at least what
+/// stood there when the search began, and after that what comes until the caller's deadline.
 ///
 /// Nothing else ends a search in fragments that are written as fast as they are collected.
-struct Lap {
+struct SearchBudget {
     left: u64,
     deadline: Deadline,
 }
 
-impl Lap {
+impl SearchBudget {
     fn new(control: &Control, deadline: Deadline) -> Self {
-        Lap { left: control.layout().ring_lines, deadline }
+        SearchBudget { left: control.layout().ring_lines, deadline }
     }
 
     #[inline]
-    fn is_over(&mut self) -> bool {
+    fn is_spent(&mut self) -> bool {
         if self.left == 0 {
             return self.deadline.has_passed();
         }
@@ -85,26 +85,26 @@ impl Inbox {
     }
 
     fn start(&mut self, control: &Control) -> Result<(), RecvError> {
-        let place = control.ring_of(self.lane);
-        let attached = Consumer::attach(control.segment.clone(), place);
+        let layout = control.ring_of(self.lane);
+        let attached = Consumer::attach(control.segment.clone(), layout);
         let consumer = attached.map_err(|damage| self.damaged(control, damage))?;
-        self.scanned = consumer.position();
+        self.scanned = consumer.head();
         self.consumer = Some(consumer);
-        // A predecessor's judgement is ours to make again.
-        control.lane_word(self.lane, lane_word::GIVEN_UP).swap(0, Ordering::Relaxed);
+        // A predecessor may have found the ring damaged; this receiver did not.
+        control.lane_word(self.lane, lane_word::DAMAGED_GENERATION).swap(0, Ordering::Relaxed);
         self.ring_if_moved(control);
         Ok(())
     }
 
-    /// Gives the lane up until it has another owner.
+    /// Reads the lane no more until it has another owner.
     #[cold]
     fn damaged(&mut self, control: &Control, damage: Damage) -> RecvError {
         self.consumer = None;
         self.partial = None;
         let owner = self.generation(control);
         self.damaged_under = Some(owner);
-        // The owner must not wait for room that nobody will make. `ring` orders it.
-        control.lane_word(self.lane, lane_word::GIVEN_UP).swap(owner, Ordering::Relaxed);
+        // The owner must not wait for room, since this receiver makes none. `ring` orders it.
+        control.lane_word(self.lane, lane_word::DAMAGED_GENERATION).swap(owner, Ordering::Relaxed);
         control.ring(self.bell);
         RecvError::Corrupt {
             channel: control.name(),
@@ -148,10 +148,10 @@ impl Inbox {
         control.ring(self.bell);
     }
 
-    /// What a glance at the lane's next record shows.
+    /// What the stamp of the lane's next record shows.
     #[inline(always)]
-    pub(super) fn glance(&mut self) -> Glance {
-        self.consumer.as_mut().map_or(Glance::Other, Consumer::glance)
+    pub(super) fn peek(&mut self) -> Peeked {
+        self.consumer.as_mut().map_or(Peeked::Other, Consumer::peek)
     }
 
     /// The lane's next value, in order.
@@ -178,8 +178,8 @@ impl Inbox {
         control: &Control,
         deadline: Deadline,
     ) -> Result<Option<Ready>, Damage> {
-        let mut lap = Lap::new(control, deadline);
-        while !lap.is_over() {
+        let mut budget = SearchBudget::new(control, deadline);
+        while !budget.is_spent() {
             let Some(consumer) = self.consumer.as_mut() else { return Ok(None) };
             let Some(record) = consumer.next()? else { return Ok(None) };
             if record.flags.is_whole() {
@@ -214,16 +214,16 @@ impl Inbox {
 
     fn collect_records(&mut self, control: &Control, deadline: Deadline) -> Result<(), Damage> {
         // Acquire: pairs with the sender's Release store when it has put a descriptor on the queue.
-        // A value behind it may still be taken back, so the search must not pass it.
+        // A value behind it may still be retracted, so the search must not pass it.
         let announced = control.lane_word(self.lane, lane_word::ANNOUNCED).load(Ordering::Acquire);
-        let mut lap = Lap::new(control, deadline);
-        while !lap.is_over() {
+        let mut budget = SearchBudget::new(control, deadline);
+        while !budget.is_spent() {
             let Some(consumer) = self.consumer.as_mut() else { return Ok(()) };
-            self.scanned = self.scanned.max(consumer.position());
-            let Some((record, taken)) = consumer.at(self.scanned, announced)? else {
+            self.scanned = self.scanned.max(consumer.head());
+            let Some((record, consumed)) = consumer.at(self.scanned, announced)? else {
                 return Ok(());
             };
-            if !taken && !record.flags.is_padding() {
+            if !consumed && !record.flags.is_padding() {
                 if record.flags.is_last() {
                     if let (false, Some(partial)) = (record.flags.is_first(), &mut self.partial) {
                         partial.last.get_or_insert(record.position);
@@ -252,7 +252,7 @@ impl Inbox {
         if let Some(partial) = &mut self.partial {
             partial.append(control, consumer, record)?;
         }
-        consumer.take(record);
+        consumer.consume(record);
         Ok(())
     }
 
@@ -274,7 +274,7 @@ impl Inbox {
         Ok(Some(Ready::Long { lane: self.lane, record, start, slot }))
     }
 
-    /// The value that a descriptor names; `None` if it was taken before or can never be whole.
+    /// The value that a descriptor names; `None` if it was consumed before or can never be whole.
     pub(super) fn resolve(
         &mut self,
         control: &Control,
@@ -309,7 +309,7 @@ impl Inbox {
     ) -> Result<Option<Option<Ready>>, Damage> {
         let Some(consumer) = self.consumer.as_mut() else { return Ok(None) };
         let record = match consumer.find(position)? {
-            Found::Taken => return Ok(Some(None)),
+            Found::Consumed => return Ok(Some(None)),
             Found::Nothing => return Ok(None),
             Found::Record(record) => record,
         };
@@ -332,21 +332,21 @@ impl Inbox {
         Ok(Some(None))
     }
 
-    /// Takes the last fragment of a value whose others are gone: its sender took it back or starts
-    /// again, or a receiver handed it over and died before it could take the record.
+    /// Consumes the last fragment of a value whose others are gone: its sender took it back or starts
+    /// again, or a receiver handed it over and died before it could consume the record.
     fn drop_rest(&mut self, control: &Control, record: &Record) {
-        self.take(record);
-        // Release: as in `say_taken_before`. The sender is rung.
-        let taken_before = control.lane_word(self.lane, lane_word::TAKEN_BEFORE);
-        taken_before.swap(record.end(), Ordering::Release);
+        self.consume(record);
+        // Release: as in `publish_receiver_start`. The sender is rung.
+        let receiver_start = control.lane_word(self.lane, lane_word::RECEIVER_START);
+        receiver_start.swap(record.end(), Ordering::Release);
         self.ring(control);
     }
 
-    /// Takes a record: it counts as handed over.
+    /// Consumes a record: it counts as handed over.
     #[inline]
-    pub(super) fn take(&mut self, record: &Record) {
+    pub(super) fn consume(&mut self, record: &Record) {
         if let Some(consumer) = &mut self.consumer {
-            consumer.take(record);
+            consumer.consume(record);
         }
     }
 
@@ -358,7 +358,7 @@ impl Inbox {
         }
     }
 
-    /// Has the bytes of a value in fragments that is ready read, and perhaps taken.
+    /// Has the bytes of a value in fragments that is ready read, and perhaps moved out.
     pub(super) fn read_whole<R>(&mut self, read: impl FnOnce(Reader<'_>) -> R) -> R {
         if self.missing > 0 {
             return read(Reader::of_beginning(&self.whole, self.missing));
@@ -380,10 +380,10 @@ impl Inbox {
         self.consumer.as_ref()
     }
 
-    /// The value that a glance showed.
+    /// The value that [`Inbox::peek`] saw.
     #[inline(always)]
     pub(super) fn in_hand<'i>(&'i mut self, control: &'i Control) -> Option<InHand<'i>> {
-        let record = self.consumer.as_ref()?.whole()?;
+        let record = self.consumer.as_ref()?.peeked_record()?;
         Some(InHand { inbox: self, control, record })
     }
 }
@@ -424,7 +424,7 @@ impl Drop for InHand<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if let Some(consumer) = &mut self.inbox.consumer {
-            consumer.take_next(self.record.end());
+            consumer.consume_next(self.record.end());
         }
         if !fault(Fault::SpaceNotRung) {
             self.inbox.ring_if_moved(self.control);

@@ -11,7 +11,7 @@ use super::space::Space;
 use crate::codec::{ReadError, Reader};
 use crate::control::{Control, ENVELOPE, Ends, SLOTS, TYPE_WORD, lane_word, word};
 use crate::error::RecvError;
-use crate::ring::{self, Glance, Record, TrustedPeers};
+use crate::ring::{self, Peeked, Record, TrustedPeers};
 use crate::sys::{
     Deadline, Fault, MessageBuffer, MessageQueue, MessageSelect, Ordering, SystemErrorKind, Wait,
     fault,
@@ -124,18 +124,18 @@ impl Intake {
 
     /// Looks at the lanes as `look` does, at what is there most often.
     #[inline(always)]
-    pub(super) fn glance(&mut self, control: &Control) -> Glance {
+    pub(super) fn peek(&mut self, control: &Control) -> Peeked {
         if self.inboxes.len() < control.claimed() {
-            return Glance::Other;
+            return Peeked::Other;
         }
-        let seen = self.in_turns(|inbox| match inbox.glance() {
-            Glance::Nothing => None,
+        let seen = self.in_turns(|inbox| match inbox.peek() {
+            Peeked::Empty => None,
             seen => Some(seen),
         });
-        seen.unwrap_or(Glance::Nothing)
+        seen.unwrap_or(Peeked::Empty)
     }
 
-    /// The lane whose value a glance showed, and that value.
+    /// The lane in which [`Intake::peek`] saw a value, and that value.
     #[inline(always)]
     pub(super) fn in_hand<'i>(&'i mut self, control: &'i Control) -> Option<(usize, InHand<'i>)> {
         let lane = self.turn;
@@ -160,7 +160,7 @@ impl Intake {
     /// Hands over a record that has no descriptor.
     #[inline]
     fn take_record(&mut self, control: &Control, lane: usize, record: &Record) {
-        self.inboxes[lane].take(record);
+        self.inboxes[lane].consume(record);
         if !fault(Fault::SpaceNotRung) {
             self.inboxes[lane].ring_if_moved(control);
         }
@@ -464,7 +464,7 @@ impl Intake {
             Ready::Long { lane, record, start, slot } => {
                 accepted = Long(control.lane_word(lane, lane_word::LONG)).complete(start)
                     || fault(Fault::LongNotSettled);
-                self.inboxes[lane].take(&record);
+                self.inboxes[lane].consume(&record);
                 if fault(Fault::LongNotRung) {
                     self.inboxes[lane].ring_if_moved(control);
                 } else {

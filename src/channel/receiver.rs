@@ -16,7 +16,7 @@ use crate::DefaultCodec;
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::{Control, Parked, Slept, VALUES_BETWEEN_LOOKS, semaphores, word};
 use crate::error::{AttachError, RecvError};
-use crate::ring::{Glance, TrustedPeers};
+use crate::ring::{Peeked, TrustedPeers};
 use crate::sys::{Deadline, Fault, Ordering, fault, fence};
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
@@ -124,8 +124,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         // Senders sleep that were there when the last receiver went, or that wait for the first one:
         // they have to look again.
         for lane in 0..control.claimed() {
-            if !fault(Fault::TakenBeforeNotSaid) {
-                super::calls::say_taken_before(control, lane);
+            if !fault(Fault::ReceiverStartNotPublished) {
+                super::calls::publish_receiver_start(control, lane);
             }
             control.ring(control.lane_bell(lane));
         }
@@ -434,28 +434,28 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if control.queue.is_some() {
             return None;
         }
-        let mut glance = state.intake.glance(control);
-        if glance == Glance::Nothing && !patience.is_none() {
+        let mut peeked = state.intake.peek(control);
+        if peeked == Peeked::Empty && !patience.is_none() {
             let (deadline, ends) = (patience.deadline(), state.intake.ends(control));
             let seen = control.spin(self.spin, deadline, ends, || {
                 // A sender that makes room for the rest of an answer waits for it, and sends
                 // nothing before.
                 self.returns.look_after(false);
-                match state.intake.glance(control) {
-                    Glance::Nothing if self.is_closed() => Err(Closed),
-                    Glance::Nothing => Ok(None),
+                match state.intake.peek(control) {
+                    Peeked::Empty if self.is_closed() => Err(Closed),
+                    Peeked::Empty => Ok(None),
                     seen => Ok(Some(seen)),
                 }
             });
             if let Ok(Some(seen)) = seen {
-                glance = seen;
+                peeked = seen;
             }
         }
-        match glance {
-            Glance::Value => state.intake.in_hand(control),
+        match peeked {
+            Peeked::Value => state.intake.in_hand(control),
             // Padding, for one: the value behind it is about to come.
-            Glance::Other => None,
-            Glance::Nothing => {
+            Peeked::Other => None,
+            Peeked::Empty => {
                 *spin = Duration::ZERO;
                 None
             }

@@ -24,7 +24,7 @@ use super::sender::{lane_damage, not_woken};
 use crate::codec::{Codec, EncodeError, WriteError, Writer};
 use crate::control::{ADDRESS, Control, lane_word, semaphores};
 use crate::error::{RecvError, SendError};
-use crate::ring::{Damage, Flags, Producer, Room};
+use crate::ring::{Damage, Flags, Producer, Reservation};
 use crate::sys::{AtomicU64, Deadline, Fault, Mutex, Ordering, fault};
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
@@ -74,8 +74,8 @@ impl Origin {
         // Acquire: pairs with the owner's Release in `Sender::prepare`, which comes after it said
         // where it begins.
         let generation = control.lane_word(lane, lane_word::GENERATION).load(Ordering::Acquire);
-        let owned_from = control.lane_word(lane, lane_word::OWNED_FROM).load(Ordering::Relaxed);
-        Origin { lane, generation: if position < owned_from { 0 } else { generation } }
+        let owner_start = control.lane_word(lane, lane_word::OWNER_START).load(Ordering::Relaxed);
+        Origin { lane, generation: if position < owner_start { 0 } else { generation } }
     }
 }
 
@@ -299,7 +299,7 @@ impl Returns {
         let producer = self.producer(way, lane).map_err(damaged)?;
         let (tag, len) = (Tag::DEFAULT, answer.len());
         let whole = len <= producer.max_payload(tag);
-        let room = if whole { producer.room_for(len, tag) } else { producer.room_now(tag) };
+        let room = if whole { producer.reserve(len, tag) } else { producer.reserve_available(tag) };
         let Some(room) = room.map_err(damaged)? else {
             return Err(SendError::Full { channel: self.control.name() });
         };
@@ -321,24 +321,25 @@ impl Returns {
         let producer = self.producer(way, to.lane).map_err(damaged)?;
         let tag = Tag::DEFAULT;
         let mut left = WAIT_IN_ALL;
-        let mut find_room = |producer: &mut Producer, len: usize| -> Result<Room, SendError> {
-            self.control.ring(bell);
-            let mut look = || {
-                if !self.is_there(to.lane, to.generation) {
-                    return Err(SendError::Disconnected { channel: self.control.name() });
+        let mut find_room =
+            |producer: &mut Producer, len: usize| -> Result<Reservation, SendError> {
+                self.control.ring(bell);
+                let mut look = || {
+                    if !self.is_there(to.lane, to.generation) {
+                        return Err(SendError::Disconnected { channel: self.control.name() });
+                    }
+                    producer.reserve(len, tag).map_err(damaged)
+                };
+                if let Some(room) = look()? {
+                    return Ok(room);
                 }
-                producer.room_for(len, tag).map_err(damaged)
+                let wait = self.spin.saturating_mul(4).min(WAIT).min(left);
+                let until = Deadline::after(wait);
+                let ends = self.control.receiving_end(to.lane);
+                let found = self.control.spin(wait, until, ends, look)?;
+                left = left.saturating_sub(wait - until.remaining().unwrap_or(wait).min(wait));
+                found.ok_or_else(|| SendError::Full { channel: self.control.name() })
             };
-            if let Some(room) = look()? {
-                return Ok(room);
-            }
-            let wait = self.spin.saturating_mul(4).min(WAIT).min(left);
-            let until = Deadline::after(wait);
-            let ends = self.control.receiving_end(to.lane);
-            let found = self.control.spin(wait, until, ends, look)?;
-            left = left.saturating_sub(wait - until.remaining().unwrap_or(wait).min(wait));
-            found.ok_or_else(|| SendError::Full { channel: self.control.name() })
-        };
         let streamed =
             match producer.stream(tag, answer.len(), &mut find_room, |out| answer.write(out)) {
                 Ok(streamed) => streamed,
@@ -511,7 +512,7 @@ impl Returns {
             };
             let left = &waiting.bytes[waiting.gone..];
             let len = left.len().min(FRAGMENT).min(producer.max_payload(tag));
-            let Some(room) = producer.room_for(len, tag)? else { break };
+            let Some(room) = producer.reserve(len, tag)? else { break };
             let written = producer.fill(room, |writer| writer.write(&left[..len]));
             debug_assert!(written.is_ok());
             let flags = match (waiting.gone == 0, len == left.len()) {
@@ -545,9 +546,9 @@ impl Returns {
 
     fn producer<'w>(&self, way: &'w mut Way, lane: usize) -> Result<&'w mut Producer, Damage> {
         if way.producer.is_none() {
-            let place = self.control.return_ring_of(lane);
+            let layout = self.control.return_ring_of(lane);
             // What a predecessor's last answer was does not matter here: it needs no descriptor.
-            let (producer, _) = Producer::attach(self.control.segment.clone(), place)?;
+            let (producer, _) = Producer::attach(self.control.segment.clone(), layout)?;
             way.producer = Some(producer);
         }
         Ok(way.producer.as_mut().expect("it was just attached"))

@@ -200,8 +200,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let reset = control.reset_bell(self.bell, self.spin);
         reset.map_err(|error| super::attach_error(control, error))?;
         if control.layout().has_ring() {
-            let place = control.ring_of(self.lane);
-            let attached = Producer::attach(control.segment.clone(), place);
+            let layout = control.ring_of(self.lane);
+            let attached = Producer::attach(control.segment.clone(), layout);
             let (producer, last) = attached.map_err(|damage| AttachError::Corrupt {
                 channel: control.name(),
                 what: lane_damage(self.lane, damage),
@@ -243,8 +243,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if let Some(producer) = &state.producer {
             // Relaxed: ordered before the generation by its Release. Of a record that stands before
             // this, the receiver knows that its sender is gone.
-            let owned_from = control.lane_word(self.lane, lane_word::OWNED_FROM);
-            owned_from.store(producer.position(), Ordering::Relaxed);
+            let owner_start = control.lane_word(self.lane, lane_word::OWNER_START);
+            owner_start.store(producer.tail(), Ordering::Relaxed);
             point!("attach.walked");
         }
         // Release: pairs with the receiver's Acquire load in `Origin`.
@@ -266,7 +266,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Where the lane's ring stands: the end of what was sent last.
     pub(super) fn ring_position(&self) -> Result<u64, SendError> {
-        Ok(self.enter()?.producer.as_ref().map_or(0, Producer::position))
+        Ok(self.enter()?.producer.as_ref().map_or(0, Producer::tail))
     }
 
     /// Another sender on a lane of its own.
@@ -573,10 +573,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// Refuses to wait for a receiver that does not read this lane's ring any more.
-    pub(super) fn check_not_given_up(&self) -> Result<(), SendError> {
+    pub(super) fn check_not_damaged(&self) -> Result<(), SendError> {
         // Relaxed: the receiver rings after it has written this.
-        let given_up = self.control.lane_word(self.lane, lane_word::GIVEN_UP);
-        if given_up.load(Ordering::Relaxed) != self.generation {
+        let damaged = self.control.lane_word(self.lane, lane_word::DAMAGED_GENERATION);
+        if damaged.load(Ordering::Relaxed) != self.generation {
             return Ok(());
         }
         let what = format!(
@@ -646,7 +646,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let mut state = self.enter()?;
         self.control.check_not_removed()?;
         let Some(queue) = self.control.queue else {
-            let room = self.producer(&mut state).room_now(Tag::DEFAULT);
+            let room = self.producer(&mut state).reserve_available(Tag::DEFAULT);
             return Ok(room.map_err(|damage| self.damaged(damage))?.is_none());
         };
         let stat = queue.stat().map_err(|error| self.control.slept(error))?;

@@ -121,7 +121,7 @@ fn holds_value(control: &Control, slot: usize) -> bool {
         Some(Envelope::Descriptor { lane, position })
             if layout.has_ring() && lane < layout.lanes =>
         {
-            !Consumer::is_taken(control.segment.clone(), layout.ring(lane), position)
+            !Consumer::is_consumed(control.segment.clone(), layout.ring(lane), position)
         }
         _ => true,
     }

@@ -98,8 +98,8 @@ fn fits(header: &Header, len: usize) {
     }
     for lane in 0..layout.lanes {
         parts.push((layout.lane(lane), lane_word::BLOCK));
-        for place in [layout.ring(lane), layout.return_ring(lane)] {
-            parts.push((place.lines_at, place.lines as usize * LINE));
+        for ring in [layout.ring(lane), layout.return_ring(lane)] {
+            parts.push((ring.lines_at, ring.lines as usize * LINE));
         }
     }
     parts.sort_unstable();

@@ -11,7 +11,7 @@
 //! layout fields are copied once, checked against the segment's real size, and never read again.
 
 use crate::name::MAX_NAME;
-use crate::ring::{LINE, Place};
+use crate::ring::{LINE, RingLayout};
 use crate::sys::{PAGE, SegmentPlan};
 
 /// Changes with every change of the layout or of a protocol over it.
@@ -134,26 +134,27 @@ pub(crate) mod lane_word {
     pub(crate) const PARKED: usize = LINE;
     /// The state of the value that goes in fragments: see `channel::long`.
     pub(crate) const LONG: usize = LINE + 8;
-    /// The owner whose damaged ring the receiver does not read any more, by its generation.
-    pub(crate) const GIVEN_UP: usize = LINE + 16;
-    /// Where in the ring the present receiver began: what stood before was its predecessors'.
-    pub(crate) const TAKEN_BEFORE: usize = LINE + 32;
+    /// The generation of the owner whose damaged ring the receiver does not read any more.
+    pub(crate) const DAMAGED_GENERATION: usize = LINE + 16;
+    /// Where in the ring the present receiver began: its predecessors consumed what stood before.
+    pub(crate) const RECEIVER_START: usize = LINE + 32;
     /// Whether answers for the owner wait for room in its return ring.
     pub(crate) const ANSWERS_WAIT: usize = LINE + 24;
     /// One more than the processor on which the owner last waited.
     pub(crate) const PROCESSOR: usize = LINE + 40;
     /// Raised by every owner.
     pub(crate) const GENERATION: usize = LINE + 48;
-    /// Where in the ring the owner began.
-    pub(crate) const OWNED_FROM: usize = LINE + 56;
+    /// Where in the ring the present owner began: its predecessors sent what stood before.
+    pub(crate) const OWNER_START: usize = LINE + 56;
 
-    pub(crate) const DELIVERED: usize = 2 * LINE;
-    pub(crate) const HEAD: usize = 3 * LINE;
+    /// The end of the longest prefix of consumed records, and a hint of it that may lag behind.
+    pub(crate) const HEAD: usize = 2 * LINE;
+    pub(crate) const HEAD_HINT: usize = 3 * LINE;
     /// Where in the ring the requests end of which their clients know that no server will execute
     /// them; what is not taken before that is for nobody.
     pub(crate) const NOT_EXECUTED: usize = 3 * LINE + 8;
-    pub(crate) const RETURN_DELIVERED: usize = 4 * LINE;
-    pub(crate) const RETURN_HEAD: usize = 5 * LINE;
+    pub(crate) const RETURN_HEAD: usize = 4 * LINE;
+    pub(crate) const RETURN_HEAD_HINT: usize = 5 * LINE;
 
     /// Calls that nobody waits for any more: the first that is waited for, and the numbers of some
     /// behind it.
@@ -290,23 +291,23 @@ impl Layout {
 
     /// The ring from the lane's sender to the receiver, with records of any length: for those who
     /// take nothing from it. See `Control::ring_of`.
-    pub(crate) fn ring(&self, lane: usize) -> Place {
-        Place {
+    pub(crate) fn ring(&self, lane: usize) -> RingLayout {
+        RingLayout {
             lines_at: self.ring_at(lane),
             lines: self.ring_lines,
-            delivered_at: self.lane(lane) + lane_word::DELIVERED,
             head_at: self.lane(lane) + lane_word::HEAD,
+            head_hint_at: self.lane(lane) + lane_word::HEAD_HINT,
             max_value: u64::MAX,
         }
     }
 
     /// The ring from the receiver back to the lane's sender, as above.
-    pub(crate) fn return_ring(&self, lane: usize) -> Place {
-        Place {
+    pub(crate) fn return_ring(&self, lane: usize) -> RingLayout {
+        RingLayout {
             lines_at: self.ring_at(lane) + self.ring_lines as usize * LINE,
             lines: self.return_lines,
-            delivered_at: self.lane(lane) + lane_word::RETURN_DELIVERED,
             head_at: self.lane(lane) + lane_word::RETURN_HEAD,
+            head_hint_at: self.lane(lane) + lane_word::RETURN_HEAD_HINT,
             max_value: u64::MAX,
         }
     }
@@ -337,8 +338,8 @@ mod tests {
         parts.extend((0..SLOTS).map(|slot| (layout.slot(slot), TYPE_WORD + layout.message_len())));
         for lane in 0..layout.lanes {
             parts.push((layout.lane(lane), lane_word::BLOCK));
-            for place in [layout.ring(lane), layout.return_ring(lane)] {
-                parts.push((place.lines_at, place.lines as usize * LINE));
+            for ring in [layout.ring(lane), layout.return_ring(lane)] {
+                parts.push((ring.lines_at, ring.lines as usize * LINE));
             }
         }
         parts.sort_unstable();

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::SendError;
 use crate::name::Name;
-use crate::ring::Place;
+use crate::ring::RingLayout;
 use crate::sys::{
     self, AtomicU64, MessageQueue, Ordering, Segment, SemaphoreSet, SystemError, SystemErrorKind,
 };
@@ -154,13 +154,13 @@ impl Control {
     }
 
     /// The ring from the lane's sender to the receiver.
-    pub(crate) fn ring_of(&self, lane: usize) -> Place {
-        Place { max_value: self.longest_value(), ..self.layout().ring(lane) }
+    pub(crate) fn ring_of(&self, lane: usize) -> RingLayout {
+        RingLayout { max_value: self.longest_value(), ..self.layout().ring(lane) }
     }
 
     /// The ring from the receiver back to the lane's sender.
-    pub(crate) fn return_ring_of(&self, lane: usize) -> Place {
-        Place { max_value: self.longest_answer(), ..self.layout().return_ring(lane) }
+    pub(crate) fn return_ring_of(&self, lane: usize) -> RingLayout {
+        RingLayout { max_value: self.longest_answer(), ..self.layout().return_ring(lane) }
     }
 
     /// The longest value with its head, in bytes.

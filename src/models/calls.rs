@@ -200,7 +200,7 @@ fn a_caller_hears_of_a_death_although_the_next_server_does_not_serve_yet() {
         }
     };
     holds_killed("server killed, the next one idle", model);
-    let faults = [Fault::TakenBeforeNotSaid];
+    let faults = [Fault::ReceiverStartNotPublished];
     finds_killed("server killed, the next one idle", &faults, model);
 }
 
@@ -215,7 +215,7 @@ fn a_request_that_was_given_up_is_executed_by_nobody() {
             (received.is_ok_and(|origin| rx.caller(origin).is_there()), rx)
         });
         tx.renew().unwrap();
-        let received = tx.was_taken(end);
+        let received = tx.was_consumed(end);
         let (executed, rx) = receiver.join().unwrap();
         assert!(received || !executed, "executed, and its caller was told that it would not be");
         drop((tx, rx));

@@ -162,7 +162,7 @@ fn receiver_killed(inline_limit: usize, step: usize) {
 fn the_next_receiver_has_exactly_what_a_killed_one_had_not_handed_over() {
     let model = |step| receiver_killed(0, step);
     holds_killed("receiver killed, ring only", model);
-    finds_killed("receiver killed, ring only", &[Fault::DeliveredIgnored, Fault::NoUndo], model);
+    finds_killed("receiver killed, ring only", &[Fault::HeadIgnored, Fault::NoUndo], model);
 }
 
 #[test]

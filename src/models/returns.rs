@@ -141,7 +141,7 @@ fn an_answer_is_seen_although_its_receiver_is_gone_and_another_has_come() {
         drop(receivers.join().unwrap());
     };
     holds("answer of a receiver that is gone", model);
-    finds("answer of a receiver that is gone", &[Fault::TakenBeforeRelaxed], model);
+    finds("answer of a receiver that is gone", &[Fault::ReceiverStartRelaxed], model);
 }
 
 #[test]

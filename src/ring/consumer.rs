@@ -1,69 +1,71 @@
-//! The side that takes records.
+//! The side that consumes records.
 
 use std::sync::Arc;
 
 use super::{
-    Damage, MARK, PADDING, PIECE, POSITION_LIMIT, Place, Record, Ring, STAMP_FLAGS, TrustedPeers,
+    CONSUMED, Damage, FRAGMENT, HEAD_OUT_OF_RANGE, PADDING, POSITION_LIMIT, Record, Ring,
+    RingLayout, STAMP_FLAGS, TrustedPeers,
 };
 use crate::sys::bytes::Reader;
 use crate::sys::{Fault, Ordering, Segment, fault};
 
-/// The taking side of a ring. There is one at a time; the receiver's role sees to that.
+/// The consuming side of a ring: the receiver's, or of a return ring the lane owner's. The role semaphores
+/// keep it to one at a time.
 pub(crate) struct Consumer {
     ring: Ring,
-    /// The end of the longest prefix of taken records: what the shared `delivered` says.
-    position: u64,
-    /// What the shared `head` says.
+    /// The end of the longest prefix of consumed records: what the shared head says.
     head: u64,
-    /// How many records behind `position` are marked as taken.
-    marked: usize,
-    /// Whether `delivered` moved since the producer was last looked after.
+    /// What the shared hint of the head says.
+    head_hint: u64,
+    /// How many records behind `head` were consumed out of turn, or more.
+    consumed_ahead: usize,
+    /// Whether `head` moved since [`Consumer::take_moved`] was last asked.
     moved: bool,
 }
 
-/// What a glance at the oldest record shows.
+/// What the stamp of the oldest record shows, without a look at its header.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Glance {
+pub(crate) enum Peeked {
     /// A value that is next in turn, or the last fragment of one.
     Value,
-    /// Something that takes a longer look: padding, a mark, a fragment.
+    /// Padding, a fragment, or a record that was consumed out of turn: [`Consumer::next`] tells which.
     Other,
-    /// Nothing.
-    Nothing,
+    /// No record.
+    Empty,
 }
 
 /// What stands at a position that a descriptor named.
 pub(crate) enum Found {
-    /// A record that waits to be taken.
+    /// A record that was not consumed.
     Record(Record),
-    /// A record that was taken before.
-    Taken,
+    /// A record that was consumed before.
+    Consumed,
     /// No record.
     Nothing,
 }
 
 impl Consumer {
     /// Takes the ring over where a predecessor left it.
-    pub(crate) fn attach(segment: Arc<Segment>, place: Place) -> Result<Self, Damage> {
-        let ring = Ring::new(segment, place);
+    pub(crate) fn attach(segment: Arc<Segment>, layout: RingLayout) -> Result<Self, Damage> {
+        let ring = Ring::new(segment, layout);
         // Relaxed: a predecessor's store came before it gave up the role, and a role changes hands in
         // the kernel.
-        let position = ring.delivered().load(Ordering::Relaxed);
-        let position = if fault(Fault::DeliveredIgnored) { 0 } else { position };
-        if position >= POSITION_LIMIT {
-            return Err(Damage { position, what: "the delivered position is out of range" });
+        let head = ring.head().load(Ordering::Relaxed);
+        let head = if fault(Fault::HeadIgnored) { 0 } else { head };
+        if head >= POSITION_LIMIT {
+            return Err(Damage { position: head, what: HEAD_OUT_OF_RANGE });
         }
-        // A predecessor may have left marks: counting one makes the first look skip them.
-        let mut consumer = Consumer { ring, position, head: position, marked: 1, moved: true };
-        consumer.publish_head();
-        consumer.skip_marked();
+        // A predecessor may have consumed records out of turn: counting one has them skipped.
+        let mut consumer = Consumer { ring, head, head_hint: head, consumed_ahead: 1, moved: true };
+        consumer.publish_head_hint();
+        consumer.skip_consumed_ahead();
         Ok(consumer)
     }
 
-    /// How far everything was taken.
+    /// The end of the longest prefix of consumed records.
     #[inline]
-    pub(crate) fn position(&self) -> u64 {
-        self.position
+    pub(crate) fn head(&self) -> u64 {
+        self.head
     }
 
     /// The stamp at `position`, if a record stands there.
@@ -76,101 +78,103 @@ impl Consumer {
         (stamp & !STAMP_FLAGS == position + 1).then_some(stamp)
     }
 
-    /// What stands next in turn.
+    /// What stands next in turn, by its stamp alone.
     #[inline(always)]
-    pub(crate) fn glance(&mut self) -> Glance {
-        match self.stamped(self.position) {
-            Some(stamp) if stamp & STAMP_FLAGS == 0 => Glance::Value,
-            Some(_) => Glance::Other,
+    pub(crate) fn peek(&mut self) -> Peeked {
+        match self.stamped(self.head) {
+            Some(stamp) if stamp & STAMP_FLAGS == 0 => Peeked::Value,
+            Some(_) => Peeked::Other,
             None => {
-                self.publish_head();
-                Glance::Nothing
+                self.publish_head_hint();
+                Peeked::Empty
             }
         }
     }
 
-    /// The record at which a glance showed a value, if it is a whole one.
+    /// The record at which [`Consumer::peek`] saw a value, if it is the whole value.
     #[inline(always)]
-    pub(crate) fn whole(&self) -> Option<Record> {
-        self.ring.record(self.position).ok().filter(|record| record.flags.is_whole())
+    pub(crate) fn peeked_record(&self) -> Option<Record> {
+        self.ring.record(self.head).ok().filter(|record| record.flags.is_whole())
     }
 
-    /// The oldest record that was not taken, or `None` when the ring has run dry.
+    /// The oldest record that was not consumed, or `None` when the ring is empty.
     ///
-    /// For rings whose records are not taken back: the header is read on the stamp's word.
+    /// For rings whose producer retracts no record: a stamp alone says that the header can be read.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Record>, Damage> {
-        // A value that is next in turn, as most are, costs one look.
-        if self.stamped(self.position) == Some(self.position + 1) || self.skip()? {
-            self.ring.record(self.position).map(Some)
+        // A value that is next in turn, as most are, costs one load.
+        if self.stamped(self.head) == Some(self.head + 1) || self.skip_consumed()? {
+            self.ring.record(self.head).map(Some)
         } else {
             Ok(None)
         }
     }
 
-    /// Moves over padding and over what was taken out of turn; whether a record stands behind it.
-    fn skip(&mut self) -> Result<bool, Damage> {
-        // Every record takes a line, so a lap bounds the search whatever the stamps say.
+    /// Moves the head over padding and over what was consumed out of turn; `true` if a record stands
+    /// there then.
+    fn skip_consumed(&mut self) -> Result<bool, Damage> {
+        // Every record takes a line, so as many steps as there are lines suffice, whatever the stamps
+        // say.
         for _ in 0..self.ring.lines() {
-            let Some(stamp) = self.stamped(self.position) else {
-                self.publish_head();
+            let Some(stamp) = self.stamped(self.head) else {
+                self.publish_head_hint();
                 return Ok(false);
             };
-            if stamp & (MARK | PADDING) == 0 {
+            if stamp & (CONSUMED | PADDING) == 0 {
                 return Ok(true);
             }
-            let end = self.ring.record(self.position)?.end();
+            let end = self.ring.record(self.head)?.end();
             self.advance(end);
         }
         Ok(false)
     }
 
-    /// Moves over what was taken out of turn, and over padding before and between.
+    /// Moves the head over what was consumed out of turn, and over padding before and between.
     #[inline(always)]
-    fn skip_marked(&mut self) {
-        if self.marked > 0 {
-            self.skip_some();
+    fn skip_consumed_ahead(&mut self) {
+        if self.consumed_ahead > 0 {
+            self.skip_out_of_line();
         }
     }
 
     #[inline(never)]
-    fn skip_some(&mut self) {
-        // Damage is reported by whoever looks for a record; here it only ends the prefix.
-        if matches!(self.skip(), Ok(false)) {
-            self.marked = 0;
+    fn skip_out_of_line(&mut self) {
+        // `next` and `find` report damage; here it only ends the prefix.
+        if matches!(self.skip_consumed(), Ok(false)) {
+            self.consumed_ahead = 0;
         }
     }
 
-    /// The record at `position`, padding included, and whether it was taken.
+    /// The record at `position`, padding included, and whether it was consumed.
     ///
-    /// `position` must be one that was reached record by record, or be named by a descriptor. A
-    /// value that is not below `announced` is left alone: its sender may be taking it back and
-    /// writing another over it in this moment.
+    /// The caller reached `position` record by record, or has it from a descriptor. A value that is
+    /// not below `announced` is left alone: the producer may be retracting it and writing another
+    /// over it in this moment.
     pub(crate) fn at(
         &self,
         position: u64,
         announced: u64,
     ) -> Result<Option<(Record, bool)>, Damage> {
-        if position < self.position || position - self.position >= self.ring.lines() {
+        if position < self.head || position - self.head >= self.ring.lines() {
             return Ok(None);
         }
         let Some(stamp) = self.stamped(position) else { return Ok(None) };
-        let told = position < announced || fault(Fault::AnnouncedIgnored);
-        if stamp & (MARK | PADDING | PIECE) == 0 && !told {
+        let announced = position < announced || fault(Fault::AnnouncedIgnored);
+        if stamp & (CONSUMED | PADDING | FRAGMENT) == 0 && !announced {
             return Ok(None);
         }
-        Ok(Some((self.ring.record(position)?, stamp & MARK != 0)))
+        Ok(Some((self.ring.record(position)?, stamp & CONSUMED != 0)))
     }
 
     /// What stands at a `position` that a descriptor names.
     pub(crate) fn find(&mut self, position: u64) -> Result<Found, Damage> {
         // Padding in front would make a record that is next in turn look out of turn.
-        self.skip()?;
-        if position < self.position {
-            return Ok(Found::Taken);
+        self.skip_consumed()?;
+        if position < self.head {
+            return Ok(Found::Consumed);
         }
         Ok(match self.at(position, u64::MAX)? {
-            Some((_, true)) => Found::Taken,
+            Some((_, true)) => Found::Consumed,
             Some((record, false)) if !record.flags.is_padding() => Found::Record(record),
             _ => Found::Nothing,
         })
@@ -182,74 +186,73 @@ impl Consumer {
         self.ring.segment.read(record.payload, record.len, read)
     }
 
-    /// Lends the record's payload as a slice, until it is taken.
+    /// Lends the record's payload as a slice, until it is consumed.
     pub(crate) fn lend(&self, record: &Record, trust: TrustedPeers) -> &[u8] {
         super::lend(&self.ring.segment, record.payload, record.len, trust)
     }
 
-    /// Takes the record: from here on it counts as handed over.
+    /// Consumes the record: from here on it counts as handed over.
     #[inline]
-    pub(crate) fn take(&mut self, record: &Record) {
-        if record.position == self.position {
-            self.take_next(record.end());
+    pub(crate) fn consume(&mut self, record: &Record) {
+        if record.position == self.head {
+            self.consume_next(record.end());
         } else {
-            // Relaxed: the mark is for this side and its successors, who come through the role
-            // semaphore; the producer writes over it only when `delivered` has passed.
+            // Relaxed: the flag is for this consumer and its successors, which come by way of the role
+            // semaphore; the producer writes over it only when the head has passed it.
             self.ring
                 .stamp(record.position)
-                .store(record.flags.stamp(record.position) | MARK, Ordering::Relaxed);
-            point!("take.marked");
-            self.marked += 1;
-            self.skip_marked();
+                .store(record.flags.stamp(record.position) | CONSUMED, Ordering::Relaxed);
+            point!("consume.out_of_turn");
+            self.consumed_ahead += 1;
+            self.skip_consumed_ahead();
         }
     }
 
-    /// Takes the record that is next in turn and ends at `end`.
+    /// Consumes the record that is next in turn and ends at `end`.
     #[inline(always)]
-    pub(crate) fn take_next(&mut self, end: u64) {
+    pub(crate) fn consume_next(&mut self, end: u64) {
         self.advance(end);
-        self.skip_marked();
+        self.skip_consumed_ahead();
     }
 
     #[inline]
-    fn advance(&mut self, to: u64) {
-        self.position = to;
+    fn advance(&mut self, head: u64) {
+        self.head = head;
         self.moved = true;
         // Release: pairs with the producer's Acquire loads in `Producer::refresh` and `attach`;
         // the reads of the payload are done before the lines are written over.
-        let order =
-            if fault(Fault::DeliveredRelaxed) { Ordering::Relaxed } else { Ordering::Release };
-        point!("take.before");
-        self.ring.delivered().store(to, order);
-        point!("take.delivered");
-        // A publication every eighth of the ring keeps the producer off the line above.
-        if to - self.head >= self.ring.lines() / 8 {
-            self.publish_head();
+        let order = if fault(Fault::HeadRelaxed) { Ordering::Relaxed } else { Ordering::Release };
+        point!("consume.before");
+        self.ring.head().store(head, order);
+        point!("consume.head");
+        // A hint every eighth of the ring keeps a busy producer off the head's line.
+        if head - self.head_hint >= self.ring.lines() / 8 {
+            self.publish_head_hint();
         }
     }
 
     #[inline]
-    fn publish_head(&mut self) {
-        if self.head != self.position {
-            self.head = self.position;
+    fn publish_head_hint(&mut self) {
+        if self.head_hint != self.head {
+            self.head_hint = self.head;
             // Release: pairs with the producer's Acquire load in `Producer::refresh`.
-            self.ring.head().store(self.position, Ordering::Release);
-            point!("take.head");
+            self.ring.head_hint().store(self.head, Ordering::Release);
+            point!("consume.head_hint");
         }
     }
 
-    /// Whether room came free since the last call: then a waiting producer must be looked after.
+    /// Whether room came free since the last call: then a producer that waits has to be woken.
     #[inline]
     pub(crate) fn take_moved(&mut self) -> bool {
         std::mem::take(&mut self.moved)
     }
 
-    /// How many values wait in a ring, for a party that does not take them: nothing is written. What
-    /// comes and goes meanwhile is counted or not. `long_waits` says whether a last fragment stands for
-    /// a value.
-    pub(crate) fn count_values(segment: Arc<Segment>, place: Place, long_waits: bool) -> u64 {
-        let ring = Ring::new(segment, place);
-        let start = ring.delivered().load(Ordering::Relaxed);
+    /// How many values wait in a ring, for a process that is not its consumer: nothing is written. A
+    /// value that comes or goes meanwhile is counted or not. `long_waits` says whether a last fragment
+    /// counts as a value.
+    pub(crate) fn count_values(segment: Arc<Segment>, layout: RingLayout, long_waits: bool) -> u64 {
+        let ring = Ring::new(segment, layout);
+        let start = ring.head().load(Ordering::Relaxed);
         let (mut position, mut values) = (start, 0);
         while start < POSITION_LIMIT && position - start < ring.lines() {
             // Acquire: pairs with the producer's Release store in `Producer::publish_record`.
@@ -260,32 +263,33 @@ impl Consumer {
             let Ok(record) = ring.record(position) else { break };
             position = record.end();
             let counts = record.flags.is_whole() || record.flags.is_last() && long_waits;
-            values += u64::from(stamp & (MARK | PADDING) == 0 && counts);
+            values += u64::from(stamp & (CONSUMED | PADDING) == 0 && counts);
         }
         values
     }
 
-    /// Whether the record at a position that a descriptor names was taken, for such a party too.
-    pub(crate) fn is_taken(segment: Arc<Segment>, place: Place, position: u64) -> bool {
-        let ring = Ring::new(segment, place);
-        // Relaxed, both: written by the receiver alone, and nothing is read on the strength of it.
-        if position < ring.delivered().load(Ordering::Relaxed) {
+    /// Whether the record that a descriptor names was consumed, also for a process that is not the
+    /// consumer.
+    pub(crate) fn is_consumed(segment: Arc<Segment>, layout: RingLayout, position: u64) -> bool {
+        let ring = Ring::new(segment, layout);
+        // Relaxed, both: the receiver alone writes them, and no payload is read because of them.
+        if position < ring.head().load(Ordering::Relaxed) {
             return true;
         }
         let stamp = ring.stamp(position).load(Ordering::Relaxed);
-        stamp & !STAMP_FLAGS == position.wrapping_add(1) && stamp & MARK != 0
+        stamp & !STAMP_FLAGS == position.wrapping_add(1) && stamp & CONSUMED != 0
     }
 
-    /// Whether a whole value waits here, be it in one record or in fragments, that `counts`: it is
-    /// asked with the positions of the value's first and last record.
+    /// Whether a value waits, in one record or in fragments, for which `counts` says `true`: it gets
+    /// the positions of the value's first and last record.
     pub(crate) fn holds_value(&self, counts: impl Fn(u64, u64) -> bool) -> bool {
-        let mut position = self.position;
+        let mut position = self.head;
         let mut start = None;
-        while position - self.position < self.ring.lines() {
+        while position - self.head < self.ring.lines() {
             let Some(stamp) = self.stamped(position) else { return false };
             let Ok(record) = self.ring.record(position) else { return false };
             position = record.end();
-            if stamp & MARK != 0 || record.flags.is_padding() {
+            if stamp & CONSUMED != 0 || record.flags.is_padding() {
                 continue;
             }
             if record.flags.is_first() {

@@ -1,13 +1,13 @@
-//! A value longer than half the ring, written straight into it piece by piece.
+//! A value longer than half the ring, written straight into it in fragments.
 
-use super::producer::{Producer, Room};
+use super::producer::{Producer, Reservation};
 use super::{Flags, LINE};
 use crate::sys::bytes::{Piece, Pieces, WriteError, Writer};
 use crate::tag::Tag;
 
 /// Lines of a fragment, 8 KiB: long enough to cost little, short enough that the consumer copies one out
-/// while the next is written.
-const FRAGMENT: usize = 8192 / LINE;
+/// while the producer writes the next.
+const FRAGMENT_LINES: usize = 8192 / LINE;
 
 /// What was written by [`Producer::stream`]. The last fragment is not published yet.
 pub(crate) struct Streamed<R> {
@@ -22,26 +22,26 @@ pub(crate) struct Streamed<R> {
 struct Fragments<'a, E> {
     producer: &'a mut Producer,
     tag: Tag,
-    room: Option<Room>,
+    reservation: Option<Reservation>,
     /// Whether a fragment was published.
     started: bool,
-    wait: &'a mut dyn FnMut(&mut Producer, usize) -> Result<Room, E>,
+    wait: &'a mut dyn FnMut(&mut Producer, usize) -> Result<Reservation, E>,
     failure: Option<E>,
 }
 
 impl<E> Pieces for Fragments<'_, E> {
     fn next(&mut self) -> Result<Piece, WriteError> {
-        if let Some(full) = self.room.take() {
+        if let Some(full) = self.reservation.take() {
             let flags = if self.started { Flags::MIDDLE } else { Flags::FIRST };
             self.producer.publish(full.len, self.tag, flags);
             self.started = true;
         }
         let len = self.producer.fragment_len(self.tag);
         match (self.wait)(self.producer, len) {
-            Ok(room) => {
-                let room = Room { len, ..room };
-                self.room = Some(room);
-                Ok(Piece { start: self.producer.start_of(room), len })
+            Ok(reservation) => {
+                let reservation = Reservation { len, ..reservation };
+                self.reservation = Some(reservation);
+                Ok(Piece { start: self.producer.start_of(reservation), len })
             }
             Err(error) => {
                 self.failure = Some(error);
@@ -56,7 +56,7 @@ impl Producer {
     fn fragment_len(&self, tag: Tag) -> usize {
         let header = LINE - self.max_payload(tag) % LINE;
         // A quarter of a small ring, so that there is room for the next while one is copied out.
-        let lines = (self.max_payload(tag).div_ceil(LINE) / 2).clamp(1, FRAGMENT);
+        let lines = (self.max_payload(tag).div_ceil(LINE) / 2).clamp(1, FRAGMENT_LINES);
         lines * LINE - header
     }
 
@@ -69,11 +69,17 @@ impl Producer {
         &mut self,
         tag: Tag,
         limit: usize,
-        wait: &mut dyn FnMut(&mut Producer, usize) -> Result<Room, E>,
+        wait: &mut dyn FnMut(&mut Producer, usize) -> Result<Reservation, E>,
         write: impl FnOnce(&mut Writer<'_>) -> R,
     ) -> Result<Streamed<R>, E> {
-        let mut fragments =
-            Fragments { producer: self, tag, room: None, started: false, wait, failure: None };
+        let mut fragments = Fragments {
+            producer: self,
+            tag,
+            reservation: None,
+            started: false,
+            wait,
+            failure: None,
+        };
         // SAFETY: each piece lies in the segment, which the producer keeps mapped, in lines that are
         // free until they are published, which happens when the next piece is asked for.
         let written = unsafe { Writer::in_pieces(&mut fragments) }.map(|mut writer| {

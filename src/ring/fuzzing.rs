@@ -7,8 +7,8 @@ use crate::fuzzing::{Memory, Script};
 use crate::sys::Ordering;
 
 const MAX_LINES: usize = 64;
-const DELIVERED_AT: usize = LINE;
-const HEAD_AT: usize = 2 * LINE;
+const HEAD_AT: usize = LINE;
+const HEAD_HINT_AT: usize = 2 * LINE;
 const LINES_AT: usize = 4 * LINE;
 
 /// Less than fits into one record of the largest ring.
@@ -22,9 +22,9 @@ static MEMORY: LazyLock<Memory> = LazyLock::new(|| Memory::new(LINES_AT + MAX_LI
 /// One ring with both sides, which come and go.
 struct Rig {
     segment: Arc<Segment>,
-    place: Place,
+    layout: RingLayout,
     producer: Option<Producer>,
-    /// Where the record stands that can be taken back.
+    /// Where the record stands that can be retracted.
     last: Option<u64>,
     consumer: Option<Consumer>,
     /// A record that the consumer found.
@@ -37,11 +37,11 @@ pub fn records(data: &[u8]) {
     let segment = MEMORY.segment.clone();
     let mut script = Script(data);
     let lines = 2 << (script.byte() % 6);
-    let place = Place {
+    let layout = RingLayout {
         lines_at: LINES_AT,
         lines,
-        delivered_at: DELIVERED_AT,
         head_at: HEAD_AT,
+        head_hint_at: HEAD_HINT_AT,
         max_value: MAX_VALUE,
     };
     let end = LINES_AT + lines as usize * LINE;
@@ -49,12 +49,12 @@ pub fn records(data: &[u8]) {
     for at in guards {
         segment.copy_in(at, &GUARD);
     }
-    segment.word(DELIVERED_AT).store(script.number(), Ordering::Relaxed);
     segment.word(HEAD_AT).store(script.number(), Ordering::Relaxed);
+    segment.word(HEAD_HINT_AT).store(script.number(), Ordering::Relaxed);
     let foreign = script.below(MAX_LINES * LINE).min(end - LINES_AT);
     segment.copy_in(LINES_AT, script.bytes(foreign));
 
-    let mut rig = Rig { segment, place, producer: None, last: None, consumer: None, held: None };
+    let mut rig = Rig { segment, layout, producer: None, last: None, consumer: None, held: None };
     while !script.is_over() {
         rig.step(&mut script);
     }
@@ -71,7 +71,7 @@ impl Rig {
         match step % 16 {
             0 => {
                 self.last = None;
-                self.producer = match Producer::attach(self.segment.clone(), self.place) {
+                self.producer = match Producer::attach(self.segment.clone(), self.layout) {
                     Ok((producer, last)) => {
                         last.iter().for_each(|record| self.check(record));
                         Some(producer)
@@ -80,14 +80,14 @@ impl Rig {
                 };
             }
             1 => {
-                self.consumer = match Consumer::attach(self.segment.clone(), self.place) {
+                self.consumer = match Consumer::attach(self.segment.clone(), self.layout) {
                     Ok(consumer) => Some(consumer),
                     Err(damage) => none(damage),
                 };
             }
             2 => self.found(|consumer| consumer.next()),
             3 => self.found(|consumer| {
-                let value = consumer.glance() == Glance::Value;
+                let value = consumer.peek() == Peeked::Value;
                 Ok(value.then(|| consumer.whole()).flatten())
             }),
             4 => {
@@ -100,12 +100,12 @@ impl Rig {
                 let position = self.position(script);
                 self.found(|consumer| match consumer.find(position)? {
                     Found::Record(record) => Ok(Some(record)),
-                    Found::Taken | Found::Nothing => Ok(None),
+                    Found::Consumed | Found::Nothing => Ok(None),
                 });
             }
             6 | 7 => {
                 if let (Some(consumer), Some(record)) = (&mut self.consumer, &self.held) {
-                    consumer.take(record);
+                    consumer.consume(record);
                     self.held = None;
                 }
             }
@@ -124,7 +124,7 @@ impl Rig {
                 }
             }
             13 => {
-                let at = LINES_AT + script.below(self.place.lines as usize * LINE);
+                let at = LINES_AT + script.below(self.layout.lines as usize * LINE);
                 let len = usize::from(script.byte()).min(self.end() - at);
                 self.segment.copy_in(at, script.bytes(len));
             }
@@ -138,7 +138,7 @@ impl Rig {
                 self.set(self.line(position) + 8, word);
             }
             _ => {
-                let at = if step & 16 == 0 { DELIVERED_AT } else { HEAD_AT };
+                let at = if step & 16 == 0 { HEAD_AT } else { HEAD_HINT_AT };
                 let position = self.position(script);
                 self.set(at, position);
             }
@@ -146,11 +146,11 @@ impl Rig {
     }
 
     fn end(&self) -> usize {
-        LINES_AT + self.place.lines as usize * LINE
+        LINES_AT + self.layout.lines as usize * LINE
     }
 
     fn line(&self, position: u64) -> usize {
-        LINES_AT + (position % self.place.lines) as usize * LINE
+        LINES_AT + (position % self.layout.lines) as usize * LINE
     }
 
     fn set(&self, at: usize, value: u64) {
@@ -159,8 +159,8 @@ impl Rig {
 
     /// A position, mostly one near those of both sides.
     fn position(&self, script: &mut Script<'_>) -> u64 {
-        let producer = self.producer.as_ref().map(Producer::position);
-        let consumer = self.consumer.as_ref().map(Consumer::position);
+        let producer = self.producer.as_ref().map(Producer::tail);
+        let consumer = self.consumer.as_ref().map(Consumer::head);
         let base = consumer.or(producer).unwrap_or_default();
         match script.byte() {
             255 => script.number(),
@@ -171,7 +171,7 @@ impl Rig {
     /// Looks for a record, checks what is found and reads it.
     fn found(&mut self, look: impl FnOnce(&mut Consumer) -> Result<Option<Record>, Damage>) {
         let Some(consumer) = &mut self.consumer else { return };
-        let before = consumer.position();
+        let before = consumer.head();
         let found = match look(consumer) {
             Ok(found) => found,
             Err(damage) => {
@@ -180,11 +180,8 @@ impl Rig {
                 return;
             }
         };
-        assert!(consumer.position() >= before);
-        assert!(
-            consumer.position() - before <= 2 * self.place.lines,
-            "more than a lap was skipped"
-        );
+        assert!(consumer.head() >= before);
+        assert!(consumer.head() - before <= 2 * self.layout.lines, "more than a lap was skipped");
         if let Some(record) = &found {
             self.check(record);
             if let Some(consumer) = &self.consumer {
@@ -202,20 +199,21 @@ impl Rig {
         assert!(record.lines >= 1 && lines_end <= self.end(), "{record:?}");
         let value = !record.flags.is_padding();
         assert!(!value || record.len as u64 <= MAX_VALUE, "{record:?}");
-        assert!(!value || record.lines <= self.place.lines / 2, "{record:?}");
+        assert!(!value || record.lines <= self.layout.lines / 2, "{record:?}");
         assert!(record.payload >= start + HEADER, "{record:?}");
         assert!(record.payload + record.len <= lines_end, "{record:?}");
         assert!(record.payload + record.len > lines_end - LINE, "{record:?}");
         assert!(record.end() > record.position, "{record:?}");
     }
 
-    /// Publishes a record, in the room that is there or in room that is asked for.
+    /// Publishes a record, in what is available or in a reservation of the right length.
     fn put(&mut self, script: &mut Script<'_>, exactly: bool) {
         let tag = tag(script);
         let end = self.end();
         let Some(producer) = &mut self.producer else { return };
         let len = script.below(producer.max_payload(tag) + 1);
-        let room = if exactly { producer.room_for(len, tag) } else { producer.room_now(tag) };
+        let room =
+            if exactly { producer.reserve(len, tag) } else { producer.reserve_available(tag) };
         let room = match room {
             Ok(Some(room)) => room,
             Ok(None) => return,
@@ -226,7 +224,7 @@ impl Rig {
         assert!(len <= room.len, "{len} bytes of {room:?}");
         let bytes = script.bytes(len);
         producer.fill(room, |writer| writer.write(bytes)).expect("a writer has no limit");
-        let position = producer.position();
+        let position = producer.tail();
         let flags = [Flags::WHOLE, Flags::FIRST, Flags::MIDDLE, Flags::LAST];
         producer.publish(len, tag, flags[usize::from(script.byte()) % flags.len()]);
         self.last = Some(position);
@@ -235,9 +233,9 @@ impl Rig {
     /// Writes a value in fragments, until the ring is full.
     fn stream(&mut self, script: &mut Script<'_>) {
         let tag = tag(script);
-        let len = script.below(2 * self.place.lines as usize * LINE);
+        let len = script.below(2 * self.layout.lines as usize * LINE);
         let Some(producer) = &mut self.producer else { return };
-        let mut wait = |producer: &mut Producer, len: usize| match producer.room_for(len, tag) {
+        let mut wait = |producer: &mut Producer, len: usize| match producer.reserve(len, tag) {
             Ok(Some(room)) => Ok(room),
             Ok(None) => Err(None),
             Err(damage) => Err(Some(damage)),
@@ -245,7 +243,7 @@ impl Rig {
         let bytes = vec![0x5a; len];
         match producer.stream(tag, len, &mut wait, |writer| writer.write(&bytes)) {
             Ok(streamed) => {
-                self.last = Some(producer.position());
+                self.last = Some(producer.tail());
                 producer.publish(streamed.last, tag, streamed.flags);
             }
             Err(None) => {}

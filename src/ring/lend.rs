@@ -1,10 +1,10 @@
-//! Reading in place, for those who trust their peers.
+//! Reading in place, for programs that trust their peers.
 
 use crate::sys::Segment;
 
 /// The promise that every process on a channel keeps to this crate's protocol.
 ///
-/// A slice of shared memory is sound only if nobody writes to it while it is lent. A peer that goes
+/// A slice of shared memory is sound only if no process writes to it while it is lent. A peer that goes
 /// through this crate never does; another program with permission to attach the segment could.
 ///
 /// ```
@@ -40,7 +40,7 @@ impl TrustedPeers {
 
 /// Lends bytes of a segment that a receiver has in hand.
 pub(crate) fn lend(segment: &Segment, offset: usize, len: usize, _trust: TrustedPeers) -> &[u8] {
-    // SAFETY: the bytes are a published record or a filled slot that was not taken yet, which no
+    // SAFETY: the bytes are a published record or a filled slot that was not consumed yet, which no
     // process that keeps to the protocol writes to; `TrustedPeers` promises that all do.
     unsafe { segment.lend(offset, len) }
 }

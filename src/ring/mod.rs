@@ -6,7 +6,7 @@
 //!   write header and payload
 //!   stamp.store(position + 1, Release)  --->   stamp.load(Acquire) == position + 1
 //!                                              read header and payload
-//!   delivered.load(Acquire)             <---   delivered.store(end, Release)
+//!   head.load(Acquire)                  <---   head.store(end, Release)
 //!   write over those lines
 //! ```
 //!
@@ -14,16 +14,16 @@
 //! the payload. It never wraps; a padding record fills the end of the array. The stamp is the
 //! record's position, counted in lines since the ring began, plus one; it is the only thing that
 //! the consumer waits for, so a value of up to 48 bytes costs one cache line moved between cores.
-//! Old payload is never taken for a stamp, because the producer clears the stamp of the following
+//! Old payload never passes for a stamp, because the producer clears the stamp of the following
 //! line before it publishes; that line has to be free too.
 //!
-//! There is no tail. A producer that takes the ring over walks the stamps from `delivered`, the
-//! exact end of what was taken, and goes on behind the last; a half-written record has no stamp.
-//! `head` repeats `delivered` lazily on a line of its own, so that a busy producer does not drag the
-//! line that the consumer writes for every value.
+//! No tail is shared. A producer that takes the ring over walks the stamps from the head, the exact
+//! end of what was consumed, and goes on behind the last; a half-written record has no stamp. A hint
+//! of the head, repeated now and then on a line of its own, keeps a busy producer off the line that
+//! the consumer writes with every value.
 //!
-//! A record taken out of turn keeps its lines and gets [`MARK`] in its stamp; `delivered` moves over
-//! it once everything before it was taken.
+//! A record consumed out of turn keeps its lines and gets [`CONSUMED`] in its stamp; the head moves over
+//! it once everything before it was consumed.
 //!
 //! Nothing read from the ring is trusted: a header is copied once and checked against the array.
 
@@ -39,30 +39,33 @@ use std::sync::Arc;
 use crate::sys::{AtomicU64, Segment};
 use crate::tag::Tag;
 
-pub(crate) use consumer::{Consumer, Found, Glance};
+pub(crate) use consumer::{Consumer, Found, Peeked};
 pub(crate) use lend::lend;
-pub(crate) use producer::{Producer, Room};
+pub(crate) use producer::{Producer, Reservation};
 
 pub use lend::TrustedPeers;
 
 /// Bytes in a line: one cache line of every x86-64 and most other processors.
 pub(crate) const LINE: usize = 64;
 
-/// Set in the stamp of a record that was taken out of turn.
-const MARK: u64 = 1 << 63;
+/// Set in the stamp of a record that was consumed out of turn.
+const CONSUMED: u64 = 1 << 63;
 
 /// Set in the stamp of padding.
 const PADDING: u64 = 1 << 62;
 
-/// Set in the stamp of a fragment that is not the last. Like padding it is never taken back, so its
-/// header can be read by whoever sees the stamp; that of a value only by whoever was told of it.
-const PIECE: u64 = 1 << 61;
+/// Set in the stamp of a fragment that is not the last. Like padding it is never retracted, so the stamp
+/// alone says that its header can be read; a value may be retracted until its descriptor was sent.
+const FRAGMENT: u64 = 1 << 61;
 
 /// What a stamp says beside the position.
-const STAMP_FLAGS: u64 = MARK | PADDING | PIECE;
+const STAMP_FLAGS: u64 = CONSUMED | PADDING | FRAGMENT;
 
 /// Positions end here, so that a stamp is never zero and never runs into its flags.
 const POSITION_LIMIT: u64 = 1 << 60;
+
+/// What is wrong with a head at or above that.
+const HEAD_OUT_OF_RANGE: &str = "the head is out of range";
 
 /// Stamp and the word of length, tag and flags.
 const HEADER: usize = 16;
@@ -101,7 +104,7 @@ impl Flags {
         } else if self.is_last() {
             0
         } else {
-            PIECE
+            FRAGMENT
         };
         (position + 1) | flags
     }
@@ -153,21 +156,21 @@ impl Record {
 pub(crate) struct Damage {
     /// Where, in lines since the ring began.
     pub(crate) position: u64,
-    /// What is wrong there.
+    /// What is wrong there, as the end of a sentence.
     pub(crate) what: &'static str,
 }
 
-/// Where a ring's parts stand in the segment, in bytes.
+/// Where a ring's parts stand in the segment, in bytes, and what goes through it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct RingLayout {
     /// The first line.
     pub(crate) lines_at: usize,
     /// How many lines: a power of two, 2 or more.
     pub(crate) lines: u64,
-    /// The word that says how far everything was taken.
-    pub(crate) delivered_at: usize,
-    /// The word that repeats it lazily.
+    /// The word of the head: the end of the longest prefix of consumed records.
     pub(crate) head_at: usize,
+    /// The word of its hint, which may lag behind.
+    pub(crate) head_hint_at: usize,
     /// The longest value that goes through it, in bytes.
     pub(crate) max_value: u64,
 }
@@ -175,41 +178,41 @@ pub(crate) struct Place {
 /// The shared parts of a ring, as both sides see them.
 struct Ring {
     segment: Arc<Segment>,
-    place: Place,
+    layout: RingLayout,
 }
 
 impl Ring {
-    fn new(segment: Arc<Segment>, place: Place) -> Self {
-        debug_assert!(place.lines.is_power_of_two() && place.lines >= 2);
-        Ring { segment, place }
+    fn new(segment: Arc<Segment>, layout: RingLayout) -> Self {
+        debug_assert!(layout.lines.is_power_of_two() && layout.lines >= 2);
+        Ring { segment, layout }
     }
 
     #[inline]
     fn lines(&self) -> u64 {
-        self.place.lines
+        self.layout.lines
     }
 
     /// The longest record, in lines: half the array, so that padding and record together fit, and
     /// what the 32 bits of a header's length can say.
     #[inline]
     fn max_record_lines(&self) -> u64 {
-        (self.place.lines / 2).min(u64::from(u32::MAX) / LINE as u64)
+        (self.layout.lines / 2).min(u64::from(u32::MAX) / LINE as u64)
     }
 
     #[inline]
     fn index(&self, position: u64) -> u64 {
-        position & (self.place.lines - 1)
+        position & (self.layout.lines - 1)
     }
 
     /// Lines from `position` to the end of the array.
     #[inline]
     fn lines_to_end(&self, position: u64) -> u64 {
-        self.place.lines - self.index(position)
+        self.layout.lines - self.index(position)
     }
 
     #[inline]
     fn offset(&self, position: u64) -> usize {
-        self.place.lines_at + self.index(position) as usize * LINE
+        self.layout.lines_at + self.index(position) as usize * LINE
     }
 
     #[inline]
@@ -218,13 +221,13 @@ impl Ring {
     }
 
     #[inline]
-    fn delivered(&self) -> &AtomicU64 {
-        self.segment.word(self.place.delivered_at)
+    fn head(&self) -> &AtomicU64 {
+        self.segment.word(self.layout.head_at)
     }
 
     #[inline]
-    fn head(&self) -> &AtomicU64 {
-        self.segment.word(self.place.head_at)
+    fn head_hint(&self) -> &AtomicU64 {
+        self.segment.word(self.layout.head_hint_at)
     }
 
     /// Copies and checks the header of the record whose stamp was seen at `position`.
@@ -266,7 +269,7 @@ impl Ring {
             payload += 8;
             len -= 8;
         }
-        if len as u64 > self.place.max_value {
+        if len as u64 > self.layout.max_value {
             return Err(damage("it is longer than the channel's longest value"));
         }
         let tag = Tag::new(tag).ok_or(damage("its tag is not above zero"))?;

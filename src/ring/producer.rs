@@ -3,27 +3,29 @@
 use std::sync::Arc;
 
 use super::{
-    Damage, Flags, HEADER, LINE, MARK, POSITION_LIMIT, Place, Record, Ring, STAMP_FLAGS, WIDE_TAG,
+    CONSUMED, Damage, Flags, HEAD_OUT_OF_RANGE, HEADER, LINE, POSITION_LIMIT, Record, Ring,
+    RingLayout, STAMP_FLAGS, WIDE_TAG,
 };
 use crate::sys::bytes::Writer;
 use crate::sys::{Fault, Ordering, Segment, fault};
 use crate::tag::Tag;
 
-/// How many lines are taken over from the other core before the next record needs them.
-const TAKEN_AHEAD: u64 = 4;
+/// How many lines the producer's core fetches from the consumer's before the next record needs them.
+const FETCHED_AHEAD: u64 = 4;
 
-/// The writing side of a ring. There is one at a time; the lane's role sees to that.
+/// The writing side of a ring: the lane owner's, or of a return ring the receiver's. The role semaphores
+/// keep it to one at a time.
 pub(crate) struct Producer {
     ring: Ring,
-    /// The line that the next record starts on.
-    position: u64,
-    /// Everything before this was taken; at or behind the shared `head` and `delivered`.
-    taken: u64,
+    /// The position of the next record.
+    tail: u64,
+    /// The head as it was last read; the shared one may be ahead of it.
+    cached_head: u64,
 }
 
-/// Room for the payload of the next record.
+/// Free bytes of the ring for the payload of the next record.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
+pub(crate) struct Reservation {
     pub(super) offset: usize,
     pub(crate) len: usize,
 }
@@ -31,48 +33,48 @@ pub(crate) struct Room {
 impl Producer {
     /// Takes the ring over behind the last record that a predecessor published.
     ///
-    /// Also says which record, not taken yet, was the last: its descriptor may be missing.
+    /// Also says which record is the last, if it was not consumed: its descriptor may be missing.
     pub(crate) fn attach(
         segment: Arc<Segment>,
-        place: Place,
+        layout: RingLayout,
     ) -> Result<(Self, Option<Record>), Damage> {
-        let ring = Ring::new(segment, place);
+        let ring = Ring::new(segment, layout);
         // Acquire: pairs with the consumer's Release store in `Consumer::advance`, so that lines
-        // before it may be written over.
+        // before the head may be written over.
         let order =
             if fault(Fault::TakeoverRelaxed) { Ordering::Relaxed } else { Ordering::Acquire };
-        let taken = ring.delivered().load(order);
-        if taken >= POSITION_LIMIT {
-            return Err(Damage { position: taken, what: "the delivered position is out of range" });
+        let head = ring.head().load(order);
+        if head >= POSITION_LIMIT {
+            return Err(Damage { position: head, what: HEAD_OUT_OF_RANGE });
         }
-        let mut position = taken;
+        let mut tail = head;
         let mut last = None;
-        while position < taken + ring.lines() && !fault(Fault::NoWalk) {
+        while tail < head + ring.lines() && !fault(Fault::NoWalk) {
             // Relaxed: a predecessor published before it gave up the lane, and a lane changes hands
             // in the kernel.
-            let stamp = ring.stamp(position).load(Ordering::Relaxed);
-            if stamp & !STAMP_FLAGS != position + 1 {
+            let stamp = ring.stamp(tail).load(Ordering::Relaxed);
+            if stamp & !STAMP_FLAGS != tail + 1 {
                 break;
             }
-            let Ok(record) = ring.record(position) else {
-                // A record that is damaged is written over: nothing behind it could be found. The
-                // consumer must not come upon it before that. Relaxed: ordered by whatever tells
-                // the consumer of this owner.
-                ring.stamp(position).store(0, Ordering::Relaxed);
+            let Ok(record) = ring.record(tail) else {
+                // A damaged record is written over, since nothing behind it can be found. The
+                // consumer must not come upon it before that. Relaxed: the lane's generation, or
+                // the next stamp, carries it to the consumer.
+                ring.stamp(tail).store(0, Ordering::Relaxed);
                 break;
             };
-            position = record.end();
-            if stamp & MARK == 0 && !record.flags.is_padding() {
+            tail = record.end();
+            if stamp & CONSUMED == 0 && !record.flags.is_padding() {
                 last = Some(record);
             }
         }
-        Ok((Producer { ring, position, taken }, last))
+        Ok((Producer { ring, tail, cached_head: head }, last))
     }
 
     /// The position of the next record.
     #[inline]
-    pub(crate) fn position(&self) -> u64 {
-        self.position
+    pub(crate) fn tail(&self) -> u64 {
+        self.tail
     }
 
     /// The longest payload of one record with `tag`, in bytes.
@@ -81,39 +83,40 @@ impl Producer {
         self.ring.max_record_lines() as usize * LINE - header_len(tag)
     }
 
-    /// Lines that may be written now, the one that must follow a record not counted.
+    /// Lines that a record may take now. The line behind it has to be free too and is not counted.
     #[inline]
     fn free(&self) -> u64 {
         let following = if fault(Fault::FollowingLineNotFree) { 0 } else { 1 };
-        (self.taken + self.ring.lines()).saturating_sub(self.position + following)
+        (self.cached_head + self.ring.lines()).saturating_sub(self.tail + following)
     }
 
-    /// Learns how far the consumer is, until `wanted` lines are free or the truth is known.
+    /// Reads the hint of the head and, if that does not free `wanted` lines, the head itself; how many
+    /// lines are free.
     fn refresh(&mut self, wanted: u64) -> Result<u64, Damage> {
         // Acquire, both: they pair with the consumer's Release stores in `Consumer::advance` and
-        // `Consumer::publish_head`; what was read there may be written over here.
-        let head = self.ring.head().load(Ordering::Acquire);
-        if head > self.taken && head <= self.position {
-            self.taken = head;
+        // `Consumer::publish_head_hint`; what the consumer has read may be written over here.
+        let hint = self.ring.head_hint().load(Ordering::Acquire);
+        if hint > self.cached_head && hint <= self.tail {
+            self.cached_head = hint;
         }
         if self.free() < wanted {
-            let delivered = self.ring.delivered().load(Ordering::Acquire);
-            if delivered > self.position || delivered < self.taken {
-                let what = "the delivered position is not between head and tail";
-                return Err(Damage { position: delivered, what });
+            let head = self.ring.head().load(Ordering::Acquire);
+            if head > self.tail || head < self.cached_head {
+                let what = "the head is not between its earlier value and the tail";
+                return Err(Damage { position: head, what });
             }
-            self.taken = delivered;
+            self.cached_head = head;
         }
         Ok(self.free())
     }
 
-    /// Room for a payload of exactly `len` bytes, or `None` while the ring is too full for it.
+    /// Reserves room for a payload of exactly `len` bytes; `None` while the ring is too full for it.
     ///
     /// `len` must not be above [`Producer::max_payload`].
-    pub(crate) fn room_for(&mut self, len: usize, tag: Tag) -> Result<Option<Room>, Damage> {
+    pub(crate) fn reserve(&mut self, len: usize, tag: Tag) -> Result<Option<Reservation>, Damage> {
         debug_assert!(len <= self.max_payload(tag));
         let lines = (header_len(tag) + len).div_ceil(LINE) as u64;
-        let to_end = self.ring.lines_to_end(self.position);
+        let to_end = self.ring.lines_to_end(self.tail);
         let padding = if lines > to_end { to_end } else { 0 };
         if self.free() < padding + lines && self.refresh(padding + lines)? < padding + lines {
             return self.check_oldest().map(|()| None);
@@ -122,71 +125,82 @@ impl Producer {
             let len = padding as usize * LINE - HEADER;
             self.publish_record(padding, len, 0, Flags::PADDING);
         }
-        Ok(Some(self.room(lines, tag)))
+        Ok(Some(self.reservation(lines, tag)))
     }
 
-    /// The room that is there now without padding, at most that of the longest record; or `None`.
+    /// Reserves what is free in front of the array's end, at most a record of the longest; `None` if
+    /// that is nothing.
     ///
-    /// It may be too small for the value; [`Producer::room_for`] then finds the right one.
+    /// It may be too little for the value; [`Producer::reserve`] is asked for the right length then.
     #[inline]
-    pub(crate) fn room_now(&mut self, tag: Tag) -> Result<Option<Room>, Damage> {
-        // Asking again below an eighth, not at the last line, spares most values a second encoding.
+    pub(crate) fn reserve_available(&mut self, tag: Tag) -> Result<Option<Reservation>, Damage> {
+        // Reading the head again below an eighth, not at the last line, spares most values a second
+        // encoding.
         let enough = (self.ring.lines() / 8).max(1);
         let free = self.free();
         let free = if free < enough { self.refresh(enough)? } else { free };
-        let lines =
-            free.min(self.ring.lines_to_end(self.position)).min(self.ring.max_record_lines());
+        let lines = free.min(self.ring.lines_to_end(self.tail)).min(self.ring.max_record_lines());
         if lines == 0 {
             return self.check_oldest().map(|()| None);
         }
-        Ok(Some(self.room(lines, tag)))
+        Ok(Some(self.reservation(lines, tag)))
     }
 
-    /// Before waiting for room: refuses to wait for a consumer that cannot see the oldest record,
-    /// and goes on where that one stands.
+    /// Before the producer waits for room: refuses to wait for a consumer that cannot see the oldest
+    /// record, and goes on where that one stands.
     fn check_oldest(&mut self) -> Result<(), Damage> {
-        // Relaxed: written by this side or by a predecessor whom `attach` followed.
-        let stamp = self.ring.stamp(self.taken).load(Ordering::Relaxed) & !STAMP_FLAGS;
-        let seen = self.taken == self.position || stamp == self.taken + 1;
-        if seen || self.ring.delivered().load(Ordering::Acquire) != self.taken {
+        // Relaxed: this producer wrote it, or a predecessor of which `attach` has read it.
+        let stamp = self.ring.stamp(self.cached_head).load(Ordering::Relaxed) & !STAMP_FLAGS;
+        let visible = self.cached_head == self.tail || stamp == self.cached_head + 1;
+        // Acquire: pairs with the consumer's Release store in `Consumer::advance`.
+        if visible || self.ring.head().load(Ordering::Acquire) != self.cached_head {
             return Ok(());
         }
-        self.position = self.taken;
+        self.tail = self.cached_head;
         let what = "its stamp was overwritten; the values from there on are lost";
-        Err(Damage { position: self.taken, what })
+        Err(Damage { position: self.cached_head, what })
     }
 
     #[inline]
-    fn room(&self, lines: u64, tag: Tag) -> Room {
+    fn reservation(&self, lines: u64, tag: Tag) -> Reservation {
         let header = header_len(tag);
-        Room {
-            offset: self.ring.offset(self.position) + header,
+        Reservation {
+            offset: self.ring.offset(self.tail) + header,
             len: lines as usize * LINE - header,
         }
     }
 
-    /// Writes a payload into `room`. Nothing is published yet.
+    /// Writes a payload into the reservation. Nothing is published yet.
     #[inline]
-    pub(crate) fn fill<R>(&self, room: Room, write: impl FnOnce(&mut Writer<'_>) -> R) -> R {
-        self.ring.segment.write(room.offset, room.len, write)
+    pub(crate) fn fill<R>(
+        &self,
+        reservation: Reservation,
+        write: impl FnOnce(&mut Writer<'_>) -> R,
+    ) -> R {
+        self.ring.segment.write(reservation.offset, reservation.len, write)
     }
 
-    /// The first byte of `room`.
-    pub(super) fn start_of(&self, room: Room) -> *mut u8 {
-        // SAFETY: the room lies within the segment's lines, all of them free; nothing is read or
+    /// The first byte of the reservation.
+    pub(super) fn start_of(&self, reservation: Reservation) -> *mut u8 {
+        // SAFETY: the reservation lies within the segment's lines, all of them free; nothing is read or
         // written through the slice itself.
-        unsafe { self.ring.segment.lend_mut(room.offset, room.len) }.as_mut_ptr()
+        unsafe { self.ring.segment.lend_mut(reservation.offset, reservation.len) }.as_mut_ptr()
     }
 
-    /// Lends the first `len` bytes of `room` as a slice.
-    pub(crate) fn lend<R>(&self, room: Room, len: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
-        assert!(len <= room.len, "a lent slice stays within its room");
-        // SAFETY: the lines from `position` on are free, so no consumer reads them before the
+    /// Lends the first `len` bytes of the reservation as a slice.
+    pub(crate) fn lend<R>(
+        &self,
+        reservation: Reservation,
+        len: usize,
+        write: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        assert!(len <= reservation.len, "a lent slice stays within its reservation");
+        // SAFETY: the lines from the tail on are free, so no consumer reads them before the
         // stamp is published, and this producer, the only one, is borrowed by the closure's caller.
-        write(unsafe { self.ring.segment.lend_mut(room.offset, len) })
+        write(unsafe { self.ring.segment.lend_mut(reservation.offset, len) })
     }
 
-    /// Publishes the record whose payload of `len` bytes stands in the room last given.
+    /// Publishes the record whose payload of `len` bytes stands in the last reservation.
     #[inline(always)]
     pub(crate) fn publish(&mut self, len: usize, tag: Tag, flags: Flags) {
         if tag.get() >= WIDE_TAG {
@@ -199,7 +213,7 @@ impl Producer {
     #[inline(never)]
     fn publish_wide(&mut self, len: usize, tag: Tag, flags: Flags) {
         let lines = (header_len(tag) + len).div_ceil(LINE) as u64;
-        let at = self.ring.offset(self.position) + HEADER;
+        let at = self.ring.offset(self.tail) + HEADER;
         self.ring.segment.copy_in(at, &tag.get().to_le_bytes());
         self.publish_record(lines, len + 8, 0, Flags(flags.0 | Flags::WIDE));
     }
@@ -207,9 +221,9 @@ impl Producer {
     #[inline(always)]
     fn publish_record(&mut self, lines: u64, len: usize, tag: u64, flags: Flags) {
         let word = len as u64 | tag << 32 | u64::from(flags.0) << 56;
-        let at = self.ring.offset(self.position) + 8;
+        let at = self.ring.offset(self.tail) + 8;
         if fault(Fault::StampBeforeHeader) {
-            self.ring.stamp(self.position).store(flags.stamp(self.position), Ordering::Release);
+            self.ring.stamp(self.tail).store(flags.stamp(self.tail), Ordering::Release);
         }
         point!("publish.encoded");
         self.ring.segment.copy_in(at, &word.to_le_bytes());
@@ -217,29 +231,29 @@ impl Producer {
         // Relaxed: ordered before the stamp by the stamp's Release; the consumer looks at this line
         // only after it has seen that stamp.
         if !fault(Fault::NextStampNotCleared) {
-            self.ring.stamp(self.position + lines).store(0, Ordering::Relaxed);
+            self.ring.stamp(self.tail + lines).store(0, Ordering::Relaxed);
         }
         point!("publish.cleared");
-        // Release: pairs with the consumer's Acquire load in `Consumer::stamped` and a successor's
-        // in `attach`; header, payload and the cleared stamp are seen by whoever sees this one.
+        // Release: pairs with the Acquire loads in `Consumer::stamped` and `Consumer::count_values`: a
+        // side that sees this stamp sees header, payload and the cleared stamp.
         let order =
             if fault(Fault::StampStoreRelaxed) { Ordering::Relaxed } else { Ordering::Release };
-        self.ring.stamp(self.position).store(flags.stamp(self.position), order);
+        self.ring.stamp(self.tail).store(flags.stamp(self.tail), order);
         point!("publish.stamped");
-        self.position += lines;
-        // NB: the lines that the next record will write, if it is as long, and the one that it has to
-        // clear are taken over from the other core now, while nobody waits for them; then its stamp
+        self.tail += lines;
+        // NB: the stores fetch from the consumer's core the lines that the next record will write, if it
+        // is as long, and the one that it has to clear, while no side waits for them; then its stamp
         // waits for one line and not for all. Measured in a round trip of a small struct: 290 ns
         // without, 230 with.
-        let ahead = lines.min(TAKEN_AHEAD).min(self.free().saturating_sub(1));
+        let ahead = lines.min(FETCHED_AHEAD).min(self.free().saturating_sub(1));
         for line in 1..=ahead {
             if !fault(Fault::NextStampNotCleared) {
-                self.ring.stamp(self.position + line).store(0, Ordering::Relaxed);
+                self.ring.stamp(self.tail + line).store(0, Ordering::Relaxed);
             }
         }
     }
 
-    /// Takes back the last record, which nobody was told of.
+    /// Takes back the last record, at `position`, whose descriptor was not sent.
     pub(crate) fn retract(&mut self, position: u64) {
         if fault(Fault::NotRetracted) {
             return;
@@ -248,7 +262,7 @@ impl Producer {
         point!("retract.before");
         self.ring.stamp(position).store(0, Ordering::Relaxed);
         point!("retract.after");
-        self.position = position;
+        self.tail = position;
     }
 }
 

@@ -8,15 +8,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::sys::{Ordering, SegmentId};
 
-const DELIVERED_AT: usize = 0;
-const HEAD_AT: usize = LINE;
+const HEAD_AT: usize = 0;
+const HEAD_HINT_AT: usize = LINE;
 const LINES_AT: usize = 2 * LINE;
 
 /// A ring's memory, to which producers and consumers come and go.
 #[derive(Clone)]
 struct Shared {
     segment: Arc<Segment>,
-    place: Place,
+    layout: RingLayout,
 }
 
 impl Shared {
@@ -25,28 +25,28 @@ impl Shared {
         let (id, _) = SegmentId::create_private(len, 0o600, LINES_AT, false).unwrap();
         let segment = id.attach(false);
         id.remove().unwrap();
-        let place = Place {
+        let layout = RingLayout {
             lines_at: LINES_AT,
             lines,
-            delivered_at: DELIVERED_AT,
             head_at: HEAD_AT,
+            head_hint_at: HEAD_HINT_AT,
             max_value: u64::MAX,
         };
-        Shared { segment: Arc::new(segment.unwrap()), place }
+        Shared { segment: Arc::new(segment.unwrap()), layout }
     }
 
     fn producer(&self) -> Producer {
         self.take_over().0
     }
 
-    /// A new producer, and where the last record stands that was not taken.
+    /// A new producer, and where the last record stands, if it was not consumed.
     fn take_over(&self) -> (Producer, Option<u64>) {
-        let (producer, last) = Producer::attach(self.segment.clone(), self.place).unwrap();
+        let (producer, last) = Producer::attach(self.segment.clone(), self.layout).unwrap();
         (producer, last.map(|record| record.position))
     }
 
     fn consumer(&self) -> Consumer {
-        Consumer::attach(self.segment.clone(), self.place).unwrap()
+        Consumer::attach(self.segment.clone(), self.layout).unwrap()
     }
 
     fn set(&self, at: usize, value: u64) {
@@ -59,7 +59,7 @@ impl Shared {
 
     /// Where a position's line starts in the segment.
     fn line(&self, position: u64) -> usize {
-        LINES_AT + (position % self.place.lines) as usize * LINE
+        LINES_AT + (position % self.layout.lines) as usize * LINE
     }
 }
 
@@ -81,7 +81,7 @@ fn lines_of(len: usize, tag: Tag) -> u64 {
 /// Payload which, wherever it stands, looks like the stamps of the lines that it stands on, of the
 /// lap `laps` from now.
 fn imitation(shared: &Shared, position: u64, tag: Tag, len: usize, laps: u64) -> Vec<u8> {
-    let lines = shared.place.lines;
+    let lines = shared.layout.lines;
     // A record never wraps: one that reaches over the end starts on the next lap.
     let to_end = lines - position % lines;
     let start = if lines_of(len, tag) > to_end { position + to_end } else { position };
@@ -95,9 +95,9 @@ fn imitation(shared: &Shared, position: u64, tag: Tag, len: usize, laps: u64) ->
 
 /// Publishes a record if there is room; says where it stands.
 fn put(producer: &mut Producer, tag: Tag, bytes: &[u8], flags: Flags) -> Option<u64> {
-    let room = producer.room_for(bytes.len(), tag).unwrap()?;
+    let room = producer.reserve(bytes.len(), tag).unwrap()?;
     producer.fill(room, |writer| writer.write(bytes)).unwrap();
-    let position = producer.position();
+    let position = producer.tail();
     producer.publish(bytes.len(), tag, flags);
     Some(position)
 }
@@ -110,7 +110,7 @@ fn payload(consumer: &Consumer, record: &Record) -> Vec<u8> {
 fn get(consumer: &mut Consumer) -> Option<(Tag, Vec<u8>)> {
     let record = consumer.next().unwrap()?;
     let bytes = payload(consumer, &record);
-    consumer.take(&record);
+    consumer.consume(&record);
     Some((record.tag, bytes))
 }
 
@@ -164,7 +164,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whoever comes and goes, in whatever order records are taken: each once, whole, and no room
+    /// Whichever side is replaced, in whatever order records are consumed: each once, whole, and no room
     /// refused that is there.
     #[test]
     fn records_are_what_a_list_would_hold(
@@ -180,12 +180,12 @@ proptest! {
                 Step::Put { len, tag: at, laps } => {
                     let tag = tag(TAGS[at]);
                     let len = len % (producer.max_payload(tag) + 1);
-                    let bytes = imitation(&shared, producer.position(), tag, len, laps);
+                    let bytes = imitation(&shared, producer.tail(), tag, len, laps);
                     let lines = lines_of(len, tag);
-                    let to_end = shared.place.lines - producer.position() % shared.place.lines;
+                    let to_end = shared.layout.lines - producer.tail() % shared.layout.lines;
                     let needed = if lines > to_end { to_end + lines } else { lines };
-                    let taken = consumer.position();
-                    let free = taken + shared.place.lines - (producer.position() + 1);
+                    let head = consumer.head();
+                    let free = head + shared.layout.lines - (producer.tail() + 1);
                     let position = put(&mut producer, tag, &bytes, Flags::WHOLE);
                     prop_assert_eq!(position.is_some(), needed <= free);
                     if let Some(position) = position {
@@ -195,8 +195,8 @@ proptest! {
                 Step::DieHalfway { len, tag: at, laps, header } => {
                     let tag = tag(TAGS[at]);
                     let len = len % (producer.max_payload(tag) + 1);
-                    let Some(room) = producer.room_for(len, tag).unwrap() else { continue };
-                    let position = producer.position();
+                    let Some(room) = producer.reserve(len, tag).unwrap() else { continue };
+                    let position = producer.tail();
                     let bytes = imitation(&shared, position, tag, len, laps);
                     producer.fill(room, |writer| writer.write(&bytes)).unwrap();
                     if header {
@@ -205,14 +205,14 @@ proptest! {
                         shared.set(shared.line(position + lines_of(len, tag)), 0);
                     }
                     producer = shared.producer();
-                    prop_assert_eq!(producer.position(), position);
+                    prop_assert_eq!(producer.tail(), position);
                 }
                 Step::Retract { len, tag: at } => {
                     let tag = tag(TAGS[at]);
                     let bytes = vec![1; len % (producer.max_payload(tag) + 1)];
                     if let Some(position) = put(&mut producer, tag, &bytes, Flags::WHOLE) {
                         producer.retract(position);
-                        prop_assert_eq!(producer.position(), position);
+                        prop_assert_eq!(producer.tail(), position);
                     }
                 }
                 Step::Take => {
@@ -227,31 +227,31 @@ proptest! {
                     };
                     prop_assert_eq!(record.tag, expected.tag);
                     prop_assert_eq!(payload(&consumer, &record), expected.bytes);
-                    consumer.take(&record);
+                    consumer.consume(&record);
                     let again = consumer.find(expected.position).unwrap();
-                    prop_assert!(matches!(again, Found::Taken));
+                    prop_assert!(matches!(again, Found::Consumed));
                 }
                 Step::NewProducer => {
-                    let before = producer.position();
+                    let before = producer.tail();
                     let last;
                     (producer, last) = shared.take_over();
-                    prop_assert_eq!(producer.position(), before);
+                    prop_assert_eq!(producer.tail(), before);
                     prop_assert_eq!(last, waiting.back().map(|record| record.position));
                 }
                 Step::NewConsumer => {
-                    let before = consumer.position();
+                    let before = consumer.head();
                     consumer = shared.consumer();
-                    prop_assert!(consumer.position() >= before);
+                    prop_assert!(consumer.head() >= before);
                 }
             }
-            prop_assert_eq!(shared.get(DELIVERED_AT), consumer.position());
+            prop_assert_eq!(shared.get(HEAD_AT), consumer.head());
             prop_assert_eq!(consumer.holds_value(|_, _| true), !waiting.is_empty());
         }
         while let Some(expected) = waiting.pop_front() {
             prop_assert_eq!(get(&mut consumer), Some((expected.tag, expected.bytes)));
         }
         prop_assert_eq!(get(&mut consumer), None);
-        prop_assert_eq!(consumer.position(), producer.position());
+        prop_assert_eq!(consumer.head(), producer.tail());
     }
 }
 
@@ -263,7 +263,7 @@ fn every_length_up_to_the_longest_comes_back() {
         for number in TAGS {
             let tag = tag(number);
             for len in 0..=producer.max_payload(tag) {
-                let bytes = imitation(&shared, producer.position(), tag, len, 1);
+                let bytes = imitation(&shared, producer.tail(), tag, len, 1);
                 put(&mut producer, tag, &bytes, Flags::WHOLE).unwrap();
                 assert_eq!(get(&mut consumer), Some((tag, bytes)), "{lines} lines, {len} bytes");
             }
@@ -293,19 +293,19 @@ fn room_is_found_in_front_of_the_end_or_behind_it() {
     }
     // Two lines are left before the end: what is there now is no more, and a record of three lines
     // starts on the next lap.
-    assert!(producer.room_now(one).unwrap().unwrap().len <= 2 * LINE - HEADER);
+    assert!(producer.reserve_available(one).unwrap().unwrap().len <= 2 * LINE - HEADER);
     assert_eq!(put(&mut producer, one, &[2; 150], Flags::WHOLE), Some(8));
     assert_eq!(consumer.next().unwrap().unwrap().position, 8);
     assert_eq!(put(&mut producer, one, &[3; 100], Flags::WHOLE), Some(11));
     // Three lines are free, one of which has to stay.
-    assert!(producer.room_for(150, one).unwrap().is_none());
-    assert!(producer.room_for(100, one).unwrap().is_some());
+    assert!(producer.reserve(150, one).unwrap().is_none());
+    assert!(producer.reserve(100, one).unwrap().is_some());
     assert_eq!(get(&mut consumer), Some((one, vec![2; 150])));
     assert_eq!(get(&mut consumer), Some((one, vec![3; 100])));
 }
 
 #[test]
-fn delivered_moves_over_marked_records_when_their_turn_comes() {
+fn head_moves_over_consumed_records_when_their_turn_comes() {
     let shared = Shared::new(16);
     let (mut producer, mut consumer) = (shared.producer(), shared.consumer());
     let at: Vec<u64> = (0..4)
@@ -313,15 +313,15 @@ fn delivered_moves_over_marked_records_when_their_turn_comes() {
         .collect();
     for later in [at[2], at[1]] {
         let Found::Record(record) = consumer.find(later).unwrap() else { panic!("no record") };
-        consumer.take(&record);
-        assert_eq!(shared.get(DELIVERED_AT), 0);
+        consumer.consume(&record);
+        assert_eq!(shared.get(HEAD_AT), 0);
     }
-    // A successor of either side finds the marks.
+    // A successor of either side finds what was consumed.
     let mut consumer = shared.consumer();
-    assert!(matches!(consumer.find(at[2]).unwrap(), Found::Taken));
+    assert!(matches!(consumer.find(at[2]).unwrap(), Found::Consumed));
     assert_eq!(shared.take_over().1, Some(at[3]));
     assert_eq!(get(&mut consumer), Some((tag(1), vec![0; 60])));
-    assert_eq!(shared.get(DELIVERED_AT), at[3]);
+    assert_eq!(shared.get(HEAD_AT), at[3]);
     assert_eq!(get(&mut consumer), Some((tag(1), vec![3; 60])));
     assert!(consumer.take_moved() && !consumer.take_moved());
 }
@@ -333,13 +333,13 @@ fn a_successor_skips_marks_before_anything_is_taken() {
     put(&mut producer, tag(1), &[1; 100], Flags::WHOLE).unwrap();
     put(&mut producer, tag(1), &[2; 100], Flags::WHOLE).unwrap();
     let Found::Record(second) = consumer.find(2).unwrap() else { panic!("no record") };
-    consumer.take(&second);
-    // The predecessor dies between the store of `delivered` and the look for marks behind it.
-    shared.set(DELIVERED_AT, 2);
+    consumer.consume(&second);
+    // The predecessor dies between the store of the head and the look at what was consumed behind it.
+    shared.set(HEAD_AT, 2);
     let consumer = shared.consumer();
-    assert_eq!(consumer.position(), 4);
-    assert_eq!(shared.get(DELIVERED_AT), 4);
+    assert_eq!(consumer.head(), 4);
     assert_eq!(shared.get(HEAD_AT), 4);
+    assert_eq!(shared.get(HEAD_HINT_AT), 4);
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn lent_bytes_are_those_that_were_filled() {
     let trust = unsafe { TrustedPeers::promise() };
     let shared = Shared::new(8);
     let (mut producer, mut consumer) = (shared.producer(), shared.consumer());
-    let room = producer.room_for(70, tag(1)).unwrap().unwrap();
+    let room = producer.reserve(70, tag(1)).unwrap().unwrap();
     producer.lend(room, 70, |bytes| bytes.fill(5));
     producer.publish(70, tag(1), Flags::WHOLE);
     let record = consumer.next().unwrap().unwrap();
@@ -382,12 +382,12 @@ fn a_long_value_goes_in_fragments_and_comes_whole() {
                 while let Some(record) = consumer.next().unwrap() {
                     assert_eq!(record.flags.is_first(), got.is_empty());
                     got.extend(payload(consumer, &record));
-                    consumer.take(&record);
+                    consumer.consume(&record);
                 }
             };
-            let mut wait = |producer: &mut Producer, len: usize| -> Result<Room, ()> {
+            let mut wait = |producer: &mut Producer, len: usize| -> Result<Reservation, ()> {
                 collect(&mut consumer);
-                Ok(producer.room_for(len, tag(1)).unwrap().expect("an empty ring has room"))
+                Ok(producer.reserve(len, tag(1)).unwrap().expect("an empty ring has room"))
             };
             let streamed = producer
                 .stream(tag(1), usize::MAX, &mut wait, |writer| writer.write(&value))
@@ -397,7 +397,7 @@ fn a_long_value_goes_in_fragments_and_comes_whole() {
             producer.publish(streamed.last, tag(1), streamed.flags);
             let last = consumer.next().unwrap().unwrap();
             got.extend(payload(&consumer, &last));
-            consumer.take(&last);
+            consumer.consume(&last);
             assert!(got == value, "{lines} lines, {len} bytes");
         }
     }
@@ -408,7 +408,7 @@ fn a_stream_ends_with_what_its_wait_says() {
     let shared = Shared::new(8);
     let mut producer = shared.producer();
     let mut wait =
-        |producer: &mut Producer, len: usize| producer.room_for(len, tag(1)).unwrap().ok_or("full");
+        |producer: &mut Producer, len: usize| producer.reserve(len, tag(1)).unwrap().ok_or("full");
     // The writing closure's own result does not hide it.
     let streamed =
         producer.stream(tag(1), usize::MAX, &mut wait, |writer| _ = writer.write(&[0; 1000]));
@@ -449,17 +449,17 @@ fn records_cross_from_one_thread_to_another() {
 // ---------------------------------------------------------------------- hostile memory
 
 #[test]
-fn an_impossible_delivered_position_is_damage() {
+fn an_impossible_head_is_damage() {
     let shared = Shared::new(8);
     for position in [POSITION_LIMIT, u64::MAX] {
-        shared.set(DELIVERED_AT, position);
-        assert!(Producer::attach(shared.segment.clone(), shared.place).is_err());
-        assert!(Consumer::attach(shared.segment.clone(), shared.place).is_err());
+        shared.set(HEAD_AT, position);
+        assert!(Producer::attach(shared.segment.clone(), shared.layout).is_err());
+        assert!(Consumer::attach(shared.segment.clone(), shared.layout).is_err());
     }
 }
 
 #[test]
-fn a_delivered_position_outside_of_what_was_written_is_damage() {
+fn a_head_outside_of_what_was_written_is_damage() {
     for nonsense in [u64::MAX, POSITION_LIMIT, 9, 3] {
         let shared = Shared::new(8);
         let (mut producer, mut consumer) = (shared.producer(), shared.consumer());
@@ -468,11 +468,11 @@ fn a_delivered_position_outside_of_what_was_written_is_damage() {
             get(&mut consumer).unwrap();
         }
         while put(&mut producer, tag(1), &[], Flags::WHOLE).is_some() {
-            assert!(producer.position() < 12);
+            assert!(producer.tail() < 12);
         }
-        assert_eq!(producer.position(), 11);
-        shared.set(DELIVERED_AT, nonsense);
-        let found = producer.room_for(0, tag(1));
+        assert_eq!(producer.tail(), 11);
+        shared.set(HEAD_AT, nonsense);
+        let found = producer.reserve(0, tag(1));
         match nonsense {
             9 => assert!(found.unwrap().is_some()),
             _ => assert_eq!(found.unwrap_err().position, nonsense),
@@ -486,11 +486,11 @@ fn a_head_that_is_no_hint_is_ignored() {
         let shared = Shared::new(8);
         let (mut producer, mut consumer) = (shared.producer(), shared.consumer());
         while put(&mut producer, tag(1), &[], Flags::WHOLE).is_some() {}
-        shared.set(HEAD_AT, nonsense);
-        assert!(producer.room_for(0, tag(1)).unwrap().is_none());
+        shared.set(HEAD_HINT_AT, nonsense);
+        assert!(producer.reserve(0, tag(1)).unwrap().is_none());
         get(&mut consumer).unwrap();
-        shared.set(HEAD_AT, nonsense);
-        assert!(producer.room_for(0, tag(1)).unwrap().is_some());
+        shared.set(HEAD_HINT_AT, nonsense);
+        assert!(producer.reserve(0, tag(1)).unwrap().is_some());
     }
 }
 
@@ -551,43 +551,43 @@ proptest! {
         later in prop::collection::vec(prop_oneof![0..400_u64, any::<u64>()], 0..8),
     ) {
         let shared = Shared::new(1 << power);
-        shared.set(DELIVERED_AT, start);
-        shared.set(HEAD_AT, head);
-        for (index, (kind, word, random)) in (0..shared.place.lines).zip(lines) {
+        shared.set(HEAD_AT, start);
+        shared.set(HEAD_HINT_AT, head);
+        for (index, (kind, word, random)) in (0..shared.layout.lines).zip(lines) {
             let position = start.wrapping_add(index);
-            let at = LINES_AT + (position % shared.place.lines) as usize * LINE;
+            let at = LINES_AT + (position % shared.layout.lines) as usize * LINE;
             let stamp = position.wrapping_add(1);
             shared.set(
                 at,
                 match kind {
                     0 => random,
-                    1 | 2 => stamp | MARK,
+                    1 | 2 => stamp | CONSUMED,
                     _ => stamp,
                 },
             );
             shared.set(at + 8, word);
             shared.set(at + 16, random);
         }
-        if let Ok((mut producer, _)) = Producer::attach(shared.segment.clone(), shared.place) {
+        if let Ok((mut producer, _)) = Producer::attach(shared.segment.clone(), shared.layout) {
             for later in &later {
                 let tag = tag(TAGS[(later % 5) as usize]);
                 let len = (*later % 3000) as usize % (producer.max_payload(tag) + 1);
                 let room = if later % 2 == 0 {
-                    producer.room_for(len, tag)
+                    producer.reserve(len, tag)
                 } else {
-                    producer.room_now(tag)
+                    producer.reserve_available(tag)
                 };
                 if let Ok(Some(room)) = room {
                     let len = len.min(room.len);
                     producer.fill(room, |writer| writer.write(&vec![0; len])).unwrap();
                     producer.publish(len, tag, Flags::WHOLE);
                 }
-                shared.set(DELIVERED_AT, later.wrapping_add(start));
-                shared.set(HEAD_AT, later.wrapping_mul(3));
+                shared.set(HEAD_AT, later.wrapping_add(start));
+                shared.set(HEAD_HINT_AT, later.wrapping_mul(3));
             }
         }
-        shared.set(DELIVERED_AT, start);
-        let Ok(mut consumer) = Consumer::attach(shared.segment.clone(), shared.place) else {
+        shared.set(HEAD_AT, start);
+        let Ok(mut consumer) = Consumer::attach(shared.segment.clone(), shared.layout) else {
             return Ok(());
         };
         let _ = consumer.holds_value(|_, _| true);
@@ -595,16 +595,16 @@ proptest! {
             for position in [position, start.wrapping_add(position)] {
                 if let Ok(Found::Record(record)) = consumer.find(position) {
                     prop_assert_eq!(payload(&consumer, &record).len(), record.len);
-                    consumer.take(&record);
+                    consumer.consume(&record);
                 }
             }
         }
-        let mut taken = 0;
+        let mut consumed = 0;
         while let Ok(Some(record)) = consumer.next() {
             prop_assert_eq!(payload(&consumer, &record).len(), record.len);
-            consumer.take(&record);
-            taken += 1;
-            prop_assert!(taken <= 2 * shared.place.lines, "a lap ends");
+            consumer.consume(&record);
+            consumed += 1;
+            prop_assert!(consumed <= 2 * shared.layout.lines, "a lap ends");
         }
         let _ = consumer.holds_value(|_, _| true);
     }

@@ -430,11 +430,11 @@ where
                 Err(Unanswered::NoReceiver | Unanswered::Failed(RecvError::Removed { .. })) => {
                     let certain = line.give_up(&self.name);
                     line.removed = line.sender.is_removed();
-                    let received = !certain || line.sender.was_taken(end);
+                    let received = !certain || line.sender.was_consumed(end);
                     Err(CallError::ServerDied { server: self.server(), received })
                 }
                 Err(Unanswered::Failed(RecvError::Timeout { .. })) => {
-                    let received = sender.was_taken(end);
+                    let received = sender.was_consumed(end);
                     line.cancel(call);
                     Err(CallError::Timeout { server: self.server(), received })
                 }
@@ -470,7 +470,7 @@ where
         self.take_answers(server);
         let certain = self.sender.renew().is_ok();
         for started in self.started.values_mut() {
-            let received = !certain || self.sender.was_taken(started.end);
+            let received = !certain || self.sender.was_consumed(started.end);
             let server = server.clone();
             started.outcome.get_or_insert(Err(CallError::ServerDied { server, received }));
         }

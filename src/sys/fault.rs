@@ -15,9 +15,9 @@ pub(crate) enum Fault {
     NextStampNotCleared,
     /// The following line need not be free.
     FollowingLineNotFree,
-    /// The delivered position is published Relaxed.
-    DeliveredRelaxed,
-    /// A new owner of the ring loads the delivered position Relaxed.
+    /// The head is published Relaxed.
+    HeadRelaxed,
+    /// A new owner of the ring loads the head Relaxed.
     TakeoverRelaxed,
     /// The waker has no fence.
     NoRingFence,
@@ -70,10 +70,10 @@ pub(crate) enum Fault {
     NoYieldFence,
     /// A record is not taken back when its descriptor could not be sent.
     NotRetracted,
-    /// A new owner starts at the delivered position instead of behind the last record.
+    /// A new owner starts at the head instead of behind the last record.
     NoWalk,
-    /// A new receiver starts a lane at its first line instead of the delivered position.
-    DeliveredIgnored,
+    /// A new receiver starts a lane at its first line instead of the head.
+    HeadIgnored,
     /// A value in fragments is handed over without asking whether it was taken back.
     LongNotSettled,
     /// A sender of a value in fragments is rung only for room, not when its value is handed over.
@@ -116,10 +116,10 @@ pub(crate) enum Fault {
     EndNotWatched,
     /// A caller that finds no receiver asks after that whether its request was taken.
     TakenAskedLate,
-    /// A receiver that takes the role does not say which requests its predecessors had taken.
-    TakenBeforeNotSaid,
-    /// What a dead receiver had taken is read Relaxed, before its answers.
-    TakenBeforeRelaxed,
+    /// A receiver that takes the role does not say where it begins.
+    ReceiverStartNotPublished,
+    /// Where the present receiver begins is read Relaxed, before its predecessors' answers.
+    ReceiverStartRelaxed,
     /// A reply is taken for the answer to whatever is asked.
     AskNotCompared,
     /// The home of reply ports sleeps without another look at who says that it holds one.

@@ -58,10 +58,10 @@ const REPLACEMENT: u64 = 100;
 
 /// Points that a receiver may come by between handing a value over and telling of it.
 const AFTER_HAND_OVER: [&str; 13] = [
-    "take.marked",
-    "take.delivered",
-    "take.before",
-    "take.head",
+    "consume.out_of_turn",
+    "consume.head",
+    "consume.before",
+    "consume.head_hint",
     "slot.before",
     "slot.cleared",
     "long.settled",

@@ -6,7 +6,7 @@ use crate::channel::long::Long;
 use crate::codec::Codec;
 use crate::control::{Slept, lane_word, word};
 use crate::error::SendError;
-use crate::ring::{Producer, Room};
+use crate::ring::{Producer, Reservation};
 use crate::sys::{Fault, Ordering, fault};
 use crate::tag::Tag;
 
@@ -72,7 +72,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             let mut streaming = Streaming { producer: state.producer.take(), state };
             let Streaming { state, producer } = &mut streaming;
             let producer = producer.as_mut().expect("fragments go through a ring");
-            let mut wait = |producer: &mut Producer, len: usize| -> Result<Room, Stop> {
+            let mut wait = |producer: &mut Producer, len: usize| -> Result<Reservation, Stop> {
                 if start.is_some() {
                     self.ring_receiver()?;
                 }
@@ -80,14 +80,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
                     if start.is_some() && sender.receiver_generation() != generation {
                         return Err(Stop::Restart);
                     }
-                    let room = sender.found_room(producer.room_for(len, tag))?;
+                    let room = sender.found_room(producer.reserve(len, tag))?;
                     if room.is_none() {
                         sender.take_answers_for(value, state, patience)?;
                     }
                     Ok(room)
                 })?;
-                let first = *start.get_or_insert(producer.position());
-                if first == producer.position() {
+                let first = *start.get_or_insert(producer.tail());
+                if first == producer.tail() {
                     long.open(first);
                 }
                 Ok(room)
@@ -122,7 +122,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 if changed && !fault(Fault::LongNotRestarted) {
                     return Err(Stop::Restart);
                 }
-                sender.check_not_given_up()?;
+                sender.check_not_damaged()?;
                 sender.take_answers_for(value, state, patience)?;
                 Ok(None)
             })

@@ -79,9 +79,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         patience: Patience,
     ) -> Result<(), SendError> {
         let producer = self.producer(state);
-        let position = producer.position();
+        let position = producer.tail();
         producer.publish(len, tag, flags);
-        let end = producer.position();
+        let end = producer.tail();
         let descriptor = Envelope::Descriptor { lane: self.lane, position };
         let sent = self.send_envelope(state, queue, tag, descriptor, patience);
         match sent {

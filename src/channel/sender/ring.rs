@@ -20,11 +20,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
         value: &impl Encode,
         patience: Patience,
     ) -> Result<usize, SendError> {
-        let room = match self.producer(state).room_now(tag) {
+        let room = match self.producer(state).reserve_available(tag) {
             Ok(Some(room)) => room,
-            Ok(None) => {
-                self.wait_for_producer(state, value, patience, |producer| producer.room_now(tag))?
-            }
+            Ok(None) => self.wait_for_producer(state, value, patience, |producer| {
+                producer.reserve_available(tag)
+            })?,
             Err(damage) => return Err(self.damaged(damage)),
         };
         let producer = self.producer(state);
@@ -51,7 +51,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         patience: Patience,
     ) -> Result<usize, SendError> {
         let room =
-            self.wait_for_producer(state, value, patience, |producer| producer.room_for(len, tag))?;
+            self.wait_for_producer(state, value, patience, |producer| producer.reserve(len, tag))?;
         let producer = self.producer(state);
         let (again, fits) = producer.fill(room, |writer| self.encode(value, writer))?;
         if fits { Ok(again) } else { Err(self.changed_length()) }
@@ -119,7 +119,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<Option<R>, SendError> {
         let room = room.map_err(|damage| self.damaged(damage))?;
         if room.is_none() {
-            self.check_not_given_up()?;
+            self.check_not_damaged()?;
             self.claim_again();
         }
         Ok(room)
@@ -201,8 +201,8 @@ where
             self.send_envelope(state, queue, tag, inline, patience)?;
             return self.sent(len);
         }
-        let room = self
-            .wait_for_producer(state, &empty, patience, |producer| producer.room_for(len, tag))?;
+        let room =
+            self.wait_for_producer(state, &empty, patience, |producer| producer.reserve(len, tag))?;
         self.producer(state).lend(room, len, fill);
         match self.control.queue {
             None => self.producer(state).publish(len, tag, Flags::WHOLE),
