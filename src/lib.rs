@@ -113,22 +113,17 @@ compile_error!(
 extern crate self as sysv_channel;
 
 #[macro_use]
-mod point;
+mod verify;
 
 pub mod actor;
 mod channel;
 pub mod codec;
 mod control;
 mod error;
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub mod fuzzing;
 #[cfg(loom)]
 pub mod model;
 #[cfg(doc)]
 pub mod model_checking;
-#[cfg(all(test, loom))]
-mod models;
 mod name;
 mod panics;
 mod queue;
@@ -151,6 +146,9 @@ pub use ring::TrustedPeers;
 pub use schema::Schema;
 pub use sys::{Key, KeyError, Ownership, QueueStat, SystemError, SystemErrorKind};
 pub use tag::{InvalidTag, Message, Select, Tag};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use verify::fuzzing;
 
 /// The codec of channels and queues that name none.
 #[cfg(feature = "bincode")]

@@ -19,6 +19,7 @@ mod answers;
 mod calls;
 mod encoded;
 #[cfg(fuzzing)]
+#[path = "../verify/fuzzing/messages.rs"]
 pub(crate) mod fuzzing;
 mod holders;
 mod inbox;

@@ -10,6 +10,7 @@ mod doorbell;
 pub(crate) mod envelope;
 mod find;
 #[cfg(fuzzing)]
+#[path = "../verify/fuzzing/header.rs"]
 pub(crate) mod fuzzing;
 mod header;
 mod layout;

@@ -30,6 +30,7 @@
 mod consumer;
 mod fragments;
 #[cfg(fuzzing)]
+#[path = "../verify/fuzzing/records.rs"]
 pub(crate) mod fuzzing;
 mod lend;
 mod producer;

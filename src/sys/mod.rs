@@ -6,7 +6,6 @@
 
 pub(crate) mod bytes;
 mod error;
-mod fault;
 mod key;
 #[cfg(not(loom))]
 mod linux;
@@ -31,9 +30,6 @@ pub use error::{SystemError, SystemErrorKind};
 pub use key::{Key, KeyError};
 pub use object::{Ownership, QueueStat};
 
-pub(crate) use fault::Fault;
-#[cfg(not(loom))]
-pub(crate) use fault::fault;
 #[cfg(not(loom))]
 pub(crate) use linux::*;
 pub(crate) use message::{MessageBuffer, MessageSelect, Wait};
@@ -41,3 +37,5 @@ pub(crate) use message::{MessageBuffer, MessageSelect, Wait};
 pub(crate) use model::*;
 pub(crate) use object::{ObjectKind, ObjectName, SegmentPlan, SegmentStat, SetStat};
 pub(crate) use operation::SemOp;
+
+pub(crate) use crate::verify::fault::{Fault, fault};

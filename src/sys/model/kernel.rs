@@ -12,7 +12,7 @@ use loom::thread::{self, ThreadId};
 use super::queue::QueueObject;
 use super::segment::SegmentObject;
 use super::semaphore::SetObject;
-use crate::sys::{Fault, ObjectKind, ObjectName, SystemError};
+use crate::sys::{ObjectKind, ObjectName, SystemError};
 
 pub(super) const ENOENT: i32 = 2;
 pub(super) const EAGAIN: i32 = 11;
@@ -94,7 +94,6 @@ impl Kernel {
 
 thread_local! {
     static KERNEL: RefCell<Kernel> = const { RefCell::new(Kernel::new()) };
-    static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
     static QUEUE_CAPACITY: Cell<u64> = const { Cell::new(16_384) };
     static KILLED: Cell<bool> = const { Cell::new(false) };
 }
@@ -238,25 +237,6 @@ pub(crate) fn objects_left() -> Vec<String> {
     let segments = segments.values().filter(|segment| !segment.is_removed()).map(|_| "a segment");
     let queues = queues.values().filter(|queue| !queue.is_removed()).map(|_| "a queue");
     sets.chain(segments).chain(queues).map(str::to_owned).collect()
-}
-
-/// Whether the step is to be done wrong: see [`Fault`].
-pub(crate) fn fault(fault: Fault) -> bool {
-    FAULT.get() == Some(fault)
-}
-
-/// Does every such step wrong while `action` runs.
-#[cfg(test)]
-pub(crate) fn with_fault<R>(fault: Fault, action: impl FnOnce() -> R) -> R {
-    struct Mended;
-    impl Drop for Mended {
-        fn drop(&mut self) {
-            FAULT.set(None);
-        }
-    }
-    FAULT.set(Some(fault));
-    let _mended = Mended;
-    action()
 }
 
 pub(super) fn error(

@@ -36,9 +36,8 @@ pub(crate) const MIN_RING_LINES: usize = 2;
 /// What rings are aligned to; nothing is paged here.
 pub(crate) const PAGE: usize = 64;
 
-pub(crate) use kernel::fault;
 #[cfg(test)]
 pub(crate) use {
     clock::{SHORT, let_short_times_pass, only_short_times_pass},
-    kernel::{objects_left, with_fault},
+    kernel::objects_left,
 };

@@ -7,7 +7,7 @@ use loom::sync::{Condvar, Mutex, MutexGuard};
 
 use super::kernel::{self, EAGAIN, EEXIST, EIDRM, ENOENT, ERANGE};
 use super::{Deadline, process};
-use crate::sys::{Fault, Key, ObjectKind, Ownership, SemOp, SetStat, SystemError};
+use crate::sys::{Fault, Key, ObjectKind, Ownership, SemOp, SetStat, SystemError, fault};
 
 const HIGHEST: i32 = 32_767;
 
@@ -61,7 +61,7 @@ impl State {
             if *value > HIGHEST {
                 return Some(Err(ERANGE));
             }
-            if operation.undo && !kernel::fault(Fault::NoUndo) {
+            if operation.undo && !fault(Fault::NoUndo) {
                 let undo = undo.get_or_insert_with(|| vec![0; self.values.len()]);
                 undo[usize::from(operation.index)] -= delta;
             }
@@ -295,7 +295,7 @@ impl SemaphoreSet {
                 return Err(self.error("semctl", EIDRM));
             }
             state.removed = true;
-            if !kernel::fault(Fault::NoRemovalWake) {
+            if !fault(Fault::NoRemovalWake) {
                 state.end_all(EIDRM, |_| true);
             }
             Ok(())

@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::codec::{Bincode, Schema};
 use crate::model::{self, Process};
-use crate::sys::{Fault, model::with_fault};
+use crate::verify::fault::{Fault, with_fault};
 use crate::{Channel, Handle, Options, Receiver, Sender};
 
 /// Checks the model, and prints how much was explored.

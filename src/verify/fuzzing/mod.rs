@@ -1,4 +1,6 @@
 //! What the fuzz targets in `tests/fuzz` drive; no part of the crate's interface.
+//!
+//! Each file beside this one is a child of the module whose private parts it drives.
 
 use std::sync::Arc;
 

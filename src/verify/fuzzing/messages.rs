@@ -8,10 +8,10 @@ use super::{Channel, Receiver, Sender};
 use crate::codec::{Bincode, Bytes, Codec, Raw, Reader};
 use crate::control::{ENVELOPE, SLOTS, TYPE_WORD, lane_word, word};
 use crate::error::{AttachError, RecvError, SendError};
-use crate::fuzzing::Script;
 use crate::ring::LINE;
 use crate::sys::{MessageBuffer, MessageSelect, Ordering, Wait};
 use crate::tag::{Select, Tag};
+use crate::verify::fuzzing::Script;
 
 const LANES: usize = 2;
 const INLINE_LIMIT: usize = 128;

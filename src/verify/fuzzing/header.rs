@@ -4,10 +4,10 @@ use std::sync::LazyLock;
 
 use super::header::{BadHeader, Header};
 use super::layout::{Layout, MAX_CODEC, MAX_SHAPE, MAX_TYPE, SLOTS, TYPE_WORD, VERSION, lane_word};
-use crate::fuzzing::{Memory, Script};
 use crate::name::MAX_NAME;
 use crate::ring::LINE;
 use crate::sys::{Key, Ordering};
+use crate::verify::fuzzing::{Memory, Script};
 
 const fn layout(lanes: usize, ring: u64, back: u64, inline_limit: usize) -> Layout {
     Layout { lanes, ring_lines: ring, return_lines: back, inline_limit, max_value: 1 << 16 }

@@ -31,7 +31,7 @@ mod checker;
 mod generator;
 mod interpreter;
 mod language;
-#[path = "../../tests/model/reference.rs"]
+#[path = "../../../tests/model/reference.rs"]
 #[allow(dead_code, reason = "the tests of a real channel use all of it")]
 mod lists;
 mod machines;
@@ -48,7 +48,7 @@ use language::{Program, SCENES, Scene};
 
 use crate::model::{check_some, killed_anybody};
 use crate::panics;
-use crate::sys::model::with_fault;
+use crate::verify::fault::with_fault;
 
 /// What was explored of a program.
 struct Explored {
@@ -256,7 +256,7 @@ fn pinned_programs_find_their_faults() {
 fn generated_programs_find_faults() {
     let Ok(names) = std::env::var("PROGRAMS_FAULTS") else { return };
     let most = most_executions(3_000);
-    let listed = include_str!("../sys/fault.rs").lines().filter_map(|line| {
+    let listed = include_str!("../fault.rs").lines().filter_map(|line| {
         line.strip_prefix("    ")?.strip_suffix(',').filter(|name| !name.contains(' '))
     });
     let known: Vec<String> = pinned::FAULTS.iter().map(|fault| format!("{fault:?}")).collect();

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use super::*;
-use crate::fuzzing::{Memory, Script};
 use crate::sys::Ordering;
+use crate::verify::fuzzing::{Memory, Script};
 
 const MAX_LINES: usize = 64;
 const HEAD_AT: usize = LINE;

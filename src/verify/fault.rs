@@ -1,5 +1,8 @@
 //! Steps that a model can do wrong, to show that it would notice.
 
+#[cfg(loom)]
+use std::cell::Cell;
+
 /// A step done wrong on purpose: a model that does not fail with it proves nothing.
 ///
 /// Outside of models no step is ever done wrong, and the question costs nothing.
@@ -143,4 +146,29 @@ pub(crate) enum Fault {
 #[inline(always)]
 pub(crate) const fn fault(_fault: Fault) -> bool {
     false
+}
+
+/// Whether the step is to be done wrong.
+#[cfg(loom)]
+pub(crate) fn fault(fault: Fault) -> bool {
+    FAULT.get() == Some(fault)
+}
+
+#[cfg(loom)]
+thread_local! {
+    static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
+}
+
+/// Does every such step wrong while `action` runs.
+#[cfg(all(test, loom))]
+pub(crate) fn with_fault<R>(fault: Fault, action: impl FnOnce() -> R) -> R {
+    struct Mended;
+    impl Drop for Mended {
+        fn drop(&mut self) {
+            FAULT.set(None);
+        }
+    }
+    FAULT.set(Some(fault));
+    let _mended = Mended;
+    action()
 }

@@ -9,8 +9,8 @@ use super::{finds, finds_killed, holds, holds_killed, ring_only};
 use crate::codec::Bincode;
 use crate::model::{Process, check_kills_to, expire_deadlines};
 use crate::rpc::{CallError, Client, ClientOptions, Request, Server, ServerOptions};
-use crate::sys::model::with_fault;
 use crate::sys::{Deadline, Fault};
+use crate::verify::fault::with_fault;
 
 /// A server for one client, and the client.
 fn pair(name: &'static str) -> (Server<u8, u8>, Client<u8, u8>) {

@@ -9,7 +9,7 @@ use super::{finds, finds_killed, holds, holds_killed, mixed, process_with_sender
 use crate::channel::stay_in_line;
 use crate::model::{check_kills_to, check_to, expire_deadlines, set_queue_capacity};
 use crate::sys::Fault;
-use crate::sys::model::with_fault;
+use crate::verify::fault::with_fault;
 use crate::{Channel, Receiver};
 
 /// A channel for two senders, whose queue has room for one message.

@@ -10,7 +10,7 @@ use crate::{Select, Tag};
 /// Bytes in front of a value on the queue.
 const ENVELOPE: usize = 16;
 
-pub(in crate::models::programs) const LANES: usize = 3;
+pub(in crate::verify::models::programs) const LANES: usize = 3;
 
 /// How the last receiver went.
 #[derive(Clone, Copy, Debug, PartialEq)]

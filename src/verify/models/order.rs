@@ -7,7 +7,7 @@ use crate::codec::{Bincode, Schema};
 use crate::model::check_kills_to;
 use crate::model::{Process, expire_deadlines, set_queue_capacity};
 use crate::sys::Fault;
-use crate::sys::model::with_fault;
+use crate::verify::fault::with_fault;
 use crate::{Channel, Options, Select, Tag};
 use std::panic::catch_unwind;
 use std::time::Duration;
