@@ -197,10 +197,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
     /// # Errors
     /// [`QueueSendError::Full`], or as [`send`](Queue::send).
     pub fn try_send_tagged(&self, tag: Tag, value: &T) -> Result<(), QueueSendError> {
-        self.send_until(tag, value, Deadline::immediate()).map_err(|error| match error {
-            QueueSendError::Timeout { object } => QueueSendError::Full { object },
-            other => other,
-        })
+        self.send_until(tag, value, Deadline::now())
     }
 
     /// Sends a value, waiting at most that long.
@@ -290,6 +287,9 @@ impl<T, C: Codec<T>> Queue<T, C> {
                 return Err(self.too_long(len, capacity, QueueLimit::Capacity));
             }
             match deadline.remaining() {
+                _ if deadline.is_now() => {
+                    return Err(QueueSendError::Full { object: self.object() });
+                }
                 None => return Ok(self.queue.send(message, Wait::Forever)?),
                 Some(Duration::ZERO) => {
                     return Err(QueueSendError::Timeout { object: self.object() });
@@ -331,10 +331,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
     /// # Errors
     /// [`QueueRecvError::Empty`], or as [`recv`](Queue::recv).
     pub fn try_recv_matching(&self, select: Select) -> Result<Message<T>, QueueRecvError> {
-        self.recv_until(select, Deadline::immediate()).map_err(|error| match error {
-            QueueRecvError::Timeout { object } => QueueRecvError::Empty { object },
-            other => other,
-        })
+        self.recv_until(select, Deadline::now())
     }
 
     /// Receives the oldest value, waiting at most that long.
@@ -393,6 +390,9 @@ impl<T, C: Codec<T>> Queue<T, C> {
                 Err(error) if error.kind() == SystemErrorKind::NoMessage => {
                     match deadline.remaining() {
                         Some(left) if !left.is_zero() => pause(next.min(left)),
+                        _ if deadline.is_now() => {
+                            return Err(QueueRecvError::Empty { object: self.object() });
+                        }
                         _ => return Err(QueueRecvError::Timeout { object: self.object() }),
                     }
                     next = (next * 2).min(LONGEST_PAUSE);

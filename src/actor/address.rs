@@ -193,7 +193,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// # Errors
     /// As [`tell`](Address::tell).
     pub fn tell_timeout(&self, message: &M, timeout: Duration) -> Result<(), TellError> {
-        self.tell_by(ORDINARY, message, Some(Deadline::after(timeout)))
+        self.tell_by(ORDINARY, message, Deadline::after(timeout))
     }
 
     /// Like [`tell`](Address::tell), but does not wait.
@@ -202,7 +202,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// [`TellError::Full`] if there is no room, [`TellError::Gone`] if there is no mailbox, its actor
     /// has dropped it, or it is private and its actor has ended; [`TellError`] otherwise.
     pub fn try_tell(&self, message: &M) -> Result<(), TellError> {
-        self.tell_by(ORDINARY, message, None)
+        self.tell_by(ORDINARY, message, Deadline::now())
     }
 
     /// Like [`tell`](Address::tell), for a message that overtakes all that are not urgent. It finds
@@ -219,7 +219,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// # Errors
     /// As [`tell`](Address::tell).
     pub fn tell_urgent_timeout(&self, message: &M, timeout: Duration) -> Result<(), TellError> {
-        self.tell_by(URGENT, message, Some(Deadline::after(timeout)))
+        self.tell_by(URGENT, message, Deadline::after(timeout))
     }
 
     /// Like [`tell_urgent`](Address::tell_urgent), but does not wait.
@@ -227,7 +227,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// # Errors
     /// As [`try_tell`](Address::try_tell).
     pub fn try_tell_urgent(&self, message: &M) -> Result<(), TellError> {
-        self.tell_by(URGENT, message, None)
+        self.tell_by(URGENT, message, Deadline::now())
     }
 
     /// Asks the actor something, and waits ten seconds at most for the reply. `message` makes the
@@ -272,7 +272,7 @@ impl<M, C: Codec<M>> Address<M, C> {
         };
         let sent = transfer::sending::<M, _, _>(|| {
             loop {
-                match send::<M, C>(&line.sender, ORDINARY, ticket.ask, &message, Some(deadline)) {
+                match send::<M, C>(&line.sender, ORDINARY, ticket.ask, &message, deadline) {
                     // It was not told, and the next actor may come until the deadline.
                     Err(SendError::Disconnected { .. }) if !line.sender.is_removed() => {
                         receiver = line.sender.await_receiver(deadline)?;
@@ -346,7 +346,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// # Errors
     /// [`ConnectError`], but for a mailbox that is not there: that has none.
     pub fn is_alive(&self) -> Result<bool, ConnectError> {
-        let mut place = match self.connected(Deadline::immediate()) {
+        let mut place = match self.connected(Deadline::now()) {
             Err(ConnectError::Open(OpenError::NotFound { .. })) => return Ok(false),
             place => place?,
         };
@@ -354,7 +354,7 @@ impl<M, C: Codec<M>> Address<M, C> {
             *place = None;
             drop(place);
             // One made again under the name, if there is any.
-            place = match self.connected(Deadline::immediate()) {
+            place = match self.connected(Deadline::now()) {
                 Err(ConnectError::Open(OpenError::NotFound { .. })) => return Ok(false),
                 place => place?,
             };
@@ -400,12 +400,12 @@ impl<M, C: Codec<M>> Address<M, C> {
         missing && matches!(*self.name, Name::Handle(_))
     }
 
-    fn tell_by(&self, tag: Tag, message: &M, deadline: Option<Deadline>) -> Result<(), TellError> {
+    fn tell_by(&self, tag: Tag, message: &M, deadline: Deadline) -> Result<(), TellError> {
         drop(self.place()?);
         transfer::sending::<M, _, _>(|| {
             loop {
-                let mut place = match self.connected(deadline.unwrap_or_else(Deadline::immediate)) {
-                    Err(ConnectError::Open(OpenError::NotFound { .. })) if deadline.is_none() => {
+                let mut place = match self.connected(deadline) {
+                    Err(ConnectError::Open(OpenError::NotFound { .. })) if deadline.is_now() => {
                         return Err(TellError::Gone { mailbox: self.mailbox() });
                     }
                     Err(error) if self.never_comes(&error) => {
@@ -426,10 +426,12 @@ impl<M, C: Codec<M>> Address<M, C> {
                     sent => return sent.map_err(tell_error),
                 };
                 // There is no actor: one may come until the deadline.
-                let next = match deadline {
-                    _ if line.sender.is_removed() => Err(error),
-                    Some(deadline) => line.sender.await_receiver(deadline).map(drop),
-                    None => return Err(TellError::Gone { mailbox: self.mailbox() }),
+                let next = if line.sender.is_removed() {
+                    Err(error)
+                } else if deadline.is_now() {
+                    return Err(TellError::Gone { mailbox: self.mailbox() });
+                } else {
+                    line.sender.await_receiver(deadline).map(drop)
                 };
                 match next {
                     Ok(()) => {}
@@ -481,7 +483,7 @@ fn send<M, C: Codec<M>>(
     tag: Tag,
     ask: u64,
     message: &M,
-    deadline: Option<Deadline>,
+    deadline: Deadline,
 ) -> Result<(), SendError> {
     let head = wire::told(ask);
     let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {

@@ -133,7 +133,7 @@ impl MailboxOptions {
     /// [`BindError::AlreadyBound`] if there is an actor, [`BindError::Open`] if its channel could not be
     /// created or opened, as for options that cannot be; [`BindError::Attach`] otherwise.
     pub fn bind<M, C: Codec<M>>(&self, name: impl Into<Name>) -> Result<Mailbox<M, C>, BindError> {
-        self.bind_by(name.into(), Deadline::immediate())
+        self.bind_by(name.into(), Deadline::now())
     }
 
     /// Waits until the mailbox has no actor, `timeout` at most, and then is its actor: in the very
@@ -314,7 +314,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             held: RefCell::default(),
             told: Cell::new(0),
             relays: RefCell::default(),
-            hasty_until: Cell::new(Deadline::immediate()),
+            hasty_until: Cell::new(Deadline::now()),
             message: PhantomData,
         }
     }
@@ -333,7 +333,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     /// the next call goes on with the next. One that panics while it is decoded is none; the asker of
     /// such a message is told.
     pub fn recv(&self) -> Result<Option<M>, RecvError> {
-        self.receive(Some(Deadline::never()))
+        self.receive(Deadline::never())
     }
 
     /// The next message, if there is one now; `None` when the mailbox was closed.
@@ -341,7 +341,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     /// # Errors
     /// [`RecvError::Empty`] if there is none; else as [`recv`](Mailbox::recv).
     pub fn try_recv(&self) -> Result<Option<M>, RecvError> {
-        self.receive(None)
+        self.receive(Deadline::now())
     }
 
     /// The next message, if one comes within `timeout`; `None` when the mailbox was closed.
@@ -371,7 +371,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     /// # Errors
     /// [`RecvError::Timeout`] if none does; else as [`recv`](Mailbox::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<M>, RecvError> {
-        self.receive(Some(Deadline::after(timeout)))
+        self.receive(Deadline::after(timeout))
     }
 
     /// Whether the mailbox was [closed](Mailbox::closer).
@@ -379,13 +379,13 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         self.receiver.is_closed()
     }
 
-    fn receive(&self, deadline: Option<Deadline>) -> Result<Option<M>, RecvError> {
+    fn receive(&self, deadline: Deadline) -> Result<Option<M>, RecvError> {
         let mut errands = 0;
         loop {
             if self.receiver.is_closed() {
                 return Ok(None);
             }
-            if errands > ERRANDS_BEFORE_DEADLINE && deadline.is_none_or(Deadline::has_passed) {
+            if errands > ERRANDS_BEFORE_DEADLINE && deadline.has_passed() {
                 return Err(self.receiver.nothing_came(deadline));
             }
             errands += 1;
@@ -396,13 +396,13 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             } else {
                 // What a holder said before it went is urgent: it is here now or never comes.
                 let attention = Attention { told, stirring: false };
-                self.take(Select::UpTo(URGENT), Some(Deadline::immediate()), attention)
+                self.take(Select::UpTo(URGENT), Deadline::after(Duration::ZERO), attention)
             };
             match received {
                 Ok(Some(message)) => return Ok(Some(message)),
                 Ok(None) => {}
                 Err(RecvError::Timeout { .. }) if !lost.is_empty() => self.give_up(lost),
-                Err(RecvError::Timeout { .. }) if deadline.is_some_and(|it| !it.has_passed()) => {}
+                Err(RecvError::Timeout { .. }) if !deadline.has_passed() => {}
                 Err(RecvError::Disconnected { .. }) if self.receiver.is_closed() => {
                     return Ok(None);
                 }
@@ -415,7 +415,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     fn take(
         &self,
         select: Select,
-        deadline: Option<Deadline>,
+        deadline: Deadline,
         attention: Attention,
     ) -> Result<Option<M>, RecvError> {
         let ports = RefCell::new(Vec::<Came>::new());
@@ -612,7 +612,7 @@ mod tests {
                 Ok(out.write(&vec![7; len])?)
             };
             // What is in front of a reply, instead.
-            hostile.send_as(Tag::DEFAULT, wire::HEADS.value, encode, None).unwrap();
+            hostile.send_as(Tag::DEFAULT, wire::HEADS.value, encode, Deadline::now()).unwrap();
             mailbox.recv()
         };
         assert_eq!(told(1000).unwrap().unwrap().len(), 1000);

@@ -165,13 +165,13 @@ impl Relay {
         Ok(Arc::new(Relay { sender: Mutex::new(sender), holding }))
     }
 
-    /// Sends the home what it is to answer; waits for room at most until the deadline, or not at all.
+    /// Sends the home what it is to answer; waits for room at most until the deadline.
     fn reply(
         &self,
         ticket: &Ticket,
         status: Status,
         bytes: &[u8],
-        deadline: Option<Deadline>,
+        deadline: Deadline,
     ) -> Result<(), SendError> {
         let bytes = status.cut(bytes, self.holding.max_value());
         let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
@@ -214,7 +214,7 @@ impl Port {
             Way::Away(Some(relay)) => {
                 // Before the relay is free: threads that answer by it do not add up their waits.
                 let deadline = Deadline::after(ROOM);
-                relay.reply(&self.ticket, Status::Reply, bytes, Some(deadline))
+                relay.reply(&self.ticket, Status::Reply, bytes, deadline)
             }
         };
         if sent.is_err() {
@@ -239,7 +239,7 @@ impl Port {
             }
             Way::Away(Some(relay)) => {
                 let told = status != Status::Dropped
-                    && relay.reply(&self.ticket, status, text.as_bytes(), None).is_ok();
+                    && relay.reply(&self.ticket, status, text.as_bytes(), Deadline::now()).is_ok();
                 if !told {
                     // Which takes no room in the home's mailbox.
                     relay.holding.drop_port(self.ticket.port());

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::Patience;
 use super::inbox::{SPARE, append};
 use super::sender::{Sender, State};
 use crate::codec::{Codec, Reader};
 use crate::control::{Control, Slept, lane_word};
 use crate::error::{RecvError, SendError};
 use crate::ring::{Consumer, Damage, Peeked, Record};
-use crate::sys::{Fault, Ordering, fault};
+use crate::sys::{Deadline, Fault, Ordering, fault};
 
 /// The taking side of a lane's return ring.
 pub(super) struct Answers {
@@ -40,7 +39,7 @@ impl Answers {
         &mut self,
         control: &Control,
         lane: usize,
-        patience: Patience,
+        deadline: Deadline,
         accept: &mut impl FnMut(Reader<'_>) -> Option<R>,
     ) -> Result<Option<R>, Damage> {
         let mut useless = 0;
@@ -56,7 +55,7 @@ impl Answers {
             }
             // For a former owner, or a fragment; none that comes meanwhile need be more.
             useless += 1;
-            if useless > control.layout().return_lines && patience.is_over() {
+            if useless > control.layout().return_lines && deadline.has_passed() {
                 break;
             }
         }
@@ -157,7 +156,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     where
         C: Codec<R>,
     {
-        self.receive_back(Patience::for_ever())
+        self.receive_back(Deadline::never())
     }
 
     /// Like [`recv_back`](Sender::recv_back), if there is something now.
@@ -168,7 +167,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     where
         C: Codec<R>,
     {
-        self.receive_back(Patience::none())
+        self.receive_back(Deadline::now())
     }
 
     /// Like [`recv_back`](Sender::recv_back), and waits at most `timeout`.
@@ -179,15 +178,15 @@ impl<T, C: Codec<T>> Sender<T, C> {
     where
         C: Codec<R>,
     {
-        self.receive_back(Patience::until(timeout))
+        self.receive_back(Deadline::after(timeout))
     }
 
-    fn receive_back<R>(&self, patience: Patience) -> Result<R, RecvError>
+    fn receive_back<R>(&self, deadline: Deadline) -> Result<R, RecvError>
     where
         C: Codec<R>,
     {
         let accept = |reader: Reader<'_>| Some(C::decode(reader));
-        let value = self.accept_back_unless(patience, |_| false, accept, |_| Ok(Lost::GiveUp))?;
+        let value = self.accept_back_unless(deadline, |_| false, accept, |_| Ok(Lost::GiveUp))?;
         value.map_err(|error| RecvError::Decode { channel: self.control.name(), error })
     }
 
@@ -196,7 +195,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// `is_over` said so before the look.
     pub(super) fn accept_back_unless<R>(
         &self,
-        patience: Patience,
+        deadline: Deadline,
         is_over: impl Fn(&Self) -> bool,
         mut accept: impl FnMut(Reader<'_>) -> Option<R>,
         mut lost: impl FnMut(&Self) -> Result<Lost, RecvError>,
@@ -218,20 +217,20 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let mut useless = 0;
         loop {
             let lost = |sender: &Self| lost(sender).map_err(Stop);
-            self.wait_or_lose(&mut state, patience, self.spin, &look, lost)
+            self.wait_or_lose(&mut state, deadline, self.spin, &look, lost)
                 .map_err(|Stop(error)| error)?;
             let Some(answers) = state.answers.as_mut() else {
                 return Err(RecvError::NoWayBack { channel: self.control.name() });
             };
             // NB: taken here and not by `look`, since what that finds is handed up through memory.
-            let found = answers.next(&self.control, self.lane, patience, &mut accept);
+            let found = answers.next(&self.control, self.lane, deadline, &mut accept);
             let damaged = |damage| back_error(self.damaged(damage));
             if let Some(found) = found.map_err(damaged)? {
                 return Ok(found);
             }
             useless += 1;
-            if useless > 1 && patience.is_over() {
-                return Err(patience.ended(&self.control));
+            if useless > 1 && deadline.has_passed() {
+                return Err(super::nothing_came(&self.control, deadline));
             }
         }
     }

@@ -17,7 +17,6 @@ use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::Patience;
 use super::answers::{Lost, back_error, ring_for_waiting};
 use super::holders::Attention;
 use super::receiver::Receiver;
@@ -45,13 +44,13 @@ pub(crate) enum Unanswered {
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// Sends a value behind a head; says where the ring stands then. Without a deadline it does not
-    /// wait. While it waits for room, `take_answer` has what comes back.
+    /// Sends a value behind a head; says where the ring stands then. While it waits for room,
+    /// `take_answer` has what comes back.
     pub(crate) fn send_behind(
         &self,
         head: &[u8],
         value: &T,
-        deadline: Option<Deadline>,
+        deadline: Deadline,
         take_answer: impl FnMut(Reader<'_>),
     ) -> Result<u64, SendError> {
         let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
@@ -60,9 +59,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         };
         let value = Headed { head: head.len(), encode };
         let request = Request { value, take_answer: RefCell::new(take_answer) };
-        transfer::sending::<T, _, _>(|| {
-            self.send_encoded(Tag::DEFAULT, &request, Patience(deadline))
-        })?;
+        transfer::sending::<T, _, _>(|| self.send_encoded(Tag::DEFAULT, &request, deadline))?;
         self.ring_position()
     }
 
@@ -71,7 +68,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     pub(crate) fn wait_for_answer<R>(
         &self,
         end: u64,
-        deadline: Option<Deadline>,
+        deadline: Deadline,
         stay: bool,
         accept: impl FnMut(Reader<'_>) -> Option<R>,
     ) -> Result<R, Unanswered> {
@@ -92,7 +89,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             died.set(!stays && (consumed || late && sender.was_consumed(end)));
             Ok(if stays { Lost::Stay } else { Lost::GiveUp })
         };
-        match self.accept_back_unless(Patience(deadline), is_over, accept, lost) {
+        match self.accept_back_unless(deadline, is_over, accept, lost) {
             Ok(answer) => Ok(answer),
             Err(RecvError::Disconnected { .. }) if died.get() => Err(Unanswered::Died),
             Err(RecvError::Disconnected { .. }) => Err(Unanswered::NoReceiver),
@@ -100,16 +97,15 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
     }
 
-    /// Sends what the layer above encodes behind a head of so many bytes. Without a deadline it does
-    /// not wait.
+    /// Sends what the layer above encodes behind a head of so many bytes.
     pub(crate) fn send_as(
         &self,
         tag: Tag,
         head: usize,
         encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
-        deadline: Option<Deadline>,
+        deadline: Deadline,
     ) -> Result<(), SendError> {
-        self.send_encoded(tag, &Headed { head, encode }, Patience(deadline))
+        self.send_encoded(tag, &Headed { head, encode }, deadline)
     }
 
     /// Waits until `accept` makes something of an answer, while the receiver is the one of that
@@ -123,8 +119,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         accept: impl FnMut(Reader<'_>) -> Option<R>,
     ) -> Result<R, RecvError> {
         let replaced = |sender: &Self| sender.is_replaced(receiver);
-        let patience = Patience(Some(deadline));
-        self.accept_back_unless(patience, replaced, accept, |_| Ok(Lost::GiveUp))
+        self.accept_back_unless(deadline, replaced, accept, |_| Ok(Lost::GiveUp))
     }
 
     /// Whether another receiver has come after the one of that generation.
@@ -228,7 +223,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             accept(reader);
             None
         };
-        let taken = answers.next(&self.control, self.lane, Patience::none(), &mut accept);
+        let taken = answers.next(&self.control, self.lane, Deadline::now(), &mut accept);
         taken.map(drop).map_err(|damage| back_error(self.damaged(damage)))
     }
 
@@ -399,36 +394,36 @@ pub(super) fn forget_cancelled(control: &Control, lane: usize) {
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
-    /// Receives what `make` makes of a value and its sender. Without a deadline it does not wait.
+    /// Receives what `make` makes of a value and its sender.
     #[inline]
     pub(crate) fn receive_call<V>(
         &self,
-        deadline: Option<Deadline>,
+        deadline: Deadline,
         make: impl Fn(Reader<'_>, Origin) -> Result<V, DecodeError>,
     ) -> Result<V, RecvError> {
         let make = |reader: Reader<'_>, _, origin| make(reader, origin);
-        self.receive_from(Select::Any, Patience(deadline), make)
+        self.receive_from(Select::Any, deadline, make)
     }
 
-    /// Receives what `make` makes of a selected value and its sender. Without a deadline it does not
-    /// wait; waiting ends as at the deadline with what `attention` is paid to.
+    /// Receives what `make` makes of a selected value and its sender; waiting ends as at the deadline
+    /// with what `attention` is paid to.
     pub(crate) fn receive_selected<V>(
         &self,
         select: Select,
-        deadline: Option<Deadline>,
+        deadline: Deadline,
         attention: Attention,
         make: impl Fn(Reader<'_>, Origin) -> Result<V, DecodeError>,
     ) -> Result<V, RecvError> {
         self.attention.set(Some(attention));
         let make = |reader: Reader<'_>, _, origin| make(reader, origin);
-        let received = self.receive_from(select, Patience(deadline), make);
+        let received = self.receive_from(select, deadline, make);
         self.attention.set(None);
         received
     }
 
-    /// What a call is told that waited until the deadline, or did not wait.
-    pub(crate) fn nothing_came(&self, deadline: Option<Deadline>) -> RecvError {
-        Patience(deadline).ended(&self.control)
+    /// What a call is told that found nothing until the deadline, or now.
+    pub(crate) fn nothing_came(&self, deadline: Deadline) -> RecvError {
+        super::nothing_came(&self.control, deadline)
     }
 
     /// The longest value, without its head, in bytes.
@@ -613,13 +608,12 @@ mod tests {
                     let encode = |out: &mut Writer<'_>| Ok(out.write(&vec![7; len])?);
                     let sent = thread::scope(|scope| {
                         let tx = scope.spawn(move || {
-                            let never = Some(Deadline::never());
+                            let never = Deadline::never();
                             let sent = tx.send_as(Tag::DEFAULT, heads.value + more, encode, never);
                             (tx, sent)
                         });
-                        let got = rx.receive_call(Some(Deadline::never()), |reader, _| {
-                            Ok(reader.remaining())
-                        });
+                        let got =
+                            rx.receive_call(Deadline::never(), |reader, _| Ok(reader.remaining()));
                         match got {
                             Ok(got) => assert!(more == 0 && got == len, "{about}: {got}"),
                             Err(RecvError::Corrupt { .. }) => assert_eq!(more, 1, "{about}"),

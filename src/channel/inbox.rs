@@ -320,7 +320,7 @@ impl Inbox {
             return Ok(None);
         }
         // What belongs to this value stands there already.
-        self.collect_records(control, Deadline::immediate())?;
+        self.collect_records(control, Deadline::now())?;
         let belongs = |partial: &Partial| match partial.last {
             Some(last) => last == position,
             None => self.scanned == position,

@@ -35,7 +35,7 @@ mod stats;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::DefaultCodec;
 use crate::codec::Codec;
@@ -159,7 +159,7 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// [`AttachError::ReceiverExists`] if there is one, [`AttachError::Removed`] if the channel was
     /// removed; [`AttachError`] otherwise.
     pub fn receiver(&self) -> Result<Receiver<T, C>, AttachError> {
-        self.receiver_by(Deadline::immediate())
+        self.receiver_by(Deadline::now())
     }
 
     /// Attaches the receiver, waiting until the one that there is has gone.
@@ -238,45 +238,10 @@ where
     ends().map_err(OpenError::Attach)
 }
 
-/// How long a call waits.
-#[derive(Clone, Copy)]
-struct Patience(Option<Deadline>);
-
-impl Patience {
-    fn for_ever() -> Self {
-        Patience(Some(Deadline::never()))
-    }
-
-    fn until(timeout: Duration) -> Self {
-        Patience(Some(Deadline::after(timeout)))
-    }
-
-    /// Until a moment, which may have passed.
-    fn till(moment: Instant) -> Self {
-        Patience::until(moment.saturating_duration_since(Instant::now()))
-    }
-
-    fn none() -> Self {
-        Patience(None)
-    }
-
-    fn is_none(self) -> bool {
-        self.0.is_none()
-    }
-
-    fn is_over(self) -> bool {
-        self.deadline().has_passed()
-    }
-
-    fn deadline(self) -> Deadline {
-        self.0.unwrap_or_else(Deadline::immediate)
-    }
-
-    /// What a receiver is told when it is over.
-    fn ended(self, control: &Control) -> RecvError {
-        let channel = control.name();
-        if self.is_none() { RecvError::Empty { channel } } else { RecvError::Timeout { channel } }
-    }
+/// What a receiver is told that found nothing until the deadline, or now.
+fn nothing_came(control: &Control, deadline: Deadline) -> RecvError {
+    let channel = control.name();
+    if deadline.is_now() { RecvError::Empty { channel } } else { RecvError::Timeout { channel } }
 }
 
 /// A value that the receiver has found and not handed over yet.

@@ -11,7 +11,7 @@ use super::inbox::InHand;
 use super::intake::Intake;
 use super::lease::Lease;
 use super::returns::{Origin, Returns};
-use super::{Channel, Patience, Ready};
+use super::{Channel, Ready};
 use crate::DefaultCodec;
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::{Control, Parked, Slept, VALUES_BETWEEN_LOOKS, semaphores, word};
@@ -158,7 +158,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// next call goes on with the next.
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.receive(Patience::for_ever())
+        self.receive(Deadline::never())
     }
 
     /// Receives the next value if there is one now.
@@ -166,7 +166,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Errors
     /// [`RecvError::Empty`] if there is none; else as [`recv`](Receiver::recv).
     pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.receive(Patience::none())
+        self.receive(Deadline::now())
     }
 
     /// Receives the next value, and waits at most `timeout` for it.
@@ -174,7 +174,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Errors
     /// [`RecvError::Timeout`] if none came; else as [`recv`](Receiver::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.receive(Patience::until(timeout))
+        self.receive(Deadline::after(timeout))
     }
 
     /// Like [`recv_timeout`](Receiver::recv_timeout), until a moment.
@@ -192,7 +192,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Errors
     /// As [`recv_timeout`](Receiver::recv_timeout).
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvError> {
-        self.receive(Patience::till(deadline))
+        self.receive(Deadline::at(deadline))
     }
 
     /// Receives the next value that `select` asks for, with its tag, and waits until there is one.
@@ -221,7 +221,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// [`Select::Any`]; [`RecvError::SlotsFull`] if what dead receivers had in hand is to be received
     /// first; else as [`recv`](Receiver::recv).
     pub fn recv_matching(&self, select: Select) -> Result<Message<T>, RecvError> {
-        self.receive_message(select, Patience::for_ever())
+        self.receive_message(select, Deadline::never())
     }
 
     /// Like [`recv_matching`](Receiver::recv_matching), if there is such a value now.
@@ -229,7 +229,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Errors
     /// [`RecvError::Empty`] if there is none; else as [`recv_matching`](Receiver::recv_matching).
     pub fn try_recv_matching(&self, select: Select) -> Result<Message<T>, RecvError> {
-        self.receive_message(select, Patience::none())
+        self.receive_message(select, Deadline::now())
     }
 
     /// Like [`recv_matching`](Receiver::recv_matching), and waits at most `timeout`.
@@ -241,7 +241,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         select: Select,
         timeout: Duration,
     ) -> Result<Message<T>, RecvError> {
-        self.receive_message(select, Patience::until(timeout))
+        self.receive_message(select, Deadline::after(timeout))
     }
 
     /// Appends up to `max` values to `batch`: waits for the first, takes what else is there.
@@ -286,7 +286,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Errors
     /// [`RecvError::NotTrusted`] without that option; else as [`recv`](Receiver::recv).
     pub fn recv_in_place(&self) -> Result<Lease<'_>, RecvError> {
-        self.lend(Patience::for_ever())
+        self.lend(Deadline::never())
     }
 
     /// Like [`recv_in_place`](Receiver::recv_in_place), if there is a value now.
@@ -294,15 +294,15 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Errors
     /// [`RecvError::Empty`] if there is none; else as [`recv_in_place`](Receiver::recv_in_place).
     pub fn try_recv_in_place(&self) -> Result<Lease<'_>, RecvError> {
-        self.lend(Patience::none())
+        self.lend(Deadline::now())
     }
 
-    fn lend(&self, patience: Patience) -> Result<Lease<'_>, RecvError> {
+    fn lend(&self, deadline: Deadline) -> Result<Lease<'_>, RecvError> {
         let trust =
             self.trust.ok_or_else(|| RecvError::NotTrusted { channel: self.control.name() })?;
         let mut state = self.enter()?;
         let mut spin = self.spin;
-        let found = self.next_in_feed(&mut state, patience, &mut spin);
+        let found = self.next_in_feed(&mut state, deadline, &mut spin);
         let found = found.map(|(lane, in_hand)| (lane, in_hand.keep()));
         if let Some((lane, record)) = found {
             let ready = Ready::Record { lane, record, slot: None };
@@ -310,7 +310,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
         let mut withdrawn = 0;
         loop {
-            let ready = self.wait(&mut state, Select::Any, patience, spin)?;
+            let ready = self.wait(&mut state, Select::Any, deadline, spin)?;
             // The hand-over of a value in fragments is where its lease begins, since its sender waits
             // and may take it back before.
             if !ready.may_be_taken_back() || state.intake.hand_over(&self.control, &ready) {
@@ -321,7 +321,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 return Ok(Lease::new(&self.control, state, ready, trust));
             }
             state.intake.forget(&ready);
-            count_withdrawn(&self.control, &mut withdrawn, patience)?;
+            count_withdrawn(&self.control, &mut withdrawn, deadline)?;
         }
     }
 
@@ -347,14 +347,14 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     #[inline]
-    fn receive(&self, patience: Patience) -> Result<T, RecvError> {
-        self.receive_with(Select::Any, patience, |_| (), |reader, _, ()| C::decode(reader))
+    fn receive(&self, deadline: Deadline) -> Result<T, RecvError> {
+        self.receive_with(Select::Any, deadline, |_| (), |reader, _, ()| C::decode(reader))
     }
 
     #[inline]
-    fn receive_message(&self, select: Select, patience: Patience) -> Result<Message<T>, RecvError> {
+    fn receive_message(&self, select: Select, deadline: Deadline) -> Result<Message<T>, RecvError> {
         let make = |reader: Reader<'_>, tag, ()| Ok(Message { tag, value: C::decode(reader)? });
-        self.receive_with(select, patience, |_| (), make)
+        self.receive_with(select, deadline, |_| (), make)
     }
 
     /// Receives what `make` makes of a value's bytes, its tag and who sent it.
@@ -362,10 +362,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     pub(super) fn receive_from<V>(
         &self,
         select: Select,
-        patience: Patience,
+        deadline: Deadline,
         make: impl Fn(Reader<'_>, Tag, Origin) -> Result<V, DecodeError>,
     ) -> Result<V, RecvError> {
-        self.receive_with(select, patience, |origin| origin(), make)
+        self.receive_with(select, deadline, |origin| origin(), make)
     }
 
     /// Receives what `make` makes of a value's bytes, its tag and what `ask` asks of its sender.
@@ -373,7 +373,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     fn receive_with<V, O>(
         &self,
         select: Select,
-        patience: Patience,
+        deadline: Deadline,
         ask: impl Fn(&dyn Fn() -> Origin) -> O,
         make: impl Fn(Reader<'_>, Tag, O) -> Result<V, DecodeError>,
     ) -> Result<V, RecvError> {
@@ -386,7 +386,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let mut withdrawn = 0;
         loop {
             let mut spin = self.spin;
-            if let Some((lane, in_hand)) = self.next_in_feed(&mut state, patience, &mut spin) {
+            if let Some((lane, in_hand)) = self.next_in_feed(&mut state, deadline, &mut spin) {
                 let record = *in_hand.record();
                 let asked = ask(&|| Origin::of_record(control, lane, record.position));
                 let value = in_hand.read(|reader| make(reader, record.tag, asked));
@@ -394,7 +394,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 received(control, record.len);
                 return value.map_err(|error| self.undecodable(error));
             }
-            let ready = self.wait(&mut state, select, patience, spin)?;
+            let ready = self.wait(&mut state, select, deadline, spin)?;
             let tag = state.intake.tag(&ready);
             let asked = ask(&|| state.intake.origin(control, &ready));
             let poisoned = OnPanic { control, state: &mut state, ready: &ready };
@@ -414,7 +414,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 return value.map_err(|error| self.undecodable(error));
             }
             // Its sender took it back while it was decoded: it was never sent.
-            count_withdrawn(&self.control, &mut withdrawn, patience)?;
+            count_withdrawn(&self.control, &mut withdrawn, deadline)?;
         }
     }
 
@@ -427,7 +427,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     fn next_in_feed<'s>(
         &'s self,
         state: &'s mut State,
-        patience: Patience,
+        deadline: Deadline,
         spin: &mut Duration,
     ) -> Option<(usize, InHand<'s>)> {
         let control = &*self.control;
@@ -435,8 +435,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return None;
         }
         let mut peeked = state.intake.peek(control);
-        if peeked == Peeked::Empty && !patience.is_none() {
-            let (deadline, ends) = (patience.deadline(), state.intake.ends(control));
+        if peeked == Peeked::Empty && !deadline.is_now() {
+            let ends = state.intake.ends(control);
             let seen = control.spin(self.spin, deadline, ends, || {
                 // A sender that makes room for the rest of an answer waits for it, and sends
                 // nothing before.
@@ -462,21 +462,20 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
     }
 
-    /// Looks until a value is ready, the patience ends or the senders are gone.
+    /// Looks until a value is ready, the deadline has passed or the senders are gone.
     #[inline]
     fn wait(
         &self,
         state: &mut State,
         select: Select,
-        patience: Patience,
+        deadline: Deadline,
         spin: Duration,
     ) -> Result<Ready, RecvError> {
         let control = &*self.control;
-        let deadline = patience.deadline();
         if let Some(ready) = state.intake.look(control, select, false, deadline)? {
             return Ok(ready);
         }
-        if patience.is_none() {
+        if deadline.is_now() {
             return self.poll(state, select);
         }
         let spun = control.spin(spin, deadline, state.intake.ends(control), || {
@@ -550,7 +549,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 return Err(control.removed().into());
             }
             let gone = self.senders_are_gone()?;
-            let deadline = Deadline::immediate();
+            let deadline = Deadline::now();
             if let Some(ready) = state.intake.look(control, select, true, deadline)? {
                 return Ok(ready);
             }
@@ -665,13 +664,13 @@ const WITHDRAWN_BEFORE_DEADLINE: usize = 64;
 fn count_withdrawn(
     control: &Control,
     withdrawn: &mut usize,
-    patience: Patience,
+    deadline: Deadline,
 ) -> Result<(), RecvError> {
     *withdrawn += 1;
-    if *withdrawn < WITHDRAWN_BEFORE_DEADLINE || !patience.is_over() {
+    if *withdrawn < WITHDRAWN_BEFORE_DEADLINE || !deadline.has_passed() {
         return Ok(());
     }
-    Err(patience.ended(control))
+    Err(super::nothing_came(control, deadline))
 }
 
 /// Adds to a figure that only the receiver writes.

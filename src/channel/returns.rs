@@ -16,7 +16,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::Patience;
 use super::calls::has_cancelled;
 use super::encoded::{Encoded, NotEncoded};
 use super::receiver::Receiver;
@@ -573,7 +572,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Errors
     /// As [`recv_matching`](Receiver::recv_matching).
     pub fn recv_from(&self, select: Select) -> Result<(Message<T>, Origin), RecvError> {
-        self.receive_from(select, Patience::for_ever(), |reader, tag, origin| {
+        self.receive_from(select, Deadline::never(), |reader, tag, origin| {
             Ok((Message { tag, value: C::decode(reader)? }, origin))
         })
     }

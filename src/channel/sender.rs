@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 pub(super) use ring::changed_length;
 
+use super::Channel;
 use super::answers::{Answers, Lost};
-use super::{Channel, Patience};
 use crate::DefaultCodec;
 use crate::codec::{Codec, EncodeError, Reader, Writer};
 use crate::control::{
@@ -289,7 +289,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// take; [`SendError`] otherwise. The value was not sent then, but for [`SendError::NotWoken`].
     #[inline]
     pub fn send(&self, value: &T) -> Result<(), SendError> {
-        self.send_value(Tag::DEFAULT, value, Patience::for_ever())
+        self.send_value(Tag::DEFAULT, value, Deadline::never())
     }
 
     /// Sends a value if there is room now.
@@ -298,7 +298,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// [`SendError::Full`] if there is none; [`SendError::NeedsWaiting`] for a value so long that it
     /// goes in fragments; else as [`send`](Sender::send).
     pub fn try_send(&self, value: &T) -> Result<(), SendError> {
-        self.send_value(Tag::DEFAULT, value, Patience::none())
+        self.send_value(Tag::DEFAULT, value, Deadline::now())
     }
 
     /// Sends a value, and waits at most `timeout` for room.
@@ -306,7 +306,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// # Errors
     /// [`SendError::Timeout`] if there was none; else as [`send`](Sender::send).
     pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendError> {
-        self.send_value(Tag::DEFAULT, value, Patience::until(timeout))
+        self.send_value(Tag::DEFAULT, value, Deadline::after(timeout))
     }
 
     /// Like [`send_timeout`](Sender::send_timeout), until a moment.
@@ -314,7 +314,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// # Errors
     /// As [`send_timeout`](Sender::send_timeout).
     pub fn send_deadline(&self, value: &T, deadline: Instant) -> Result<(), SendError> {
-        self.send_value(Tag::DEFAULT, value, Patience::till(deadline))
+        self.send_value(Tag::DEFAULT, value, Deadline::at(deadline))
     }
 
     /// Like [`send`](Sender::send), with a tag that the receiver can select by.
@@ -322,7 +322,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// # Errors
     /// As [`send`](Sender::send).
     pub fn send_tagged(&self, tag: Tag, value: &T) -> Result<(), SendError> {
-        self.send_value(tag, value, Patience::for_ever())
+        self.send_value(tag, value, Deadline::never())
     }
 
     /// Like [`try_send`](Sender::try_send), with a tag.
@@ -330,7 +330,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// # Errors
     /// As [`try_send`](Sender::try_send).
     pub fn try_send_tagged(&self, tag: Tag, value: &T) -> Result<(), SendError> {
-        self.send_value(tag, value, Patience::none())
+        self.send_value(tag, value, Deadline::now())
     }
 
     /// Like [`send_timeout`](Sender::send_timeout), with a tag.
@@ -343,7 +343,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         value: &T,
         timeout: Duration,
     ) -> Result<(), SendError> {
-        self.send_value(tag, value, Patience::until(timeout))
+        self.send_value(tag, value, Deadline::after(timeout))
     }
 
     /// Sends values one after another, and waits while the channel is full. Returns how many were
@@ -378,9 +378,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let mut sent = 0;
         for value in iter::once(first).chain(values) {
             let value = |out: &mut Writer<'_>| C::encode(value, out);
-            let patience = Patience::for_ever();
             let result = transfer::sending::<T, _, _>(|| {
-                self.send_in(&mut state, Tag::DEFAULT, &value, patience)
+                self.send_in(&mut state, Tag::DEFAULT, &value, Deadline::never())
             });
             match result {
                 Ok(()) => sent += 1,
@@ -407,9 +406,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     #[inline]
-    fn send_value(&self, tag: Tag, value: &T, patience: Patience) -> Result<(), SendError> {
+    fn send_value(&self, tag: Tag, value: &T, deadline: Deadline) -> Result<(), SendError> {
         transfer::sending::<T, _, _>(|| {
-            self.send_encoded(tag, &|out: &mut Writer<'_>| C::encode(value, out), patience)
+            self.send_encoded(tag, &|out: &mut Writer<'_>| C::encode(value, out), deadline)
         })
     }
 
@@ -419,10 +418,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         tag: Tag,
         value: &impl Encode,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<(), SendError> {
         let mut state = self.enter()?;
-        self.send_in(&mut state, tag, value, patience)
+        self.send_in(&mut state, tag, value, deadline)
     }
 
     #[inline]
@@ -431,12 +430,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
         state: &mut State,
         tag: Tag,
         value: &impl Encode,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<(), SendError> {
         self.check_receiver()?;
         let len = match self.control.queue {
-            None => self.send_by_ring(state, tag, value, patience)?,
-            Some(queue) => self.send_by_queue(state, queue, tag, value, patience)?,
+            None => self.send_by_ring(state, tag, value, deadline)?,
+            Some(queue) => self.send_by_queue(state, queue, tag, value, deadline)?,
         };
         self.sent(len)
     }
@@ -481,23 +480,23 @@ impl<T, C: Codec<T>> Sender<T, C> {
         sum
     }
 
-    /// Looks until there is something, the patience ends or the receiver is gone.
+    /// Looks until there is something, the deadline has passed or the receiver is gone.
     pub(super) fn wait<R, E: From<SendError> + From<Slept>>(
         &self,
         state: &mut State,
-        patience: Patience,
+        deadline: Deadline,
         spin: Duration,
         look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
     ) -> Result<R, E> {
-        self.wait_or_lose(state, patience, spin, look, |_| Ok(Lost::GiveUp))
+        self.wait_or_lose(state, deadline, spin, look, |_| Ok(Lost::GiveUp))
     }
 
-    /// Looks until there is something or the patience ends; whenever the receiver is gone, `lost`
-    /// says whether that ends it too.
+    /// Looks until there is something or the deadline has passed; whenever the receiver is gone,
+    /// `lost` says whether that ends it too.
     pub(super) fn wait_or_lose<R, E: From<SendError> + From<Slept>>(
         &self,
         state: &mut State,
-        patience: Patience,
+        deadline: Deadline,
         spin: Duration,
         mut look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
         mut lost: impl FnMut(&Self) -> Result<Lost, E>,
@@ -505,7 +504,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if let Some(found) = look(self, state)? {
             return Ok(found);
         }
-        if patience.is_none() {
+        if deadline.is_now() {
             self.control.look_now_and_then();
             if self.control.is_removed() {
                 return Err(self.control.removed().into());
@@ -516,15 +515,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return self.last_look(state, look);
         }
         let ends = self.control.sending_end(self.lane);
-        if let Some(found) =
-            self.control.spin(spin, patience.deadline(), ends, || look(self, state))?
-        {
+        if let Some(found) = self.control.spin(spin, deadline, ends, || look(self, state))? {
             return Ok(found);
         }
         let (mut late, mut parks) = (false, 0);
         loop {
             self.count(lane_word::PARKS, 1);
-            let parked = self.control.park(self.bell, patience.deadline(), parks, || {
+            let parked = self.control.park(self.bell, deadline, parks, || {
                 if let Some(found) = look(self, state)? {
                     return Ok(Some(found));
                 }
@@ -544,7 +541,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             parks = parks.saturating_add(1);
             self.count(lane_word::WAKEUPS, 1);
             // The bell may be rung for nothing, time and again.
-            if std::mem::replace(&mut late, patience.is_over()) {
+            if std::mem::replace(&mut late, deadline.has_passed()) {
                 return Err(E::from(Slept::Timeout { channel: self.control.name() }));
             }
         }
@@ -558,8 +555,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<(), SendError> {
         let mut state = self.enter()?;
         let look = |sender: &Self, _: &mut State| Ok(so(sender)?.then_some(()));
-        let patience = Patience(Some(deadline));
-        self.wait_or_lose(&mut state, patience, Duration::ZERO, look, |_| Ok(Lost::Stay))
+        self.wait_or_lose(&mut state, deadline, Duration::ZERO, look, |_| Ok(Lost::Stay))
     }
 
     /// Looks once more, now that the receiver is gone: it may have answered or made room before.

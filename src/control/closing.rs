@@ -55,7 +55,7 @@ pub(super) fn tidy(set: SemaphoreSet, known: Option<&Control>) {
             if set.value(USERS)? != 0 {
                 return Ok(());
             }
-            let Some(locked) = Locked::take(set, Deadline::immediate())? else { return Ok(()) };
+            let Some(locked) = Locked::take(set, Deadline::now())? else { return Ok(()) };
             let locked = locked.without_looking_again();
             if set.value(USERS)? == 0 {
                 // One that is kept, for its values or because it is durable, has been looked at.

@@ -198,7 +198,7 @@ pub(crate) fn take_receiver(
 ) -> Result<bool, SystemError> {
     let bells: Vec<u16> = (0..lanes).map(lane_bell).collect();
     let (last, first) = batches(&bells);
-    if deadline == Deadline::immediate() && set.value(RECEIVER)? != 0 {
+    if deadline.has_passed() && set.value(RECEIVER)? != 0 {
         return Ok(false);
     }
     let mut armed_batches = 0;

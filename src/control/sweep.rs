@@ -83,7 +83,7 @@ fn sweep_one(
     if set.value(USERS)? != 0 {
         return Ok(false);
     }
-    let Some(locked) = Locked::take(set, Deadline::immediate())? else { return Ok(false) };
+    let Some(locked) = Locked::take(set, Deadline::now())? else { return Ok(false) };
     if set.value(USERS)? != 0 && !fault(Fault::UsersLookedAtOnce) {
         return Ok(false);
     }

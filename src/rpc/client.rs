@@ -268,7 +268,7 @@ where
         if !may || deadline.has_passed() {
             return false;
         }
-        let wait = if self.options.repeatable { deadline } else { Deadline::immediate() };
+        let wait = if self.options.repeatable { deadline } else { Deadline::now() };
         !line.removed || self.reconnect(line, wait).is_ok()
     }
 
@@ -333,11 +333,12 @@ where
         how: How,
     ) -> Result<(u64, u64), CallError> {
         let wait = how != How::TryCall;
+        let room_by = if wait { deadline } else { Deadline::now() };
         line.last_call += 1;
         let call = line.last_call;
         let head = RequestHead { call, deadline }.write(self.clock);
         if line.removed {
-            self.reconnect(line, if wait { deadline } else { Deadline::immediate() })?;
+            self.reconnect(line, room_by)?;
         }
         if !line.started.is_empty() {
             // The server has no room for more than a ring of replies, and something beside it.
@@ -349,7 +350,7 @@ where
             }
             let Line { sender, started, .. } = &mut *line;
             // The server may have to be rid of its replies before it has room.
-            let sent = sender.send_behind(&head, request, wait.then_some(deadline), |reader| {
+            let sent = sender.send_behind(&head, request, room_by, |reader| {
                 note_answer::<R, C>(&self.name, started, reader);
             });
             let error = match sent {
@@ -416,7 +417,7 @@ where
                 None
             };
             let stay = self.options.repeatable;
-            return match sender.wait_for_answer(end, Some(deadline), stay, accept) {
+            return match sender.wait_for_answer(end, deadline, stay, accept) {
                 Ok(outcome) => outcome,
                 Err(Unanswered::Died) => {
                     Err(CallError::ServerDied { server: self.server(), received: true })

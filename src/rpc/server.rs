@@ -1,6 +1,6 @@
 //! The side that answers.
 
-use std::cell::Cell;
+use std::cell::OnceCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -130,7 +130,7 @@ impl ServerOptions {
     where
         C: Codec<Q> + Codec<R>,
     {
-        self.bind_by(name.into(), Deadline::immediate())
+        self.bind_by(name.into(), Deadline::now())
     }
 
     /// Waits until the name has no server, and then is the server: in the very moment in which the
@@ -222,17 +222,15 @@ pub struct Server<Q, R, C = DefaultCodec> {
     receiver: Receiver<Q, C>,
     clock: ClockOffset,
     drain: Duration,
-    /// Since the server began to end.
-    drained_by: Cell<Option<Deadline>>,
+    /// When that is over, once the server has begun to end.
+    drained_by: OnceCell<Deadline>,
     reply: PhantomData<fn(R)>,
 }
 
 impl<Q, R, C> Server<Q, R, C> {
     /// Waits until what was received is answered, for as long as that may take in all.
     fn drain(&self) {
-        let deadline = self.drained_by.get().unwrap_or_else(|| Deadline::after(self.drain));
-        self.drained_by.set(Some(deadline));
-        self.receiver.drain(deadline);
+        self.receiver.drain(*self.drained_by.get_or_init(|| Deadline::after(self.drain)));
     }
 }
 
@@ -262,7 +260,7 @@ where
             receiver: receiver.staying(),
             clock: ClockOffset::of_this_process(),
             drain,
-            drained_by: Cell::new(None),
+            drained_by: OnceCell::new(),
             reply: PhantomData,
         }
     }
@@ -351,7 +349,7 @@ where
     /// [`ServeError::Removed`] if the server's channel was removed, [`ServeError::Receive`] if it cannot
     /// be received from.
     pub fn recv(&self) -> Result<Option<Request<Q, R, C>>, ServeError> {
-        self.receive(Some(Deadline::never()))
+        self.receive(Deadline::never())
     }
 
     /// The next request, if there is one now; `None` when the server was [closed](Server::closer).
@@ -359,7 +357,7 @@ where
     /// # Errors
     /// [`ServeError::Empty`] if there is none; else as [`recv`](Server::recv).
     pub fn try_recv(&self) -> Result<Option<Request<Q, R, C>>, ServeError> {
-        self.receive(None)
+        self.receive(Deadline::now())
     }
 
     /// The next request, and waits at most `timeout` for it; `None` when the server was
@@ -368,7 +366,7 @@ where
     /// # Errors
     /// [`ServeError::Timeout`] if none came; else as [`recv`](Server::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Request<Q, R, C>>, ServeError> {
-        self.receive(Some(Deadline::after(timeout)))
+        self.receive(Deadline::after(timeout))
     }
 
     /// Whether the server was [closed](Server::closer).
@@ -376,7 +374,7 @@ where
         self.receiver.is_closed()
     }
 
-    fn receive(&self, deadline: Option<Deadline>) -> Result<Option<Request<Q, R, C>>, ServeError> {
+    fn receive(&self, deadline: Deadline) -> Result<Option<Request<Q, R, C>>, ServeError> {
         let make = |mut reader: Reader<'_>, origin| -> Result<_, DecodeError> {
             let head = RequestHead::read(&mut reader, self.clock)?;
             Ok((head, origin, panics::decoding(|| C::decode(reader))))

@@ -1,13 +1,12 @@
 //! In fragments: a value longer than half the ring.
 
 use super::{Encode, Sender, State};
-use crate::channel::Patience;
 use crate::channel::long::Long;
 use crate::codec::Codec;
 use crate::control::{Slept, lane_word, word};
 use crate::error::SendError;
 use crate::ring::{Producer, Reservation};
-use crate::sys::{Fault, Ordering, fault};
+use crate::sys::{Deadline, Fault, Ordering, fault};
 use crate::tag::Tag;
 
 /// Why a value in fragments goes no further.
@@ -37,17 +36,17 @@ impl<T, C: Codec<T>> Sender<T, C> {
         tag: Tag,
         value: &impl Encode,
         len: usize,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<usize, SendError> {
-        if patience.is_none() {
+        if deadline.is_now() {
             let max = self.producer(state).max_payload(tag);
             return Err(SendError::NeedsWaiting { channel: self.control.name(), len, max });
         }
         loop {
-            match self.send_fragments_once(state, tag, value, len, patience) {
+            match self.send_fragments_once(state, tag, value, len, deadline) {
                 Ok(()) => return Ok(len),
                 // Receivers may come and go, or seem to, for longer than the caller has time.
-                Err(Stop::Restart) if patience.is_over() => {
+                Err(Stop::Restart) if deadline.has_passed() => {
                     return Err(SendError::Timeout { channel: self.control.name() });
                 }
                 Err(Stop::Restart) => {}
@@ -62,7 +61,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         tag: Tag,
         value: &impl Encode,
         limit: usize,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<(), Stop> {
         let generation = self.receiver_generation();
         let long = Long(self.control.lane_word(self.lane, lane_word::LONG));
@@ -76,13 +75,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 if start.is_some() {
                     self.ring_receiver()?;
                 }
-                let room = self.wait(state, patience, self.spin, |sender, state| {
+                let room = self.wait(state, deadline, self.spin, |sender, state| {
                     if start.is_some() && sender.receiver_generation() != generation {
                         return Err(Stop::Restart);
                     }
                     let room = sender.found_room(producer.reserve(len, tag))?;
                     if room.is_none() {
-                        sender.take_answers_for(value, state, patience)?;
+                        sender.take_answers_for(value, state, deadline)?;
                     }
                     Ok(room)
                 })?;
@@ -107,14 +106,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 None => self.producer(state).publish(streamed.last, tag, streamed.flags),
                 Some(queue) => {
                     let flags = streamed.flags;
-                    self.publish_announced(state, queue, streamed.last, tag, flags, patience)?;
+                    self.publish_announced(state, queue, streamed.last, tag, flags, deadline)?;
                 }
             }
             if streamed.flags.is_whole() {
                 return Ok(());
             }
             self.ring_receiver()?;
-            self.wait(state, patience, self.spin, |sender, state| {
+            self.wait(state, deadline, self.spin, |sender, state| {
                 if long.is_done(start) {
                     return Ok(Some(()));
                 }
@@ -123,7 +122,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                     return Err(Stop::Restart);
                 }
                 sender.check_not_damaged()?;
-                sender.take_answers_for(value, state, patience)?;
+                sender.take_answers_for(value, state, deadline)?;
                 Ok(None)
             })
         };

@@ -4,14 +4,15 @@ use std::mem;
 use std::time::Duration;
 
 use super::{Encode, Sender, State};
-use crate::channel::Patience;
 use crate::channel::envelope::Envelope;
 use crate::channel::space::{self, Place};
 use crate::codec::{Codec, Writer};
 use crate::control::{ENVELOPE, lane_word, word};
 use crate::error::SendError;
 use crate::ring::Flags;
-use crate::sys::{Fault, MessageBuffer, MessageQueue, Ordering, SystemErrorKind, Wait, fault};
+use crate::sys::{
+    Deadline, Fault, MessageBuffer, MessageQueue, Ordering, SystemErrorKind, Wait, fault,
+};
 use crate::tag::Tag;
 
 impl<T, C: Codec<T>> Sender<T, C> {
@@ -22,9 +23,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         queue: MessageQueue,
         tag: Tag,
         value: &impl Encode,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<usize, SendError> {
-        self.announce_leftover(state, queue, patience)?;
+        self.announce_leftover(state, queue, deadline)?;
         let layout = *self.control.layout();
         let message = message(state);
         let text = &mut message.text_mut_full()[ENVELOPE..];
@@ -39,17 +40,17 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         if fits {
             let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
-            self.send_envelope(state, queue, tag, inline, patience)?;
+            self.send_envelope(state, queue, tag, inline, deadline)?;
             return Ok(len);
         }
         if !layout.has_ring() {
             return Err(self.control.too_long());
         }
         if len > self.producer(state).max_payload(tag) {
-            return self.send_in_fragments(state, tag, value, len, patience);
+            return self.send_in_fragments(state, tag, value, len, deadline);
         }
-        let len = self.fill_exactly(state, tag, value, len, patience)?;
-        self.publish_announced(state, queue, len, tag, Flags::WHOLE, patience)?;
+        let len = self.fill_exactly(state, tag, value, len, deadline)?;
+        self.publish_announced(state, queue, len, tag, Flags::WHOLE, deadline)?;
         Ok(len)
     }
 
@@ -58,11 +59,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         state: &mut State,
         queue: MessageQueue,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<(), SendError> {
         let Some(record) = state.unannounced else { return Ok(()) };
         let descriptor = Envelope::Descriptor { lane: self.lane, position: record.position };
-        self.send_envelope(state, queue, record.tag, descriptor, patience)?;
+        self.send_envelope(state, queue, record.tag, descriptor, deadline)?;
         self.announce(record.end());
         state.unannounced = None;
         Ok(())
@@ -76,14 +77,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
         len: usize,
         tag: Tag,
         flags: Flags,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<(), SendError> {
         let producer = self.producer(state);
         let position = producer.tail();
         producer.publish(len, tag, flags);
         let end = producer.tail();
         let descriptor = Envelope::Descriptor { lane: self.lane, position };
-        let sent = self.send_envelope(state, queue, tag, descriptor, patience);
+        let sent = self.send_envelope(state, queue, tag, descriptor, deadline);
         match sent {
             Ok(()) => self.announce(end),
             Err(_) => self.producer(state).retract(position),
@@ -106,22 +107,22 @@ impl<T, C: Codec<T>> Sender<T, C> {
         queue: MessageQueue,
         tag: Tag,
         envelope: Envelope,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<(), SendError> {
         let message = message(state);
         message.set_type(tag.get());
         message.set_len(envelope.text_len());
         envelope.write(&mut message.text_mut_full()[..ENVELOPE]);
         let bytes = message.text().len() as u64;
-        if patience.is_none() {
+        if deadline.is_now() {
             // What does not wait has no place in line.
-            self.wait::<(), SendError>(state, patience, Duration::ZERO, |sender, state| {
+            self.wait::<(), SendError>(state, deadline, Duration::ZERO, |sender, state| {
                 Ok(sender.try_queue(queue, self::message(state))?.then_some(()))
             })?;
         } else if !space::may_try(&self.control, self.lane, &mut state.granted, bytes)
             || !self.try_queue(queue, self::message(state))?
         {
-            self.send_in_turn(state, queue, bytes, patience)?;
+            self.send_in_turn(state, queue, bytes, deadline)?;
         }
         // Relaxed: whoever sees it comes to the queue's lock in the kernel after this message did.
         self.control.word(word::EVENTS).fetch_add(1, Ordering::Relaxed);
@@ -154,12 +155,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
         state: &mut State,
         queue: MessageQueue,
         bytes: u64,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<(), SendError> {
         let mut place = Place::take(&self.control, self.lane, bytes);
         let (mut parked, mut tried) = (false, true);
         // No spinning: each look is a system call.
-        let sent = self.wait::<(), SendError>(state, patience, Duration::ZERO, |sender, state| {
+        let sent = self.wait::<(), SendError>(state, deadline, Duration::ZERO, |sender, state| {
             if !mem::replace(&mut parked, true) {
                 return Ok(None);
             }

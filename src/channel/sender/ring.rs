@@ -2,12 +2,12 @@
 
 use super::queue::message;
 use super::{Encode, Sender, State, lane_damage};
-use crate::channel::Patience;
 use crate::channel::envelope::Envelope;
 use crate::codec::{Codec, EncodeError, Raw, Reader, Writer};
 use crate::control::ENVELOPE;
 use crate::error::SendError;
 use crate::ring::{Damage, Flags, Producer};
+use crate::sys::Deadline;
 use crate::tag::Tag;
 
 impl<T, C: Codec<T>> Sender<T, C> {
@@ -18,11 +18,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
         state: &mut State,
         tag: Tag,
         value: &impl Encode,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<usize, SendError> {
         let room = match self.producer(state).reserve_available(tag) {
             Ok(Some(room)) => room,
-            Ok(None) => self.wait_for_producer(state, value, patience, |producer| {
+            Ok(None) => self.wait_for_producer(state, value, deadline, |producer| {
                 producer.reserve_available(tag)
             })?,
             Err(damage) => return Err(self.damaged(damage)),
@@ -34,9 +34,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return Ok(len);
         }
         if len > producer.max_payload(tag) {
-            return self.send_in_fragments(state, tag, value, len, patience);
+            return self.send_in_fragments(state, tag, value, len, deadline);
         }
-        let len = self.fill_exactly(state, tag, value, len, patience)?;
+        let len = self.fill_exactly(state, tag, value, len, deadline)?;
         self.producer(state).publish(len, tag, Flags::WHOLE);
         Ok(len)
     }
@@ -48,10 +48,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
         tag: Tag,
         value: &impl Encode,
         len: usize,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<usize, SendError> {
         let room =
-            self.wait_for_producer(state, value, patience, |producer| producer.reserve(len, tag))?;
+            self.wait_for_producer(state, value, deadline, |producer| producer.reserve(len, tag))?;
         let producer = self.producer(state);
         let (again, fits) = producer.fill(room, |writer| self.encode(value, writer))?;
         if fits { Ok(again) } else { Err(self.changed_length()) }
@@ -83,13 +83,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         state: &mut State,
         value: &impl Encode,
-        patience: Patience,
+        deadline: Deadline,
         mut look: impl FnMut(&mut Producer) -> Result<Option<R>, Damage>,
     ) -> Result<R, SendError> {
-        self.wait(state, patience, self.spin, |sender, state| {
+        self.wait(state, deadline, self.spin, |sender, state| {
             let room = sender.found_room(look(sender.producer(state)))?;
             if room.is_none() {
-                sender.take_answers_for(value, state, patience)?;
+                sender.take_answers_for(value, state, deadline)?;
             }
             Ok(room)
         })
@@ -101,14 +101,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         value: &V,
         state: &mut State,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<(), SendError> {
         let (true, Some(answers)) = (V::TAKES_ANSWERS, &mut state.answers) else { return Ok(()) };
         let mut accept = |answer: Reader<'_>| -> Option<()> {
             value.take_answer(answer);
             None
         };
-        let taken = answers.next(&self.control, self.lane, patience, &mut accept);
+        let taken = answers.next(&self.control, self.lane, deadline, &mut accept);
         taken.map(drop).map_err(|damage| self.damaged(damage))
     }
 
@@ -174,12 +174,12 @@ where
     /// [`SendError::TooLong`] if `len` is more than goes in one piece, half the channel's capacity
     /// or, without rings, its `inline_limit`; else as [`send`](Sender::send).
     pub fn send_with(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), SendError> {
-        let (tag, patience) = (Tag::DEFAULT, Patience::for_ever());
+        let (tag, deadline) = (Tag::DEFAULT, Deadline::never());
         let empty = |_: &mut Writer<'_>| Ok(());
         let state = &mut *self.enter()?;
         self.check_receiver()?;
         if let Some(queue) = self.control.queue {
-            self.announce_leftover(state, queue, patience)?;
+            self.announce_leftover(state, queue, deadline)?;
         }
         let ring = state.producer.as_ref().map(|producer| producer.max_payload(tag) as u64);
         let max = ring.unwrap_or(u64::MAX).min(self.control.max_value());
@@ -198,16 +198,16 @@ where
             message.grow(ENVELOPE + len);
             fill(&mut message.text_mut_full()[ENVELOPE..][..len]);
             let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
-            self.send_envelope(state, queue, tag, inline, patience)?;
+            self.send_envelope(state, queue, tag, inline, deadline)?;
             return self.sent(len);
         }
         let room =
-            self.wait_for_producer(state, &empty, patience, |producer| producer.reserve(len, tag))?;
+            self.wait_for_producer(state, &empty, deadline, |producer| producer.reserve(len, tag))?;
         self.producer(state).lend(room, len, fill);
         match self.control.queue {
             None => self.producer(state).publish(len, tag, Flags::WHOLE),
             Some(queue) => {
-                self.publish_announced(state, queue, len, tag, Flags::WHOLE, patience)?;
+                self.publish_announced(state, queue, len, tag, Flags::WHOLE, deadline)?;
             }
         }
         self.sent(len)

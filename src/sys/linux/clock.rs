@@ -2,19 +2,19 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 
-/// When to stop waiting.
+/// When a call stops waiting: never, now or at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadline(When);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum When {
     Never,
-    /// Has always passed; a variant of its own because asking the clock costs time.
-    Immediate,
+    /// The call does not wait.
+    Now,
     /// Nanoseconds on CLOCK_MONOTONIC, which all processes of a time namespace share.
     At(u64),
 }
@@ -44,28 +44,35 @@ impl Deadline {
         Deadline(When::Never)
     }
 
-    /// One that has passed.
-    pub(crate) fn immediate() -> Self {
-        Deadline(When::Immediate)
+    /// Of a call that does not wait, and so says Empty or Full instead of Timeout.
+    pub(crate) fn now() -> Self {
+        Deadline(When::Now)
     }
 
     /// From now; one beyond the clock's range never passes.
     pub(crate) fn after(timeout: Duration) -> Self {
-        if timeout.is_zero() {
-            return Deadline::immediate();
-        }
         let timeout = u64::try_from(timeout.as_nanos()).ok();
         Deadline(
             timeout.and_then(|timeout| now().checked_add(timeout)).map_or(When::Never, When::At),
         )
     }
 
+    /// At a moment, which may have passed.
+    pub(crate) fn at(moment: Instant) -> Self {
+        Deadline::after(moment.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the call does not wait, as no call does whose deadline is a moment.
+    pub(crate) fn is_now(self) -> bool {
+        self.0 == When::Now
+    }
+
     /// As a number that other processes of this time namespace understand; `ClockOffset` makes one for
-    /// all.
+    /// all. For them, now is a moment that has passed.
     pub(crate) fn to_number(self) -> u64 {
         match self.0 {
             When::Never => u64::MAX,
-            When::Immediate => 0,
+            When::Now => 0,
             When::At(moment) => moment,
         }
     }
@@ -73,21 +80,20 @@ impl Deadline {
     pub(crate) fn from_number(number: u64) -> Self {
         Deadline(match number {
             u64::MAX => When::Never,
-            0 => When::Immediate,
             moment => When::At(moment),
         })
     }
 
-    /// How long it still takes; `None` = for ever, zero = passed.
     /// The earlier of two.
     pub(crate) fn earlier(self, other: Self) -> Self {
         if other.to_number() < self.to_number() { other } else { self }
     }
 
+    /// How long it still takes; `None` = for ever, zero = passed.
     pub(crate) fn remaining(self) -> Option<Duration> {
         match self.0 {
             When::Never => None,
-            When::Immediate => Some(Duration::ZERO),
+            When::Now => Some(Duration::ZERO),
             When::At(moment) => Some(Duration::from_nanos(moment.saturating_sub(now()))),
         }
     }
@@ -95,7 +101,7 @@ impl Deadline {
     pub(crate) fn has_passed(self) -> bool {
         match self.0 {
             When::Never => false,
-            When::Immediate => true,
+            When::Now => true,
             // NB: the coarse clock takes 5 ns and the other 21, in a call of 330.
             When::At(moment) => moment < recently().saturating_add(COARSE) && moment <= now(),
         }
@@ -133,7 +139,7 @@ impl ClockOffset {
     /// A deadline as a number that every process of this machine understands.
     pub(crate) fn publish(self, deadline: Deadline) -> u64 {
         match deadline.0 {
-            When::At(moment) => at(moment.saturating_add_signed(self.0.saturating_neg())),
+            When::At(moment @ 1..) => at(moment.saturating_add_signed(self.0.saturating_neg())),
             _ => deadline.to_number(),
         }
     }
@@ -141,7 +147,9 @@ impl ClockOffset {
     /// A deadline that another process has published.
     pub(crate) fn read(self, number: u64) -> Deadline {
         match Deadline::from_number(number) {
-            Deadline(When::At(moment)) => Deadline(When::At(moment.saturating_add_signed(self.0))),
+            Deadline(When::At(moment @ 1..)) => {
+                Deadline(When::At(moment.saturating_add_signed(self.0)))
+            }
             deadline => deadline,
         }
     }
@@ -175,9 +183,8 @@ mod tests {
         let offsets = [0, 1, -1, 100_000_000_000_000, -5_000_000_000, i64::MAX, i64::MIN];
         let moments = [1_u64, 7, 3_600_000_000_000, 1 << 60].map(|it| Deadline(When::At(it)));
         for offset in offsets.map(ClockOffset) {
-            for deadline in [Deadline::never(), Deadline::immediate()] {
-                assert_eq!(offset.read(offset.publish(deadline)), deadline);
-            }
+            assert_eq!(offset.read(offset.publish(Deadline::never())), Deadline::never());
+            assert!(offset.read(offset.publish(Deadline::now())).has_passed());
             // Whatever number it is, it is no deadline that always or never passes.
             for deadline in moments {
                 let published = Deadline::from_number(offset.publish(deadline));
@@ -206,7 +213,7 @@ mod tests {
     #[test]
     fn deadlines_keep_their_word() {
         assert_eq!(Deadline::never().remaining(), None);
-        assert!(Deadline::immediate().has_passed());
+        assert!(Deadline::now().has_passed());
         assert!(Deadline::after(Duration::ZERO).has_passed());
         assert!(!Deadline::after(Duration::from_secs(1000)).has_passed());
         let soon = Deadline::after(Duration::from_millis(1));
@@ -214,8 +221,20 @@ mod tests {
         assert_eq!(soon.remaining(), Some(Duration::ZERO));
         assert_eq!(Deadline::after(Duration::MAX), Deadline::never());
         let soon = Deadline::after(Duration::from_secs(1000));
-        for deadline in [soon, Deadline::never(), Deadline::immediate()] {
+        for deadline in [soon, Deadline::never()] {
             assert_eq!(Deadline::from_number(deadline.to_number()), deadline);
         }
+        assert!(Deadline::from_number(Deadline::now().to_number()).has_passed());
+    }
+
+    #[test]
+    fn only_a_call_that_does_not_wait_has_the_deadline_now() {
+        assert!(Deadline::now().is_now());
+        let passed = [Deadline::after(Duration::ZERO), Deadline::at(Instant::now())];
+        for deadline in passed {
+            assert!(deadline.has_passed() && !deadline.is_now());
+        }
+        assert!(!Deadline::never().is_now());
+        assert!(!Deadline::from_number(Deadline::now().to_number()).is_now());
     }
 }

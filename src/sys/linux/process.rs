@@ -283,7 +283,7 @@ mod tests {
         // SAFETY: the child makes one system call, then exits.
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {
-                let done = set.operate(&[SemOp::add(0, 1).undo()], Deadline::immediate());
+                let done = set.operate(&[SemOp::add(0, 1).undo()], Deadline::now());
                 // SAFETY: as above.
                 unsafe { libc::_exit(if done.is_ok() { 0 } else { 1 }) }
             }

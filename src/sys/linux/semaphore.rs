@@ -301,14 +301,14 @@ mod tests {
         let set = SemaphoreSet::create_private(1, 0o600).unwrap();
         let _cleanup = Cleanup(|| drop(set.remove()));
         let take = [SemOp::add(0, -1)];
-        for deadline in [Deadline::immediate(), Deadline::after(Duration::from_millis(5))] {
+        for deadline in [Deadline::now(), Deadline::after(Duration::from_millis(5))] {
             assert_eq!(kind(set.operate(&take, deadline)), SystemErrorKind::WouldBlock);
             assert!(deadline.has_passed());
         }
-        set.operate(&[SemOp::add(0, 2)], Deadline::immediate()).unwrap();
-        set.operate(&take, Deadline::immediate()).unwrap();
+        set.operate(&[SemOp::add(0, 2)], Deadline::now()).unwrap();
+        set.operate(&take, Deadline::now()).unwrap();
         set.operate(&take, Deadline::after(Duration::from_secs(1 << 40))).unwrap();
-        set.operate(&[SemOp::zero(0)], Deadline::immediate()).unwrap();
+        set.operate(&[SemOp::zero(0)], Deadline::now()).unwrap();
     }
 
     #[test]

@@ -1,59 +1,73 @@
 //! Time that passes when the model says so.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::kernel;
 
 /// What counts as a short time where only such passes.
 pub(crate) const SHORT: Duration = Duration::from_millis(1);
 
-/// When to stop waiting: never, at once, or when the model next lets time pass.
+/// When a call stops waiting: never, now, or when the model next lets time pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadline(When);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum When {
     Never,
-    Immediate,
-    /// Passes when the clock has moved on from this.
-    After(u64),
+    /// The call does not wait.
+    Now,
+    /// Passes when the clock has come to this.
+    At(u64),
 }
+
+/// A moment that has passed when an execution begins.
+const PASSED: Deadline = Deadline(When::At(0));
 
 impl Deadline {
     pub(crate) fn never() -> Self {
         Deadline(When::Never)
     }
 
-    pub(crate) fn immediate() -> Self {
-        Deadline(When::Immediate)
+    /// Of a call that does not wait, and so says Empty or Full instead of Timeout.
+    pub(crate) fn now() -> Self {
+        Deadline(When::Now)
     }
 
     pub(crate) fn after(timeout: Duration) -> Self {
         if timeout.is_zero() {
-            return Deadline::immediate();
+            return PASSED;
         }
         let short = timeout <= SHORT;
         Deadline(kernel::with(|kernel| match kernel {
             kernel if kernel.only_short_times_pass && !short => When::Never,
-            kernel if kernel.short_times_passed && short => When::Immediate,
-            kernel => When::After(kernel.clock),
+            kernel if kernel.short_times_passed && short => PASSED.0,
+            kernel => When::At(kernel.clock + 1),
         }))
+    }
+
+    /// At a moment, which may have passed.
+    pub(crate) fn at(moment: Instant) -> Self {
+        Deadline::after(moment.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the call does not wait, as no call does whose deadline is a moment.
+    pub(crate) fn is_now(self) -> bool {
+        self.0 == When::Now
     }
 
     /// As a number that other processes understand.
     pub(crate) fn to_number(self) -> u64 {
         match self.0 {
             When::Never => u64::MAX,
-            When::Immediate => 0,
-            When::After(moment) => moment + 1,
+            When::Now => 0,
+            When::At(moment) => moment,
         }
     }
 
     pub(crate) fn from_number(number: u64) -> Self {
         Deadline(match number {
             u64::MAX => When::Never,
-            0 => When::Immediate,
-            moment => When::After(moment - 1),
+            moment => When::At(moment),
         })
     }
 
@@ -62,6 +76,7 @@ impl Deadline {
         if other.to_number() < self.to_number() { other } else { self }
     }
 
+    /// How long it still takes; `None` = for ever, zero = passed.
     pub(crate) fn remaining(self) -> Option<Duration> {
         match self.0 {
             When::Never => None,
@@ -73,8 +88,8 @@ impl Deadline {
     pub(crate) fn has_passed(self) -> bool {
         match self.0 {
             When::Never => false,
-            When::Immediate => true,
-            When::After(moment) => kernel::with(|kernel| kernel.clock) > moment,
+            When::Now => true,
+            When::At(moment) => kernel::with(|kernel| kernel.clock) >= moment,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::codec::{Bincode, Bytes, Codec, Raw, Reader};
 use crate::control::{ENVELOPE, SLOTS, TYPE_WORD, lane_word, word};
 use crate::error::{AttachError, RecvError, SendError};
 use crate::ring::LINE;
-use crate::sys::{MessageBuffer, MessageSelect, Ordering, Wait};
+use crate::sys::{Deadline, MessageBuffer, MessageSelect, Ordering, Wait};
 use crate::tag::{Select, Tag};
 use crate::verify::fuzzing::Script;
 
@@ -228,9 +228,8 @@ impl<C: Codec<Bytes>> Rig<C> {
 
     fn send_back(&self, script: &mut Script<'_>) {
         let Some(receiver) = &self.receiver else { return };
-        let patience = super::Patience::none();
         let make = |reader: Reader<'_>, _, origin| C::decode(reader).map(|_| origin);
-        match receiver.receive_from(Select::Any, patience, make) {
+        match receiver.receive_from(Select::Any, Deadline::now(), make) {
             Ok(origin) => {
                 if let Err(error) = receiver.send_back(origin, &value(script)) {
                     expect_send_error(&error);

@@ -127,13 +127,13 @@ fn an_answer_is_seen_although_its_receiver_is_gone_and_another_has_come() {
     let model = || {
         let channel = both_ways().private().unwrap();
         let (tx, first) = (channel.sender().unwrap(), channel.receiver().unwrap());
-        let end = tx.send_behind(&[], &1, Some(Deadline::never()), |_| ()).unwrap();
+        let end = tx.send_behind(&[], &1, Deadline::never(), |_| ()).unwrap();
         let receivers = thread::spawn(move || {
             answer(&first, 1);
             drop(first);
             channel.receiver().unwrap()
         });
-        let never = Some(Deadline::never());
+        let never = Deadline::never();
         let answered = tx.wait_for_answer(end, never, true, |mut reader| {
             reader.read_array::<1>().ok().map(|[answer]| answer)
         });
