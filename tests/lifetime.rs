@@ -5,6 +5,7 @@
 mod common;
 
 use std::error::Error;
+use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
@@ -699,6 +700,30 @@ fn unlink_wakes_whoever_waits_on_the_channel() {
         Channel::<Parcel>::unlink(blocked.stage.name()).unwrap();
         assert_eq!(blocked.stage.objects(), []);
         expect_gone(blocked);
+    }
+}
+
+#[test]
+fn of_several_that_unlink_a_channel_at_once_one_has_removed_it() {
+    let stage = Stage::new("unlinked at once");
+    for _ in 0..200 {
+        let channel = Channel::<Parcel>::create(stage.name()).unwrap();
+        let start = Barrier::new(4);
+        let removed = thread::scope(|scope| {
+            let unlink = || {
+                start.wait();
+                match Channel::<Parcel>::unlink(stage.name()) {
+                    Ok(()) => 1,
+                    Err(OpenError::NotFound { .. }) => 0,
+                    Err(error) => panic!("{error}"),
+                }
+            };
+            let unlinking = [(); 4].map(|()| scope.spawn(unlink));
+            unlinking.into_iter().map(|thread| thread.join().unwrap()).sum::<u32>()
+        });
+        assert_eq!(removed, 1);
+        assert_eq!(stage.objects(), []);
+        drop(channel);
     }
 }
 

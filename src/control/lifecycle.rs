@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::closing::Then;
 use super::find::{
-    Found, Orphan, Rest, find_orphan, find_set, look, look_with_any_mode, remove_rest,
+    Found, Orphan, Rest, find_orphan, find_set, ignore_gone, look, look_with_any_mode, remove_rest,
     remove_wreck, set_name,
 };
 use super::header::Mapped;
@@ -387,7 +387,8 @@ fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Contro
     })
 }
 
-/// Removes the channel, in use or not: whoever uses it is told that it is gone.
+/// Removes the channel, in use or not: whoever uses it is told that it is gone. Of several that remove
+/// it at once, the one that found it with the lock held has removed it, and the others find none.
 pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
     let key = name.key()?;
     // Makes nothing that could stay, and so is not refused; an exit waits until it is done.
@@ -395,7 +396,22 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
     let Some(set) = find_set(key, owner)? else {
         return unlink_without_set(key, name, owner);
     };
-    let removed = lock(set, name, LOCK_PATIENCE).and_then(|locked| {
+    for _ in 0..ATTEMPTS {
+        if unlink_on(name, key, set, owner)? {
+            return Ok(());
+        }
+        if find_set(key, owner)? != Some(set) {
+            return Err(OpenError::NotFound { name: name.clone() });
+        }
+        // Another of its objects went meanwhile, by hand.
+    }
+    Err(OpenError::Unsettled { name: name.clone() })
+}
+
+/// Removes the channel on this set; `false` if something of it went before.
+fn unlink_on(name: &Name, key: Key, set: SemaphoreSet, owner: Owner) -> Result<bool, OpenError> {
+    let mut removed = false;
+    let ended = lock(set, name, LOCK_PATIENCE).and_then(|locked| {
         locked.run(|_| {
             match look_with_any_mode(key, set, owner) {
                 Ok(Found::Whole(mapped, queue)) => {
@@ -415,11 +431,13 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
                 Err(error) => return Err(error),
             }
             // Those who sleep hear it from the kernel now. Those who are busy were told to look.
-            set.remove()?;
+            ignore_gone(set.remove())?;
+            removed = true;
             Ok(Then::Again)
         })
     });
-    gone_is_none(removed).map(|_| ())
+    gone_is_none(ended)?;
+    Ok(removed)
 }
 
 /// Removes what is left of a channel whose set was removed by hand: the segment, which is known by
