@@ -59,8 +59,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         };
         let value = Headed { head: head.len(), encode };
         let request = Request { value, take_answer: RefCell::new(take_answer) };
-        transfer::sending::<T, _, _>(|| self.send_encoded(Tag::DEFAULT, &request, deadline))?;
-        self.ring_position()
+        transfer::sending::<T, _, _>(|| self.send_positioned(&request, deadline))
     }
 
     /// Waits until `accept` makes something of an answer to what ended at `end` in the ring. A

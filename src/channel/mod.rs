@@ -56,7 +56,7 @@ pub(crate) use returns::Due;
 pub use returns::Origin;
 pub use sender::Sender;
 #[cfg(all(test, loom))]
-pub(crate) use space::stay_in_line;
+pub(crate) use space::{look_at_line, stay_in_line};
 pub use stats::Stats;
 
 /// A typed channel between processes: many senders, one receiver, values of one type in order.
@@ -137,7 +137,8 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// is gone, and the values that it holds are lost.
     ///
     /// # Errors
-    /// [`OpenError::NotFound`] if there is none, [`OpenError::NotOwned`] if it is another user's,
+    /// [`OpenError::NotFound`] if there is none, also where another process removes it in this moment:
+    /// of several that do, one has `Ok`. [`OpenError::NotOwned`] if it is another user's,
     /// [`OpenError::KeyCollision`] if what is there is no channel or one of another name,
     /// [`OpenError::Busy`] if another process keeps its lock; [`OpenError`] otherwise.
     pub fn unlink(name: impl Into<Name>) -> Result<(), OpenError> {

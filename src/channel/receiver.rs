@@ -260,7 +260,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// ```
     ///
     /// # Errors
-    /// As [`recv`](Receiver::recv); values appended before the error stay in `batch`.
+    /// As [`recv`](Receiver::recv), for the first value. What is wrong with a later one is told too, and
+    /// the values before it stay in `batch`; that the channel was removed, the next call tells.
     pub fn recv_batch(&self, batch: &mut Vec<T>, max: usize) -> Result<usize, RecvError> {
         if max == 0 {
             return Ok(0);
@@ -270,7 +271,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         while received < max {
             match self.try_recv() {
                 Ok(value) => batch.push(value),
-                Err(error) if error.is_empty() || error.is_disconnected() => break,
+                Err(error) if error.is_empty() || error.is_disconnected() || error.is_removed() => {
+                    break;
+                }
                 Err(error) => return Err(error),
             }
             received += 1;

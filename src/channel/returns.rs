@@ -261,7 +261,7 @@ impl Returns {
     /// Rings the sender for an answer that went whole.
     fn ring(&self, lane: usize) -> Result<(), SendError> {
         let rung = self.control.try_ring(self.control.lane_bell(lane));
-        rung.map_err(|error| not_woken(&self.control, error))
+        rung.or_else(|error| not_woken(&self.control, error))
     }
 
     #[cold]

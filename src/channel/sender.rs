@@ -73,6 +73,10 @@ pub(super) struct State {
     granted: u64,
     /// Whether the receiver's role was looked at since something last stirred.
     looked_at_receiver: bool,
+    /// Whether the kernel rings the other lanes when this process dies: see `space`.
+    armed: bool,
+    /// Whether the line for the queue was looked at since something last stirred.
+    looked_at_line: bool,
 }
 
 /// What a value is sent as: its encoding, perhaps behind a head of the layer above.
@@ -185,6 +189,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 unannounced: None,
                 granted: 0,
                 looked_at_receiver: false,
+                armed: false,
+                looked_at_line: false,
             }),
             value: PhantomData,
             // From here on dropping the sender gives the lane back.
@@ -264,9 +270,15 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(())
     }
 
-    /// Where the lane's ring stands: the end of what was sent last.
-    pub(super) fn ring_position(&self) -> Result<u64, SendError> {
-        Ok(self.enter()?.producer.as_ref().map_or(0, Producer::tail))
+    /// Sends what the layer above encodes; says where the lane's ring stands then.
+    pub(super) fn send_positioned(
+        &self,
+        value: &impl Encode,
+        deadline: Deadline,
+    ) -> Result<u64, SendError> {
+        let mut state = self.enter()?;
+        self.send_in(&mut state, Tag::DEFAULT, value, deadline)?;
+        Ok(state.producer.as_ref().map_or(0, Producer::tail))
     }
 
     /// Another sender on a lane of its own.
@@ -461,7 +473,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         self.count(lane_word::SENT_BYTES, len as u64);
         let rung = self.control.try_ring(self.control.items_bell());
-        rung.map_err(|error| not_woken(&self.control, error))
+        rung.or_else(|error| not_woken(&self.control, error))
     }
 
     /// Rings the receiver for what stands before a value that is not sent yet.
@@ -536,7 +548,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
             match parked {
                 Parked::Found(found) => return Ok(found),
                 Parked::Rung => {}
-                Parked::Stirred => state.looked_at_receiver = false,
+                Parked::Stirred => {
+                    (state.looked_at_receiver, state.looked_at_line) = (false, false)
+                }
             }
             parks = parks.saturating_add(1);
             self.count(lane_word::WAKEUPS, 1);
@@ -556,6 +570,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let mut state = self.enter()?;
         let look = |sender: &Self, _: &mut State| Ok(so(sender)?.then_some(()));
         self.wait_or_lose(&mut state, deadline, Duration::ZERO, look, |_| Ok(Lost::Stay))
+    }
+
+    #[cfg(all(test, loom))]
+    pub(super) fn has_looked_at_line(&self) {
+        self.state.borrow_mut().looked_at_line = true;
     }
 
     /// Looks once more, now that the receiver is gone: it may have answered or made room before.
@@ -667,12 +686,15 @@ impl<T, C: Codec<T>> Sender<T, C> {
 }
 
 /// What became of a value that was sent, where the kernel refuses to wake the party that it is for.
+///
+/// Where the channel was removed, that party may have the value already, so it counts as sent; the
+/// next call says that the channel is gone.
 #[cold]
-pub(super) fn not_woken(control: &Control, error: SystemError) -> SendError {
+pub(super) fn not_woken(control: &Control, error: SystemError) -> Result<(), SendError> {
     match control.slept(error) {
-        // Where the set is gone, the other side finds the value no more than this one.
-        Slept::Failed { channel, error } => SendError::NotWoken { channel, error },
-        slept => slept.into(),
+        Slept::Removed { .. } if !fault(Fault::SentTakenBack) => Ok(()),
+        Slept::Failed { channel, error } => Err(SendError::NotWoken { channel, error }),
+        slept => Err(slept.into()),
     }
 }
 
@@ -703,6 +725,9 @@ impl<T, C> Drop for Sender<T, C> {
         self.control.word(word::SENDER_LEFT).swap(1, Ordering::Relaxed);
         point!("goodbye.sender");
         // A set that is gone needs no goodbye.
+        if self.state.get_mut().armed {
+            let _ = super::space::disarm_others(&self.control, self.lane);
+        }
         let _ = semaphores::release_lane(self.control.set, self.lane);
     }
 }

@@ -15,7 +15,8 @@
 //!
 //! Whoever attaches arms the other side's bell in the same atomic step that takes the role: plus
 //! one, and minus one with undo, which leaves the value and makes the kernel add one when the
-//! process dies. A clean close does the same with its own hands. What takes away never waits: in a
+//! process dies. A sender that waits in line for the queue arms the other senders' bells before its
+//! first wait. A clean close does the same with its own hands. What takes away never waits: in a
 //! set that somebody else has set to other values it fails instead of hanging.
 //!
 //! The receiver takes its role first and says which receiver it is in shared memory after that. A
@@ -221,8 +222,7 @@ pub(crate) fn take_receiver(
     let taken = take();
     if !matches!(taken, Ok(true)) {
         for batch in &first[..armed_batches] {
-            let ops: Vec<SemOp> = batch.iter().flat_map(|&bell| disarmed(bell)).collect();
-            ringing(set, batch, || set.operate(&ops, Deadline::never()))?;
+            disarm(set, batch)?;
         }
     }
     taken
@@ -249,6 +249,36 @@ pub(crate) fn release_receiver(
     set.operate(if served { &ops } else { &ops[..1] }, Deadline::never())?;
     for batch in bells.chunks(BATCH) {
         let ops: Vec<SemOp> = batch.iter().map(|&bell| SemOp::add(bell, 1).undo()).collect();
+        ringing(set, batch, || set.operate(&ops, Deadline::never()))?;
+    }
+    Ok(())
+}
+
+/// Has the kernel post to the bells of all lanes but one when this process dies.
+pub(crate) fn arm_lanes(set: SemaphoreSet, lanes: usize, but: usize) -> Result<(), SystemError> {
+    let bells = bells_but(lanes, but);
+    for (index, batch) in bells.chunks(BATCH / 2).enumerate() {
+        let ops: Vec<SemOp> = batch.iter().flat_map(|&bell| armed(bell)).collect();
+        if let Err(error) = ringing(set, batch, || set.operate(&ops, Deadline::never())) {
+            let _ = disarm(set, &bells[..index * (BATCH / 2)]);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// The opposite of [`arm_lanes`].
+pub(crate) fn disarm_lanes(set: SemaphoreSet, lanes: usize, but: usize) -> Result<(), SystemError> {
+    disarm(set, &bells_but(lanes, but))
+}
+
+fn bells_but(lanes: usize, but: usize) -> Vec<u16> {
+    (0..lanes).filter(|&lane| lane != but).map(lane_bell).collect()
+}
+
+fn disarm(set: SemaphoreSet, bells: &[u16]) -> Result<(), SystemError> {
+    for batch in bells.chunks(BATCH / 2) {
+        let ops: Vec<SemOp> = batch.iter().flat_map(|&bell| disarmed(bell)).collect();
         ringing(set, batch, || set.operate(&ops, Deadline::never()))?;
     }
     Ok(())

@@ -10,8 +10,7 @@ use crate::name::Name;
 use crate::sys::SystemError;
 
 /// Why a value was not sent. It was not, whichever this is, but for
-/// [`NotWoken`](SendError::NotWoken), and for a [`Removed`](SendError::Removed) that came while the
-/// value was on its way: then the receiver may have it.
+/// [`NotWoken`](SendError::NotWoken).
 ///
 /// ```
 /// let (tx, _rx) = sysv_channel::channel::<u32>()?;

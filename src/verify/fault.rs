@@ -3,11 +3,25 @@
 #[cfg(loom)]
 use std::cell::Cell;
 
-/// A step done wrong on purpose: a model that does not fail with it proves nothing.
-///
-/// Outside of models no step is ever done wrong, and the question costs nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+macro_rules! faults {
+    ($($(#[$about:meta])* $fault:ident,)*) => {
+        /// A step done wrong on purpose: a model that does not fail with it proves nothing.
+        ///
+        /// Outside of models no step is ever done wrong, and the question costs nothing.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Fault {
+            $($(#[$about])* $fault,)*
+        }
+
+        #[cfg(all(test, loom))]
+        impl Fault {
+            /// Every fault, for who looks for programs that find them.
+            pub(crate) const ALL: &[Fault] = &[$(Fault::$fault),*];
+        }
+    };
+}
+
+faults! {
     /// The stamp is published Relaxed.
     StampStoreRelaxed,
     /// The stamp is loaded Relaxed.
@@ -64,6 +78,12 @@ pub(crate) enum Fault {
     QueueSpaceNotGiven,
     /// A sender that finds the queue full does not ring the receiver.
     FullNotRung,
+    /// A sender that waits for room does not have the kernel ring the others when it dies.
+    LineNotArmed,
+    /// A sender that died while it waited for room keeps its place in line.
+    DeadKeepPlace,
+    /// A sender that gives up keeps the turn that it was given.
+    TurnKept,
     /// A receiver that finds nothing to receive leaves senders asleep for whom there is room.
     RestNotWoken,
     /// A sender leaves the room to others although the receiver sleeps and will wake nobody.
@@ -133,6 +153,8 @@ pub(crate) enum Fault {
     RemovalNotLookedAt,
     /// A user that finds an object gone does not tell the others.
     RemovalNotTold,
+    /// What was sent counts as not sent where the channel is gone before its receiver is woken.
+    SentTakenBack,
     /// A creator adopts a channel whose set was removed by hand under its users.
     OrphanAdopted,
     /// A creator that signs a set takes what stands beside it for that set's.

@@ -157,6 +157,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
         bytes: u64,
         deadline: Deadline,
     ) -> Result<(), SendError> {
+        if !state.armed {
+            let armed = space::arm_others(&self.control, self.lane);
+            armed.map_err(|error| self.control.slept(error))?;
+            state.armed = true;
+        }
         let mut place = Place::take(&self.control, self.lane, bytes);
         let (mut parked, mut tried) = (false, true);
         // No spinning: each look is a system call.
@@ -169,7 +174,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             if given.is_none() {
                 if place.takes_free() {
                     state.granted = bytes;
-                } else if place.yields()? {
+                } else if place.yields(!mem::replace(&mut state.looked_at_line, true))? {
                     tried = false;
                     return Ok(None);
                 }
