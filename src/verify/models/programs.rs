@@ -9,7 +9,7 @@
 //! | `checker` | whether an order of the operations explains what was seen |
 //! | `machines` | what the operations do, one after another |
 //! | `printer` | shrinking, and a failing program as code |
-//! | `pinned` | programs that find a fault, one for each |
+//! | `pinned` | what finds each fault |
 //!
 //! A machine that may come to a stand, because its parties wait for each other as they should, is
 //! none to explore: of the others loom says whether a wake-up is lost. Naps are switched off there.
@@ -48,6 +48,7 @@ use language::{Program, SCENES, Scene};
 
 use crate::model::{check_some, killed_anybody};
 use crate::panics;
+use crate::sys::Fault;
 use crate::verify::fault::with_fault;
 
 /// What was explored of a program.
@@ -225,7 +226,7 @@ fn programs_at_random_do_what_the_machines_say() {
 #[test]
 fn all_small_programs_do_what_the_machines_say() {
     let mut run = Run::default();
-    let most = most_executions(30);
+    let most = most_executions(20);
     generator::all_up_to(variable("PROGRAMS_SIZE", 1) as usize, &scenes(), |program| {
         run.explore(program, most);
     });
@@ -235,8 +236,12 @@ fn all_small_programs_do_what_the_machines_say() {
 #[test]
 fn pinned_programs_find_their_faults() {
     let tried = std::env::var("PROGRAMS_PINS").map(|path| std::fs::read_to_string(path).unwrap());
+    let pins: Vec<_> = match &tried {
+        Ok(text) => pinned::read(text).collect(),
+        Err(_) => pinned::pinned().collect(),
+    };
     let mut missed = Vec::new();
-    for (fault, line) in pinned::read(tried.as_deref().unwrap_or(pinned::PROGRAMS)) {
+    for (fault, line) in pins {
         let program = Program::read(line).unwrap_or_else(|| panic!("no program: {line}"));
         match with_fault(fault, || explore(&program, most_executions(50_000))) {
             Ok(Explored { executions, .. }) => {
@@ -256,14 +261,7 @@ fn pinned_programs_find_their_faults() {
 fn generated_programs_find_faults() {
     let Ok(names) = std::env::var("PROGRAMS_FAULTS") else { return };
     let most = most_executions(3_000);
-    let listed = include_str!("../fault.rs").lines().filter_map(|line| {
-        line.strip_prefix("    ")?.strip_suffix(',').filter(|name| !name.contains(' '))
-    });
-    let known: Vec<String> = pinned::FAULTS.iter().map(|fault| format!("{fault:?}")).collect();
-    for unknown in listed.filter(|name| known.iter().all(|known| known != name)) {
-        println!("# {unknown} is not in pinned::FAULTS");
-    }
-    for &fault in pinned::FAULTS {
+    for &fault in Fault::ALL {
         let name = format!("{fault:?}");
         if names != "all" && names.split(',').all(|wanted| wanted != name) {
             continue;

@@ -23,6 +23,10 @@ pub(super) enum Outcome {
     Disconnected,
     /// The party has not the role for it.
     Absent,
+    /// The value received, of a sender that hears no answer.
+    Unheard(u8),
+    /// All values that the one that attends received, in order.
+    All(Vec<u8>),
     /// Another has the role.
     Taken,
     NotFound,
@@ -163,7 +167,8 @@ impl<M: Machine> State<M> {
             | Operation::AnswerElsewhere
             | Operation::Refuse
             | Operation::PassOn
-            | Operation::Attend => true,
+            | Operation::Attend
+            | Operation::Serve => true,
             _ => false,
         };
         let collecting = (0..self.parties.len()).any(|other| {

@@ -10,7 +10,12 @@ const LONGEST: usize = 3;
 fn casts(scene: Scene) -> &'static [&'static [Role]] {
     use Role::*;
     match scene {
-        Scene::Calls => &[&[Client, Server], &[Client, Client, Server], &[Client, Server, Server]],
+        Scene::Calls => &[
+            &[Client, Server],
+            &[Client, Client, Server],
+            &[Client, Server, Server],
+            &[Repeater, Server, Server],
+        ],
         Scene::Actors => &[
             &[Asker, Actor],
             &[Asker, Actor, Actor],
@@ -34,7 +39,7 @@ pub(super) fn is_sensible(program: &Program) -> bool {
 }
 
 fn is_written_well(program: &Program) -> bool {
-    let attends = |party: &Party| party.operations.contains(&Operation::Attend);
+    let attends = |party: &Party| party.operations.iter().any(|operation| operation.attends());
     let attending = program.parties.iter().filter(|party| attends(party));
     let lives = |party: &Party| party.fate == Fate::Lives;
     let mut receivers = program.parties.iter().filter(|party| {
@@ -43,9 +48,12 @@ fn is_written_well(program: &Program) -> bool {
     program.parties.iter().all(|party| has_what_it_needs(party))
         && attending.clone().count() <= 1
         && attending.clone().all(|party| {
-            let first = party.operations.iter().position(|&it| it == Operation::Attend);
+            let first = party.operations.iter().position(|it| it.attends());
             lives(party) && first == Some(party.operations.len() - 1)
         })
+        // Time ends what a receiver attends to.
+        && (attending.clone().all(|party| party.role != Role::Receiver)
+            || !program.has(|operation| operation.how() == How::Timed))
         // An answer that waits for room keeps others out.
         && (!program.has(|it| it == Operation::Reply(Size::Long)) || replies(program) == 1)
         && (receivers.next().is_none() || receivers.next().is_none())
@@ -76,13 +84,25 @@ fn may_end_so(program: &Program, party: &Party) -> bool {
     match party.fate {
         Fate::Lives => true,
         // Of a channel half-removed its users learn by napping.
-        Fate::Killed => party.role == Role::User || !party.operations.contains(&Operation::Unlink),
+        Fate::Killed => {
+            let removes = |it: &Operation| matches!(it, Operation::Unlink | Operation::Ipcrm);
+            party.role == Role::User || !party.operations.iter().any(removes)
+        }
         // Others may wait for the lock that it keeps.
         Fate::Stopped => {
             matches!(party.role, Role::Sender | Role::Receiver)
-                && !program.has(|operation| operation == Operation::Unlink)
+                && !program.removes()
+                && (party.role == Role::Receiver || !keeps_others_waiting(program))
         }
     }
+}
+
+/// Whether one that stops while it waits for room may keep others from it: they learn by napping, or
+/// from a receiver that sleeps.
+fn keeps_others_waiting(program: &Program) -> bool {
+    let senders = program.parties.iter().filter(|party| party.role == Role::Sender).count();
+    let narrow = matches!(program.scene, Scene::NarrowMixed | Scene::Messages);
+    narrow && senders > 1 && !program.has(|operation| operation == Operation::Attend)
 }
 
 fn has_what_it_needs(party: &Party) -> bool {
@@ -93,14 +113,16 @@ fn has_what_it_needs(party: &Party) -> bool {
     let (mut started, mut watches) = (0, false);
     for (index, &operation) in party.operations.iter().enumerate() {
         let fits = match operation {
-            Operation::Attach(_) => !attached,
+            Operation::Attach(_) | Operation::StandBy => !attached,
             Operation::Create
             | Operation::CreatePrivate
             | Operation::Open
             | Operation::OpenOrCreate => !attached,
-            Operation::Unlink | Operation::Sweep | Operation::SweepAll | Operation::OpenWrongly => {
-                true
-            }
+            Operation::Unlink
+            | Operation::Ipcrm
+            | Operation::Sweep
+            | Operation::SweepAll
+            | Operation::OpenWrongly => true,
             Operation::Wait | Operation::Cancel => attached && started > 0,
             Operation::AwaitEnd => watches,
             _ => attached,
@@ -109,7 +131,7 @@ fn has_what_it_needs(party: &Party) -> bool {
             return false;
         }
         match operation {
-            Operation::Attach(_) => attached = true,
+            Operation::Attach(_) | Operation::StandBy => attached = true,
             // What fails to open leaves nothing to use, which is no harm.
             Operation::Create
             | Operation::CreatePrivate
@@ -165,7 +187,8 @@ impl Random {
         let attached = role != Role::Remover && !self.one_in(3);
         let mut operations = Vec::new();
         if !attached && !matches!(role, Role::Remover | Role::User) {
-            operations.push(Operation::Attach(role));
+            let stands_by = role == Role::Server && self.one_in(2);
+            operations.push(if stands_by { Operation::StandBy } else { Operation::Attach(role) });
         }
         let len = (1 + self.below(LONGEST)).max(operations.len());
         while operations.len() < len {
@@ -277,7 +300,8 @@ pub(super) fn simpler(program: &Program) -> Vec<Program> {
         with(&|program| {
             let party = &mut program.parties[party];
             party.attached = true;
-            party.operations.retain(|operation| !matches!(operation, Operation::Attach(_)));
+            let attaches = |it: &Operation| matches!(it, Operation::Attach(_) | Operation::StandBy);
+            party.operations.retain(|operation| !attaches(operation));
         });
         for at in 0..program.parties[party].operations.len() {
             for operation in plainer(program.parties[party].operations[at]) {

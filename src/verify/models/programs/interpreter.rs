@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::thread_local;
 use std::time::Duration;
 
+use loom::sync::{Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
 
 use super::checker::{EPILOGUE, Journal, Outcome, value};
@@ -149,6 +150,57 @@ impl<R> Started<R> {
             }
         }
     }
+}
+
+/// How the one that attends is ended once the others are done.
+#[derive(Default)]
+struct Attending {
+    /// What ends it, once it has begun.
+    end: Mutex<Option<Box<dyn FnOnce()>>>,
+    begun: Condvar,
+}
+
+impl Attending {
+    fn begin(&self, end: impl FnOnce() + 'static) {
+        *self.end.lock().unwrap() = Some(Box::new(end));
+        self.begun.notify_all();
+    }
+
+    fn end(&self) {
+        let mut end = self.end.lock().unwrap();
+        while end.is_none() {
+            end = self.begun.wait(end).unwrap();
+        }
+        let end = end.take();
+        end.expect("it has begun")();
+    }
+}
+
+/// Waits for all, and for the one that attends once the others are done; what living ones keep.
+fn join_all<R>(
+    program: &Program,
+    started: Vec<Started<R>>,
+    attending: &Attending,
+) -> Vec<Option<R>> {
+    let attends = |party: &usize| {
+        program.parties[*party].operations.iter().any(|operation| operation.attends())
+    };
+    let attends = (0..program.parties.len()).find(attends);
+    let mut last = None;
+    let mut kept = Vec::new();
+    for (party, started) in started.into_iter().enumerate() {
+        if Some(party) == attends {
+            last = Some(started);
+            kept.push(None);
+        } else {
+            kept.push(started.join());
+        }
+    }
+    if let (Some(party), Some(started)) = (attends, last) {
+        attending.end();
+        kept[party] = started.join();
+    }
+    kept
 }
 
 /// Lets deadlines pass, if there are any, whenever loom likes.

@@ -49,6 +49,8 @@ pub(super) enum Role {
     Sender,
     Receiver,
     Client,
+    /// A client whose calls may be repeated.
+    Repeater,
     Server,
     Asker,
     Actor,
@@ -140,6 +142,10 @@ pub(super) enum Operation {
     PassOn,
     /// Receives until all others are done.
     Attend,
+    /// Waits for the server's place.
+    StandBy,
+    /// Receives and replies until all others are done.
+    Serve,
     Create,
     /// Creates a channel without a name.
     CreatePrivate,
@@ -150,6 +156,8 @@ pub(super) enum Operation {
     /// Sends one value.
     Put,
     Unlink,
+    /// Removes the queue alone, as that program does.
+    Ipcrm,
     Sweep,
     SweepAll,
 }
@@ -223,7 +231,7 @@ impl Scene {
     /// The parties that meet there.
     pub(super) fn roles(self) -> &'static [Role] {
         match self {
-            Scene::Calls => &[Role::Client, Role::Server],
+            Scene::Calls => &[Role::Client, Role::Repeater, Role::Server],
             Scene::Actors => &[Role::Asker, Role::Actor, Role::Holder],
             Scene::Names => &[Role::User],
             _ => &[Role::Sender, Role::Receiver, Role::Remover],
@@ -258,6 +266,9 @@ impl Scene {
                     all.push(Hear);
                 }
                 all.push(Unlink);
+                if self.has_queue() {
+                    all.push(Ipcrm);
+                }
             }
             Role::Receiver => {
                 let mut wanted = vec![Wanted::Any];
@@ -272,7 +283,7 @@ impl Scene {
                 for wanted in wanted {
                     all.extend([How::Wait, How::Try, How::Timed].map(|how| Receive(wanted, how)));
                 }
-                all.push(ReceiveInPlace);
+                all.extend([ReceiveInPlace, Attend]);
                 if self == Scene::Answers {
                     all.extend([Reply(Size::Small), Reply(Size::Long)]);
                 }
@@ -287,8 +298,10 @@ impl Scene {
                     Cancel,
                 ]);
             }
+            Role::Repeater => all.push(Call(How::Wait)),
             Role::Server => {
                 all.extend([Answer(How::Wait), Answer(How::Try), AnswerElsewhere, Refuse]);
+                all.extend([StandBy, Serve]);
             }
             Role::Asker => {
                 all.extend([Ask(How::Wait), Ask(How::Timed), Tell(Kind::Six), Tell(Kind::Five)]);
@@ -298,7 +311,12 @@ impl Scene {
                 all.extend([Answer(How::Wait), Answer(How::Try), Refuse, PassOn, Attend]);
             }
             Role::Holder => all.extend([Answer(How::Wait), Refuse]),
-            Role::Remover => all.push(Unlink),
+            Role::Remover => {
+                all.push(Unlink);
+                if self.has_queue() {
+                    all.push(Ipcrm);
+                }
+            }
             Role::User => all.extend([
                 Create,
                 CreatePrivate,
@@ -322,6 +340,7 @@ impl Role {
             Role::Sender => "sender",
             Role::Receiver => "receiver",
             Role::Client => "client",
+            Role::Repeater => "repeater",
             Role::Server => "server",
             Role::Asker => "asker",
             Role::Actor => "actor",
@@ -342,6 +361,11 @@ impl Kind {
 }
 
 impl Operation {
+    /// Whether it goes on until all others are done.
+    pub(super) fn attends(self) -> bool {
+        matches!(self, Operation::Attend | Operation::Serve)
+    }
+
     pub(super) fn words(self) -> String {
         use Operation::*;
         let how = |words: String, how| match how {
@@ -388,6 +412,8 @@ impl Operation {
             AwaitEnd => "await end".to_owned(),
             PassOn => "pass on".to_owned(),
             Attend => "attend".to_owned(),
+            StandBy => "stand by".to_owned(),
+            Serve => "serve".to_owned(),
             Create => "create".to_owned(),
             CreatePrivate => "create privately".to_owned(),
             Open => "open".to_owned(),
@@ -395,6 +421,7 @@ impl Operation {
             OpenWrongly => "open wrongly".to_owned(),
             Put => "put".to_owned(),
             Unlink => "unlink".to_owned(),
+            Ipcrm => "ipcrm".to_owned(),
             Sweep => "sweep".to_owned(),
             SweepAll => "sweep all".to_owned(),
         }
@@ -428,6 +455,11 @@ impl Program {
         let mut sent = (0..self.parties.len())
             .flat_map(|party| operations(party).map(move |(index, &it)| (value(party, index), it)));
         sent.any(|(sent, it)| sent == id && matches!(it, Operation::Send(Size::Long, ..)))
+    }
+
+    /// Whether the channel is removed under its users.
+    pub(super) fn removes(&self) -> bool {
+        self.has(|it| matches!(it, Operation::Unlink | Operation::Ipcrm))
     }
 
     /// Operations in all.

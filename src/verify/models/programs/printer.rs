@@ -54,6 +54,7 @@ fn setting(program: &Program) -> Vec<String> {
                     .to_owned(),
             );
             lines.push("let connect = || ClientOptions::new().wait_for_server(Duration::ZERO).deadline(Duration::MAX).connect::<u8, u8, Bincode>(\"calls\").unwrap();".to_owned());
+            lines.push("let connect_repeatable = || ClientOptions::new().wait_for_server(Duration::ZERO).deadline(Duration::MAX).repeatable().connect::<u8, u8, Bincode>(\"calls\").unwrap();".to_owned());
             lines.push("let bind = || options().bind::<u8, u8, Bincode>(\"calls\");".to_owned());
         }
         Scene::Actors => {
@@ -105,6 +106,8 @@ fn end(role: Role, party: usize) -> (String, String) {
         Role::Sender => ("tx", "channel.sender()"),
         Role::Receiver => ("rx", "channel.receiver()"),
         Role::Client => ("client", "Ok::<_, ()>(connect())"),
+        // With `ClientOptions::repeatable`.
+        Role::Repeater => ("client", "Ok::<_, ()>(connect_repeatable())"),
         Role::Server => ("server", "bind()"),
         Role::Asker => ("address", "Ok::<_, ()>(connect(\"actor\"))"),
         Role::Actor => ("mailbox", "bind(\"actor\")"),
@@ -243,7 +246,20 @@ fn call(scene: Scene, operation: Operation, name: &str, taken: &str, id: u8) -> 
         ),
         Operation::Attend => {
             // Closed, by its closer, once the others have ended.
-            format!("while let Ok(Some(_)) = {end}.recv() {{}}")
+            match scene {
+                Scene::Actors => format!("while let Ok(Some(_)) = {end}.recv() {{}}"),
+                // Ended by time, which `let_short_times_pass` lets pass then.
+                _ => format!("while {end}.recv_timeout(SHORT).is_ok() {{}}"),
+            }
+        }
+        Operation::Serve => {
+            // Closed, by its closer, once the others have ended.
+            format!(
+                "while let Ok(Some(it)) = {end}.recv() {{ let reply = !*it.query(); let _ = it.reply(&reply); }}"
+            )
+        }
+        Operation::StandBy => {
+            format!("{name} = options().stand_by::<u8, u8, Bincode>(\"calls\", Duration::MAX).ok()")
         }
         Operation::Create => format!("{name} = options().create(\"name\").ok()"),
         Operation::CreatePrivate => format!("{name} = options().private().ok()"),
@@ -256,6 +272,10 @@ fn call(scene: Scene, operation: Operation, name: &str, taken: &str, id: u8) -> 
         Operation::Unlink => {
             let of = if scene == Scene::Names { "name" } else { "program" };
             format!("let _ = Channel::<u8>::unlink(\"{of}\")")
+        }
+        Operation::Ipcrm => {
+            "MessageQueue::open(Name::from(\"program\").key().unwrap()).unwrap().remove().unwrap()"
+                .to_owned()
         }
         Operation::Sweep => "let _ = control::sweep()".to_owned(),
         Operation::SweepAll => "let _ = control::sweep_all()".to_owned(),

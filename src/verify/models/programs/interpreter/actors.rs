@@ -4,15 +4,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use loom::sync::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 
 use super::super::checker::Outcome;
 use super::super::language::{Fate, How, Kind, Operation, Program, Role};
-use super::{Part, TIMEOUT, enter, epilogue, failed, let_time_pass, process_of};
+use super::{
+    Attending, Part, TIMEOUT, enter, epilogue, failed, join_all, let_time_pass, process_of,
+};
 use crate::RecvError;
 use crate::actor::{
-    Address, AskError, BindError, Closer, Mailbox, MailboxOptions, ReplyTo, TellError, Watch,
+    Address, AskError, BindError, Mailbox, MailboxOptions, ReplyTo, TellError, Watch,
 };
 use crate::codec::{Bincode, Codec, DecodeError, EncodeError, Reader, Schema, Writer};
 
@@ -93,30 +94,6 @@ struct Kept {
     watch: Option<Watch>,
     /// Where ports are passed on to.
     holder: Option<Address<Letter, Letters>>,
-}
-
-/// How the one that attends is ended once the others have: what closes it, if it has a mailbox.
-#[derive(Default)]
-struct Attending {
-    closer: Mutex<Option<Option<Closer>>>,
-    begun: Condvar,
-}
-
-impl Attending {
-    fn begin(&self, closer: Option<Closer>) {
-        *self.closer.lock().unwrap() = Some(closer);
-        self.begun.notify_all();
-    }
-
-    fn end(&self) {
-        let mut closer = self.closer.lock().unwrap();
-        while closer.is_none() {
-            closer = self.begun.wait(closer).unwrap();
-        }
-        if let Some(Some(closer)) = closer.take() {
-            closer.close();
-        }
-    }
 }
 
 impl Kept {
@@ -206,7 +183,12 @@ impl Kept {
     }
 
     fn attend(&self, attending: &Attending) -> Outcome {
-        attending.begin(self.mailbox.as_ref().map(Mailbox::closer));
+        let closer = self.mailbox.as_ref().map(Mailbox::closer);
+        attending.begin(move || {
+            if let Some(closer) = closer {
+                closer.close();
+            }
+        });
         let Some(mailbox) = &self.mailbox else { return Outcome::Absent };
         loop {
             match mailbox.recv() {
@@ -259,22 +241,7 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
         })
         .collect();
     let_time_pass(program);
-    let attends = |party: &usize| program.parties[*party].operations.contains(&Operation::Attend);
-    let attends = (0..program.parties.len()).find(attends);
-    let mut last = None;
-    let mut kept = Vec::new();
-    for (party, started) in started.into_iter().enumerate() {
-        if Some(party) == attends {
-            last = Some(started);
-            kept.push(None);
-        } else {
-            kept.push(started.join());
-        }
-    }
-    if let (Some(party), Some(started)) = (attends, last) {
-        attending.end();
-        kept[party] = started.join();
-    }
+    let mut kept = join_all(program, started, &attending);
     if program.parties.iter().all(|party| party.fate != Fate::Stopped) {
         end(program, &mut kept, &attending);
     }

@@ -1,6 +1,7 @@
 //! A server and its clients.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use loom::thread::{self, JoinHandle};
 
 use super::super::checker::Outcome;
 use super::super::language::{Fate, How, Operation, Program, Role};
-use super::{Part, Started, TIMEOUT, enter, epilogue, failed, let_time_pass, process_of};
+use super::{
+    Attending, Part, TIMEOUT, enter, epilogue, failed, join_all, let_time_pass, process_of,
+};
 use crate::codec::Bincode;
 use crate::rpc::{
     BindError, CallError, Client, ClientOptions, Pending, ServeError, Server, ServerOptions,
@@ -20,16 +23,29 @@ fn options() -> ServerOptions {
     ServerOptions::new().clients(5).capacity(8 * 64).reply_capacity(4 * 64)
 }
 
-fn connect() -> Client<u8, u8> {
+fn connect(role: Role) -> Client<u8, u8> {
     let options = ClientOptions::new().wait_for_server(Duration::ZERO).deadline(Duration::MAX);
+    let options = if role == Role::Repeater { options.repeatable() } else { options };
     options.connect::<u8, u8, Bincode>(NAME).unwrap()
 }
 
-fn bind() -> Result<Server<u8, u8>, Outcome> {
-    options().bind(NAME).map_err(|error| match error {
+fn bound(result: Result<Server<u8, u8>, BindError>) -> Result<Server<u8, u8>, Outcome> {
+    result.map_err(|error| match error {
         BindError::AlreadyBound { .. } => Outcome::Taken,
         error => failed(error),
     })
+}
+
+fn bind() -> Result<Server<u8, u8>, Outcome> {
+    bound(options().bind(NAME))
+}
+
+/// Takes the server's place, now or once it is free.
+fn take_place(operation: Operation) -> Result<Server<u8, u8>, Outcome> {
+    match operation {
+        Operation::StandBy => bound(options().stand_by::<u8, u8, Bincode>(NAME, Duration::MAX)),
+        _ => bind(),
+    }
 }
 
 fn called(outcome: Result<u8, CallError>) -> Outcome {
@@ -89,7 +105,7 @@ fn play_client(part: &Part, mut client: Option<Client<u8, u8>>) -> Option<Client
     while index < part.operations().len() {
         if let Some(mine) = client.take() {
             let next = use_client(part, index, &mine);
-            if part.operations()[next - 1] != Operation::Leave(Role::Client) || next == index {
+            if !matches!(part.operations()[next - 1], Operation::Leave(_)) || next == index {
                 return Some(mine);
             }
             drop(mine);
@@ -98,8 +114,8 @@ fn play_client(part: &Part, mut client: Option<Client<u8, u8>>) -> Option<Client
             continue;
         }
         part.saw(match part.operations()[index] {
-            Operation::Attach(_) => {
-                client = Some(connect());
+            Operation::Attach(role) => {
+                client = Some(connect(role));
                 Outcome::Done
             }
             _ => Outcome::Absent,
@@ -137,12 +153,40 @@ fn serve(
     }
 }
 
-fn play_server(part: &Part, mut server: Option<Server<u8, u8>>) -> Option<Server<u8, u8>> {
+/// Answers until the others are done.
+fn serve_all(server: &Option<Server<u8, u8>>, attending: &Attending) -> Outcome {
+    let closer = server.as_ref().map(Server::closer);
+    attending.begin(move || {
+        if let Some(closer) = closer {
+            closer.close();
+        }
+    });
+    let Some(server) = server else { return Outcome::Absent };
+    let mut served = Vec::new();
+    loop {
+        match server.recv() {
+            Ok(Some(request)) => {
+                let query = *request.query();
+                served.push(query);
+                // The caller may have given up.
+                let _ = request.reply(&!query);
+            }
+            Ok(None) => return Outcome::All(served),
+            Err(error) => return failed(error),
+        }
+    }
+}
+
+fn play_server(
+    part: &Part,
+    mut server: Option<Server<u8, u8>>,
+    attending: &Attending,
+) -> Option<Server<u8, u8>> {
     let mut elsewhere = Vec::new();
     for &operation in part.operations() {
         part.saw(match operation {
-            Operation::Attach(_) if server.is_some() => Outcome::Absent,
-            Operation::Attach(_) => match bind() {
+            Operation::Attach(_) | Operation::StandBy if server.is_some() => Outcome::Absent,
+            Operation::Attach(_) | Operation::StandBy => match take_place(operation) {
                 Ok(bound) => {
                     server = Some(bound);
                     Outcome::Done
@@ -153,6 +197,7 @@ fn play_server(part: &Part, mut server: Option<Server<u8, u8>>) -> Option<Server
                 Some(_) => Outcome::Done,
                 None => Outcome::Absent,
             },
+            Operation::Serve => serve_all(&server, attending),
             operation => serve(&server, operation, &mut elsewhere),
         });
     }
@@ -172,7 +217,7 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
     // The channel is there before any server.
     let keeper = options().channel::<u8, u8, Bincode>().create(NAME).unwrap();
     if program.past {
-        let (server, client) = (bind().unwrap(), connect());
+        let (server, client) = (bind().unwrap(), connect(Role::Client));
         let call = client.start(&7).unwrap();
         server.try_recv().unwrap().unwrap().reply(&8).unwrap();
         assert_eq!(call.wait().unwrap(), 8);
@@ -183,26 +228,34 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
             let it = &program.parties[party];
             let kept = enter(process.as_ref(), || match it.role {
                 Role::Server => Kept::Server(it.attached.then(|| bind().unwrap())),
-                _ => Kept::Client { _it: it.attached.then(connect) },
+                role => Kept::Client { _it: it.attached.then(|| connect(role)) },
             });
             (Part { program: program.clone(), party }, process, kept)
         })
         .collect();
+    let attending = Rc::new(Attending::default());
     let started: Vec<_> = parties
         .into_iter()
         .map(|(part, process, kept)| {
+            let attending = attending.clone();
             part.start(process, step, move |part| match kept {
                 Kept::Client { _it } => Kept::Client { _it: play_client(&part, _it) },
-                Kept::Server(server) => Kept::Server(play_server(&part, server)),
+                Kept::Server(server) => Kept::Server(play_server(&part, server, &attending)),
             })
         })
         .collect();
     let_time_pass(program);
-    let mut kept: Vec<_> = started.into_iter().map(Started::join).collect();
+    let mut kept = join_all(program, started, &attending);
     if program.parties.iter().all(|party| party.fate != Fate::Stopped) {
         // What was given up is executed by nobody.
         let serves = |kept: &Option<Kept>| matches!(kept, Some(Kept::Server(Some(_))));
-        let me = kept.iter().position(serves).unwrap_or(kept.len());
+        let mut me = kept.iter().position(serves).unwrap_or(kept.len());
+        if me < kept.len() && program.has(|operation| operation == Operation::Serve) {
+            // One that was closed receives nothing more.
+            kept[me] = None;
+            epilogue(me, Operation::Leave(Role::Server), Outcome::Done);
+            me = kept.len();
+        }
         if me == kept.len() {
             let (server, outcome) = match bind() {
                 Ok(server) => (Some(server), Outcome::Done),

@@ -1,15 +1,20 @@
 //! Senders and a receiver.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::super::checker::Outcome;
 use super::super::language::{Fate, How, Kind, Operation, Program, Role, Scene, Size, Wanted};
 use super::super::machines::LANES;
 use super::{
-    Part, TIMEOUT, decoded, enter, epilogue, failed, let_time_pass, next_value, process_of,
+    Attending, Part, TIMEOUT, decoded, enter, epilogue, failed, join_all, let_time_pass,
+    next_value, process_of,
 };
 use crate::codec::{Codec, DecodeError, EncodeError, Raw, Reader, Schema, Writer};
+use crate::name::Name;
 use crate::ring::TrustedPeers;
+use crate::sys::MessageQueue;
+use crate::sys::model::let_short_times_pass;
 use crate::{
     AttachError, Channel, OpenError, Options, Receiver, RecvError, Select, SendError, Sender, Tag,
 };
@@ -144,8 +149,9 @@ impl Ends {
         };
         let len = if size == Size::Long { LONG_ANSWER } else { 1 };
         match rx.send_back(origin, &vec![message.value[0]; len]) {
-            Ok(()) | Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
-                value_of(scene, Ok(message.value))
+            Ok(()) => value_of(scene, Ok(message.value)),
+            Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
+                Outcome::Unheard(message.value[0])
             }
             Err(error) => failed(error),
         }
@@ -163,7 +169,25 @@ impl Ends {
         }
     }
 
-    fn perform(&mut self, scene: Scene, operation: Operation, value: u8) -> Outcome {
+    fn attend(&self, scene: Scene, attending: &Attending) -> Outcome {
+        attending.begin(let_short_times_pass);
+        let mut received = Vec::new();
+        loop {
+            match self.receive(scene, Wanted::Any, How::Timed) {
+                Outcome::Value(id) => received.push(id),
+                Outcome::NotNow | Outcome::Disconnected => return Outcome::All(received),
+                other => return other,
+            }
+        }
+    }
+
+    fn perform(
+        &mut self,
+        scene: Scene,
+        operation: Operation,
+        value: u8,
+        attending: &Attending,
+    ) -> Outcome {
         match operation {
             Operation::Attach(role) => self.attach(role),
             Operation::Leave(role) => self.leave(role),
@@ -172,6 +196,8 @@ impl Ends {
             Operation::Receive(wanted, how) => self.receive(scene, wanted, how),
             Operation::ReceiveInPlace => self.receive_in_place(scene),
             Operation::Reply(size) => self.reply(scene, size),
+            Operation::Attend => self.attend(scene, attending),
+            Operation::Ipcrm => remove_queue(),
             Operation::Unlink => match Channel::<Value, Values>::unlink(NAME) {
                 Ok(()) => Outcome::Done,
                 Err(OpenError::NotFound { .. }) => Outcome::NotFound,
@@ -179,6 +205,16 @@ impl Ends {
             },
             other => unreachable!("{other:?} is none of a channel's"),
         }
+    }
+}
+
+/// Removes the queue alone.
+fn remove_queue() -> Outcome {
+    let key = Name::from(NAME).key().unwrap();
+    match MessageQueue::open(key).and_then(|queue| queue.remove()) {
+        Ok(()) => Outcome::Done,
+        // There is none, or another was faster.
+        Err(_) => Outcome::NotFound,
     }
 }
 
@@ -237,6 +273,7 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
         past(scene, &channel);
     }
     let handle = channel.handle();
+    let attending = Rc::new(Attending::default());
     let parties: Vec<_> = (0..program.parties.len())
         .map(|party| {
             let process = process_of(program, party);
@@ -257,19 +294,19 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
     let started: Vec<_> = parties
         .into_iter()
         .map(|(part, process, mut ends)| {
+            let attending = attending.clone();
             part.start(process, step, move |part| {
                 for (index, &operation) in part.operations().iter().enumerate() {
                     let value = part.value(index);
-                    part.saw(ends.perform(part.program.scene, operation, value));
+                    part.saw(ends.perform(part.program.scene, operation, value, &attending));
                 }
                 ends
             })
         })
         .collect();
     let_time_pass(program);
-    let mut kept: Vec<_> = started.into_iter().map(super::Started::join).collect();
-    let removed = program.has(|operation| operation == Operation::Unlink);
-    if !removed && program.parties.iter().all(|party| party.fate != Fate::Stopped) {
+    let mut kept = join_all(program, started, &attending);
+    if !program.removes() && program.parties.iter().all(|party| party.fate != Fate::Stopped) {
         end(program, channel, &mut kept);
     }
 }
@@ -284,7 +321,8 @@ fn end(program: &Program, channel: Channel<Value, Values>, kept: &mut Vec<Option
     let mut perform = |party: usize, operation: Operation| {
         let ends = kept[party].as_mut().expect("it lives");
         let value = next_value(party);
-        epilogue(party, operation, ends.perform(scene, operation, value))
+        let attending = Attending::default();
+        epilogue(party, operation, ends.perform(scene, operation, value, &attending))
     };
     if receiving == me {
         perform(me, Operation::Attach(Role::Receiver));

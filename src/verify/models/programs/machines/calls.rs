@@ -1,6 +1,6 @@
 //! A server as a list of requests.
 
-use super::super::checker::{At, Machine, Outcome, Step};
+use super::super::checker::{At, Machine, Outcome, Step, Then};
 use super::super::language::{How, Operation, Program, Role};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,26 +23,35 @@ struct Request {
     given_up: bool,
     /// Whether it was started, and is waited for by name.
     started: bool,
+    /// Whether it is made again for the next server where one dies.
+    repeatable: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Calls {
     clients: Vec<usize>,
+    repeaters: Vec<usize>,
     server: Option<usize>,
     servers: usize,
     /// Whether the last server went by itself or was killed, if there is none.
     left_cleanly: Option<bool>,
     requests: Vec<Request>,
+    /// What the one that serves has received.
+    served: Vec<u8>,
 }
 
 impl Calls {
     pub(super) fn new(program: &Program) -> Self {
         let mut calls = Calls {
             clients: Vec::new(),
+            repeaters: (0..program.parties.len())
+                .filter(|&party| program.parties[party].role == Role::Repeater)
+                .collect(),
             server: None,
             servers: 0,
             left_cleanly: program.past.then_some(true),
             requests: Vec::new(),
+            served: Vec::new(),
         };
         for (party, it) in program.parties.iter().enumerate().filter(|(_, it)| it.attached) {
             if it.role == Role::Server {
@@ -69,8 +78,14 @@ impl Calls {
             return None;
         }
         let mut to = self.clone();
-        let request =
-            Request { id: at.value(), client: at.party, is: Is::Waiting, given_up: false, started };
+        let request = Request {
+            id: at.value(),
+            client: at.party,
+            is: Is::Waiting,
+            given_up: false,
+            started,
+            repeatable: self.repeaters.contains(&at.party),
+        };
         to.requests.push(request);
         Some(to)
     }
@@ -88,6 +103,18 @@ impl Calls {
             |outcome| Step::is(self.with(at, |request| request.given_up = true), outcome);
         let lost = |received| Outcome::Lost { received };
         let mut all = Vec::new();
+        if self.requests[at].repeatable {
+            // It waits for the next server, as long as none has it or the one that had it is gone.
+            match self.requests[at].is {
+                Is::Answered => all.push(over(Outcome::Value(self.requests[at].id))),
+                Is::Refused => all.push(over(Outcome::Refused)),
+                Is::Received(server) if server != self.servers || self.server.is_none() => {
+                    all.push(Step::phase(self.with(at, |request| request.is = Is::Waiting), 1));
+                }
+                _ => {}
+            }
+            return all;
+        }
         match self.requests[at].is {
             Is::Answered => all.push(over(Outcome::Value(self.requests[at].id))),
             Is::Refused => all.push(over(Outcome::Refused)),
@@ -118,7 +145,7 @@ impl Calls {
             return match self.ask(at, false) {
                 Some(to) => {
                     let mut all = vec![Step::phase(to, 1)];
-                    if self.left_cleanly == Some(false) {
+                    if self.left_cleanly == Some(false) && !self.repeaters.contains(&at.party) {
                         // It may be noticed now, or when the reply is waited for.
                         all.push(self.is(Outcome::Lost { received: false }).perhaps());
                     }
@@ -210,6 +237,15 @@ impl Machine for Calls {
                     vec![Step::is(to, Outcome::Done)]
                 }
             },
+            Operation::StandBy => match self.server {
+                Some(server) if server == at.party => vec![self.is(Outcome::Absent)],
+                Some(_) => Vec::new(),
+                None => {
+                    let mut to = self.clone();
+                    to.bind(at.party);
+                    vec![Step::is(to, Outcome::Done)]
+                }
+            },
             Operation::Attach(_) if is_client => vec![self.is(Outcome::Absent)],
             Operation::Attach(_) => {
                 let mut to = self.clone();
@@ -248,6 +284,19 @@ impl Machine for Calls {
             // A server does not leave before that.
             Operation::AnswerElsewhere => self.answer(at, How::Wait, Is::Answered),
             Operation::Refuse => self.answer(at, How::Wait, Is::Refused),
+            Operation::Serve => {
+                let mut all = self.answer(at, How::Wait, Is::Answered);
+                for step in &mut all {
+                    if let Then::Is(Outcome::Value(id)) = step.then {
+                        step.to.served.push(id);
+                        step.then = Then::Phase(0);
+                    }
+                }
+                if at.phase == 0 && at.alone && self.server == Some(at.party) {
+                    all.push(self.is(Outcome::All(self.served.clone())));
+                }
+                all
+            }
             _ => vec![self.is(Outcome::Absent)],
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::super::checker::{At, Machine, Outcome, Step};
+use super::super::checker::{At, Machine, Outcome, Step, Then};
 use super::super::language::{How, Kind, Operation, Program, Role, Scene, Size, Wanted};
 use super::super::lists::{Lane, Place, Reference, Value, fragments, lines};
 use crate::{Select, Tag};
@@ -39,11 +39,13 @@ pub(super) struct Line {
     leftovers: Vec<Option<Value>>,
     /// What was sent back to each lane's owner, and whether in fragments.
     answers: Vec<VecDeque<(u8, bool)>>,
+    /// What the one that attends has received.
+    attended: Vec<u8>,
     /// The value that a reply is being made to.
     in_hand: Option<u8>,
     removed: bool,
-    /// Whether a party removes it.
-    removable: bool,
+    /// Whether the queue was removed by hand, which nobody has noticed yet.
+    queue_gone: bool,
     /// The lanes in whose rings something may stand that the lists do not know, and whether
     /// something such stands on the queue.
     littered: Vec<bool>,
@@ -73,9 +75,10 @@ impl Line {
             announced: BTreeMap::new(),
             leftovers: vec![None; LANES],
             answers: vec![VecDeque::new(); LANES],
+            attended: Vec::new(),
             in_hand: None,
             removed: false,
-            removable: program.has(|it| it == Operation::Unlink),
+            queue_gone: false,
             littered: vec![false; LANES],
             unsettled: vec![false; LANES],
             queue_littered: false,
@@ -214,10 +217,6 @@ impl Line {
             return self.send_long(at, lane, kind, how);
         }
         let disconnected = || Step::is(self.clone(), Outcome::Disconnected);
-        if at.phase == 1 {
-            let outcome = if self.removed { Outcome::Disconnected } else { Outcome::Done };
-            return vec![Step::is(self.clone(), outcome)];
-        }
         if self.removed {
             return vec![disconnected()];
         }
@@ -227,10 +226,6 @@ impl Line {
         let mut all = Vec::new();
         let sent = self.with_value(at, lane, size, kind);
         let sure = sent.as_ref().is_some_and(|(_, sure)| *sure);
-        if let Some((to, _)) = sent.as_ref().filter(|_| self.removable) {
-            // It may be received, and the channel removed before its sender rings the receiver.
-            all.push(Step::phase(to.clone(), 1).perhaps());
-        }
         all.extend(sent.map(|(to, _)| Step { sure, ..Step::is(to, Outcome::Done) }));
         if self.left == Some(Left::Killed) {
             all.push(Step { sure: !sure, ..disconnected() });
@@ -265,12 +260,7 @@ impl Line {
         } else if self.place_of(id).is_none() && !self.waits_anywhere(id) {
             let mut to = self.clone();
             to.unsettled[lane] = true;
-            let done = Step::is(to.clone(), Outcome::Done);
-            if !self.removed {
-                return vec![done];
-            }
-            // As with a short one, the channel may be removed before its sender knows.
-            return vec![done.perhaps(), Step::is(to, Outcome::Disconnected).perhaps()];
+            return vec![Step::is(to, Outcome::Done)];
         } else if self.announced.get(&id) != Some(&self.receivers) {
             // Another receiver has come: it begins again.
             let mut to = self.clone();
@@ -366,7 +356,7 @@ impl Line {
             let mut all = Vec::new();
             for step in self.receive(at, Wanted::Any, How::Wait) {
                 all.push(match step.then {
-                    super::super::checker::Then::Is(Outcome::Value(id)) => {
+                    Then::Is(Outcome::Value(id)) => {
                         let mut to = step.to;
                         to.in_hand = Some(id);
                         Step { sure: step.sure, ..Step::phase(to, 1) }
@@ -379,10 +369,16 @@ impl Line {
         let mut to = self.clone();
         let id = to.in_hand.take().expect("it was just taken");
         let (lane, tenure) = self.origins[&id];
+        let unheard = Step::is(to.clone(), Outcome::Unheard(id));
+        if self.removed {
+            return vec![unheard];
+        }
         if self.tenures[lane] == tenure && self.owners[lane].is_some() {
             to.answers[lane].push_back((id, size == Size::Long));
+            return vec![Step::is(to, Outcome::Value(id))];
         }
-        vec![Step::is(to, Outcome::Value(id))]
+        // That the lane has another owner is seen, not that it has none.
+        vec![unheard, Step::is(to, Outcome::Value(id))]
     }
 
     fn hear(&self, at: At) -> Vec<Step<Self>> {
@@ -405,6 +401,60 @@ impl Line {
             None if gone => vec![disconnected],
             None => Vec::new(),
         }
+    }
+
+    /// Receives until all others are done.
+    fn attend(&self, at: At) -> Vec<Step<Self>> {
+        let ended = Outcome::All(self.attended.clone());
+        let mut all = self.receive(at, Wanted::Any, How::Wait);
+        for step in &mut all {
+            step.then = match step.then {
+                Then::Is(Outcome::Value(id)) => {
+                    step.to.attended.push(id);
+                    Then::Phase(0)
+                }
+                Then::Is(Outcome::Disconnected) => Then::Is(ended.clone()),
+                Then::Is(ref other) => Then::Is(other.clone()),
+                Then::Phase(phase) => Then::Phase(phase),
+            };
+        }
+        if at.alone && self.receiver == Some(at.party) && !self.removed {
+            all.push(Step::is(self.clone(), ended));
+        }
+        all
+    }
+
+    /// The same once somebody has noticed, and told the others, that it was removed.
+    fn noticed(&self) -> Self {
+        Line { removed: true, queue_gone: false, ..self.clone() }
+    }
+
+    /// Who needs the queue notices that it is gone; who sleeps, or waits for something else, does not.
+    fn steps_without_queue(&self, at: At) -> Vec<Step<Self>> {
+        let noticed = self.noticed().steps(at);
+        let receives = match at.operation {
+            Operation::Leave(role) => return self.leave(at, role),
+            Operation::Unlink => return vec![Step::is(self.noticed(), Outcome::Done)],
+            Operation::Ipcrm => return vec![Step::is(self.clone(), Outcome::NotFound)],
+            Operation::Receive(..) | Operation::ReceiveInPlace | Operation::Attend => true,
+            Operation::Send(Size::Bulk | Size::Long, ..) => false,
+            _ => return noticed,
+        };
+        let waits = at.operation.how() == How::Wait;
+        let mut all: Vec<_> = noticed.into_iter().map(|it| Step { sure: !waits, ..it }).collect();
+        if receives {
+            // A dead receiver may have had a value in hand.
+            let mut rest = self.clone();
+            rest.lists.queue.clear();
+            rest.queue_gone = false;
+            for mut step in rest.steps(at) {
+                step.to.queue_gone = true;
+                all.push(step);
+            }
+        } else if !waits {
+            all.push(Step::is(self.clone(), Outcome::NotNow));
+        }
+        all
     }
 
     fn attach(&self, at: At, role: Role) -> Vec<Step<Self>> {
@@ -459,6 +509,9 @@ impl Line {
 
 impl Machine for Line {
     fn steps(&self, at: At) -> Vec<Step<Self>> {
+        if self.queue_gone {
+            return self.steps_without_queue(at);
+        }
         match at.operation {
             Operation::Attach(role) => self.attach(at, role),
             Operation::Leave(role) => self.leave(at, role),
@@ -467,13 +520,13 @@ impl Machine for Line {
             Operation::Receive(wanted, how) => self.receive(at, wanted, how),
             Operation::ReceiveInPlace => self.receive(at, Wanted::Any, How::Wait),
             Operation::Reply(size) => self.reply(at, size),
-            Operation::Unlink => {
-                let done = Step::is(Line { removed: true, ..self.clone() }, Outcome::Done);
-                if !self.removed {
-                    return vec![done];
-                }
-                // Of two that remove it at once, both may have.
-                vec![Step::is(self.clone(), Outcome::NotFound), done.perhaps()]
+            Operation::Attend => self.attend(at),
+            Operation::Unlink | Operation::Ipcrm if self.removed => {
+                vec![Step::is(self.clone(), Outcome::NotFound)]
+            }
+            Operation::Unlink => vec![Step::is(self.noticed(), Outcome::Done)],
+            Operation::Ipcrm => {
+                vec![Step::is(Line { queue_gone: true, ..self.clone() }, Outcome::Done)]
             }
             other => unreachable!("{other:?} is none of a channel's"),
         }

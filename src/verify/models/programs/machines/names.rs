@@ -155,14 +155,7 @@ impl Machine for Names {
                 }
                 all
             }
-            Operation::Unlink => {
-                let mut all = same(Outcome::NotFound);
-                // Of two that remove it at once, both may have.
-                all.extend(
-                    (self.made > 0).then(|| Step::is(self.clone(), Outcome::Done).perhaps()),
-                );
-                all
-            }
+            Operation::Unlink => same(Outcome::NotFound),
             // One that another has the lock of in this moment is passed by.
             Operation::Sweep | Operation::SweepAll => {
                 let swept = self.sweep(at.operation == Operation::SweepAll);
