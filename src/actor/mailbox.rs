@@ -309,7 +309,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         Mailbox {
             name,
             home: receiver.channel().handle(),
-            receiver: receiver.staying(),
+            receiver: receiver.stays_open(),
             options,
             held: RefCell::default(),
             told: Cell::new(0),

@@ -393,6 +393,23 @@ pub(super) fn forget_cancelled(control: &Control, lane: usize) {
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
+    /// Waits on when all senders are gone, since others will come, until it is closed: then calls
+    /// say Disconnected.
+    pub(crate) fn stays_open(mut self) -> Self {
+        self.stays_open = true;
+        self
+    }
+
+    /// What closes a receiver that stays open.
+    pub(crate) fn closing(&self) -> Closing {
+        Closing(Arc::downgrade(&self.returns))
+    }
+
+    /// Whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.returns.is_receiver_closed()
+    }
+
     /// Receives what `make` makes of a value and its sender.
     #[inline]
     pub(crate) fn receive_call<V>(
@@ -485,6 +502,18 @@ impl<T, C> Receiver<T, C> {
     /// What rings this receiver.
     pub(crate) fn bell(&self) -> ReceiverBell {
         ReceiverBell(self.returns.clone())
+    }
+}
+
+/// Closes a receiver that stays open, from any thread of its process. It does not keep the channel.
+#[derive(Clone)]
+pub(crate) struct Closing(Weak<Returns>);
+
+impl Closing {
+    pub(crate) fn close(&self) {
+        if let Some(returns) = self.0.upgrade() {
+            returns.close_receiver();
+        }
     }
 }
 

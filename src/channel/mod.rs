@@ -7,6 +7,7 @@
 //! | `receiver` | waiting for values, handing them over |
 //! | `intake` | where the receiver looks: slots, lanes, queue |
 //! | `inbox` | one lane as the receiver sees it, fragments |
+//! | `iter` | a receiver's values one after another |
 //! | `lease` | a value read in place |
 //! | `returns`, `answers` | the way back from the receiver to a sender, and its other end |
 //! | `encoded` | a value encoded in this process's memory |
@@ -24,6 +25,7 @@ pub(crate) mod fuzzing;
 mod holders;
 mod inbox;
 mod intake;
+mod iter;
 mod lease;
 mod options;
 mod receiver;
@@ -45,13 +47,13 @@ use crate::name::{Handle, Name};
 use crate::ring::{Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
-pub(crate) use calls::{Caller, InHand, ReceiverBell, Requester, Unanswered};
+pub(crate) use calls::{Caller, Closing, InHand, ReceiverBell, Requester, Unanswered};
 pub(crate) use encoded::{Encoded, NotEncoded};
 pub(crate) use holders::{Attention, Holding, LostPort, Port, Whereabouts};
+pub use iter::{IntoIter, Iter, TryIter};
 pub use lease::Lease;
 pub use options::Options;
-pub(crate) use receiver::Closing;
-pub use receiver::{IntoIter, Iter, Receiver, TryIter};
+pub use receiver::Receiver;
 pub(crate) use returns::Due;
 pub use returns::Origin;
 pub use sender::Sender;

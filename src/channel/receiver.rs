@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::holders::Attention;
@@ -47,7 +47,7 @@ pub struct Receiver<T, C = DefaultCodec> {
     /// The ways back to the senders.
     pub(super) returns: Arc<Returns>,
     /// Whether it waits on when all senders are gone, until it is closed.
-    staying: bool,
+    pub(super) stays_open: bool,
     /// Whether it has said which receiver it is.
     serving: bool,
     /// What ends waiting, as a deadline does, beside values.
@@ -94,7 +94,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             trust,
             state: RefCell::new(State { intake: Intake::new(&control), looked_at_senders: false }),
             returns: Arc::new(Returns::new(control.clone(), spin)),
-            staying: false,
+            stays_open: false,
             serving: false,
             attention: Cell::new(None),
             value: PhantomData,
@@ -130,23 +130,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             control.ring(control.lane_bell(lane));
         }
         Ok(receiver)
-    }
-
-    /// Waits on when all senders are gone, since others will come, until it is closed: then calls
-    /// say Disconnected.
-    pub(crate) fn staying(mut self) -> Self {
-        self.staying = true;
-        self
-    }
-
-    /// What closes a staying receiver.
-    pub(crate) fn closing(&self) -> Closing {
-        Closing(Arc::downgrade(&self.returns))
-    }
-
-    /// Whether it was closed.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.returns.is_receiver_closed()
     }
 
     /// Receives the next value, and waits until there is one.
@@ -577,7 +560,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// Whether senders have come and none is attached now.
     fn senders_are_gone(&self) -> Result<bool, RecvError> {
-        if self.staying || self.control.header.durable || !self.control.senders_came() {
+        if self.stays_open || self.control.header.durable || !self.control.senders_came() {
             return Ok(false);
         }
         match self.control.has_sender() {
@@ -589,17 +572,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     #[inline]
     fn count(&self, at: usize, more: u64) {
         count(&self.control, at, more);
-    }
-
-    /// The values, one after another, until all senders are gone and nothing is left. A value that
-    /// cannot be decoded is an item; any other error, as [`RecvError::Removed`], is the last one.
-    pub fn iter(&self) -> Iter<'_, T, C> {
-        Iter { receiver: self, ended: false }
-    }
-
-    /// The values that are there now.
-    pub fn try_iter(&self) -> TryIter<'_, T, C> {
-        TryIter { receiver: self, ended: false }
     }
 
     /// How many values wait to be received now. They are counted where they stand: by a system call
@@ -642,18 +614,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// The channel that this receiver belongs to.
     pub fn channel(&self) -> Channel<T, C> {
         Channel::from_control(self.control.clone(), self.spin, self.trust)
-    }
-}
-
-/// Closes a receiver that stays, from any thread of its process. It does not keep the channel.
-#[derive(Clone)]
-pub(crate) struct Closing(Weak<Returns>);
-
-impl Closing {
-    pub(crate) fn close(&self) {
-        if let Some(returns) = self.0.upgrade() {
-            returns.close_receiver();
-        }
     }
 }
 
@@ -705,102 +665,6 @@ struct OnPanic<'a> {
 impl Drop for OnPanic<'_> {
     fn drop(&mut self) {
         self.state.intake.hand_over(self.control, self.ready);
-    }
-}
-
-/// The values of a [`Receiver`], until all senders are gone.
-pub struct Iter<'a, T, C = DefaultCodec> {
-    receiver: &'a Receiver<T, C>,
-    ended: bool,
-}
-
-impl<T, C: Codec<T>> Iterator for Iter<'_, T, C> {
-    type Item = Result<T, RecvError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        next_of(&mut self.ended, || self.receiver.recv())
-    }
-}
-
-impl<T, C> fmt::Debug for Iter<'_, T, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Iter").field(self.receiver).finish()
-    }
-}
-
-/// The values that a [`Receiver`] has now.
-pub struct TryIter<'a, T, C = DefaultCodec> {
-    receiver: &'a Receiver<T, C>,
-    ended: bool,
-}
-
-impl<T, C: Codec<T>> Iterator for TryIter<'_, T, C> {
-    type Item = Result<T, RecvError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        next_of(&mut self.ended, || self.receiver.try_recv())
-    }
-}
-
-impl<T, C> fmt::Debug for TryIter<'_, T, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TryIter").field(self.receiver).finish()
-    }
-}
-
-/// The values of a [`Receiver`] that goes with this, until all senders are gone.
-pub struct IntoIter<T, C = DefaultCodec> {
-    receiver: Receiver<T, C>,
-    ended: bool,
-}
-
-impl<T, C: Codec<T>> Iterator for IntoIter<T, C> {
-    type Item = Result<T, RecvError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        next_of(&mut self.ended, || self.receiver.recv())
-    }
-}
-
-impl<T, C> fmt::Debug for IntoIter<T, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("IntoIter").field(&self.receiver).finish()
-    }
-}
-
-/// The next item; a value that could not be decoded is an item, any other error the last one.
-fn next_of<T>(
-    ended: &mut bool,
-    receive: impl FnOnce() -> Result<T, RecvError>,
-) -> Option<Result<T, RecvError>> {
-    if *ended {
-        return None;
-    }
-    match receive() {
-        Ok(value) => Some(Ok(value)),
-        Err(error @ (RecvError::Decode { .. } | RecvError::Corrupt { .. })) => Some(Err(error)),
-        Err(error) => {
-            *ended = true;
-            (!error.is_disconnected() && !error.is_empty()).then_some(Err(error))
-        }
-    }
-}
-
-impl<'a, T, C: Codec<T>> IntoIterator for &'a Receiver<T, C> {
-    type Item = Result<T, RecvError>;
-    type IntoIter = Iter<'a, T, C>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl<T, C: Codec<T>> IntoIterator for Receiver<T, C> {
-    type Item = Result<T, RecvError>;
-    type IntoIter = IntoIter<T, C>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        IntoIter { receiver: self, ended: false }
     }
 }
 

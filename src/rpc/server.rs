@@ -257,7 +257,7 @@ where
 
     fn new(receiver: Receiver<Q, C>, drain: Duration) -> Self {
         Server {
-            receiver: receiver.staying(),
+            receiver: receiver.stays_open(),
             clock: ClockOffset::of_this_process(),
             drain,
             drained_by: OnceCell::new(),
