@@ -3,7 +3,7 @@
 //! Two programs that know only a name and a type exchange values, small and large, in order, with
 //! nothing lost when one of them dies. Small values travel as messages of a System V queue, large
 //! ones through lock-free rings in a System V shared-memory segment, and System V semaphores wake
-//! whoever sleeps.
+//! the sides that sleep.
 //!
 //! ```
 //! # #[cfg(feature = "bincode")] {
@@ -63,7 +63,7 @@
 //! - A value whose `send` returned arrives, also if the sender dies; a half-written one never does.
 //! - What a receiver had not handed over when it died waits for the next one, each value once. (A
 //!   [`Queue`] is at most once: a message dies with the receiver that the kernel gave it to.)
-//! - Blocked calls wake when the other side dies, by the kernel: nobody polls or sends heartbeats.
+//! - Blocked calls wake when the other side dies, by the kernel: no process polls or sends heartbeats.
 //! - `send` waits while a channel is full; nothing is overwritten or dropped.
 //! - A channel that is removed under its users says so, for good: it never looks like a normal end.
 //! - [`open`](Channel::open) compares codec, layout and the [shape](Schema) of `T`.

@@ -63,11 +63,11 @@
 //! |---|---|
 //! | queues, segments, semaphores with undo | yes, each call as one step; `set_queue_capacity` makes a queue small |
 //! | processes and their death | yes: `Process`, killed before any step; undo is applied as the kernel does |
-//! | removal under somebody's feet | yes: `Channel::unlink` |
+//! | removal of a channel in use | yes: `Channel::unlink` |
 //! | deadlines | they pass when `expire_deadlines` is called, in a thread of its own, wherever loom puts that |
 //! | signals | no: no call of this crate shows them |
 //! | fork, users and permissions, memory that is full | no |
-//! | spinning | nobody spins, so that every way to sleep is explored |
+//! | spinning | no thread spins, so that every way to sleep is explored |
 //! | the barrier that only sleepers pay for (membarrier) | as a fence on either side |
 //!
 //! `--cfg loom` is for the whole build: other crates that know it change too (tokio leaves out its

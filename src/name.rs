@@ -36,7 +36,7 @@ pub enum Name {
 /// One very channel, to be sent to another process: to a child, or inside a message.
 ///
 /// It opens the channel that it was taken from and no later one with the same key. A handle is no
-/// user: whoever hands it out keeps the channel until the other has opened it.
+/// user: the process that hands it out keeps the channel until the other has opened it.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -543,7 +543,7 @@ impl<T, C> Queue<T, C> {
     pub fn set_permissions(&self, uid: u32, gid: u32, mode: u32) -> Result<(), QueueError> {
         options::check_mode(mode)?;
         let set = self.queue.set_permissions(uid, gid, mode);
-        // The kernel says EINVAL for a queue that is gone and for a number that is nobody's alike.
+        // The kernel says EINVAL for a queue that is gone and for a number that no user has alike.
         if set.as_ref().is_err_and(|error| error.kind() == SystemErrorKind::Removed)
             && self.queue.stat().is_ok()
         {
@@ -557,7 +557,7 @@ impl<T, C> Queue<T, C> {
     /// Removes the queue with all that it holds; every call that waits on it ends with `Removed`.
     ///
     /// # Errors
-    /// [`QueueError::Removed`] if somebody else did; [`QueueError::System`] of kind
+    /// [`QueueError::Removed`] if another process did; [`QueueError::System`] of kind
     /// [`PermissionDenied`](crate::SystemErrorKind::PermissionDenied) for others than the owner.
     pub fn remove(&self) -> Result<(), QueueError> {
         Ok(self.queue.remove()?)

@@ -163,7 +163,7 @@ pub(crate) fn tracing<R>(trace: impl FnOnce() -> R) -> R {
     trace()
 }
 
-/// Whether what this thread decodes in this moment are samples and copies, which nobody sent.
+/// Whether what this thread decodes in this moment are samples and copies, which no sender sent.
 pub(crate) fn is_tracing() -> bool {
     TRACING.with(|depth| depth.get() > 0)
 }

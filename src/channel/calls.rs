@@ -10,7 +10,7 @@
 //! A caller that may repeat its call does so for one of these alone, and otherwise leaves its request
 //! where the next receiver finds it: so no receiver executes a call twice. A caller that may not, and
 //! finds no receiver, wants to be sure that its request will not be consumed any more, and becomes a new
-//! owner of its lane: what a former owner sent is for nobody. The two fences there make sure that
+//! owner of its lane: what a former owner sent is executed no more. The two fences there make sure that
 //! either the caller sees the request consumed or the receiver sees the caller gone.
 
 use std::cell::{Cell, RefCell};
@@ -227,7 +227,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// Becomes a new owner of the lane. Afterwards [`was_consumed`](Sender::was_consumed) is final: what
-    /// was not taken by now is nobody's request any more.
+    /// was not consumed by now is no request any more.
     pub(crate) fn renew(&mut self) -> Result<(), AttachError> {
         self.own_again()?;
         if !fault(Fault::NoRenewFence) {
@@ -241,7 +241,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(())
     }
 
-    /// Becomes nobody's lane before it is given up: whoever answers knows that nobody waits.
+    /// Ends the ownership before the lane is given up: a receiver that answers knows that no caller waits.
     pub(crate) fn retire(&mut self) {
         // A lane that is damaged, or of a parent process, is left as it is.
         if self.control.is_ours() {
@@ -262,7 +262,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         })
     }
 
-    /// Tells the receiver that nobody waits for the answer to this call any more, nor to any before
+    /// Tells the receiver that the caller waits no more for the answer to this call, nor to any before
     /// `waited_for`.
     pub(crate) fn cancel(&self, call: u64, waited_for: u64) {
         cancelled(&self.control, self.lane, call).swap(call, Ordering::Relaxed);
@@ -369,7 +369,7 @@ pub(super) fn begin_requests(control: &Control, lane: usize) {
     }
 }
 
-/// Whether nobody waits for the answer to a call.
+/// Whether the caller waits no more for the answer to a call.
 pub(super) fn has_cancelled(control: &Control, lane: usize, call: u64) -> bool {
     call < not_waited_for(control, lane).load(Ordering::Relaxed)
         || cancelled(control, lane, call).load(Ordering::Relaxed) == call
@@ -379,7 +379,7 @@ fn cancelled(control: &Control, lane: usize, call: u64) -> &AtomicU64 {
     control.lane_word(lane, lane_word::CANCELLED + (1 + call % CANCELLED) as usize * 8)
 }
 
-/// Nobody waits for calls with smaller numbers than this.
+/// The caller waits for no call with a smaller number than this.
 fn not_waited_for(control: &Control, lane: usize) -> &AtomicU64 {
     control.lane_word(lane, lane_word::CANCELLED)
 }
@@ -552,13 +552,13 @@ impl Caller {
         self.returns.max_value()
     }
 
-    /// Whether nobody waits for the answer to this call.
+    /// Whether the caller waits no more for the answer to this call.
     pub(crate) fn has_cancelled(&self, call: u64) -> bool {
         has_cancelled(self.returns.control(), self.origin.lane, call)
     }
 
     /// Has an answer encoded, and sends it behind a head. It is due to a call: where it has to wait and
-    /// nobody waits for it, it is thrown away.
+    /// the caller waits no more for it, it is thrown away.
     pub(crate) fn answer_behind(
         &self,
         head: &[u8],

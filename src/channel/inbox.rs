@@ -450,12 +450,12 @@ impl Partial {
     }
 }
 
-/// How much of a value is kept for which there is no memory, in bytes: who asked, and for what.
+/// How much of a value is kept for which there is no memory, in bytes: the head that says who asked.
 const BEGINNING: usize = 256;
 
 /// Appends a fragment to the bytes of a value; or, once there is no memory for them, counts it. The
-/// sender waits until its value is taken, so the rest is taken all the same, and whoever decodes the
-/// value is told.
+/// sender waits until its value is consumed, so the rest is consumed all the same, and the receiver
+/// gets an error from decoding.
 pub(super) fn append(bytes: &mut Vec<u8>, missing: &mut usize, fragment: Reader<'_>) {
     let len = fragment.remaining();
     if *missing == 0 && fragment.append_to(bytes).is_ok() {

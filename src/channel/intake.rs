@@ -25,7 +25,7 @@ const BURST: usize = 32;
 const MESSAGES_BEFORE_FRAGMENTS: usize = 8;
 
 /// How many queue messages in a row that are no values are taken before the deadline counts. A
-/// queue that nobody has enlarged holds no more descriptors than this.
+/// queue of the kernel's default size holds no more descriptors than this.
 const MESSAGES_BEFORE_DEADLINE: usize = 1024;
 
 /// How long a caller that only polls goes by what it finds without system calls.
@@ -84,7 +84,7 @@ impl Intake {
 
     /// The next value that `select` asks for, if there is one.
     ///
-    /// Without `ask` the queue is left alone as long as nobody counted a message up; with it the
+    /// Without `ask` the queue is left alone as long as no sender counted a message up; with it the
     /// kernel is asked in any case, since a sender can die between message and count.
     ///
     /// Everything that is there when it begins is looked at; what comes meanwhile and is no value,

@@ -65,7 +65,7 @@ pub use stats::Stats;
 ///
 /// Created by one process and opened by others, by name, by key or through a [`Handle`]; see
 /// [`Options`] for its sizes and for its three shapes. Each process takes a [`Sender`] or the
-/// [`Receiver`] from it. The last user removes it, unless it is named and holds values that nobody
+/// [`Receiver`] from it. The last user removes it, unless it is named and holds values that no receiver
 /// has received, or is [durable](Options::durable).
 ///
 /// ```
@@ -135,7 +135,7 @@ impl<T, C: Codec<T>> Channel<T, C> {
         Self::options().private()
     }
 
-    /// Removes a channel at once, also a durable one and one in use: whoever uses it is told that it
+    /// Removes a channel at once, also a durable one and one in use: its users are told that it
     /// is gone, and the values that it holds are lost.
     ///
     /// # Errors

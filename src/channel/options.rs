@@ -24,7 +24,7 @@ const ATTEMPTS: usize = 100;
 
 /// What a channel is created and opened with.
 ///
-/// The sizes are the creator's to choose; whoever opens the channel takes them as they are. Three
+/// The sizes are the creator's to choose; a program that opens the channel takes them as they are. Three
 /// shapes come from two of them:
 ///
 /// | shape | options | |
@@ -57,7 +57,6 @@ pub struct Options<T, C> {
     mode: u32,
     owner: Owner,
     durable: bool,
-    huge_pages: bool,
     spin: Option<Duration>,
     wait_for_creation: Duration,
     schema: Option<Schema>,
@@ -81,7 +80,6 @@ impl<T, C: Codec<T>> Options<T, C> {
             mode: 0o600,
             owner: Owner::Myself,
             durable: false,
-            huge_pages: false,
             spin: None,
             wait_for_creation: Duration::ZERO,
             schema: None,
@@ -158,13 +156,6 @@ impl<T, C: Codec<T>> Options<T, C> {
         self
     }
 
-    /// Asks for huge pages. Where the kernel has none to spare, normal ones are used and a line on
-    /// standard error says so.
-    pub fn huge_pages(mut self) -> Self {
-        self.huge_pages = true;
-        self
-    }
-
     /// How long a call looks for itself before it sleeps; default 20 microseconds, about what it
     /// costs to be woken, and zero on a machine with one processor.
     ///
@@ -175,7 +166,7 @@ impl<T, C: Codec<T>> Options<T, C> {
         self
     }
 
-    /// How long [`open`](Options::open) waits for a channel that nobody has created yet; default:
+    /// How long [`open`](Options::open) waits for a channel that is not created yet; default:
     /// not at all.
     pub fn wait_for_creation(mut self, time: Duration) -> Self {
         self.wait_for_creation = time;
@@ -185,7 +176,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// Names the schema by hand, instead of tracing the shape of `T`: for types that cannot be
     /// traced, and for changes of meaning that a shape does not show. See [`Schema::named`].
     ///
-    /// Whoever names it vouches for the type: one that is refused as
+    /// A program that names it vouches for the type: one that is refused as
     /// [undecodable](OpenError::Undecodable) is taken then, and values of it that cannot be decoded
     /// are errors of the receiver.
     pub fn schema(mut self, schema: Schema) -> Self {
@@ -292,7 +283,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             let wanted = self.wanted(Name::Key(Key::private()), true)?;
             match self.make(&wanted) {
                 Ok(control) => return self.channel(control),
-                // A key that somebody has already: draw another.
+                // Another object has the key already: draw another.
                 Err(
                     error @ (OpenError::AlreadyExists { .. }
                     | OpenError::KeyCollision { .. }
@@ -324,7 +315,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     }
 
     fn channel(&self, control: Control) -> Result<Channel<T, C>, OpenError> {
-        // Alone on a processor, whoever spins keeps the other from doing what it waits for.
+        // On a single processor, a side that spins keeps the other from doing what it waits for.
         let alone = process::online_cpus() == 1;
         let default = if alone { Duration::ZERO } else { Duration::from_micros(20) };
         let spin = self.spin.unwrap_or(default);
@@ -342,7 +333,6 @@ impl<T, C: Codec<T>> Options<T, C> {
             mode: self.mode,
             durable: self.durable && !private,
             private,
-            huge_pages: self.huge_pages,
             owner: self.owner,
             schema,
             codec: C::NAME,

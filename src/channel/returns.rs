@@ -16,6 +16,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
+
 use super::calls::has_cancelled;
 use super::encoded::{Encoded, NotEncoded};
 use super::receiver::Receiver;
@@ -47,7 +49,7 @@ const WATCHED: u64 = 1;
 pub(super) enum WhenFull {
     /// It is refused.
     Refuse,
-    /// The receiver keeps it and sends it while it receives, as long as somebody waits for it.
+    /// The receiver keeps it and sends it while it receives, as long as the caller waits for it.
     Keep(Option<Due>),
 }
 
@@ -83,7 +85,8 @@ pub(super) struct Returns {
     control: Arc<Control>,
     /// How long to look for room.
     spin: Duration,
-    lanes: Box<[Mutex<Way>]>,
+    /// Each on lines of its own: handlers on several threads answer different lanes at one time.
+    lanes: Box<[CachePadded<Mutex<Way>>]>,
     /// The lanes whose answers wait for room, and how many they are.
     waiting: Mutex<Vec<usize>>,
     waiting_lanes: AtomicU64,
@@ -157,7 +160,7 @@ impl Way {
 impl Returns {
     pub(super) fn new(control: Arc<Control>, spin: Duration) -> Self {
         let lanes = if control.layout().return_lines > 0 { control.layout().lanes } else { 0 };
-        let lanes = (0..lanes).map(|_| Mutex::new(Way::default())).collect();
+        let lanes = (0..lanes).map(|_| CachePadded::new(Mutex::new(Way::default()))).collect();
         Returns {
             control,
             spin,
@@ -399,7 +402,7 @@ impl Returns {
             && self.waiting_lanes.load(Ordering::Relaxed) == 0
     }
 
-    /// Has whoever lets a value go ring the receiver, or not any more.
+    /// Has each release of a value ring the receiver, or not any more.
     pub(super) fn watch(&self, watched: bool) {
         // Relaxed: `Receiver::attend` looks once more after this.
         if watched && !fault(Fault::EndNotWatched) {
@@ -435,7 +438,7 @@ impl Returns {
     /// dropped, which takes a system call.
     #[inline]
     pub(super) fn look_after(&self, before_sleep: bool) {
-        // Relaxed: raised by this process, and looked at again before anybody sleeps.
+        // Relaxed: raised by this process, and looked at again before the receiver sleeps.
         if self.waiting_lanes.load(Ordering::Relaxed) != 0 {
             self.forward_all(before_sleep);
         }

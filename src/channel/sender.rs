@@ -561,7 +561,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
     }
 
-    /// Sleeps on this lane's bell until `so`, whoever comes and goes meanwhile.
+    /// Sleeps on this lane's bell until `so`, whichever receivers come and go meanwhile.
     pub(super) fn park_until(
         &self,
         deadline: Deadline,

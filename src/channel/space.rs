@@ -36,7 +36,7 @@ use crate::sys::{AtomicU64, Fault, MessageQueue, Ordering, SystemError, fault, f
 /// others are on their way. With the queue's usual size, a turn is 1 KiB.
 const TURNS: u64 = 16;
 
-/// How many words of the bitmaps are in use: lanes that nobody claimed have no bit.
+/// How many words of the bitmaps are in use: lanes that were never claimed have no bit.
 #[inline]
 fn words(control: &Control) -> usize {
     control.claimed().div_ceil(64)
@@ -81,7 +81,7 @@ fn others<'c>(
     })
 }
 
-/// Takes so many bytes of what was shared out to nobody, if there are as many.
+/// Takes so many bytes of what was shared out to no sender, if there are as many.
 fn take_free(control: &Control, bytes: u64) -> bool {
     let free = free(control);
     // Relaxed, here and elsewhere: bytes that two count twice cost one of them a try.
@@ -167,7 +167,7 @@ impl Space {
     /// Wakes those whose turn it is, as many as there is room for.
     fn share_out(&mut self, control: &Control) {
         let mut lane = self.next;
-        // Whoever asks again while this runs is not served twice.
+        // A sender that asks again while this runs is not served twice.
         for _ in 0..control.claimed() {
             let Some(found) = next_asking(control, lane) else { return };
             let left = free(control).load(Ordering::Relaxed).min(self.capacity);
@@ -360,7 +360,7 @@ impl<'c> Place<'c> {
         std::mem::replace(&mut self.asks, true).then_some(given)
     }
 
-    /// Whether there is room for this sender that was shared out to nobody, and nobody asks for it.
+    /// Whether there is room for this sender that was shared out to no sender, and no sender asks for it.
     pub(super) fn takes_free(&self) -> bool {
         !others(self.control, want, self.lane) && take_free(self.control, self.bytes)
     }

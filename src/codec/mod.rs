@@ -53,7 +53,7 @@ pub use crate::sys::bytes::{ReadError, Reader, WriteError, Writer};
 
 /// How values of type `T` become bytes and bytes become values of type `T`.
 ///
-/// Anybody can write one:
+/// A program can bring its own:
 ///
 /// ```
 /// use sysv_channel::codec::{Codec, DecodeError, EncodeError, Reader, Schema, Writer};

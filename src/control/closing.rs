@@ -1,4 +1,4 @@
-//! Giving the use of a channel up, and removing what nobody uses any more.
+//! Giving the use of a channel up, and removing what is not in use any more.
 
 use super::envelope::Envelope;
 use super::find::{Found, ignore_gone, look, remove_rest};
@@ -47,7 +47,7 @@ impl Locked {
     }
 }
 
-/// Removes the channel on this set if nobody uses it and nobody has to find it. What was known of it
+/// Removes the channel on this set if it is not in use and need not stay. What was known of it
 /// helps where it was not whole any more.
 pub(super) fn tidy(set: SemaphoreSet, known: Option<&Control>) {
     let attempt = || -> Result<(), OpenError> {
@@ -150,7 +150,7 @@ impl Control {
     /// Forgets the peers of the last life: they count neither as come nor as gone.
     pub(super) fn begin_new_life(&self) {
         for at in [word::SENDERS_CAME, word::RECEIVER_CAME] {
-            // Relaxed: under the lock, which whoever comes next has to take.
+            // Relaxed: under the lock, which the next user has to take.
             self.word(at).store(0, Ordering::Relaxed);
         }
     }
@@ -170,8 +170,8 @@ impl Control {
         }
     }
 
-    /// Whether a value waits that nobody has received: not one that was taken back, nor a request
-    /// that its client knows will not be executed. Asked under the lock, with nobody attached.
+    /// Whether a value waits that no receiver has received: not one that was taken back, nor a request
+    /// that its client knows will not be executed. Asked under the lock, with no endpoint attached.
     pub(crate) fn holds_values(&self) -> bool {
         let Some(queue) = self.queue else {
             return (0..self.claimed()).any(|lane| self.lane_holds(lane, None));

@@ -267,7 +267,7 @@ pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
     Ok(Orphan::Left(Rest { header, segment: Some(segment), queue }))
 }
 
-/// A queue without a header is ours only if it is empty and nobody ever used it, or we know it.
+/// A queue without a header is ours only if it is empty and was never used, or we know it.
 fn unused(
     key: Key,
     queue: Option<MessageQueue>,

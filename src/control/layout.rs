@@ -7,7 +7,7 @@
 //! rings   for each lane its ring, then its return ring, page-aligned
 //! ```
 //!
-//! Only pages that are used cost memory: lanes that nobody claimed are never touched. The header's
+//! Only pages that are used cost memory: lanes that were never claimed are never touched. The header's
 //! layout fields are copied once, checked against the segment's real size, and never read again.
 
 use crate::name::MAX_NAME;
@@ -91,7 +91,7 @@ pub(crate) mod word {
     /// both sides read with every value. See `removal`.
     pub(crate) const ALARMS: usize = 4 * LINE + 48;
 
-    /// The last ticket given out to anybody who parks.
+    /// The last ticket given out to a sleeper.
     pub(crate) const TICKET: usize = 5 * LINE;
 
     /// Raised after each message put on the queue.
@@ -151,12 +151,12 @@ pub(crate) mod lane_word {
     pub(crate) const HEAD: usize = 2 * LINE;
     pub(crate) const HEAD_HINT: usize = 3 * LINE;
     /// Where in the ring the requests end of which their clients know that no server will execute
-    /// them; what is not taken before that is for nobody.
+    /// them; one that was not consumed and ends there or before is dropped.
     pub(crate) const NOT_EXECUTED: usize = 3 * LINE + 8;
     pub(crate) const RETURN_HEAD: usize = 4 * LINE;
     pub(crate) const RETURN_HEAD_HINT: usize = 5 * LINE;
 
-    /// Calls that nobody waits for any more: the first that is waited for, and the numbers of some
+    /// Calls that their caller waits for no more: the first that is waited for, and the numbers of some
     /// behind it.
     pub(crate) const CANCELLED: usize = 6 * LINE;
 

@@ -1,7 +1,7 @@
 //! Creating, opening, closing and removing, all under the lock semaphore.
 //!
 //! A creator makes the set, signs it and takes its lock in one atomic step, makes the segment and
-//! the queue, and writes the header's magic last. Whoever finds less than that, with the lock free,
+//! the queue, and writes the header's magic last. A process that finds less than that, with the lock free,
 //! has found what a killed process left: a creator starts again from the set, an opener removes
 //! the rest and says that there is no channel. The set goes last, so that whatever is left can
 //! still be locked.
@@ -49,7 +49,6 @@ pub(crate) struct Wanted {
     pub(crate) mode: u32,
     pub(crate) durable: bool,
     pub(crate) private: bool,
-    pub(crate) huge_pages: bool,
     pub(crate) owner: Owner,
     pub(crate) schema: Schema,
     pub(crate) codec: &'static str,
@@ -189,7 +188,7 @@ fn create_on(
     locked.run(|locked| {
         point!("create.claimed");
         create_locked(wanted, key, locked).inspect_err(|_| {
-            // As above; this set is ours and nobody could use it yet.
+            // As above; this set is ours and no process could use it yet.
             let _ = set.remove();
         })
     })
@@ -288,16 +287,8 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
     // An unfinished segment is known for ours by this process in the signature.
     semaphores::settle(set)?;
     point!("create.settled");
-    let (id, huge) = SegmentId::create(key, plan, wanted.mode, wanted.huge_pages)
-        .map_err(|error| taken(key, error))?;
+    let id = SegmentId::create(key, plan, wanted.mode).map_err(|error| taken(key, error))?;
     let made = || -> Result<Control, OpenError> {
-        if wanted.huge_pages && !huge {
-            // Not an error: the channel works the same. Said where the user can see it.
-            eprintln!(
-                "sysv-channel: no huge pages for {}, normal ones are used: raise vm.nr_hugepages",
-                channel(&wanted.name)
-            );
-        }
         let segment = Arc::new(id.attach(false)?);
         header.write(&segment);
         let queue = if header.layout.has_queue() {
@@ -332,7 +323,7 @@ fn check_capacity(queue: MessageQueue, layout: &Layout) -> Result<(), OpenError>
     )))
 }
 
-/// The error for an object of somebody else under our key.
+/// The error for another program's object under our key.
 fn taken(key: Key, error: SystemError) -> OpenError {
     if error.kind() == SystemErrorKind::AlreadyExists {
         let found = format!("{}, which is not of this channel", error.object());
@@ -387,7 +378,7 @@ fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Contro
     })
 }
 
-/// Removes the channel, in use or not: whoever uses it is told that it is gone. Of several that remove
+/// Removes the channel, in use or not: its users are told that it is gone. Of several that remove
 /// it at once, the one that found it with the lock held has removed it, and the others find none.
 pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
     let key = name.key()?;
@@ -422,7 +413,7 @@ fn unlink_on(name: &Name, key: Key, set: SemaphoreSet, owner: Owner) -> Result<b
                     Wanted::named(name.clone()).check_rest(key, &rest)?;
                     rest.remove()?;
                 }
-                // What nobody can read, or recognize any more, is what one comes here for.
+                // `unlink` is called to remove what no process can read or recognize any more.
                 Err(
                     refused @ (OpenError::Corrupt { .. }
                     | OpenError::WrongVersion { .. }
@@ -467,7 +458,6 @@ impl Wanted {
             mode: 0,
             durable: false,
             private: false,
-            huge_pages: false,
             owner: Owner::Myself,
             schema: Schema::bytes(""),
             codec: "",

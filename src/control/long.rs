@@ -34,7 +34,7 @@ impl Long<'_> {
 
     /// Whether the value is on its way: neither handed over nor withdrawn.
     pub(crate) fn is_open(&self, start: u64) -> bool {
-        // Relaxed: asked with nobody attached.
+        // Relaxed: asked with no endpoint attached.
         self.0.load(Ordering::Relaxed) == start << 2 | OPEN
     }
 

@@ -72,7 +72,7 @@ pub(crate) struct Control {
     alarms: PrivateU64,
     /// When a user that makes system calls anyway looks for the objects, as a deadline's number.
     look_again: PrivateU64,
-    /// The kernel's last refusal to wake a peer that nobody was told of yet.
+    /// The kernel's last refusal to wake a peer, until a caller is told of it.
     unwoken: Mutex<Option<SystemError>>,
     has_unwoken: AtomicBool,
     /// Whose process this belongs to; a forked child has another token.

@@ -42,7 +42,7 @@ impl Owner {
         trusted(ownership.uid) && trusted(ownership.creator_uid)
     }
 
-    /// Refuses an object that somebody else owns or created.
+    /// Refuses an object that an untrusted user owns or created.
     pub(crate) fn check(self, object: String, ownership: &Ownership) -> Result<(), OpenError> {
         if self.allows(ownership) {
             return Ok(());

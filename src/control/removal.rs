@@ -34,7 +34,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 /// than any channel's has no users.
 pub(super) fn raise_alarm(segment: &Segment) {
     if segment.len() >= word::ALARMS + 8 && !fault(Fault::RemovalNotMarked) {
-        // Relaxed: means something by itself; whoever looks asks the kernel.
+        // Relaxed: means something by itself; a user that looks asks the kernel.
         segment.word(word::ALARMS).fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -48,7 +48,7 @@ impl Control {
     /// Whether the channel was removed, as far as this process has noticed or was told.
     #[inline(always)]
     pub(crate) fn is_removed(&self) -> bool {
-        // Relaxed: whoever learned of the removal from its remover sees the count that it raised.
+        // Relaxed: a user that learned of the removal from its remover sees the count that it raised.
         let alarms = Control::alarms_now(&self.segment);
         alarms != self.alarms.load(Ordering::Relaxed) && self.hear_alarm(alarms)
     }

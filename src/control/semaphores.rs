@@ -3,7 +3,7 @@
 //! | index | zero means | otherwise |
 //! |---|---|---|
 //! | 0 lock | free | taken, with undo |
-//! | 1, 2 signature | a set that nobody claimed | two constants: a set of this crate; the second is one less until what stands beside the set is its own |
+//! | 1, 2 signature | a set that was never claimed | two constants: a set of this crate; the second is one less until what stands beside the set is its own |
 //! | 3 users | unused | how many `Channel`s, with undo |
 //! | 4 receiver | no receiver | attached, with undo |
 //! | 5 senders | no sender | how many are attached, with undo |
@@ -13,11 +13,11 @@
 //! | 9 + 2 n | nothing to look at | posts for the sender on lane n |
 //! | the last: serving | the receiver, if there is one, has not said which it is | it has, with undo |
 //!
-//! Whoever attaches arms the other side's bell in the same atomic step that takes the role: plus
+//! An endpoint that attaches arms the other side's bell in the same atomic step that takes the role: plus
 //! one, and minus one with undo, which leaves the value and makes the kernel add one when the
 //! process dies. A sender that waits in line for the queue arms the other senders' bells before its
 //! first wait. A clean close does the same with its own hands. What takes away never waits: in a
-//! set that somebody else has set to other values it fails instead of hanging.
+//! set that another program has set to other values it fails instead of hanging.
 //!
 //! The receiver takes its role first and says which receiver it is in shared memory after that. A
 //! killed predecessor's words still stand there meanwhile, and only the kernel takes back what a dead
@@ -189,7 +189,7 @@ pub(crate) fn release_lane(set: SemaphoreSet, lane: usize) -> Result<(), SystemE
 /// Takes the receiver's role, and arms every lane's bell; `false` if there is a receiver until the
 /// deadline has passed.
 ///
-/// Whoever waits has the role in the very step in which the kernel gives a dead receiver's back.
+/// A standby has the role in the very step in which the kernel gives a dead receiver's back.
 /// More lanes than one call has operations for are armed first and the role is taken last, so that
 /// there is no moment in which a receiver could die unnoticed.
 pub(crate) fn take_receiver(
@@ -228,7 +228,7 @@ pub(crate) fn take_receiver(
     taken
 }
 
-/// Whether somebody waits for the receiver's role.
+/// Whether a standby waits for the receiver's role.
 pub(crate) fn has_standby(set: SemaphoreSet) -> Result<bool, SystemError> {
     Ok(set.waiting_for_zero(RECEIVER)? != 0)
 }
@@ -300,7 +300,7 @@ fn batches(bells: &[u16]) -> (&[u16], Vec<&[u16]>) {
     (last, first.chunks(size).collect())
 }
 
-/// Posts to a bell: whoever sleeps on it wakes and looks.
+/// Posts to a bell: its sleeper wakes and looks.
 pub(crate) fn post(set: SemaphoreSet, bell: u16) -> Result<(), SystemError> {
     ringing(set, &[bell], || set.operate(&[SemOp::add(bell, 1)], Deadline::never()))
 }
@@ -313,7 +313,7 @@ pub(crate) fn is_zero(set: SemaphoreSet, index: u16) -> Result<bool, SystemError
     succeeded(set.operate(&[SemOp::zero(index).no_wait()], Deadline::never()))
 }
 
-/// Sleeps until somebody posts to the bell; `false` when the deadline passed.
+/// Sleeps until a party posts to the bell; `false` when the deadline passed.
 pub(crate) fn sleep(set: SemaphoreSet, bell: u16, deadline: Deadline) -> Result<bool, SystemError> {
     succeeded(set.operate(&[SemOp::add(bell, -1)], deadline))
 }

@@ -15,7 +15,7 @@ pub struct Removed {
     pub key: Key,
 }
 
-/// Removes this user's channels that nobody uses, that are not durable and that hold no value.
+/// Removes this user's channels that are not in use, that are not durable and that hold no value.
 ///
 /// A channel is removed with its last user; what crashes leave is adopted by the next creator of
 /// the name, or removed here. Objects of other users and of other programs are never touched.
@@ -36,7 +36,7 @@ pub fn sweep() -> Result<Vec<Removed>, OpenError> {
     sweep_where(false)
 }
 
-/// Like [`sweep`], and also removes channels that are durable or hold values, if nobody uses them.
+/// Like [`sweep`], and also removes channels that are durable or hold values, if they are not in use.
 ///
 /// Of a channel whose header another program removed or wrote over nothing says what it is:
 /// [`Channel::unlink`](crate::Channel::unlink) by its name or key removes what is left.
@@ -61,7 +61,7 @@ fn sweep_where(even_with_values: bool) -> Result<Vec<Removed>, OpenError> {
             Ok(false) => {}
             // Another remover was faster.
             Err(OpenError::System(error)) if error.kind() == SystemErrorKind::Removed => {}
-            // Somebody else's object under the key of a channel, or a header beyond reading: not
+            // Another program's object under the key of a channel, or a header beyond reading: not
             // for us to remove. `unlink` says what it is.
             Err(_) => {}
         }
@@ -91,7 +91,7 @@ fn sweep_one(
     remove_if_idle(locked, even_with_values, None)
 }
 
-/// Whether a set that nobody has used yet can be told from another program's.
+/// Whether a set that was never used can be told from another program's.
 fn is_of_a_private_channel(key: Key, stat: &SetStat) -> bool {
     let lanes = stat.count.saturating_sub(semaphores::count(0)) / 2;
     key.is_private()

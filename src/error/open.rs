@@ -28,7 +28,7 @@ pub enum OpenError {
         /// What was asked for.
         name: Name,
     },
-    /// A channel of this name exists and somebody uses it.
+    /// A channel of this name exists and is in use.
     AlreadyExists {
         /// What was asked for.
         name: Name,

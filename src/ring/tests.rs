@@ -22,7 +22,7 @@ struct Shared {
 impl Shared {
     fn new(lines: u64) -> Self {
         let len = LINES_AT + lines as usize * LINE;
-        let (id, _) = SegmentId::create_private(len, 0o600, LINES_AT, false).unwrap();
+        let id = SegmentId::create_private(len, 0o600).unwrap();
         let segment = id.attach(false);
         id.remove().unwrap();
         let layout = RingLayout {

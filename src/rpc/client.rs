@@ -456,7 +456,7 @@ where
         let _ = sender.take_answers(|reader| note_answer::<R, C>(server, started, reader));
     }
 
-    /// Tells the server that nobody waits for a call's reply.
+    /// Tells the server that this client waits no more for a call's reply.
     fn cancel(&self, call: u64) {
         let waits = |(&other, started): (&u64, &Started<R>)| {
             (other != call && started.outcome.is_none()).then_some(other)
@@ -484,7 +484,7 @@ fn was_received<R>(outcome: &Result<R, CallError>) -> bool {
     matches!(outcome, Err(CallError::ServerDied { received: true, .. }))
 }
 
-/// Keeps the answer to a call that is waited for later; nobody waits any more for others.
+/// Keeps the answer to a call that is waited for later; the client waits no more for others.
 fn note<R, C: Codec<R>>(
     server: &Arc<Name>,
     started: &mut BTreeMap<u64, Started<R>>,
@@ -553,7 +553,7 @@ impl<Q, R, C: Codec<Q>> fmt::Debug for Client<Q, R, C> {
     }
 }
 
-/// A call that was started; dropping it tells the server that nobody waits for the reply. Of those
+/// A call that was started; dropping it tells the server that the client waits no more for the reply. Of those
 /// dropped while an earlier one is waited for, the server is told of the last few.
 #[must_use = "a call that is dropped is cancelled"]
 pub struct Pending<'c, Q, R, C = DefaultCodec>

@@ -2,7 +2,7 @@
 //!
 //! A [`Server`] is bound to a name; any number of [`Client`]s, up to as many as it was bound for,
 //! call it with values of one type and get values of another back. Each client has its own way
-//! there and back in shared memory, so a slow or dead client stops nobody.
+//! there and back in shared memory, so a slow or dead client stops no other.
 //!
 //! ```
 //! use sysv_channel::rpc::{Client, Server};
@@ -27,7 +27,7 @@
 //!
 //! - A call has a deadline, ten seconds unless it says otherwise. It travels with the request, also
 //!   between time namespaces: a server does not start what is already late.
-//! - When a server dies, whoever waits for it is told at once, and whether the request may have been
+//! - When a server dies, each client that waits for it is told at once, and whether the request may have been
 //!   executed ([`CallError::ServerDied`]). The same client finds the next server.
 //! - A server that [stands by](ServerOptions::stand_by) has the place of a dead one in the same
 //!   moment, and the requests that the dead one had not received.

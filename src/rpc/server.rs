@@ -398,7 +398,7 @@ where
                     RecvError::Disconnected { channel: server }
                     | RecvError::Removed { channel: server },
                 ) => return Err(ServeError::Removed { server }),
-                // Of what was no request, nobody waits for a reply.
+                // For what was no request, no client waits for a reply.
                 Err(RecvError::Decode { .. } | RecvError::Corrupt { .. }) => continue,
                 Err(error) => return Err(ServeError::Receive(error)),
             };
@@ -568,7 +568,7 @@ impl<R, C> Responder<R, C> {
         self.port.head.deadline.remaining()
     }
 
-    /// Whether nobody waits for the reply any more: the deadline passed, the caller dropped the
+    /// Whether the client waits no more for the reply: the deadline passed, the caller dropped the
     /// call, or it is gone. Takes a system call.
     pub fn is_cancelled(&self) -> bool {
         self.port.was_given_up() || self.port.caller.was_killed()
@@ -613,7 +613,7 @@ impl<R, C: Codec<R>> Responder<R, C> {
 }
 
 impl Port {
-    /// Whether nobody waits for the reply any more, as far as that was told.
+    /// Whether the client waits no more for the reply, as far as the server was told.
     fn was_given_up(&self) -> bool {
         let late = self.head.deadline.has_passed() && !fault(Fault::LateStarted);
         late || !self.caller.is_there() || self.caller.has_cancelled(self.head.call)

@@ -1,6 +1,6 @@
 //! Writing to and reading from raw memory that another process may be changing.
 //!
-//! A slice promises that nobody else writes; shared memory cannot promise that. So encoded values
+//! A slice promises that no other thread writes; shared memory cannot promise that. So encoded values
 //! go out through [`Writer`] and come in through [`Reader`], which copy with raw pointers and touch
 //! each byte once: what was checked is what is used, whatever the other side does meanwhile.
 
@@ -295,7 +295,7 @@ impl std::error::Error for ReadError {}
 pub struct Reader<'a> {
     cursor: *const u8,
     end: *const u8,
-    /// What these bytes are all of, if nobody else needs it.
+    /// The vector that these bytes are all of, if its memory may be taken along.
     vector: Option<&'a mut Vec<u8>>,
     /// How many bytes the value has behind these, for which there was no memory.
     missing: usize,

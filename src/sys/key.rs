@@ -74,7 +74,7 @@ impl Key {
         Key::folded(hash)
     }
 
-    /// A key that nobody can guess by accident.
+    /// A key that no other program chooses by accident.
     pub(crate) fn random() -> Key {
         Key::folded(super::process::random())
     }

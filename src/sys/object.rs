@@ -6,7 +6,7 @@ use std::time::SystemTime;
 /// Who owns a System V object and who may use it; see `struct ipc_perm` in
 /// [sysvipc(7)](https://man7.org/linux/man-pages/man7/sysvipc.7.html).
 ///
-/// The owner can be changed by whoever owns the object; the creator never changes, so both are
+/// The owner can give the object to another user; the creator never changes, so both are
 /// compared wherever ownership decides.
 ///
 /// ```
@@ -111,7 +111,7 @@ pub(crate) struct SegmentPlan {
     /// How many bytes from its start are used as atomic words only. Linux does not care.
     pub(crate) words: usize,
     /// From where on it is used in lines of 64 bytes, whose first word may be used as an atomic;
-    /// what stands before is written before anybody else reads it. Linux does not care.
+    /// what stands before is written before another process reads it. Linux does not care.
     pub(crate) lines_at: usize,
 }
 

@@ -47,10 +47,10 @@ faults! {
     /// The kernel undoes nothing.
     #[cfg(loom)]
     NoUndo,
-    /// The kernel wakes nobody when a set is removed.
+    /// The kernel wakes no sleeper when a set is removed.
     #[cfg(loom)]
     NoRemovalWake,
-    /// Sweeping looks only once whether somebody uses the channel, before it has the lock.
+    /// Sweeping looks only once whether the channel is in use, before it has the lock.
     UsersLookedAtOnce,
     /// The last user does not look whether the channel is to be removed.
     NotTidied,
@@ -86,7 +86,7 @@ faults! {
     TurnKept,
     /// A receiver that finds nothing to receive leaves senders asleep for whom there is room.
     RestNotWoken,
-    /// A sender leaves the room to others although the receiver sleeps and will wake nobody.
+    /// A sender leaves the room to others although the receiver sleeps and will wake none.
     YieldsToSleeper,
     /// A sender that leaves the room to others has no fence before it looks whether the receiver
     /// sleeps.
@@ -113,11 +113,11 @@ faults! {
     UnsignedKept,
     /// Such a set is swept without being signed before, as if its creator could not be alive.
     UnsignedNotClaimed,
-    /// Whoever gives the lock back does not look whether the channel became unused.
+    /// The holder of the lock gives it back without a look whether the channel became unused.
     NoSecondLook,
     /// Fragments are looked for behind values that may still be taken back.
     AnnouncedIgnored,
-    /// The queue is taken for empty when nobody counted a message up.
+    /// The queue is taken for empty when no sender counted a message up.
     EventsBelieved,
     /// A waiting sender is not rung when the record in its way is taken, only with the next look.
     SpaceNotRung,
@@ -125,13 +125,13 @@ faults! {
     OwnerRelaxed,
     /// A caller that wants to be sure that its request will not be taken has no fence.
     NoRenewFence,
-    /// An answer is read by whoever owns the lane.
+    /// An answer is read by any owner of the lane.
     AnswerNotAddressed,
     /// The fragments of an answer that was begun again count as its beginning.
     HalfAnswerKept,
     /// A receiver that has the role counts as one that has said which it is.
     ServingNotAwaited,
-    /// Whoever waits for a receiver's end does not see that another one has its place.
+    /// A sender that waits for a receiver's end does not see that another one has its role.
     SuccessorNotSeen,
     /// Which receiver came last is read Relaxed, before the answers of the one before it.
     ReceiverRelaxed,
@@ -147,7 +147,7 @@ faults! {
     AskNotCompared,
     /// The home of reply ports sleeps without another look at who says that it holds one.
     HoldersNotLookedAt,
-    /// Whoever removes a channel does not say so in its header.
+    /// A remover of a channel does not say so in its header.
     RemovalNotMarked,
     /// A user does not look whether the header says so.
     RemovalNotLookedAt,

@@ -124,7 +124,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         {
             self.send_in_turn(state, queue, bytes, deadline)?;
         }
-        // Relaxed: whoever sees it comes to the queue's lock in the kernel after this message did.
+        // Relaxed: a receiver that sees it comes to the queue's lock in the kernel after this message did.
         self.control.word(word::EVENTS).fetch_add(1, Ordering::Relaxed);
         point!("send.counted");
         Ok(())

@@ -112,7 +112,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         taken.map(drop).map_err(|damage| self.damaged(damage))
     }
 
-    /// What a look for room found; there is no use in waiting where nobody will make any.
+    /// What a look for room found; there is no use in waiting where no receiver will make any.
     pub(super) fn found_room<R>(
         &self,
         room: Result<Option<R>, Damage>,
@@ -125,7 +125,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(room)
     }
 
-    /// Makes the lane visible again, if somebody wrote over the number of those that are.
+    /// Makes the lane visible again, if another program wrote over the number of those that are.
     fn claim_again(&self) {
         let control = &self.control;
         if control.claimed() <= self.lane {

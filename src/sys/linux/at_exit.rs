@@ -143,7 +143,7 @@ fn held() -> &'static Held {
     let before = HELD.load(Ordering::Acquire);
     let (entries, changed) = (Mutex::default(), Condvar::new());
     let mine = Box::into_raw(Box::new(Held { token: process::token(), entries, changed }));
-    // AcqRel: pairs with the loads; whoever sees the list sees what is in it.
+    // AcqRel: pairs with the loads; a thread that sees the list sees what is in it.
     match HELD.compare_exchange(before, mine, Ordering::AcqRel, Ordering::Acquire) {
         // SAFETY: published, and from here on never freed.
         Ok(_) => unsafe { &*mine },

@@ -83,8 +83,20 @@ pub(super) fn key_of(permissions: &libc::ipc_perm) -> i32 {
     unsafe { *std::ptr::from_ref(permissions).cast() }
 }
 
-/// Places in the kernel's table at which an id can stand: its low 15 bits, or 24 where the kernel
-/// was booted with ipcmni_extend.
-pub(super) fn table_indices(id: i32) -> [i32; 2] {
-    [id & 0x7fff, id & 0xff_ffff]
+/// Has `control`, one of the three *ctl calls, fill the structure of the object `id`: by `IPC_STAT` or,
+/// for an object that the caller may not read, by `stat_any` and an index in the kernel's table.
+pub(super) fn stat(
+    id: i32,
+    stat_any: c_int,
+    mut control: impl FnMut(i32, c_int) -> Result<c_int, c_int>,
+) -> Result<(), c_int> {
+    match control(id, libc::IPC_STAT) {
+        Err(libc::EACCES) => {
+            // The index is the id's low 15 bits, or 24 where the kernel was booted with ipcmni_extend.
+            let mut indices = [id & 0x7fff, id & 0xff_ffff].into_iter();
+            let found = indices.any(|index| control(index, stat_any) == Ok(id));
+            if found { Ok(()) } else { Err(libc::EACCES) }
+        }
+        answer => answer.map(drop),
+    }
 }

@@ -62,12 +62,12 @@ mod tests {
         let _queue = Cleanup(|| drop(queue.remove()));
         let set = SemaphoreSet::create_private(1, 0o600).unwrap();
         let _set = Cleanup(|| drop(set.remove()));
-        let (segment, _) = SegmentId::create_private(4096, 0o600, 0, false).unwrap();
+        let segment = SegmentId::create_private(4096, 0o600).unwrap();
         let _segment = Cleanup(|| drop(segment.remove()));
         // SAFETY: the child makes system calls and exits.
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {
-                let nobody = setuid(Uid::from_raw(65534)).is_ok();
+                let dropped = setuid(Uid::from_raw(65534)).is_ok();
                 let seen = queue.stat().is_ok_and(|stat| stat.ownership.uid == 0)
                     && set.stat().is_ok_and(|stat| stat.ownership.uid == 0)
                     && segment.stat().is_ok_and(|stat| stat.ownership.uid == 0);
@@ -76,7 +76,7 @@ mod tests {
                     && set.values().is_err_and(|error| error.kind() == denied)
                     && segment.attach(true).is_err_and(|error| error.kind() == denied);
                 // SAFETY: leaves the child without running the test harness' exit handlers.
-                unsafe { libc::_exit(if nobody && seen && refused { 0 } else { 1 }) }
+                unsafe { libc::_exit(if dropped && seen && refused { 0 } else { 1 }) }
             }
             ForkResult::Parent { child } => {
                 assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));

@@ -59,7 +59,7 @@ fn wiped_page() -> *mut AtomicU64 {
     if page == libc::MAP_FAILED {
         return null_mut();
     }
-    // SAFETY: the advice concerns the page just mapped, which nobody else knows.
+    // SAFETY: the advice concerns the page just mapped, which no other thread knows.
     let advised = unsafe { libc::madvise(page, len, libc::MADV_WIPEONFORK) };
     let ours = if advised == 0 { page.cast() } else { null_mut() };
     let published = match advised {
@@ -69,7 +69,7 @@ fn wiped_page() -> *mut AtomicU64 {
     match published {
         Ok(_) => ours,
         Err(others) => {
-            // SAFETY: the page was not published, so nobody else refers to it.
+            // SAFETY: the page was not published, so no other thread refers to it.
             unsafe { libc::munmap(page, len) };
             others
         }
@@ -159,8 +159,8 @@ pub(crate) fn undo_works(
     Ok(false)
 }
 
-/// What the child of the trial is given, and what it leaves there.
-struct Place {
+/// What the child of the trial is given, and what it leaves for its parent.
+struct Trial {
     set: c_int,
     index: u16,
     /// The errno of its system call, or 0; none until that was made.
@@ -171,7 +171,7 @@ struct Place {
 ///
 /// The child shares this memory but no undo list: it costs tens of microseconds and copies nothing.
 pub(crate) fn is_undone(set: SemaphoreSet, index: u16) -> Result<bool, SystemError> {
-    let mut place = Place { set: set.id(), index, errno: None };
+    let mut trial = Trial { set: set.id(), index, errno: None };
     let failed = |call, errno| SystemError::new(set.name(), call, errno);
     // 16 KiB, aligned as every stack wants it; semop and the C library's wrapper need a few words.
     let mut stack = vec![0_u128; 1024];
@@ -179,9 +179,9 @@ pub(crate) fn is_undone(set: SemaphoreSet, index: u16) -> Result<bool, SystemErr
     let flags = libc::CLONE_VM | libc::CLONE_VFORK;
     // A signal handler must not run in the child, which stands on our memory with a small stack.
     let masked = SignalsBlocked::new();
-    // SAFETY: the child runs on its own stack, ends before `stack` and `place` are dropped (VFORK
+    // SAFETY: the child runs on its own stack, ends before `stack` and `trial` are dropped (VFORK
     // and the wait below), and does nothing but one system call.
-    let child = unsafe { libc::clone(add_and_die, top, flags, ptr::from_mut(&mut place).cast()) };
+    let child = unsafe { libc::clone(add_and_die, top, flags, ptr::from_mut(&mut trial).cast()) };
     drop(masked);
     let child = check(child).map_err(|errno| failed("clone", errno))?;
     let mut status = 0;
@@ -195,7 +195,7 @@ pub(crate) fn is_undone(set: SemaphoreSet, index: u16) -> Result<bool, SystemErr
         Ok(_) | Err(libc::ECHILD) => {}
         Err(errno) => return Err(failed("waitpid", errno)),
     }
-    match place.errno {
+    match trial.errno {
         Some(0) => Ok(set.value(index)? == 0),
         Some(errno) => Err(failed("semop", errno)),
         // It was killed before it did anything.
@@ -203,15 +203,15 @@ pub(crate) fn is_undone(set: SemaphoreSet, index: u16) -> Result<bool, SystemErr
     }
 }
 
-extern "C" fn add_and_die(place: *mut c_void) -> c_int {
-    // SAFETY: the parent passes a pointer to its place, waits for this child, and does not touch it
+extern "C" fn add_and_die(trial: *mut c_void) -> c_int {
+    // SAFETY: the parent passes a pointer to its trial, waits for this child, and does not touch it
     // before that.
-    let place = unsafe { &mut *place.cast::<Place>() };
+    let trial = unsafe { &mut *trial.cast::<Trial>() };
     let flags = (libc::SEM_UNDO | libc::IPC_NOWAIT) as i16;
-    let mut operation = libc::sembuf { sem_num: place.index, sem_op: 1, sem_flg: flags };
+    let mut operation = libc::sembuf { sem_num: trial.index, sem_op: 1, sem_flg: flags };
     // SAFETY: one operation that outlives the call.
-    let answer = check(unsafe { libc::semop(place.set, &mut operation, 1) });
-    place.errno = Some(answer.err().unwrap_or(0));
+    let answer = check(unsafe { libc::semop(trial.set, &mut operation, 1) });
+    trial.errno = Some(answer.err().unwrap_or(0));
     0
 }
 

@@ -182,7 +182,7 @@ impl MessageQueue {
         })
     }
 
-    /// Removes the queue with its messages and wakes whoever waits on it.
+    /// Removes the queue with its messages and wakes all that wait on it.
     pub(crate) fn remove(&self) -> Result<(), SystemError> {
         let removed = control(self.id, libc::IPC_RMID, null_mut());
         point!("msgctl.removed");
@@ -200,16 +200,9 @@ impl MessageQueue {
     fn read(&self) -> Result<msqid_ds, SystemError> {
         // SAFETY: msqid_ds is plain numbers, for which all zero is valid.
         let mut raw: msqid_ds = unsafe { std::mem::zeroed() };
-        match control(self.id, libc::IPC_STAT, &mut raw) {
-            Ok(_) => Ok(raw),
-            Err(libc::EACCES) => {
-                let found = ffi::table_indices(self.id)
-                    .into_iter()
-                    .any(|index| control(index, ffi::MSG_STAT_ANY, &mut raw) == Ok(self.id));
-                if found { Ok(raw) } else { Err(self.error("msgctl", libc::EACCES)) }
-            }
-            Err(errno) => Err(self.error("msgctl", errno)),
-        }
+        ffi::stat(self.id, ffi::MSG_STAT_ANY, |id, command| control(id, command, &mut raw))
+            .map_err(|errno| self.error("msgctl", errno))?;
+        Ok(raw)
     }
 }
 
@@ -315,7 +308,7 @@ mod tests {
     #[test]
     fn receive_into_shared_memory() {
         let (queue, _cleanup) = filled(&[(7, b"straight"), (8, b"too long")]);
-        let (id, _) = SegmentId::create_private(4096, 0o600, 0, false).unwrap();
+        let id = SegmentId::create_private(4096, 0o600).unwrap();
         let segment = id.attach(false);
         id.remove().unwrap();
         let segment = segment.unwrap();

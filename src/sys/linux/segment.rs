@@ -21,29 +21,15 @@ pub(crate) struct SegmentId {
 }
 
 impl SegmentId {
-    /// Makes a segment of zero bytes that must not exist yet, and says whether it stands on
-    /// huge pages: asked for with `huge`, normal ones are taken where there are none.
-    ///
-    /// The memory is not reserved, except that of huge pages: a process that touches one which the
-    /// machine has no more of would be killed.
-    pub(crate) fn create(
-        key: Key,
-        plan: SegmentPlan,
-        mode: u32,
-        huge: bool,
-    ) -> Result<(Self, bool), SystemError> {
-        make(key.raw(), plan.len, mode, huge)
+    /// Makes a segment of zero bytes that must not exist yet. Its memory is not reserved.
+    pub(crate) fn create(key: Key, plan: SegmentPlan, mode: u32) -> Result<Self, SystemError> {
+        make(key.raw(), plan.len, mode)
     }
 
     /// The same without a key.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn create_private(
-        len: usize,
-        mode: u32,
-        _words: usize,
-        huge: bool,
-    ) -> Result<(Self, bool), SystemError> {
-        make(libc::IPC_PRIVATE, len, mode, huge)
+    pub(crate) fn create_private(len: usize, mode: u32) -> Result<Self, SystemError> {
+        make(libc::IPC_PRIVATE, len, mode)
     }
 
     /// Finds the segment with this key, also one that the caller may not use.
@@ -114,7 +100,7 @@ impl SegmentId {
             .map_err(|errno| self.error("shmctl", errno))
     }
 
-    /// Takes the key away at once and the memory when nobody has it mapped.
+    /// Takes the key away at once, and the memory once no process has it mapped.
     pub(crate) fn remove(&self) -> Result<(), SystemError> {
         let removed = control(self.id, libc::IPC_RMID, null_mut());
         point!("shmctl.removed");
@@ -124,29 +110,14 @@ impl SegmentId {
     fn read(&self) -> Result<shmid_ds, SystemError> {
         // SAFETY: shmid_ds is plain numbers, for which all zero is valid.
         let mut raw: shmid_ds = unsafe { std::mem::zeroed() };
-        match control(self.id, libc::IPC_STAT, &mut raw) {
-            Ok(_) => Ok(raw),
-            Err(libc::EACCES) => {
-                let found = ffi::table_indices(self.id)
-                    .into_iter()
-                    .any(|index| control(index, ffi::SHM_STAT_ANY, &mut raw) == Ok(self.id));
-                if found { Ok(raw) } else { Err(self.error("shmctl", libc::EACCES)) }
-            }
-            Err(errno) => Err(self.error("shmctl", errno)),
-        }
+        ffi::stat(self.id, ffi::SHM_STAT_ANY, |id, command| control(id, command, &mut raw))
+            .map_err(|errno| self.error("shmctl", errno))?;
+        Ok(raw)
     }
 }
 
-fn make(key: i32, len: usize, mode: u32, huge: bool) -> Result<(SegmentId, bool), SystemError> {
-    let flags = libc::IPC_CREAT | libc::IPC_EXCL | mode as c_int;
-    if huge {
-        match get(key, len, flags | libc::SHM_HUGETLB) {
-            Ok(segment) => return Ok((segment, true)),
-            Err(error) if error.raw_os_error() == libc::EEXIST => return Err(error),
-            Err(_) => {}
-        }
-    }
-    get(key, len, flags | libc::SHM_NORESERVE).map(|segment| (segment, false))
+fn make(key: i32, len: usize, mode: u32) -> Result<SegmentId, SystemError> {
+    get(key, len, libc::IPC_CREAT | libc::IPC_EXCL | libc::SHM_NORESERVE | mode as c_int)
 }
 
 fn get(key: i32, len: usize, flags: c_int) -> Result<SegmentId, SystemError> {
@@ -237,23 +208,23 @@ impl Segment {
     /// A range as a slice.
     ///
     /// # Safety
-    /// Nobody, in this process or another, may write to the range while the slice lives.
+    /// No thread of this process or another may write to the range while the slice lives.
     #[inline]
     pub(crate) unsafe fn lend(&self, offset: usize, len: usize) -> &[u8] {
         let start = self.range_mut(offset, len);
-        // SAFETY: the range is inside the mapping; the caller vouches that nobody writes to it.
+        // SAFETY: the range is inside the mapping; the caller vouches that no thread writes to it.
         unsafe { std::slice::from_raw_parts(start, len) }
     }
 
     /// A range as a slice to be filled.
     ///
     /// # Safety
-    /// Nobody else, in this process or another, may access the range while the slice lives.
+    /// No other thread, of this process or another, may access the range while the slice lives.
     #[inline]
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn lend_mut(&self, offset: usize, len: usize) -> &mut [u8] {
         let start = self.range_mut(offset, len);
-        // SAFETY: the range is inside the mapping; the caller vouches that nobody else uses it.
+        // SAFETY: the range is inside the mapping; the caller vouches that no other thread uses it.
         unsafe { std::slice::from_raw_parts_mut(start, len) }
     }
 
@@ -320,9 +291,8 @@ mod tests {
 
     #[test]
     fn two_mappings_show_the_same_memory() {
-        let (id, huge) = SegmentId::create_private(8192, 0o600, 0, false).unwrap();
+        let id = SegmentId::create_private(8192, 0o600).unwrap();
         let _cleanup = Cleanup(|| drop(id.remove()));
-        assert!(!huge);
         let (one, other) = (id.attach(false).unwrap(), id.attach(true).unwrap());
         assert_eq!((one.len(), other.id()), (8192, id));
         assert_eq!(one.word(8184).load(Ordering::Relaxed), 0);
@@ -346,7 +316,7 @@ mod tests {
 
     #[test]
     fn ranges_outside_are_refused() {
-        let (id, _) = SegmentId::create_private(4096, 0o600, 0, false).unwrap();
+        let id = SegmentId::create_private(4096, 0o600).unwrap();
         let _cleanup = Cleanup(|| drop(id.remove()));
         let segment = id.attach(false).unwrap();
         let refused = |f: &dyn Fn()| {
@@ -363,7 +333,7 @@ mod tests {
 
     #[test]
     fn stat_and_permissions() {
-        let (id, _) = SegmentId::create(Key::random(), bytes(5000), 0o640, false).unwrap();
+        let id = SegmentId::create(Key::random(), bytes(5000), 0o640).unwrap();
         let _cleanup = Cleanup(|| drop(id.remove()));
         let stat = id.stat().unwrap();
         assert_eq!((stat.size, stat.ownership.mode, stat.ownership.key), (5000, 0o640, id.key));
@@ -374,24 +344,15 @@ mod tests {
     }
 
     #[test]
-    fn huge_pages_fall_back_to_normal_ones() {
-        let (id, huge) = SegmentId::create_private(1 << 21, 0o600, 0, true).unwrap();
-        let _cleanup = Cleanup(|| drop(id.remove()));
-        let segment = id.attach(false).unwrap();
-        segment.word((1 << 21) - 8).store(1, Ordering::Relaxed);
-        println!("huge pages: {huge}");
-    }
-
-    #[test]
     fn errors_tell_missing_from_removed_from_too_large() {
         let key = Key::random();
         assert_eq!(SegmentId::open(key).unwrap_err().kind(), SystemErrorKind::NotFound);
-        let (id, _) = SegmentId::create(key, bytes(1), 0o600, false).unwrap();
-        let twice = SegmentId::create(key, bytes(1), 0o600, true).unwrap_err();
+        let id = SegmentId::create(key, bytes(1), 0o600).unwrap();
+        let twice = SegmentId::create(key, bytes(1), 0o600).unwrap_err();
         id.remove().unwrap();
         assert_eq!(twice.kind(), SystemErrorKind::AlreadyExists);
         assert_eq!(id.attach(false).unwrap_err().kind(), SystemErrorKind::Removed);
-        let none = SegmentId::create(key, bytes(0), 0o600, false).unwrap_err();
+        let none = SegmentId::create(key, bytes(0), 0o600).unwrap_err();
         assert_eq!(none.kind(), SystemErrorKind::LimitReached);
     }
 }

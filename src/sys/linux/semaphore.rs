@@ -145,7 +145,7 @@ impl SemaphoreSet {
         self.control(0, libc::IPC_SET, ptr::from_mut(&mut raw).cast()).map(drop)
     }
 
-    /// Removes the set and wakes whoever waits on it.
+    /// Removes the set and wakes all that wait on it.
     pub(crate) fn remove(&self) -> Result<(), SystemError> {
         let removed = self.control(0, libc::IPC_RMID, null_mut());
         point!("semctl.removed");
@@ -182,16 +182,9 @@ impl SemaphoreSet {
         // SAFETY: SemidDs is plain numbers, for which all zero is valid.
         let mut raw: SemidDs = unsafe { std::mem::zeroed() };
         let argument = ptr::from_mut(&mut raw).cast();
-        match control(self.id, 0, libc::IPC_STAT, argument) {
-            Ok(_) => Ok(raw),
-            Err(libc::EACCES) => {
-                let found = ffi::table_indices(self.id)
-                    .into_iter()
-                    .any(|index| control(index, 0, ffi::SEM_STAT_ANY, argument) == Ok(self.id));
-                if found { Ok(raw) } else { Err(self.error("semctl", libc::EACCES)) }
-            }
-            Err(errno) => Err(self.error("semctl", errno)),
-        }
+        ffi::stat(self.id, ffi::SEM_STAT_ANY, |id, command| control(id, 0, command, argument))
+            .map_err(|errno| self.error("semctl", errno))?;
+        Ok(raw)
     }
 
     fn control(

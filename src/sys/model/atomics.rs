@@ -77,7 +77,7 @@ pub(crate) fn fence(order: Ordering) {
     }
 }
 
-/// Lets another thread run: whoever spins waits for one.
+/// Lets another thread run: a thread that spins waits for one.
 pub(crate) fn spin_hint() {
     loom::thread::yield_now();
 }
@@ -87,7 +87,7 @@ pub(crate) fn current_processor() -> Option<u64> {
     None
 }
 
-/// Nobody spins in a model: every way to sleep is to be explored.
+/// No thread spins in a model: every way to sleep is to be explored.
 pub(crate) fn spin_budget(_asked: Duration) -> Duration {
     Duration::ZERO
 }

@@ -114,7 +114,7 @@ impl ClockOffset {
     }
 }
 
-/// Lets every deadline that anybody has now pass, whenever loom likes: run it in a thread of its
+/// Lets every deadline that any thread has now pass, whenever loom likes: run it in a thread of its
 /// own beside a call with a timeout, and every moment at which the call can time out is explored.
 pub fn expire_deadlines() {
     kernel::begin();
@@ -126,7 +126,7 @@ pub fn expire_deadlines() {
     }
 }
 
-/// Of this execution's deadlines, only short ones pass: nobody finds the lock taken for too long.
+/// Of this execution's deadlines, only short ones pass: no process finds the lock taken for too long.
 #[cfg(test)]
 pub(crate) fn only_short_times_pass() {
     kernel::begin();

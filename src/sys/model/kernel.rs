@@ -173,7 +173,7 @@ pub(super) fn step() -> bool {
     true
 }
 
-/// A process that nobody had before.
+/// A new process.
 pub(super) fn new_process() -> u64 {
     begin();
     with(|kernel| {
@@ -207,7 +207,7 @@ pub(super) fn end_process(process: u64) {
     for set in sets {
         set.exit(process);
     }
-    // Whatever the thread does from here on, it does as nobody's.
+    // Whatever the thread does from here on, it does for no process.
     with(|kernel| kernel.dying.push(process));
 }
 

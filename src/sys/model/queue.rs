@@ -22,7 +22,7 @@ pub(crate) struct MessageQueue {
 pub(super) struct QueueObject {
     key: i32,
     state: Mutex<State>,
-    /// Whoever waits for a message or for space: all look again.
+    /// Where threads wait for a message or for space; all look again after each change.
     changed: Condvar,
 }
 

@@ -28,7 +28,7 @@ pub(super) struct SegmentObject {
     creator: u64,
     removed: Mutex<bool>,
     words: Vec<AtomicU64>,
-    /// Guards the bytes between words and lines, which are written before anybody reads them.
+    /// Guards the bytes between words and lines, which are written before any process reads them.
     plain: UnsafeGuard<()>,
     lines: Vec<Line>,
     /// The bytes themselves, in words so that they are aligned.
@@ -67,12 +67,7 @@ impl SegmentId {
         ObjectName { kind: ObjectKind::Segment, key: self.key, id: Some(self.id) }
     }
 
-    pub(crate) fn create(
-        key: Key,
-        plan: SegmentPlan,
-        mode: u32,
-        huge: bool,
-    ) -> Result<(Self, bool), SystemError> {
+    pub(crate) fn create(key: Key, plan: SegmentPlan, mode: u32) -> Result<Self, SystemError> {
         if !kernel::step() {
             return Err(missing(key.raw(), EIDRM));
         }
@@ -99,7 +94,7 @@ impl SegmentId {
                 kernel.segments.insert(id, object);
                 id
             });
-            Ok((SegmentId { id, key: key.raw() }, huge))
+            Ok(SegmentId { id, key: key.raw() })
         })
     }
 
@@ -293,21 +288,21 @@ impl Segment {
     /// Lends a range.
     ///
     /// # Safety
-    /// Nobody writes to it while the slice lives.
+    /// No process writes to it while the slice lives.
     pub(crate) unsafe fn lend(&self, offset: usize, len: usize) -> &[u8] {
         drop(self.reading(offset, len));
-        // SAFETY: the range was checked; the caller vouches that nobody writes to it.
+        // SAFETY: the range was checked; the caller vouches that no process writes to it.
         unsafe { std::slice::from_raw_parts(self.start(offset), len) }
     }
 
     /// Lends a range to be filled.
     ///
     /// # Safety
-    /// Nobody else uses it while the slice lives.
+    /// No other thread uses it while the slice lives.
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn lend_mut(&self, offset: usize, len: usize) -> &mut [u8] {
         drop(self.writing(offset, len));
-        // SAFETY: the range was checked; the caller vouches that nobody else uses it.
+        // SAFETY: the range was checked; the caller vouches that no other thread uses it.
         unsafe { std::slice::from_raw_parts_mut(self.start(offset), len) }
     }
 

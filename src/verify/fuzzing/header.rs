@@ -42,7 +42,7 @@ pub fn header(data: &[u8]) {
     }
     while !script.is_over() {
         if script.byte() % 2 == 0 {
-            // The header's words end here; the others are nobody's business when it is read.
+            // The header's words end here; the others are not read with it.
             let at = script.below(3 * LINE / 8) * 8;
             segment.word(at).store(script.number(), Ordering::Relaxed);
         } else {

@@ -33,7 +33,7 @@ thread_local! {
 
 struct Rig<C: Codec<Bytes>> {
     channel: Channel<Bytes, C>,
-    /// The segment as it was before anybody attached.
+    /// The segment as it was before an endpoint attached.
     fresh: Vec<u8>,
     sender: Option<Sender<Bytes, C>>,
     receiver: Option<Receiver<Bytes, C>>,
@@ -243,7 +243,7 @@ impl<C: Codec<Bytes>> Rig<C> {
     fn end(&mut self) {
         for left in (0..ENOUGH).rev() {
             let Some(receiver) = &self.receiver else { return };
-            // Not `try_recv`: that believes for a while that nobody sends a message uncounted.
+            // Not `try_recv`: that believes for a while that no sender leaves a message uncounted.
             match receiver.recv_timeout(Duration::ZERO) {
                 Ok(value) => received(Ok(value)),
                 Err(error) if error.is_timeout() || error.is_disconnected() => break,

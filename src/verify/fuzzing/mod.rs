@@ -19,7 +19,7 @@ pub struct Memory {
 impl Memory {
     /// A segment of `len` bytes; the kernel forgets it with the process.
     pub fn new(len: usize) -> Self {
-        let (id, _) = SegmentId::create_private(len, 0o600, 0, false).expect("a segment");
+        let id = SegmentId::create_private(len, 0o600).expect("a segment");
         let segment = id.attach(false);
         id.remove().expect("a segment of our own is removed");
         Memory { segment: Arc::new(segment.expect("a segment of our own is mapped")) }

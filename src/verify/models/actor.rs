@@ -72,7 +72,7 @@ fn an_ask_while_the_next_actor_takes_the_place_is_answered_by_it() {
             reply.send(&1).unwrap();
             mailbox
         });
-        // Its predecessor was gone before: nobody died.
+        // Its predecessor was gone before: no actor died.
         assert_eq!(ask(&address).unwrap(), 1);
         drop(next.join().unwrap());
     };
@@ -95,7 +95,7 @@ fn whoever_asked_a_killed_actor_is_told() {
             expire_deadlines();
             replied
         });
-        // The deadline passes once the actor is gone: whoever had told it something knows before.
+        // The deadline passes once the actor is gone: a party that had told it something knows before.
         let answer = address.ask_timeout(|reply| reply, Duration::from_secs(1));
         let replied = clock.join().unwrap() == Some(true);
         match answer {

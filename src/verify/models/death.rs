@@ -1,4 +1,4 @@
-//! Death at every step, and whoever comes after.
+//! Death at every step, and the successor.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
@@ -215,7 +215,7 @@ fn one_of_two_contenders_has_the_receivers_role() {
         } else if let Err(error) = &mine {
             assert!(matches!(error, crate::AttachError::ReceiverExists { .. }), "{error}");
         }
-        // Whoever had it has gone since, however it went.
+        // The process that had it has gone since, however it went.
         drop(mine);
         assert!(channel.receiver().is_ok());
     };

@@ -303,7 +303,7 @@ fn a_successor_that_is_killed_leaves_the_next_one_nothing_that_has_users() {
         creator.join();
         let new = options().create("removed").unwrap();
         let rx = new.receiver().unwrap();
-        // One that was killed before it could tell has told nobody.
+        // One that was killed before it could tell has told no user.
         let meanwhile = tx.try_send(&2);
         assert!(meanwhile.as_ref().map_or_else(SendError::is_removed, |()| true));
         assert!(rx.try_recv().unwrap_err().is_empty());

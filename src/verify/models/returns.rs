@@ -1,4 +1,4 @@
-//! Answers through the lane that a value came by: to the sender that asked, or to nobody.
+//! Answers through the lane that a value came by: to the sender that asked, or to none.
 
 use loom::thread;
 
@@ -13,7 +13,7 @@ fn both_ways() -> Options<u8, Bincode> {
     ring_only(2).return_capacity(2 * 64)
 }
 
-/// Answers so many values, each with ten more; whoever asked may be gone.
+/// Answers so many values, each with ten more; the sender that asked may be gone.
 fn answer(rx: &Receiver<u8>, values: usize) {
     for _ in 0..values {
         let Ok((message, origin)) = rx.recv_from(Select::Any) else { return };

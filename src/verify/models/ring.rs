@@ -1,4 +1,4 @@
-//! The ring by itself: publishing and taking, without anybody sleeping.
+//! The ring by itself: publishing and consuming, without a sleeper.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ fn layout(lines: u64) -> Layout {
 
 fn segment(layout: &Layout) -> Arc<Segment> {
     let key = Key::new(1).unwrap();
-    let (id, _) = SegmentId::create(key, layout.plan().unwrap(), 0o600, false).unwrap();
+    let id = SegmentId::create(key, layout.plan().unwrap(), 0o600).unwrap();
     Arc::new(id.attach(false).unwrap())
 }
 
@@ -41,7 +41,7 @@ fn stream(lines: u64, warm: usize, lens: &'static [usize]) {
     let segment = segment(&layout);
     let mut producer = Producer::attach(segment.clone(), layout.ring(0)).unwrap().0;
     let mut consumer = Consumer::attach(segment, layout.ring(0)).unwrap();
-    // Laps done before anybody else runs cost nothing.
+    // Laps done before another thread runs cost nothing.
     for _ in 0..warm {
         assert!(publish(&mut producer, 10, 0xff));
         take(&mut consumer).unwrap();

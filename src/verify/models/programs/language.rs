@@ -166,7 +166,7 @@ pub(super) enum Operation {
 pub(super) struct Party {
     pub(super) role: Role,
     pub(super) fate: Fate,
-    /// Whether it has its role before anybody runs.
+    /// Whether it has its role before any party runs.
     pub(super) attached: bool,
     pub(super) operations: Vec<Operation>,
 }

@@ -265,7 +265,7 @@ fn end(program: &Program, kept: &mut Vec<Option<Kept>>, attending: &Attending) {
         perform(Operation::Leave(Role::Actor));
     }
     perform(Operation::Attach(Role::Actor));
-    // One that was killed may have told something and not counted it; whoever comes next does.
+    // One that was killed may have told something and not counted it; the next party does.
     drop(connect(ACTOR));
     while let Outcome::Value(_) = perform(Operation::Answer(How::Try)) {}
     // What was passed on and not received is dropped, which its home is told.

@@ -247,7 +247,7 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
     let_time_pass(program);
     let mut kept = join_all(program, started, &attending);
     if program.parties.iter().all(|party| party.fate != Fate::Stopped) {
-        // What was given up is executed by nobody.
+        // What was given up is executed by no server.
         let serves = |kept: &Option<Kept>| matches!(kept, Some(Kept::Server(Some(_))));
         let mut me = kept.iter().position(serves).unwrap_or(kept.len());
         if me < kept.len() && program.has(|operation| operation == Operation::Serve) {

@@ -16,7 +16,7 @@ enum Is {
         answered: bool,
     },
     Refused,
-    /// Nobody waits for it.
+    /// No asker waits for it.
     Over,
 }
 

@@ -10,7 +10,7 @@ enum Is {
     Received(usize),
     Answered,
     Refused,
-    /// Nobody executes it, and nobody waits for it.
+    /// No server executes it, and no client waits for it.
     Over,
 }
 
@@ -19,7 +19,7 @@ struct Request {
     id: u8,
     client: usize,
     is: Is,
-    /// Whether nobody waits for it any more, so that the server may pass over it.
+    /// Whether its client waits no more for it, so that the server may pass over it.
     given_up: bool,
     /// Whether it was started, and is waited for by name.
     started: bool,

@@ -28,7 +28,7 @@ impl Names {
         let mut names =
             Names { named: None, made: 0, users: vec![None; program.parties.len() + 1] };
         if program.past {
-            // Nobody uses it, and it holds a value.
+            // It is not in use and holds a value.
             names.make(usize::MAX);
             names.named.as_mut().expect("it was just made").values = 1;
         }
