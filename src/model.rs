@@ -73,7 +73,7 @@ pub(crate) fn check_some(
     executions.load(Ordering::Relaxed)
 }
 
-/// Checks `model` with a kill before step 0, 1, 2 and so on, until nobody is killed any more, up to
+/// Checks `model` with a kill before step 0, 1, 2 and so on, until no process is killed any more, up to
 /// one preemption, or as many as the environment variable `LOOM_MAX_PREEMPTIONS` says. Returns how
 /// many steps and executions there were.
 ///

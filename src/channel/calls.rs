@@ -251,7 +251,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Whether the channel was removed.
     pub(crate) fn is_removed(&self) -> bool {
-        self.control.is_removed() || self.control.look()
+        self.control.is_removed() || self.control.poll_removed()
     }
 
     /// Waits until there is a receiver.

@@ -279,7 +279,7 @@ fn attach_error(control: &Control, error: SystemError) -> AttachError {
 /// Refuses to attach an end to a channel that was removed, also by hand.
 fn check_there(control: &Control) -> Result<(), AttachError> {
     // Models remove no single object that an end is attached to afterwards.
-    if control.is_removed() || cfg!(not(loom)) && control.look() {
+    if control.is_removed() || cfg!(not(loom)) && control.poll_removed() {
         return Err(AttachError::Removed { channel: control.name() });
     }
     Ok(())

@@ -530,7 +530,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let left = control.word(word::SENDER_LEFT);
         let left = left.load(Ordering::Relaxed) != 0 && left.swap(0, Ordering::Relaxed) != 0;
         if left || state.intake.is_time_to_ask() {
-            control.look_now_and_then();
+            control.poll_removed_now_and_then();
             if control.is_removed() {
                 return Err(control.removed().into());
             }
@@ -650,7 +650,7 @@ fn count(control: &Control, at: usize, more: u64) -> u64 {
 pub(super) fn received(control: &Control, len: usize) {
     let values = count(control, word::RECEIVED_VALUES, 1);
     if values.is_multiple_of(VALUES_BETWEEN_LOOKS) && cfg!(not(loom)) {
-        control.look();
+        control.poll_removed();
     }
     count(control, word::RECEIVED_BYTES, len as u64);
 }

@@ -469,7 +469,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     fn sent(&self, len: usize) -> Result<(), SendError> {
         let values = self.count(lane_word::SENT_VALUES, 1);
         if values.is_multiple_of(VALUES_BETWEEN_LOOKS) && cfg!(not(loom)) {
-            self.control.look();
+            self.control.poll_removed();
         }
         self.count(lane_word::SENT_BYTES, len as u64);
         let rung = self.control.try_ring(self.control.items_bell());
@@ -517,7 +517,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return Ok(found);
         }
         if deadline.is_now() {
-            self.control.look_now_and_then();
+            self.control.poll_removed_now_and_then();
             if self.control.is_removed() {
                 return Err(self.control.removed().into());
             }
@@ -561,14 +561,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
     }
 
-    /// Sleeps on this lane's bell until `so`, whichever receivers come and go meanwhile.
+    /// Sleeps on this lane's bell until `condition` holds, whichever receivers come and go meanwhile.
     pub(super) fn park_until(
         &self,
         deadline: Deadline,
-        so: impl Fn(&Self) -> Result<bool, SendError>,
+        condition: impl Fn(&Self) -> Result<bool, SendError>,
     ) -> Result<(), SendError> {
         let mut state = self.enter()?;
-        let look = |sender: &Self, _: &mut State| Ok(so(sender)?.then_some(()));
+        let look = |sender: &Self, _: &mut State| Ok(condition(sender)?.then_some(()));
         self.wait_or_lose(&mut state, deadline, Duration::ZERO, look, |_| Ok(Lost::Stay))
     }
 

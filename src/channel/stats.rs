@@ -85,7 +85,7 @@ impl Stats {
             add(&mut stats.sender_wakeups, lane_word::WAKEUPS);
         }
         // A segment that was removed still has its figures, for those who have it mapped.
-        if control.is_removed() || cfg!(not(loom)) && control.look() {
+        if control.is_removed() || cfg!(not(loom)) && control.poll_removed() {
             return Err(SystemError::removed(control.segment.id().name()));
         }
         Ok(stats)

@@ -1,7 +1,7 @@
 //! Giving the use of a channel up, and removing what is not in use any more.
 
 use super::envelope::Envelope;
-use super::find::{Found, ignore_gone, look, remove_rest};
+use super::find::{Identified, identify, ignore_gone, remove_rest};
 use super::header::Mapped;
 use super::lock::Locked;
 use super::long::Long;
@@ -21,35 +21,35 @@ use std::sync::{Arc, Mutex, Weak};
 const LOOKS: usize = 100;
 
 /// What to do with the lock after looking.
-pub(super) enum Then {
+pub(super) enum Outcome {
     /// Become a user.
     Use(Box<Control>),
     /// The set may be gone: look it up again.
-    Again,
+    Retry,
 }
 
 impl Locked {
     /// Does something under the lock and gives it back.
     pub(super) fn run(
         self,
-        action: impl FnOnce(&Locked) -> Result<Then, OpenError>,
+        action: impl FnOnce(&Locked) -> Result<Outcome, OpenError>,
     ) -> Result<Option<Control>, OpenError> {
         match action(&self)? {
-            Then::Use(control) => match self.become_user() {
+            Outcome::Use(control) => match self.become_user() {
                 Ok(()) => Ok(Some(*control)),
                 Err(error) => {
-                    control.forget();
+                    control.detach();
                     Err(error.into())
                 }
             },
-            Then::Again => Ok(None),
+            Outcome::Retry => Ok(None),
         }
     }
 }
 
-/// Removes the channel on this set if it is not in use and need not stay. What was known of it
-/// helps where it was not whole any more.
-pub(super) fn tidy(set: SemaphoreSet, known: Option<&Control>) {
+/// Removes the channel on this set if it is not in use and need not stay. `known` helps to tell its
+/// objects where it is not whole any more.
+pub(super) fn remove_if_unused(set: SemaphoreSet, known: Option<&Control>) {
     let attempt = || -> Result<(), OpenError> {
         for _ in 0..LOOKS {
             if set.value(USERS)? != 0 {
@@ -59,7 +59,7 @@ pub(super) fn tidy(set: SemaphoreSet, known: Option<&Control>) {
             let locked = locked.without_looking_again();
             if set.value(USERS)? == 0 {
                 // One that is kept, for its values or because it is durable, has been looked at.
-                return remove_if_idle(locked, false, known).map(drop);
+                return remove_unused(locked, false, known).map(drop);
             }
         }
         Ok(())
@@ -70,26 +70,26 @@ pub(super) fn tidy(set: SemaphoreSet, known: Option<&Control>) {
 
 /// Removes a channel that is not in use, unless it has to stay; says whether it did, and gives the
 /// lock back.
-pub(super) fn remove_if_idle(
+pub(super) fn remove_unused(
     locked: Locked,
     even_with_values: bool,
     known: Option<&Control>,
 ) -> Result<bool, OpenError> {
     let set = locked.set();
     let Some(key) = Key::new(set.key()) else { return Ok(false) };
-    match look(key, set, Owner::Myself, known)? {
-        Found::Whole(mapped, queue) => {
+    match identify(key, set, Owner::Myself, known)? {
+        Identified::Channel(mapped, queue) => {
             let control = Control::new(mapped, set, queue);
             let stays = !even_with_values
                 && (control.header.durable || !control.header.private && control.holds_values());
             let removed = if stays { Ok(()) } else { control.remove_all() };
-            control.forget();
+            control.detach();
             removed?;
             if stays {
                 return Ok(false);
             }
         }
-        Found::Rest(rest) => {
+        Identified::Rest(rest) => {
             rest.remove()?;
             ignore_gone(set.remove())?;
         }
@@ -141,8 +141,8 @@ impl Control {
         self
     }
 
-    /// Drops the mapping without having been a user.
-    pub(super) fn forget(mut self) {
+    /// Detaches the segment of a channel that this process does not use.
+    pub(super) fn detach(mut self) {
         // No process has the token zero, so dropping does nothing else.
         self.token = 0;
     }
@@ -165,8 +165,8 @@ impl Control {
         if self.closed.swap(true, std::sync::atomic::Ordering::Relaxed) {
             return;
         }
-        if semaphores::leave(self.set).is_ok() && !fault(Fault::NotTidied) {
-            tidy(self.set, Some(self));
+        if semaphores::leave(self.set).is_ok() && !fault(Fault::UnusedNotRemoved) {
+            remove_if_unused(self.set, Some(self));
         }
     }
 

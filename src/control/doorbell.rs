@@ -229,7 +229,7 @@ impl Control {
                 break;
             }
             if ask {
-                self.look_now_and_then();
+                self.poll_removed_now_and_then();
                 if self.is_removed() {
                     break;
                 }
@@ -267,7 +267,7 @@ impl Control {
         parks: u32,
         look: impl FnOnce() -> Result<Option<R>, E>,
     ) -> Result<Parked<R>, E> {
-        self.look_now_and_then();
+        self.poll_removed_now_and_then();
         let parked = self.word(doorbell.parked_at);
         parked.swap(self.next_ticket(), Ordering::Relaxed);
         point!("park.parked");
@@ -295,7 +295,7 @@ impl Control {
                 Err(E::from(Slept::Timeout { channel: self.name() }))
             }
             (None, Ok(false)) => {
-                if fenced && self.look() {
+                if fenced && self.poll_removed() {
                     return Err(E::from(self.removed()));
                 }
                 Ok(Parked::Stirred)

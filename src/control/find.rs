@@ -15,9 +15,9 @@ use crate::sys::{
 };
 
 /// What stands under a key whose set is ours and locked.
-pub(super) enum Found {
+pub(super) enum Identified {
     /// A finished channel.
-    Whole(Mapped, Option<MessageQueue>),
+    Channel(Mapped, Option<MessageQueue>),
     /// What is to be removed before a channel can be made here.
     Rest(Rest),
 }
@@ -59,7 +59,7 @@ pub(super) fn find_set(key: Key, owner: Owner) -> Result<Option<SemaphoreSet>, O
         match semaphores::inspect(set)? {
             Claim::Signed => Ok(Some(set)),
             // Its creator is about to sign it, or was killed: no channel either way, yet.
-            Claim::Virgin => Ok(None),
+            Claim::Unsigned => Ok(None),
             Claim::Foreign => {
                 let found = format!("{}, which is not of this crate", set_name(set));
                 Err(OpenError::KeyCollision { key, found })
@@ -71,7 +71,7 @@ pub(super) fn find_set(key: Key, owner: Owner) -> Result<Option<SemaphoreSet>, O
 
 /// What says that an object beside our set is the channel's.
 #[derive(Clone, Copy)]
-enum Evidence<'a> {
+enum Provenance<'a> {
     /// Nothing: no creator on this set has come so far that it made any.
     None,
     /// The set's signature: its creator may have been killed before the rest was finished.
@@ -97,35 +97,35 @@ pub(crate) fn is_channel(key: Key) -> Result<bool, SystemError> {
 }
 
 /// Looks at what stands under the key of a set that is ours and locked; some of it may be known.
-pub(super) fn look(
+pub(super) fn identify(
     key: Key,
     set: SemaphoreSet,
     owner: Owner,
     known: Option<&Control>,
-) -> Result<Found, OpenError> {
-    look_at(key, set, owner, known, true)
+) -> Result<Identified, OpenError> {
+    identify_objects(key, set, owner, known, true)
 }
 
 /// The same of a channel whose permissions were changed.
-pub(super) fn look_with_any_mode(
+pub(super) fn identify_with_any_mode(
     key: Key,
     set: SemaphoreSet,
     owner: Owner,
-) -> Result<Found, OpenError> {
-    look_at(key, set, owner, None, false)
+) -> Result<Identified, OpenError> {
+    identify_objects(key, set, owner, None, false)
 }
 
-fn look_at(
+fn identify_objects(
     key: Key,
     set: SemaphoreSet,
     owner: Owner,
     known: Option<&Control>,
     same_mode: bool,
-) -> Result<Found, OpenError> {
-    let evidence = match known {
-        _ if !semaphores::is_settled(set)? => Evidence::None,
-        Some(control) => Evidence::Known(control),
-        None => Evidence::Signature,
+) -> Result<Identified, OpenError> {
+    let provenance = match known {
+        _ if !semaphores::is_settled(set)? => Provenance::None,
+        Some(control) => Provenance::Known(control),
+        None => Provenance::Signature,
     };
     let queue = find_queue(key)?;
     let set_stat = set.stat()?;
@@ -144,14 +144,14 @@ fn look_at(
         check(queue_name(key, queue), &queue.stat()?.ownership)?;
     }
     let Some(id) = find_segment(key)? else {
-        let queue = unused(key, queue, evidence)?;
-        return Ok(Found::Rest(Rest { header: None, segment: None, queue }));
+        let queue = unused(key, queue, provenance)?;
+        return Ok(Identified::Rest(Rest { header: None, segment: None, queue }));
     };
     let stat = id.stat()?;
     check(segment_name(key, id), &stat.ownership)?;
-    let segment = match evidence {
+    let segment = match provenance {
         // There may be no room for a second mapping.
-        Evidence::Known(control) if control.segment.id() == id => control.segment.clone(),
+        Provenance::Known(control) if control.segment.id() == id => control.segment.clone(),
         _ => Arc::new(id.attach(false)?),
     };
     let corrupt = |what: String| OpenError::Corrupt { key, what };
@@ -160,7 +160,7 @@ fn look_at(
         Err(BadHeader::Unfinished) => {
             let name = segment_name(key, id);
             let refused = |found| Err(OpenError::KeyCollision { key, found });
-            if let Evidence::None = evidence {
+            if let Provenance::None = provenance {
                 return refused(format!("{name}, which is not of this crate"));
             }
             return match (stat.creator_pid, semaphores::signer(set)?) {
@@ -170,8 +170,8 @@ fn look_at(
                      namespace made (Channel::unlink removes what is left of a channel)"
                 )),
                 (creator, signer) if creator == signer => {
-                    let queue = unused(key, queue, evidence)?;
-                    Ok(Found::Rest(Rest { header: None, segment: Some(segment), queue }))
+                    let queue = unused(key, queue, provenance)?;
+                    Ok(Identified::Rest(Rest { header: None, segment: Some(segment), queue }))
                 }
                 _ => refused(format!(
                     "{name}, which is not of this crate, or whose header was written over \
@@ -188,10 +188,10 @@ fn look_at(
         return Err(corrupt("it names another key".to_owned()));
     }
     let rest = |header, queue| {
-        Ok(Found::Rest(Rest { header: Some(header), segment: Some(segment.clone()), queue }))
+        Ok(Identified::Rest(Rest { header: Some(header), segment: Some(segment.clone()), queue }))
     };
     let fits = set_stat.count == semaphores::count(header.layout.lanes);
-    if let Evidence::None = evidence {
+    if let Provenance::None = provenance {
         // Its own set was removed by hand. Its users have not all noticed yet, and what one of them
         // still sends must not come to the users of the new set. A mapping may also be one that a
         // forked child has inherited: then values are lost, as with every removal.
@@ -216,11 +216,11 @@ fn look_at(
             Some(queue)
         }
     };
-    if let Evidence::None = evidence {
+    if let Provenance::None = provenance {
         // From here on the segment is this set's.
         semaphores::settle(set)?;
     }
-    Ok(Found::Whole(Mapped { segment, header }, queue))
+    Ok(Identified::Channel(Mapped { segment, header }, queue))
 }
 
 /// What stands under a key without a set.
@@ -271,20 +271,20 @@ pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
 fn unused(
     key: Key,
     queue: Option<MessageQueue>,
-    evidence: Evidence<'_>,
+    provenance: Provenance<'_>,
 ) -> Result<Option<MessageQueue>, OpenError> {
     let Some(queue) = queue else { return Ok(None) };
     let stat = queue.stat()?;
     let name = queue_name(key, queue);
     let untouched = stat.messages == 0 && stat.last_send.is_none() && stat.last_receive.is_none();
-    let found = match evidence {
-        Evidence::None if untouched => format!("{name}, which is another program's"),
-        Evidence::None => format!(
+    let found = match provenance {
+        Provenance::None if untouched => format!("{name}, which is another program's"),
+        Provenance::None => format!(
             "{name}, which another program uses (if it is left of a channel, `ipcrm -q {}` removes \
              it)",
             queue.id()
         ),
-        Evidence::Known(control) if control.queue == Some(queue) => return Ok(Some(queue)),
+        Provenance::Known(control) if control.queue == Some(queue) => return Ok(Some(queue)),
         _ if untouched => return Ok(Some(queue)),
         _ => format!(
             "{name}, which was used and has no channel's header beside it (Channel::unlink removes \

@@ -1,4 +1,4 @@
-//! The header of a control segment: written once by the creator, copied once by everybody else.
+//! The header of a control segment: written once by the creator, copied once by each process that opens the channel.
 
 use std::sync::Arc;
 
@@ -80,7 +80,7 @@ impl Header {
     /// Makes the header valid.
     pub(crate) fn publish(segment: &Segment) {
         // Release: keeps the compiler from moving it before the header. Its writer can be killed
-        // between any two stores; who reads it comes through the lock.
+        // between any two stores; its readers have the lock.
         point!("header.written");
         segment.word(word::MAGIC).store(MAGIC, Ordering::Release);
         point!("header.published");

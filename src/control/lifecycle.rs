@@ -1,12 +1,12 @@
 //! Creating, opening, closing and removing, all under the lock semaphore.
 //!
 //! A creator makes the set, signs it and takes its lock in one atomic step, makes the segment and
-//! the queue, and writes the header's magic last. A process that finds less than that, with the lock free,
-//! has found what a killed process left: a creator starts again from the set, an opener removes
-//! the rest and says that there is no channel. The set goes last, so that whatever is left can
-//! still be locked.
+//! the queue, and writes the header's magic last. A process that finds less than that, with the lock
+//! free, has found what a killed process left: a creator starts again from the set, an opener removes
+//! the rest and says that there is no channel. The set goes last, so that what is left can still be
+//! locked.
 //!
-//! So it is with what a removal by hand left. A creator adopts a channel whose set alone was removed,
+//! The same holds for what a removal by hand left. A creator adopts a channel whose set alone was removed,
 //! with its values, if no process has it mapped; else the channel is removed under its users. The
 //! signature says whether that was decided: until then what stands beside the set is not its own,
 //! also for the next creator, if the first is killed.
@@ -14,17 +14,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::closing::Then;
+use super::closing::Outcome;
 use super::find::{
-    Found, Orphan, Rest, find_orphan, find_set, ignore_gone, look, look_with_any_mode, remove_rest,
-    remove_wreck, set_name,
+    Identified, Orphan, Rest, find_orphan, find_set, identify, identify_with_any_mode, ignore_gone,
+    remove_rest, remove_wreck, set_name,
 };
 use super::header::Mapped;
 use super::lock::Locked;
 use super::semaphores::{self, Claim, TRIAL, USERS};
 use super::{Control, Header, Layout, Owner};
 use crate::error::OpenError;
-use crate::error::text::{Spelling, channel};
+use crate::error::text::Spelling;
 use crate::name::Name;
 use crate::schema::{self, Schema};
 use crate::sys::{
@@ -168,7 +168,7 @@ fn create_on(
                 return lock(set, &wanted.name, wanted.lock_wait)?
                     .run(|locked| create_locked(wanted, key, locked));
             }
-            Claim::Virgin
+            Claim::Unsigned
                 if stat.count == semaphores::count(wanted.layout.lanes)
                     && stat.ownership.mode == wanted.mode => {}
             _ => {
@@ -180,7 +180,7 @@ fn create_on(
     let claimed = Locked::claim(set).inspect_err(|_| {
         // A creation that fails leaves nothing. Another that signs it now finds it gone, and makes
         // a new one.
-        if made && semaphores::inspect(set) == Ok(Claim::Virgin) {
+        if made && semaphores::inspect(set) == Ok(Claim::Unsigned) {
             let _ = set.remove();
         }
     });
@@ -229,13 +229,13 @@ fn try_undo_apart() -> Result<Option<bool>, SystemError> {
 }
 
 /// Creates with the lock held.
-fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Then, OpenError> {
+fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Outcome, OpenError> {
     let set = locked.set();
     if !undo_works(set)? {
         return Err(OpenError::UndoIgnored);
     }
-    match look(key, set, wanted.owner, None)? {
-        Found::Whole(mapped, queue) => {
+    match identify(key, set, wanted.owner, None)? {
+        Identified::Channel(mapped, queue) => {
             wanted.check_name(key, &mapped.header)?;
             if set.value(USERS)? != 0 {
                 return Err(OpenError::AlreadyExists { name: wanted.name.clone() });
@@ -244,23 +244,23 @@ fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Then, Ope
             let control = Control::new(mapped, set, queue);
             if same {
                 control.begin_new_life();
-                return Ok(Then::Use(Box::new(control)));
+                return Ok(Outcome::Use(Box::new(control)));
             }
             if control.header.durable || control.holds_values() {
                 let refused = wanted.check(key, &control.header);
                 let durable = control.header.durable;
                 let difference = control.header.other_options(&wanted.header(key), wanted.spelling);
-                control.forget();
+                control.detach();
                 refused?;
                 let name = wanted.name.clone();
                 return Err(OpenError::OtherOptions { name, durable, difference });
             }
             let removed = control.remove_all();
-            control.forget();
+            control.detach();
             removed?;
-            Ok(Then::Again)
+            Ok(Outcome::Retry)
         }
-        Found::Rest(rest) => {
+        Identified::Rest(rest) => {
             wanted.check_rest(key, &rest)?;
             rest.remove()?;
             let fits = set.stat()?.count == semaphores::count(wanted.layout.lanes);
@@ -268,12 +268,14 @@ fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Then, Ope
             // they notice. Those who sleep hear it from the kernel when the set goes.
             if !fits || set.value(USERS)? != 0 {
                 set.remove()?;
-                return Ok(Then::Again);
+                return Ok(Outcome::Retry);
             }
-            build(wanted, key, set).map(|control| Then::Use(Box::new(control))).inspect_err(|_| {
-                // As above, also where the set is what a killed creator left.
-                let _ = set.remove();
-            })
+            build(wanted, key, set).map(|control| Outcome::Use(Box::new(control))).inspect_err(
+                |_| {
+                    // As above, also where the set is what a killed creator left.
+                    let _ = set.remove();
+                },
+            )
         }
     }
 }
@@ -354,8 +356,8 @@ fn begin(wanted: &Wanted) -> Result<at_exit::Entry, OpenError> {
 
 fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Control>, OpenError> {
     lock(set, &wanted.name, wanted.lock_wait)?.run(|locked| {
-        match look(key, locked.set(), wanted.owner, None)? {
-            Found::Whole(mapped, queue) => {
+        match identify(key, locked.set(), wanted.owner, None)? {
+            Identified::Channel(mapped, queue) => {
                 wanted.check(key, &mapped.header)?;
                 // Shared memory must not be what says how much of this process's memory may be used.
                 let (mine, theirs) = (wanted.layout.max_value, mapped.header.layout.max_value);
@@ -366,9 +368,9 @@ fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Contro
                         theirs,
                     });
                 }
-                Ok(Then::Use(Box::new(Control::new(mapped, locked.set(), queue))))
+                Ok(Outcome::Use(Box::new(Control::new(mapped, locked.set(), queue))))
             }
-            Found::Rest(rest) => {
+            Identified::Rest(rest) => {
                 wanted.check_rest(key, &rest)?;
                 rest.remove()?;
                 locked.set().remove()?;
@@ -404,12 +406,12 @@ fn unlink_on(name: &Name, key: Key, set: SemaphoreSet, owner: Owner) -> Result<b
     let mut removed = false;
     let ended = lock(set, name, LOCK_PATIENCE).and_then(|locked| {
         locked.run(|_| {
-            match look_with_any_mode(key, set, owner) {
-                Ok(Found::Whole(mapped, queue)) => {
+            match identify_with_any_mode(key, set, owner) {
+                Ok(Identified::Channel(mapped, queue)) => {
                     Wanted::named(name.clone()).check_name(key, &mapped.header)?;
                     remove_rest(Some(&mapped.segment), queue)?;
                 }
-                Ok(Found::Rest(rest)) => {
+                Ok(Identified::Rest(rest)) => {
                     Wanted::named(name.clone()).check_rest(key, &rest)?;
                     rest.remove()?;
                 }
@@ -424,7 +426,7 @@ fn unlink_on(name: &Name, key: Key, set: SemaphoreSet, owner: Owner) -> Result<b
             // Those who sleep hear it from the kernel now. Those who are busy were told to look.
             ignore_gone(set.remove())?;
             removed = true;
-            Ok(Then::Again)
+            Ok(Outcome::Retry)
         })
     });
     gone_is_none(ended)?;

@@ -1,14 +1,13 @@
 //! The lock of a channel, as a guard.
 
-use super::closing::tidy;
+use super::closing::remove_if_unused;
 use super::semaphores;
 use crate::sys::{Deadline, Fault, SemaphoreSet, SystemError, fault, process};
 
-/// A set whose lock this process holds, and gives back when this is dropped, however it comes to
-/// that.
+/// A set whose lock this process holds, and gives back when this is dropped.
 ///
-/// Who gives the lock back looks once more whether the channel is unused: its last user may have
-/// found the lock taken meanwhile, and never waits for it.
+/// The holder, once it has given the lock back, looks whether the channel is unused: the last user
+/// may have found the lock taken meanwhile, and never waits for it.
 pub(super) struct Locked {
     set: SemaphoreSet,
     /// The process that took the lock; a forked child has none, and a killed one gives it back by
@@ -23,7 +22,7 @@ impl Locked {
         Ok(semaphores::lock(set, deadline)?.then(|| Locked::of(set)))
     }
 
-    /// Signs a virgin set and takes its lock in one step; `None` if another process did.
+    /// Signs an unsigned set and takes its lock in one step; `None` if another process did.
     pub(super) fn claim(set: SemaphoreSet) -> Result<Option<Self>, SystemError> {
         Ok(semaphores::claim(set)?.then(|| Locked::of(set)))
     }
@@ -49,7 +48,8 @@ impl Locked {
         Ok(())
     }
 
-    /// There is nothing to give back any more.
+    /// Keeps the lock from being given back, as `SemaphorePermit::forget` in tokio does: the set is gone,
+    /// or the lock was given back in another way.
     pub(super) fn forget(mut self) {
         // No process has the token zero.
         self.token = 0;
@@ -64,7 +64,7 @@ impl Drop for Locked {
         // It fails where the set was removed, and then nothing is left to look at.
         let unlocked = semaphores::unlock(self.set).is_ok();
         if unlocked && self.looks_again && !fault(Fault::NoSecondLook) {
-            tidy(self.set, None);
+            remove_if_unused(self.set, None);
         }
     }
 }

@@ -1,16 +1,15 @@
 //! How the users of a channel learn that it was removed.
 //!
-//! The kernel tells those who sleep: it ends every wait on a set that is gone. Those who are busy make
-//! no system call, so the remover raises a count in the header, in a line that both sides read with
+//! The kernel tells the sleepers: it ends every wait on a set that is gone. Busy users make no system
+//! call, so the remover raises a count in the header, in a line that both sides read with
 //! every value. A user that sees it raised asks the kernel for the objects, once; if one is gone, every
 //! later call of its process on this channel says Removed.
 //!
-//! Who removes an object by hand, with `ipcrm`, raises nothing. The first user that notices raises the
-//! count for the others and rings those who sleep. So does a process that creates or opens the name
-//! meanwhile: it removes the other objects, before it makes a channel of its own.
-//! A sleeper looks when it has slept for a second, then
-//! for two, and so on; a busy user with every thousandth value; whoever makes system calls without one
-//! of them on the object that is gone, once a second.
+//! A removal by hand, with `ipcrm`, raises nothing. The first user that notices raises the count for
+//! the others and rings the sleepers. So does a process that creates or opens the name meanwhile: it
+//! removes the other objects, before it makes a channel of its own. A sleeper asks the kernel when it
+//! has slept for a second, then for two, and so on; a busy user with every thousandth value; a user
+//! whose system calls are on other objects than the one that is gone, once a second.
 //!
 //! To a process that has gone to another ipc namespace all objects seem removed. The others look, find
 //! them there, and go on.
@@ -59,7 +58,7 @@ impl Control {
         if fault(Fault::RemovalNotLookedAt) {
             return false;
         }
-        if self.alarms.load(Ordering::Relaxed) == GONE || self.look() {
+        if self.alarms.load(Ordering::Relaxed) == GONE || self.poll_removed() {
             return true;
         }
         // A false alarm. Another thread may know better meanwhile, and then for good.
@@ -77,12 +76,12 @@ impl Control {
     /// Refuses to say anything of a channel that was removed, for callers that may only ask, again and
     /// again.
     pub(crate) fn check_not_removed(&self) -> Result<(), Slept> {
-        self.look_now_and_then();
+        self.poll_removed_now_and_then();
         if self.is_removed() { Err(self.removed()) } else { Ok(()) }
     }
 
     /// Asks the kernel whether the objects are there; says whether one is gone.
-    pub(crate) fn look(&self) -> bool {
+    pub(crate) fn poll_removed(&self) -> bool {
         let gone = |error: SystemError| error.kind() == SystemErrorKind::Removed;
         let removed = semaphores::is_zero(self.set, semaphores::LOCK).is_err_and(gone)
             || self.segment.id().stat().map_or_else(gone, |stat| stat.removed)
@@ -96,7 +95,7 @@ impl Control {
     /// Looks if this process has not done so for a second.
     ///
     /// Models remove objects by hand only where a user notices by itself.
-    pub(crate) fn look_now_and_then(&self) {
+    pub(crate) fn poll_removed_now_and_then(&self) {
         if cfg!(loom)
             || !Deadline::from_number(self.look_again.load(Ordering::Relaxed)).has_passed()
         {
@@ -104,11 +103,11 @@ impl Control {
         }
         let next = Deadline::after(BETWEEN_LOOKS).to_number();
         self.look_again.store(next, Ordering::Relaxed);
-        self.look();
+        self.poll_removed();
     }
 
-    /// From here on every call of this process says that the channel was removed. The others are told
-    /// to look, and those who sleep are rung.
+    /// From here on every call of this process says that the channel was removed. The other users are
+    /// told to ask the kernel, and the sleepers are rung.
     #[cold]
     pub(crate) fn notice_removed(&self) {
         if self.alarms.swap(GONE, Ordering::Relaxed) == GONE || fault(Fault::RemovalNotTold) {

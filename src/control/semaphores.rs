@@ -16,11 +16,11 @@
 //! An endpoint that attaches arms the other side's bell in the same atomic step that takes the role: plus
 //! one, and minus one with undo, which leaves the value and makes the kernel add one when the
 //! process dies. A sender that waits in line for the queue arms the other senders' bells before its
-//! first wait. A clean close does the same with its own hands. What takes away never waits: in a
+//! first wait. A clean close does the same by itself. An operation that subtracts never waits: in a
 //! set that another program has set to other values it fails instead of hanging.
 //!
-//! The receiver takes its role first and says which receiver it is in shared memory after that. A
-//! killed predecessor's words still stand there meanwhile, and only the kernel takes back what a dead
+//! The receiver takes its role first and writes its generation to shared memory after that. A killed
+//! predecessor's generation still stands there meanwhile, and only the kernel takes back what a dead
 //! process said: so the receiver raises `serving` last, and a sender that asks which receiver is
 //! there waits for that one.
 
@@ -70,12 +70,12 @@ pub(crate) enum Claim {
     /// It carries the signature.
     Signed,
     /// All zero and never used: its creator was killed, or is about to claim it.
-    Virgin,
+    Unsigned,
     /// Something else.
     Foreign,
 }
 
-/// Says whose the set is.
+/// Says by its signature whose the set is.
 pub(crate) fn inspect(set: SemaphoreSet) -> Result<Claim, SystemError> {
     let stat = set.stat()?;
     if stat.count < count(1) {
@@ -88,13 +88,13 @@ pub(crate) fn inspect(set: SemaphoreSet) -> Result<Claim, SystemError> {
     Ok(if signed {
         Claim::Signed
     } else if stat.last_operation == 0 && values.iter().all(|&value| value == 0) {
-        Claim::Virgin
+        Claim::Unsigned
     } else {
         Claim::Foreign
     })
 }
 
-/// Signs a virgin set and takes its lock, in one step; `false` if another did.
+/// Signs an unsigned set and takes its lock, in one step; `false` if another did.
 ///
 /// What stands beside the set is not its own yet: that is [settled](settle) next.
 pub(crate) fn claim(set: SemaphoreSet) -> Result<bool, SystemError> {
@@ -330,7 +330,7 @@ pub(crate) fn empty(set: SemaphoreSet, bell: u16) -> Result<(), SystemError> {
 
 /// Carries out an operation that posts; a bell that would overflow is halved first.
 ///
-/// Any who may write can keep another semaphore of the operation at its highest: then the overflow
+/// A process that may write can keep another semaphore of the operation at its highest: then the overflow
 /// is the caller's error.
 fn ringing(
     set: SemaphoreSet,

@@ -1,6 +1,6 @@
 //! Removing what crashes left behind.
 
-use super::closing::remove_if_idle;
+use super::closing::remove_unused;
 use super::lock::Locked;
 use super::semaphores::{self, Claim, USERS};
 use super::{MAX_LANES, Owner};
@@ -77,8 +77,8 @@ fn sweep_one(
 ) -> Result<bool, OpenError> {
     match semaphores::inspect(set)? {
         Claim::Signed => {}
-        Claim::Virgin if is_of_a_private_channel(key, stat) => return remove_unsigned(set),
-        Claim::Virgin | Claim::Foreign => return Ok(false),
+        Claim::Unsigned if is_of_a_private_channel(key, stat) => return remove_unsigned(set),
+        Claim::Unsigned | Claim::Foreign => return Ok(false),
     }
     if set.value(USERS)? != 0 {
         return Ok(false);
@@ -88,7 +88,7 @@ fn sweep_one(
         return Ok(false);
     }
     let locked = locked.without_looking_again();
-    remove_if_idle(locked, even_with_values, None)
+    remove_unused(locked, even_with_values, None)
 }
 
 /// Whether a set that was never used can be told from another program's.

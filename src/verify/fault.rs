@@ -53,7 +53,7 @@ faults! {
     /// Sweeping looks only once whether the channel is in use, before it has the lock.
     UsersLookedAtOnce,
     /// The last user does not look whether the channel is to be removed.
-    NotTidied,
+    UnusedNotRemoved,
     /// A caller that cancels does not ring the receiver for its answer that waits.
     CancelNotRung,
     /// A server starts a request whose deadline has passed.

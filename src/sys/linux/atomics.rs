@@ -18,7 +18,7 @@ pub(crate) fn current_processor() -> Option<u64> {
     u64::try_from(number).ok().map(|number| number + 1)
 }
 
-/// How long a call may look for itself before it sleeps.
+/// How long a call may spin before it sleeps, of what was asked for.
 #[inline]
 pub(crate) fn spin_budget(asked: Duration) -> Duration {
     asked

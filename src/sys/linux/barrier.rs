@@ -1,7 +1,7 @@
 //! A fence that only one side pays for; see membarrier(2).
 //!
-//! Who wakes others does it with every value, who sleeps seldom. So the waker's half is no
-//! instruction at all, and the sleeper's half makes the kernel interrupt every processor that runs
+//! A waker looks for sleepers with every value; a sleeper goes to sleep seldom. So the waker's half is
+//! no instruction at all, and the sleeper's half makes the kernel interrupt every processor that runs
 //! a registered process, which is a fence there. It costs half a microsecond; a fence with every
 //! value costs a stream of small ones half its speed, since it waits for the line that the other
 //! side is reading.

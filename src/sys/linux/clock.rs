@@ -49,7 +49,7 @@ impl Deadline {
         Deadline(When::Now)
     }
 
-    /// From now; one beyond the clock's range never passes.
+    /// So long from now; one beyond the clock's range never passes.
     pub(crate) fn after(timeout: Duration) -> Self {
         let timeout = u64::try_from(timeout.as_nanos()).ok();
         Deadline(

@@ -141,7 +141,7 @@ const TRIALS: usize = 3;
 /// Whether the kernel takes `SEM_UNDO` operations back when a process dies.
 ///
 /// Linux does; some sandboxes that imitate it (gVisor) do not, and there a peer's death goes
-/// unnoticed. Once it was seen to, it is not tried again; a bad outcome, or none, is never
+/// unnoticed. Once this process has seen it work, it is not tried again; another outcome is never
 /// remembered.
 pub(crate) fn undo_works(
     try_once: impl Fn(usize) -> Result<Option<bool>, SystemError>,

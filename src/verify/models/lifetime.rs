@@ -88,7 +88,7 @@ fn the_last_to_go_removes_the_objects() {
         nothing_is_left("last");
     };
     holds("two go at once", model);
-    finds("two go at once", &[Fault::NotTidied], model);
+    finds("two go at once", &[Fault::UnusedNotRemoved], model);
 }
 
 #[test]
