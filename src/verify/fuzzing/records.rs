@@ -88,7 +88,7 @@ impl Rig {
             2 => self.found(|consumer| consumer.next()),
             3 => self.found(|consumer| {
                 let value = consumer.peek() == Peeked::Value;
-                Ok(value.then(|| consumer.whole()).flatten())
+                Ok(value.then(|| consumer.peeked_record()).flatten())
             }),
             4 => {
                 let (position, announced) = (self.position(script), self.position(script));
