@@ -97,7 +97,6 @@
 //! - `json`: a serde codec whose format describes itself, [`codec::Json`](codec), for types that the
 //!   others refuse: `untagged`, `tag`, `flatten`, skipped fields, JSON values.
 //! - `pod`: `repr(C)` structs as their own bytes, for [`Queue`]s shared with C programs.
-//! - `fail-points`: for the crate's own kill tests.
 //!
 //! [semop(2)]: https://man7.org/linux/man-pages/man2/semop.2.html
 

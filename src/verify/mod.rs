@@ -3,7 +3,7 @@
 //! | | |
 //! |---|---|
 //! | `fault.rs` | steps that a model can have done wrong: a constant false outside of loom |
-//! | `point.rs` | named points at which the kill tests end the process, with the feature `fail-points` |
+//! | `point.rs` | named points at which the kill tests end the process, with `--cfg fail_points` |
 //! | `models/` | the crate's own models and their negatives, with `--cfg loom` |
 //! | `models/programs/` | programs over the public API, generated, explored and compared with machines |
 //! | `fuzzing/` | entry points of the fuzz targets, with `--cfg fuzzing` |

@@ -3,36 +3,37 @@
 //!
 //! `KILLS=10000 cargo test --release --test kills` kills so many; without the variable it is a few
 //! hundred. `KILLS_ONLY=ServerBesideStandby` plays of these rounds the ones whose description contains
-//! the text. The named points need the feature `fail-points`; without it this builds itself again.
+//! the text. The named points need `--cfg fail_points`; without it this builds itself again, below the
+//! target directory.
 
-#[cfg(feature = "fail-points")]
+#[cfg(fail_points)]
 mod actors;
-#[cfg(feature = "fail-points")]
+#[cfg(fail_points)]
 mod calls;
-#[cfg(feature = "fail-points")]
+#[cfg(fail_points)]
 #[path = "../common/mod.rs"]
 mod common;
-#[cfg(feature = "fail-points")]
+#[cfg(fail_points)]
 mod harness;
-#[cfg(feature = "fail-points")]
+#[cfg(fail_points)]
 mod ledger;
-#[cfg(feature = "fail-points")]
+#[cfg(fail_points)]
 mod lifetimes;
-#[cfg(feature = "fail-points")]
+#[cfg(fail_points)]
 mod plan;
-#[cfg(feature = "fail-points")]
+#[cfg(fail_points)]
 mod points;
-#[cfg(feature = "fail-points")]
+#[cfg(fail_points)]
 mod rounds;
-#[cfg(feature = "fail-points")]
+#[cfg(fail_points)]
 mod scene;
-#[cfg(feature = "fail-points")]
+#[cfg(fail_points)]
 mod victim;
-#[cfg(feature = "fail-points")]
+#[cfg(fail_points)]
 mod wakes;
 
 fn main() {
-    #[cfg(feature = "fail-points")]
+    #[cfg(fail_points)]
     harness::play();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut names = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
@@ -42,17 +43,20 @@ fn main() {
     }
 }
 
-#[cfg(feature = "fail-points")]
+#[cfg(fail_points)]
 fn run() {
     harness::run();
 }
 
-#[cfg(not(feature = "fail-points"))]
+#[cfg(not(fail_points))]
 fn run() {
+    use std::path::Path;
     use std::process::{Command, exit};
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["test", "--test", "kills", "--features", "fail-points"]);
+    cargo.args(["test", "--test", "kills"]);
     cargo.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    cargo.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("kills"));
+    cargo.env("RUSTFLAGS", "--cfg fail_points").env_remove("CARGO_ENCODED_RUSTFLAGS");
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
