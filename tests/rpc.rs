@@ -1306,6 +1306,31 @@ fn a_server_that_ends_waits_for_no_reply_that_nobody_waits_for() {
 }
 
 #[test]
+fn a_server_that_ends_answers_what_it_has_in_hand_also_when_a_reply_became_late() {
+    let stage = Stage::new("late and in hand");
+    let server: Server<u32, Bytes> =
+        ServerOptions::new().drain(FOR_EVER).bind(stage.name()).unwrap();
+    let slow = Client::<u32, Bytes>::connect(stage.name()).unwrap();
+    let other = Client::<u32, Bytes>::connect(stage.name()).unwrap();
+    // The ring takes the first reply, and this client none.
+    let soon = Duration::from_secs(1);
+    let _late = [&1, &2].map(|call| slow.start_timeout(call, soon).unwrap());
+    for len in [9, 100_000] {
+        server.recv().unwrap().unwrap().reply(&vec![7; len].into()).unwrap();
+    }
+    let received = other.start_timeout(&3, FOR_EVER).unwrap();
+    let (_, port) = server.recv().unwrap().unwrap().into_parts();
+    let _later = slow.start_timeout(&4, soon * 2).unwrap();
+    let (_, later) = server.recv().unwrap().unwrap().into_parts();
+    let dropping = thread::spawn(move || drop(server));
+    until(|| later.is_cancelled());
+    drop(later);
+    port.reply(&vec![7; 9].into()).unwrap();
+    assert_eq!(received.wait().unwrap().len(), 9);
+    dropping.join().unwrap();
+}
+
+#[test]
 fn a_call_that_timed_out_keeps_no_server() {
     let stage = Stage::new("timed out");
     let server: Server<u32, Bytes> =

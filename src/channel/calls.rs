@@ -480,6 +480,10 @@ impl<T, C> Receiver<T, C> {
             match parked {
                 Ok(Parked::Found(())) => return true,
                 Ok(_) => parks = parks.saturating_add(1),
+                // An answer became late, and not this wait.
+                Err(RecvError::Timeout { .. }) if !deadline.has_passed() => {
+                    parks = parks.saturating_add(1);
+                }
                 Err(_) => return over(),
             }
             // The bell may be rung for nothing, time and again.
