@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned};
 
 use super::guard::{self, Input, Scalars};
-use super::{Codec, DecodeError, EncodeError, Reader, Schema, Writer, encoder};
+use super::{Codec, DecodeError, EncodeError, Reader, Schema, Writer, encoder, noted};
 
 const CONFIGURATION: Configuration<LittleEndian, Fixint> =
     standard().with_fixed_int_encoding().with_little_endian();
@@ -30,6 +30,9 @@ const CONFIGURATION: Configuration<LittleEndian, Fixint> =
 ///
 /// That a tuple struct or tuple variant skips a field is seen by comparing with the type's shape
 /// ([`Schema`]), which the first such value has traced; of a type that cannot be traced it is not.
+///
+/// So is a part that is written without bytes and read with some, as where a `with` module writes
+/// nothing for `None`.
 ///
 /// A value is not decoded before it is sent. One that the type's own `Deserialize` refuses (a
 /// `try_from` that fails, a variant under `skip_deserializing`) is an error of the receiver.
@@ -69,16 +72,16 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
 
     #[inline]
     fn encode(value: &T, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        encoder::encode::<Fixed, T>(value, out)
+        encoder::encode(value, out, Fixed).map(drop)
     }
 
     #[inline]
     fn decode(input: Reader<'_>) -> Result<T, DecodeError> {
-        guard::decode::<Fixed, _, T>(input)
+        guard::decode(input, Fixed)
     }
 
     fn schema() -> Schema {
-        Schema::checked::<T>(Self::encode, Self::decode, false)
+        noted::schema::<_, T>(Fixed)
     }
 }
 
@@ -105,7 +108,7 @@ impl Bincode {
     /// ```
     #[inline]
     pub fn decode_borrowed<'de, U: Deserialize<'de>>(bytes: &'de [u8]) -> Result<U, DecodeError> {
-        guard::decode::<Fixed, _, U>(bytes)
+        guard::decode(bytes, Fixed)
     }
 }
 
@@ -120,17 +123,27 @@ impl BincodeWriter for Sink<'_, '_> {
 }
 
 /// bincode's scalars, fixed-width and little-endian.
+#[derive(Clone, Copy)]
 struct Fixed;
 
 impl Scalars for Fixed {
     #[inline]
-    fn read<T: DeserializeOwned>(input: &mut impl Input) -> Result<T, DecodeError> {
+    fn read<T: DeserializeOwned>(
+        &mut self,
+        _: &'static str,
+        input: &mut impl Input,
+    ) -> Result<T, DecodeError> {
         let mut decoder = OwnedSerdeDecoder::from_reader(Source(input), CONFIGURATION);
         T::deserialize(decoder.as_deserializer()).map_err(decode_error::<T>)
     }
 
     #[inline]
-    fn write<T: Serialize>(value: T, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+    fn write<T: Serialize>(
+        &mut self,
+        _: &'static str,
+        value: T,
+        out: &mut Writer<'_>,
+    ) -> Result<(), EncodeError> {
         // A scalar fails for the writer's refusal alone.
         encode_into_writer(value, Sink(out), CONFIGURATION).map_err(|_| out.refusal().into())
     }

@@ -11,7 +11,6 @@
 
 use std::any::type_name;
 use std::fmt::Display;
-use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 use serde::ser::{
@@ -19,89 +18,140 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::guard::{EMPTY_ELEMENTS, LEVELS, Scalars, TOO_DEEP, TOO_MANY_EMPTY};
-use super::structure::{self, OUT_OF_TURN, Of, miscounted};
+use super::guard::{
+    A_LENGTH, A_VARIANT, AN_OPTION, EMPTY_ELEMENTS, LEVELS, Scalars, TOO_DEEP, TOO_MANY_EMPTY,
+};
+use super::structure::{self, OUT_OF_TURN, Of, miscounted, within_field, within_number};
 use super::{EncodeError, Writer};
-use crate::schema::shapes::{self, ShapeOf, Tuple};
+use crate::schema::shapes::{self, ShapeOf};
 
-/// Encodes one value.
+/// Encodes one value, and gives the format back.
 #[inline]
 pub(super) fn encode<F: Scalars, T: Serialize + DeserializeOwned>(
     value: &T,
     out: &mut Writer<'_>,
-) -> Result<(), EncodeError> {
-    let mut encoder = Encoder::<F> {
+    format: F,
+) -> Result<F, EncodeError> {
+    let mut encoder = Encoder {
         out,
-        levels: LEVELS,
         empty: EMPTY_ELEMENTS,
         shape_of: shapes::shape_of::<T>,
-        last: None,
+        fields: shapes::UNKNOWN,
         doubtful: false,
-        format: PhantomData,
+        format,
     };
-    value.serialize(&mut encoder).map_err(|error| error.within_type(type_name::<T>()))?;
+    let whole = Place { encoder: &mut encoder, levels: LEVELS };
+    whole.part(value).map_err(|error| error.within_type(type_name::<T>()))?;
     if encoder.doubtful {
-        return structure::check(encoder.shape_of, value, false);
+        structure::check(encoder.shape_of, value, false)?;
     }
-    Ok(())
+    Ok(encoder.format)
 }
 
 pub(super) struct Encoder<'a, 'b, F> {
     out: &'a mut Writer<'b>,
-    /// How many more levels may be entered.
-    levels: u32,
     /// How many more elements may take no bytes.
     empty: usize,
     shape_of: ShapeOf,
-    /// The tuple that was announced last: there are many alike in a sequence.
-    last: Option<Tuple>,
-    /// A tuple may be read with another number of fields.
+    /// How many fields every tuple is read with, as far as that is known.
+    fields: usize,
+    /// A part may be read as something else.
     doubtful: bool,
-    format: PhantomData<F>,
+    format: F,
 }
 
 impl<F: Scalars> Encoder<'_, '_, F> {
     #[inline]
-    fn scalar<T: Serialize>(&mut self, value: T) -> Result<(), EncodeError> {
-        F::write(value, self.out)
+    fn scalar<T: Serialize>(&mut self, what: &'static str, value: T) -> Result<(), EncodeError> {
+        self.format.write(what, value, self.out)
     }
 
-    /// Enters a level, which is not given back after an error: the value fails as a whole then.
     #[inline]
-    fn enter(&mut self) -> Result<(), EncodeError> {
-        if self.levels == 0 {
-            return Err(EncodeError::refused(TOO_DEEP));
+    fn announce(&mut self, name: &'static str, variant: &'static str, fields: usize) {
+        if fields != self.fields {
+            // NB: all in registers, which neither the encoder's address nor a struct would be.
+            let (all, so) = shapes::is_read_so(self.shape_of, self.fields, name, variant, fields);
+            self.fields = all;
+            self.doubtful |= !so;
         }
-        self.levels -= 1;
-        Ok(())
+    }
+}
+
+/// A place in the value, and the serializer of what stands there.
+pub(super) struct Place<'e, 'a, 'b, F> {
+    encoder: &'e mut Encoder<'a, 'b, F>,
+    /// How many more levels may be entered.
+    levels: u32,
+}
+
+impl<'e, 'a, 'b, F: Scalars> Place<'e, 'a, 'b, F> {
+    #[inline]
+    fn scalar<T: Serialize>(self, what: &'static str, value: T) -> Result<(), EncodeError> {
+        self.encoder.scalar(what, value)
     }
 
+    /// Goes on one level below.
     #[inline]
-    fn announce(&mut self, tuple: Tuple) {
-        if !self.last.is_some_and(|last| last.is(&tuple)) {
-            self.last = Some(tuple);
-            self.doubtful |= !shapes::is_read_so(self.shape_of, tuple);
+    fn enter(self) -> Result<Self, EncodeError> {
+        match self.levels.checked_sub(1) {
+            Some(levels) => Ok(Place { encoder: self.encoder, levels }),
+            None => Err(too_deep()),
         }
     }
 
     /// Begins a variant, whose content is a level.
     #[inline]
-    fn variant(&mut self, index: u32) -> Result<(), EncodeError> {
-        self.scalar(index)?;
+    fn variant(self, index: u32) -> Result<Self, EncodeError> {
+        self.encoder.scalar(A_VARIANT, index)?;
         self.enter()
     }
+
+    /// Writes what stands here.
+    #[inline]
+    fn part<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
+        if size_of_val(value) > 0 {
+            return value.serialize(self);
+        }
+        // What has nothing in memory has no bytes either, and none are read.
+        let Place { encoder, levels } = self;
+        let doubtful = encoder.doubtful;
+        value.serialize(Place { encoder: &mut *encoder, levels })?;
+        encoder.doubtful = doubtful;
+        Ok(())
+    }
+
+    /// Something is without bytes that takes some in memory, as where a `with` module writes nothing
+    /// for `None`.
+    #[inline]
+    fn nothing(self) {
+        self.encoder.doubtful = true;
+    }
+
+    #[inline]
+    fn fields(self, of: Of, announced: usize) -> Fields<'e, 'a, 'b, F> {
+        let Place { encoder, levels } = self;
+        if announced == 0 && !matches!(of, Of::Variant(..)) {
+            encoder.doubtful = true;
+        }
+        Fields { encoder, levels, of, announced, written: 0, last: "" }
+    }
+}
+
+#[cold]
+fn too_deep() -> EncodeError {
+    EncodeError::refused(TOO_DEEP)
 }
 
 macro_rules! scalars {
     ($($method:ident $type:ty,)*) => {$(
         #[inline]
         fn $method(self, value: $type) -> Result<(), EncodeError> {
-            self.scalar(value)
+            self.scalar(stringify!($type), value)
         }
     )*};
 }
 
-impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
+impl<'e, 'a, 'b, F: Scalars> Serializer for Place<'e, 'a, 'b, F> {
     type Ok = ();
     type Error = EncodeError;
     type SerializeSeq = Elements<'e, 'a, 'b, F>;
@@ -136,31 +186,30 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
 
     #[inline]
     fn serialize_bytes(self, value: &[u8]) -> Result<(), EncodeError> {
-        self.scalar(value.len() as u64)?;
-        Ok(self.out.write(value)?)
+        self.encoder.scalar(A_LENGTH, value.len() as u64)?;
+        Ok(self.encoder.out.write(value)?)
     }
 
     #[inline]
     fn serialize_none(self) -> Result<(), EncodeError> {
-        self.scalar(0_u8)
+        self.scalar(AN_OPTION, 0_u8)
     }
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
-        self.scalar(1_u8)?;
-        self.enter()?;
-        value.serialize(&mut *self)?;
-        self.levels += 1;
-        Ok(())
+        self.encoder.scalar(AN_OPTION, 1_u8)?;
+        self.enter()?.part(value)
     }
 
     #[inline]
     fn serialize_unit(self) -> Result<(), EncodeError> {
+        self.nothing();
         Ok(())
     }
 
     #[inline]
     fn serialize_unit_struct(self, _name: &'static str) -> Result<(), EncodeError> {
+        self.nothing();
         Ok(())
     }
 
@@ -171,9 +220,7 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
         index: u32,
         _variant: &'static str,
     ) -> Result<(), EncodeError> {
-        self.variant(index)?;
-        self.levels += 1;
-        Ok(())
+        self.variant(index).map(drop)
     }
 
     #[inline]
@@ -193,10 +240,7 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), EncodeError> {
-        self.variant(index)?;
-        value.serialize(&mut *self).map_err(|error| error.within("::", variant))?;
-        self.levels += 1;
-        Ok(())
+        self.variant(index)?.part(value).map_err(|error| error.within("::", variant))
     }
 
     #[inline]
@@ -211,7 +255,7 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
 
     #[inline]
     fn serialize_tuple(self, length: usize) -> Result<Self::SerializeTuple, EncodeError> {
-        Ok(Fields { encoder: self, of: Of::Tuple, announced: length, written: 0, last: "" })
+        Ok(self.fields(Of::Tuple, length))
     }
 
     #[inline]
@@ -220,8 +264,8 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
         name: &'static str,
         length: usize,
     ) -> Result<Self::SerializeTupleStruct, EncodeError> {
-        self.announce(Tuple { name, variant: None, fields: length });
-        Ok(Fields { encoder: self, of: Of::Struct(name), announced: length, written: 0, last: "" })
+        self.encoder.announce(name, "", length);
+        Ok(self.fields(Of::Struct(name), length))
     }
 
     #[inline]
@@ -232,7 +276,7 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
         variant: &'static str,
         length: usize,
     ) -> Result<Self::SerializeTupleVariant, EncodeError> {
-        self.announce(Tuple { name, variant: Some(variant), fields: length });
+        self.encoder.announce(name, variant, length);
         self.serialize_struct_variant(name, index, variant, length)
     }
 
@@ -242,7 +286,7 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
         name: &'static str,
         length: usize,
     ) -> Result<Self::SerializeStruct, EncodeError> {
-        Ok(Fields { encoder: self, of: Of::Struct(name), announced: length, written: 0, last: "" })
+        Ok(self.fields(Of::Struct(name), length))
     }
 
     #[inline]
@@ -253,9 +297,7 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
         variant: &'static str,
         length: usize,
     ) -> Result<Self::SerializeStructVariant, EncodeError> {
-        self.variant(index)?;
-        let of = Of::Variant(name, variant);
-        Ok(Fields { encoder: self, of, announced: length, written: 0, last: "" })
+        Ok(self.variant(index)?.fields(Of::Variant(name, variant), length))
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
@@ -271,6 +313,8 @@ impl<'e, 'a, 'b, F: Scalars> Serializer for &'e mut Encoder<'a, 'b, F> {
 /// The fields of a struct, tuple or variant.
 pub(super) struct Fields<'e, 'a, 'b, F> {
     encoder: &'e mut Encoder<'a, 'b, F>,
+    /// How many more levels may be entered in them.
+    levels: u32,
     of: Of,
     announced: usize,
     written: usize,
@@ -286,7 +330,8 @@ impl<F: Scalars> Fields<'_, '_, '_, F> {
         value: &T,
     ) -> Result<(), EncodeError> {
         let of = self.of;
-        value.serialize(&mut *self.encoder).map_err(|error| error.within_step(|| of.step(key)))?;
+        let place = Place { encoder: &mut *self.encoder, levels: self.levels };
+        place.part(value).map_err(|error| within_field(error, of.variant(), key))?;
         // Counted when written: a `Serialize` that goes on after an error is found out at the end.
         self.written = self.written.wrapping_add(1);
         self.last = key;
@@ -296,9 +341,8 @@ impl<F: Scalars> Fields<'_, '_, '_, F> {
     #[inline]
     fn numbered<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         let (of, number) = (self.of, self.written);
-        value
-            .serialize(&mut *self.encoder)
-            .map_err(|error| error.within_step(|| of.step(&number.to_string())))?;
+        let place = Place { encoder: &mut *self.encoder, levels: self.levels };
+        place.part(value).map_err(|error| within_number(error, of.variant(), number))?;
         self.written = self.written.wrapping_add(1);
         Ok(())
     }
@@ -307,9 +351,6 @@ impl<F: Scalars> Fields<'_, '_, '_, F> {
     fn finish(self) -> Result<(), EncodeError> {
         if self.written != self.announced {
             return Err(miscounted(self.of, self.announced, self.written, self.last));
-        }
-        if let Of::Variant(..) = self.of {
-            self.encoder.levels += 1;
         }
         Ok(())
     }
@@ -329,6 +370,8 @@ impl<F: Scalars> Fields<'_, '_, '_, F> {
 /// The elements of a sequence, or the entries of a map.
 pub(super) struct Elements<'e, 'a, 'b, F> {
     encoder: &'e mut Encoder<'a, 'b, F>,
+    /// How many more levels may be entered in them.
+    levels: u32,
     of: Of,
     announced: usize,
     /// Values, not elements.
@@ -340,17 +383,17 @@ pub(super) struct Elements<'e, 'a, 'b, F> {
 impl<'e, 'a, 'b, F: Scalars> Elements<'e, 'a, 'b, F> {
     #[inline]
     fn begin(
-        encoder: &'e mut Encoder<'a, 'b, F>,
+        place: Place<'e, 'a, 'b, F>,
         of: Of,
         length: Option<usize>,
     ) -> Result<Self, EncodeError> {
         let Some(announced) = length else {
             return Err(EncodeError::refused(UNKNOWN_LENGTH));
         };
-        encoder.scalar(announced as u64)?;
-        encoder.enter()?;
+        place.encoder.scalar(A_LENGTH, announced as u64)?;
+        let Place { encoder, levels } = place.enter()?;
         let start = encoder.out.len();
-        Ok(Elements { encoder, of, announced, written: 0, start })
+        Ok(Elements { encoder, levels, of, announced, written: 0, start })
     }
 
     #[inline]
@@ -359,7 +402,8 @@ impl<'e, 'a, 'b, F: Scalars> Elements<'e, 'a, 'b, F> {
         value: &T,
         step: &'static str,
     ) -> Result<(), EncodeError> {
-        value.serialize(&mut *self.encoder).map_err(|error| error.within("", step))?;
+        let place = Place { encoder: &mut *self.encoder, levels: self.levels };
+        place.part(value).map_err(|error| error.within("", step))?;
         self.written = self.written.wrapping_add(1);
         Ok(())
     }
@@ -376,7 +420,6 @@ impl<'e, 'a, 'b, F: Scalars> Elements<'e, 'a, 'b, F> {
             let empty = self.encoder.empty.checked_sub(self.announced - taken);
             self.encoder.empty = empty.ok_or_else(|| EncodeError::refused(TOO_MANY_EMPTY))?;
         }
-        self.encoder.levels += 1;
         Ok(())
     }
 }

@@ -14,7 +14,6 @@
 //!   They cost nothing that way.
 
 use std::any::type_name;
-use std::marker::PhantomData;
 
 use serde::de::{
     Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer,
@@ -49,10 +48,25 @@ pub(super) trait Lend<'de>: Input {
     fn visit_str<V: Visitor<'de>>(&mut self, len: usize, to: V) -> Result<V::Value, DecodeError>;
 }
 
-/// How a format writes numbers, `bool` and `char`.
+/// What the format's own scalars are.
+pub(super) const A_LENGTH: &str = "a length";
+pub(super) const A_VARIANT: &str = "a variant's number";
+pub(super) const AN_OPTION: &str = "an option's first byte";
+
+/// How a format writes numbers, `bool` and `char`; `what` is the type of one that is a part of the
+/// value, and else what it is for.
 pub(super) trait Scalars {
-    fn read<T: DeserializeOwned>(input: &mut impl Input) -> Result<T, DecodeError>;
-    fn write<T: Serialize>(value: T, out: &mut Writer<'_>) -> Result<(), EncodeError>;
+    fn read<T: DeserializeOwned>(
+        &mut self,
+        what: &'static str,
+        input: &mut impl Input,
+    ) -> Result<T, DecodeError>;
+    fn write<T: Serialize>(
+        &mut self,
+        what: &'static str,
+        value: T,
+        out: &mut Writer<'_>,
+    ) -> Result<(), EncodeError>;
 }
 
 impl Input for Reader<'_> {
@@ -133,14 +147,13 @@ fn not_utf8(error: std::str::Utf8Error) -> DecodeError {
 
 /// Decodes the whole input.
 #[inline]
-pub(super) fn decode<'de, F, I, T>(input: I) -> Result<T, DecodeError>
+pub(super) fn decode<'de, F, I, T>(input: I, format: F) -> Result<T, DecodeError>
 where
     F: Scalars,
     I: Lend<'de>,
     T: Deserialize<'de>,
 {
-    let mut guard =
-        Guard::<F, I> { input, levels: LEVELS, empty: EMPTY_ELEMENTS, format: PhantomData };
+    let mut guard = Guard { input, levels: LEVELS, empty: EMPTY_ELEMENTS, format };
     let decoded = T::deserialize(&mut guard);
     // What a library says of bytes that it did not get leaves out why.
     let value = decoded.map_err(|error| {
@@ -165,19 +178,19 @@ struct Guard<F, I> {
     levels: u32,
     /// How many more elements may take no bytes.
     empty: usize,
-    format: PhantomData<F>,
+    format: F,
 }
 
 impl<F: Scalars, I: Input> Guard<F, I> {
     #[inline]
-    fn scalar<T: DeserializeOwned>(&mut self) -> Result<T, DecodeError> {
-        F::read(&mut self.input)
+    fn scalar<T: DeserializeOwned>(&mut self, what: &'static str) -> Result<T, DecodeError> {
+        self.format.read(what, &mut self.input)
     }
 
     /// The length of a string or bytes.
     #[inline]
     fn byte_length(&mut self) -> Result<usize, DecodeError> {
-        let length = self.scalar::<u64>()?;
+        let length = self.scalar::<u64>(A_LENGTH)?;
         // A length beyond usize cannot be met either, and the input says so.
         Ok(usize::try_from(length).unwrap_or(usize::MAX))
     }
@@ -185,7 +198,7 @@ impl<F: Scalars, I: Input> Guard<F, I> {
     /// The length of a sequence or map, each element of which takes a byte or counts as empty.
     #[inline]
     fn length(&mut self) -> Result<usize, DecodeError> {
-        let length = self.scalar::<u64>()?;
+        let length = self.scalar::<u64>(A_LENGTH)?;
         match usize::try_from(length) {
             Ok(length) if length <= self.input.remaining().saturating_add(self.empty) => Ok(length),
             _ => Err(too_many(length, self.input.remaining())),
@@ -278,7 +291,7 @@ macro_rules! scalars {
     ($($method:ident $visit:ident $type:ty,)*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-            visitor.$visit(self.scalar::<$type>()?)
+            visitor.$visit(self.scalar::<$type>(stringify!($type))?)
         }
     )*};
 }
@@ -327,7 +340,7 @@ impl<'de, F: Scalars, I: Lend<'de>> Deserializer<'de> for &mut Guard<F, I> {
 
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.scalar::<u8>()? {
+        match self.scalar::<u8>(AN_OPTION)? {
             0 => visitor.visit_none(),
             1 => self.nested(|guard| visitor.visit_some(guard)),
             other => Err(DecodeError::new(format!("an option begins with 0 or 1, not {other}"))),
@@ -560,7 +573,7 @@ impl<'de, F: Scalars, I: Lend<'de>> EnumAccess<'de> for &mut Guard<F, I> {
         self,
         seed: V,
     ) -> Result<(V::Value, Self), DecodeError> {
-        let index: u32 = self.scalar()?;
+        let index: u32 = self.scalar(A_VARIANT)?;
         let variant =
             seed.deserialize(IntoDeserializer::<DecodeError>::into_deserializer(index))?;
         Ok((variant, self))

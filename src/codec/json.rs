@@ -8,10 +8,10 @@
 
 use std::any::type_name;
 use std::cell::{Cell, RefCell};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::ser::{
     Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
@@ -19,7 +19,8 @@ use serde::ser::{
 
 use super::structure::{self, OUT_OF_TURN, Of, miscounted};
 use super::{Codec, DecodeError, EncodeError, ReadError, Reader, Schema, WriteError, Writer};
-use crate::schema::shapes::{self, ShapeOf, Tuple};
+use crate::schema::Format;
+use crate::schema::shapes::{self, ShapeOf};
 use crate::transfer;
 
 /// How deep arrays and objects may nest in a value: serde_json reads as deep and no deeper.
@@ -46,6 +47,10 @@ const TOO_DEEP: &str = "arrays and objects nest more than 127 deep in the value"
 ///
 /// A type that writes other names than it reads is refused when a channel is opened. Of types that
 /// ask what the input holds only the name is compared there.
+///
+/// serde reads flattened, tagged and untagged numbers wrong where any crate of the program switches on
+/// the feature `arbitrary_precision` of serde_json. Types that ask what the input holds are refused
+/// then, but for `serde_json::Value`.
 ///
 /// What is decoded to something else by an `untagged` enum whose variants are written alike stays
 /// the type's own matter. Bytes are arrays of numbers.
@@ -106,8 +111,36 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     }
 
     fn schema() -> Schema {
-        Schema::checked::<T>(|value, out| write(value, out).map(drop), Self::decode, true)
+        let format =
+            if shows_numbers_as_maps() { Format::NumbersAsMaps } else { Format::Described };
+        Schema::checked::<T>(|value, out| write(value, out).map(drop), Self::decode, format)
     }
+}
+
+/// Whether serde_json shows a number as a map to a type that asks what it is. Any crate of the program
+/// can switch that on, by the feature `arbitrary_precision`; flattened, tagged and untagged numbers are
+/// not read then, or as the map that they seem to be.
+fn shows_numbers_as_maps() -> bool {
+    struct Shown;
+
+    impl<'de> Visitor<'de> for Shown {
+        type Value = bool;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number")
+        }
+
+        fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
+            Ok(false)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<bool, A::Error> {
+            Ok(true)
+        }
+    }
+
+    // A map that is not read to its end is an error behind the answer, as the case may be.
+    serde_json::Deserializer::from_str("1.5").deserialize_any(Shown).unwrap_or(true)
 }
 
 /// Writes a value, without trying to decode it; the text.
@@ -119,6 +152,7 @@ fn write<T: Serialize + DeserializeOwned>(
     let state = State {
         levels: Cell::new(LEVELS),
         shape_of: shapes::shape_of::<T>,
+        fields: Cell::new(shapes::UNKNOWN),
         doubtful: Cell::new(false),
         refused: RefCell::new(None),
     };
@@ -181,6 +215,8 @@ struct State {
     /// How many more levels may be entered.
     levels: Cell<u32>,
     shape_of: ShapeOf,
+    /// How many fields every tuple is read with, as far as that is known.
+    fields: Cell<usize>,
     /// A tuple may be read with another number of fields.
     doubtful: Cell<bool>,
     refused: RefCell<Option<EncodeError>>,
@@ -202,10 +238,11 @@ impl State {
         Ok(())
     }
 
-    fn announce(&self, name: &'static str, variant: Option<&'static str>, fields: usize) {
-        if !shapes::is_read_so(self.shape_of, Tuple { name, variant, fields }) {
-            self.doubtful.set(true);
-        }
+    fn announce(&self, name: &'static str, variant: &'static str, fields: usize) {
+        let all = self.fields.get();
+        let (all, so) = shapes::is_read_so(self.shape_of, all, name, variant, fields);
+        self.fields.set(all);
+        self.doubtful.set(self.doubtful.get() || !so);
     }
 
     fn leave(&self, levels: u32) {
@@ -392,7 +429,7 @@ impl<'s, S: Serializer> Serializer for Checked<'s, S> {
         name: &'static str,
         length: usize,
     ) -> Result<Self::SerializeTupleStruct, S::Error> {
-        self.state.announce(name, None, length);
+        self.state.announce(name, "", length);
         let begin = |inner: S| inner.serialize_tuple_struct(name, length);
         self.compound(Of::Struct(name), Some(length), 1, begin)
     }
@@ -404,7 +441,7 @@ impl<'s, S: Serializer> Serializer for Checked<'s, S> {
         variant: &'static str,
         length: usize,
     ) -> Result<Self::SerializeTupleVariant, S::Error> {
-        self.state.announce(name, Some(variant), length);
+        self.state.announce(name, variant, length);
         let begin = |inner: S| inner.serialize_tuple_variant(name, index, variant, length);
         self.compound(Of::Variant(name, variant), Some(length), 2, begin)
     }

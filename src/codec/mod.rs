@@ -27,6 +27,8 @@ mod error;
 mod guard;
 #[cfg(feature = "json")]
 mod json;
+#[cfg(any(feature = "bincode", feature = "postcard"))]
+mod noted;
 #[cfg(feature = "pod")]
 mod pod;
 #[cfg(feature = "postcard")]

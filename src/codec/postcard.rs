@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::guard::{self, Input, Scalars};
-use super::{Codec, DecodeError, EncodeError, Reader, Schema, Writer, encoder};
+use super::{Codec, DecodeError, EncodeError, Reader, Schema, Writer, encoder, noted};
 
 /// Any serde type in [postcard's encoding][specification]: integers take as many bytes as they need.
 ///
@@ -37,16 +37,16 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
 
     #[inline]
     fn encode(value: &T, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        encoder::encode::<Variable, T>(value, out)
+        encoder::encode(value, out, Variable).map(drop)
     }
 
     #[inline]
     fn decode(input: Reader<'_>) -> Result<T, DecodeError> {
-        guard::decode::<Variable, _, T>(input)
+        guard::decode(input, Variable)
     }
 
     fn schema() -> Schema {
-        Schema::checked::<T>(Self::encode, Self::decode, false)
+        noted::schema::<_, T>(Variable)
     }
 }
 
@@ -73,17 +73,27 @@ impl SerializeFlavor for Sink<'_, '_> {
 }
 
 /// postcard's scalars, of variable width.
+#[derive(Clone, Copy)]
 struct Variable;
 
 impl Scalars for Variable {
     #[inline]
-    fn read<T: DeserializeOwned>(input: &mut impl Input) -> Result<T, DecodeError> {
+    fn read<T: DeserializeOwned>(
+        &mut self,
+        _: &'static str,
+        input: &mut impl Input,
+    ) -> Result<T, DecodeError> {
         let source = Source { input, scalar: [0; 8] };
         T::deserialize(&mut postcard::Deserializer::from_flavor(source)).map_err(decode_error::<T>)
     }
 
-    #[inline]
-    fn write<T: Serialize>(value: T, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+    #[inline(always)]
+    fn write<T: Serialize>(
+        &mut self,
+        _: &'static str,
+        value: T,
+        out: &mut Writer<'_>,
+    ) -> Result<(), EncodeError> {
         // A scalar fails for the writer's refusal alone.
         let mut serializer = postcard::Serializer { output: Sink(out) };
         value.serialize(&mut serializer).map_err(|_| out.refusal().into())

@@ -34,19 +34,47 @@ impl Of {
         }
     }
 
+    #[inline]
+    pub(super) fn variant(self) -> Option<&'static str> {
+        match self {
+            Of::Variant(_, variant) => Some(variant),
+            _ => None,
+        }
+    }
+
     /// The step of a path that leads through it to one of its fields.
     pub(super) fn step(self, field: &str) -> String {
-        match self {
-            Of::Variant(_, variant) => format!("::{variant}.{field}"),
-            _ => format!(".{field}"),
-        }
+        step(self.variant(), field)
     }
 }
 
 pub(super) const OUT_OF_TURN: &str =
     "the Serialize of a map wrote keys and values that do not alternate";
 
-/// Looks whether a value has the fields that are read, where one of its tuples may not.
+fn step(variant: Option<&str>, field: &str) -> String {
+    match variant {
+        Some(variant) => format!("::{variant}.{field}"),
+        None => format!(".{field}"),
+    }
+}
+
+/// Says that an error is within a field with this name, of a variant or a struct.
+///
+/// NB: not of an [`Of`], which does not fit into registers: every field would write it to the stack.
+#[cold]
+#[inline(never)]
+pub(super) fn within_field(error: EncodeError, of: Option<&str>, field: &str) -> EncodeError {
+    error.within_step(|| step(of, field))
+}
+
+/// Says that an error is within a field with this number.
+#[cold]
+#[inline(never)]
+pub(super) fn within_number(error: EncodeError, of: Option<&str>, number: usize) -> EncodeError {
+    within_field(error, of, &number.to_string())
+}
+
+/// Looks whether a value is written as it is read, where one of its parts may not be.
 #[cold]
 pub(super) fn check<T: Serialize>(
     shape_of: ShapeOf,
@@ -56,10 +84,16 @@ pub(super) fn check<T: Serialize>(
     let Some((path, how)) = written_otherwise(shape_of, value, self_describing) else {
         return Ok(());
     };
+    let cure = if self_describing {
+        "always write it, or name the fields"
+    } else {
+        "always write it, or name the fields and use a codec whose format describes itself, such as \
+         Json"
+    };
     let what = format!(
-        "{how}: what `skip_serializing_if` skips in a tuple has no name, and the receiver would take \
-         what follows for it; always write it, or name the fields and use a codec whose format \
-         describes itself, such as Json"
+        "{how}: the receiver would take what follows for what is left out, as by \
+         `skip_serializing_if` in a tuple, or by a `with` module that writes nothing for `None`; \
+         {cure}"
     );
     Err(EncodeError::refused(&what).within("", &path).within_type(type_name::<T>()))
 }

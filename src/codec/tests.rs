@@ -167,6 +167,7 @@ mod binary {
         types_that_need_a_self_describing_format_are_refused
         a_skipped_field_is_an_error_that_names_field_and_type
         a_skipped_field_of_a_tuple_is_an_error_that_names_type_and_place
+        a_field_without_bytes_that_is_read_is_an_error_that_names_its_place
         what_the_receiver_refuses_for_its_depth_the_sender_refuses
         what_the_receiver_refuses_for_its_emptiness_the_sender_refuses
         bulk_bytes_are_encoded_as_serde_bytes_does

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::AttachError;
-use super::text::{OTHER_TYPE, Process, Unmapped, channel};
+use super::text::{Process, Unmapped, channel};
 use crate::name::{InvalidName, Name};
 use crate::sys::{Key, SystemError};
 
@@ -207,8 +207,8 @@ impl fmt::Display for OpenError {
             ),
             OpenError::Undecodable { name, why } => write!(
                 f,
-                "{} cannot carry this type: {why}; {OTHER_TYPE}; a plain channel takes the type as \
-                 it is if Options::schema vouches for it",
+                "{} cannot carry this type: {why}; a plain channel takes the type as it is if \
+                 Options::schema vouches for it",
                 channel(name)
             ),
             OpenError::LongerValues { name, mine, theirs } => write!(

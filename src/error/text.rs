@@ -83,10 +83,6 @@ impl Spelling {
         Spelling { lanes: "addresses", return_capacity: "reply_capacity" };
 }
 
-/// What helps where no receiver could decode a type.
-pub(crate) const OTHER_TYPE: &str = "change the type, or name a codec whose format describes itself \
-                                     (codec::Json, feature `json`)";
-
 pub(super) fn removed(f: &mut fmt::Formatter<'_>, name: &Name) -> fmt::Result {
     write!(
         f,

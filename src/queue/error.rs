@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::codec::{DecodeError, EncodeError};
-use crate::error::text::{OTHER_TYPE, Unmapped, channel, queue};
+use crate::error::text::{Unmapped, channel, queue};
 use crate::name::{InvalidName, Name};
 use crate::sys::{ObjectName, SystemError, SystemErrorKind};
 use crate::tag::Tag;
@@ -95,7 +95,7 @@ impl fmt::Display for QueueError {
             ),
             QueueError::Undecodable { why } => write!(
                 f,
-                "a queue cannot carry this type: {why}; {OTHER_TYPE}; or vouch for the type with \
+                "a queue cannot carry this type: {why}; or vouch for the type with \
                  QueueOptions::schema"
             ),
             QueueError::NotFound { name } => write!(

@@ -20,9 +20,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use difference::difference;
-use trace::Trace;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 use trace::Written;
+use trace::{Trace, Untaken};
 
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
@@ -62,7 +62,9 @@ use crate::transfer;
 ///   channels refuse them: [`Schema::undecodable`] says why. So they do where a sample value does
 ///   not come back from its own encoding, as with `#[serde(skip_serializing)]` on a field that is
 ///   read. With names, as in JSON, the names that are written are compared with those that are read;
-///   without, two such mistakes that outweigh each other in bytes are not noticed.
+///   without, the kinds of scalars are, one after the other.
+/// - So they do where a type takes its fields only by their names, or only text and bytes that it
+///   borrows.
 /// - Of what a type demands of its values, only that a number must not be zero is in the shape, not
 ///   the limits of a `Duration`, say.
 /// - Tracing builds and drops a few values of the type: its `Deserialize` and `Drop` run. A panic
@@ -103,6 +105,19 @@ enum Obstacle {
     Differs(String),
 }
 
+/// What a codec's format tells of what a value holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Neither names nor kinds.
+    Bare,
+    /// Both, as in JSON.
+    #[cfg(feature = "json")]
+    Described,
+    /// JSON, where serde_json shows a number as a map to a type that asks what it is.
+    #[cfg(feature = "json")]
+    NumbersAsMaps,
+}
+
 impl Schema {
     /// The schema of `T`, traced through its `Deserialize`; by name alone where that cannot be done.
     ///
@@ -119,7 +134,7 @@ impl Schema {
     pub fn of<T: DeserializeOwned>() -> Schema {
         let mut trace = Trace::new();
         let complete = run(|| trace.run::<T>(|_, value| drop(value))).unwrap_or(false);
-        Schema::of_trace::<T>(&trace, complete, false, None)
+        Schema::of_trace::<T>(&trace, complete, Format::Bare, None)
     }
 
     /// The schema of `T` in a codec: the values that tracing builds are encoded, decoded and encoded
@@ -128,9 +143,10 @@ impl Schema {
     pub(crate) fn checked<T: Serialize + DeserializeOwned>(
         encode: impl Fn(&T, &mut Writer<'_>) -> Result<(), EncodeError>,
         decode: impl Fn(Reader<'_>) -> Result<T, DecodeError>,
-        self_describing: bool,
+        format: Format,
     ) -> Schema {
-        let mut trace = Trace::new();
+        let self_describing = format != Format::Bare;
+        let mut trace = if self_describing { Trace::new() } else { Trace::without_loans() };
         let mut written = Written::new(self_describing);
         let mut differs = None;
         let mut show = |trace: &Trace, sample: T, lengths: bool| {
@@ -161,26 +177,36 @@ impl Schema {
             }
             (None, None) => None,
         };
-        Schema::of_trace::<T>(&trace, complete, self_describing, difference)
+        Schema::of_trace::<T>(&trace, complete, format, difference)
     }
 
     /// `difference` says how values are not what their encoding is decoded to.
     fn of_trace<T>(
         trace: &Trace,
         complete: bool,
-        self_describing: bool,
+        format: Format,
         difference: Option<String>,
     ) -> Schema {
         let short = short_type_name(std::any::type_name::<T>());
-        let asks = trace.asking_path().filter(|_| !self_describing);
-        let asks = asks.map(|path| Obstacle::Asks(asks_where(&short, &path)));
+        let asks = match format {
+            Format::Bare => trace.asking_path().map(|path| asks_where(&short, &path)),
+            #[cfg(feature = "json")]
+            Format::Described => None,
+            #[cfg(feature = "json")]
+            Format::NumbersAsMaps => {
+                trace.asking_path_of_others().map(|path| asks_for_numbers(&short, &path))
+            }
+        };
+        let untaken = || trace.untaken().filter(|_| format == Format::Bare);
+        let untaken = || untaken().map(|(path, what)| takes_other(&short, &path, &what));
+        let asks = asks.or_else(untaken).map(Obstacle::Asks);
         // serde's name counts, but it leaves out the generic arguments that Rust's has.
         let name = match trace.root_name() {
             Some(name) if short.split('<').next() != Some(name) => name.to_owned(),
             _ => short,
         };
         let text = if complete { trace.text() } else { format!("?{name}") };
-        let differs = || difference.map(|how| Obstacle::Differs(differs_how(&how)));
+        let differs = || difference.map(|how| Obstacle::Differs(differs_how(&how, format)));
         let obstacle = asks.or_else(differs);
         Schema { obstacle, ..Schema::from_text(name, text, complete) }
     }
@@ -319,18 +345,53 @@ fn run<R>(trace: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(|| transfer::tracing(trace))).ok()
 }
 
+/// What helps where a codec's format does not describe itself.
+const OTHER_TYPE: &str = "change the type, or name a codec whose format describes itself \
+                          (codec::Json, feature `json`)";
+
 fn asks_where(name: &str, path: &str) -> String {
     format!(
         "`{name}{path}` asks the input what it holds, and the codec's format does not say: that is \
-         how serde reads `flatten`, `untagged` and `tag = \"...\"`, and values that may be of any kind"
+         how serde reads `flatten`, `untagged` and `tag = \"...\"`, and values that may be of any \
+         kind; {OTHER_TYPE}"
     )
 }
 
-fn differs_how(how: &str) -> String {
+#[cfg(feature = "json")]
+fn asks_for_numbers(name: &str, path: &str) -> String {
+    format!(
+        "`{name}{path}` asks the input what it holds, and is shown numbers as maps: a crate of this \
+         program switches on the feature `arbitrary_precision` of serde_json (`cargo tree -e features \
+         -i serde_json` says which); switch it off, or change the type, as to one without `flatten`, \
+         `untagged` and `tag = \"...\"`"
+    )
+}
+
+fn takes_other(name: &str, path: &str, what: &Untaken) -> String {
+    match what {
+        Untaken::Struct(of) => format!(
+            "`{name}{path}` takes `{of}` only with the names of its fields (its Visitor has no \
+             visit_seq), and the codec's format writes none; {OTHER_TYPE}"
+        ),
+        Untaken::Loan => format!(
+            "`{name}{path}` takes only text or bytes that it borrows from the input (its Visitor has \
+             visit_borrowed_str or visit_borrowed_bytes alone), and a channel lends none, because \
+             the value outlives the input; use a type that takes its own, as String, Vec<u8> and \
+             codec::Bytes do"
+        ),
+        Untaken::Other => format!(
+            "`{name}{path}` does not take the kind of value that its Deserialize asks for: its \
+             Visitor lacks the method for it; {OTHER_TYPE}"
+        ),
+    }
+}
+
+fn differs_how(how: &str, format: Format) -> String {
+    let cure = if format == Format::Bare { OTHER_TYPE } else { "change the type" };
     format!(
         "its Deserialize does not read what its Serialize writes; {how}. Look for \
          `skip_serializing`, `skip_deserializing`, names that differ in `rename`, a skipped variant \
-         before others, or a `with` module"
+         before others, or a `with` module; {cure}"
     )
 }
 

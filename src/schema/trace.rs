@@ -99,6 +99,10 @@ struct Node {
     by_index: bool,
     /// The variant that the enum took last.
     chosen: usize,
+    /// The type took nothing here, for it is not of the kind that the type itself asks for.
+    untaken: bool,
+    /// Text or bytes that were taken only when they were lent.
+    loan: bool,
     /// The variant that was built first. Whatever it contains was built before, so taking it at
     /// every enum comes to an end.
     base: Option<usize>,
@@ -122,6 +126,8 @@ impl Node {
             fixed: false,
             by_index: false,
             chosen: 0,
+            untaken: false,
+            loan: false,
             base: None,
         }
     }
@@ -136,6 +142,8 @@ pub(super) struct Trace {
     takes_others: BTreeMap<&'static str, bool>,
     /// The number of the variation, from one on, once the shape is known.
     variation: usize,
+    /// Texts and bytes are handed out as the type's own, not lent.
+    owned: bool,
     /// Below a reference: take the shortest way out.
     recursing: bool,
     depth: usize,
@@ -154,6 +162,7 @@ impl Trace {
             open_enums: Vec::new(),
             takes_others: BTreeMap::new(),
             variation: 0,
+            owned: false,
             recursing: false,
             depth: 0,
             steps: 0,
@@ -161,6 +170,12 @@ impl Trace {
             untraceable: false,
             asks: None,
         }
+    }
+
+    #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+    /// A trace for an input that lends the type neither text nor bytes.
+    pub(super) fn without_loans() -> Trace {
+        Trace { owned: true, ..Trace::new() }
     }
 
     /// Traces `T`, and shows the values that come out; true if its whole shape is known.
@@ -221,6 +236,14 @@ impl Trace {
         named.peek().is_some() && named.all(|entry| entry.children == fields)
     }
 
+    #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+    /// How many fields every tuple struct and tuple variant has, if they are alike.
+    pub(super) fn fields_of_all(&self) -> Option<usize> {
+        let tuples = || self.nodes.iter().filter(|entry| entry.kind == Kind::TupleStruct);
+        let fields = tuples().next()?.children;
+        tuples().all(|entry| entry.children == fields).then_some(fields)
+    }
+
     /// The name that serde has for the root, if it has one.
     pub(super) fn root_name(&self) -> Option<&'static str> {
         let root = &self.nodes[0];
@@ -252,7 +275,10 @@ impl Trace {
                 self.nodes[node].kind = Kind::Nothing;
                 self.progress = true;
             }
-            Err(Stop::Refused) => {
+            Err(stop @ (Stop::Refused | Stop::Untaken)) => {
+                // Nothing was asked for: what a newtype wraps is not taken.
+                self.nodes[node].untaken |=
+                    matches!(stop, Stop::Untaken) && self.nodes[node].kind == Kind::Unknown;
                 self.refuse(node);
                 result = Err(Stop::Noted);
             }
@@ -260,6 +286,11 @@ impl Trace {
         }
         self.settle(node);
         result
+    }
+
+    /// Notes whether a type took what it asked for. The last time counts: a type may be particular.
+    fn heed<R>(&mut self, node: usize, result: &Result<R, Stop>) {
+        self.nodes[node].untaken = matches!(result, Err(Stop::Untaken));
     }
 
     /// Notes what a node is, or checks that it still is that. Returns the node to go on with.
@@ -329,7 +360,56 @@ impl Trace {
 
     /// Where the type asks the input what it holds, as the steps from the type to there.
     pub(super) fn asking_path(&self) -> Option<String> {
-        let mut at = self.asks?;
+        Some(self.path(self.asks?))
+    }
+
+    #[cfg(feature = "json")]
+    /// The same, for types other than serde_json's own.
+    pub(super) fn asking_path_of_others(&self) -> Option<String> {
+        let any = |entry: &Node| entry.kind == Kind::Leaf && entry.label == "any";
+        let own = |visitor: &str| {
+            visitor.trim_start_matches('<').starts_with("serde_json::")
+                || visitor.ends_with("::IgnoredAny")
+        };
+        let other = self.nodes.iter().position(|entry| any(entry) && !own(entry.visitor));
+        let by_name = || self.asks.filter(|&node| !any(&self.nodes[node]));
+        other.or_else(by_name).map(|node| self.path(node))
+    }
+
+    /// The first place where the type does not take the kind of thing that it asks for: where that is
+    /// and, if it is a struct's, text or bytes, what it asks for.
+    pub(super) fn untaken(&self) -> Option<(String, Untaken)> {
+        // A leaf's visitor may mean the sample and not its kind.
+        let never = |entry: &Node| entry.untaken && entry.stuck && entry.kind != Kind::Leaf;
+        let node = self.nodes.iter().position(|entry| entry.loan || never(entry))?;
+        let entry = &self.nodes[node];
+        let what = match entry.kind {
+            Kind::Struct => Untaken::Struct(entry.label),
+            Kind::Leaf => Untaken::Loan,
+            _ => Untaken::Other,
+        };
+        Some((self.path(node), what))
+    }
+
+    /// Whether every value at this place has bytes, in a format without names; false where that is not
+    /// known.
+    #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+    fn takes_bytes(&self, node: usize) -> bool {
+        let entry = &self.nodes[node];
+        match entry.kind {
+            Kind::Unknown | Kind::Nothing | Kind::Refused | Kind::Unit => false,
+            Kind::Leaf => !matches!(entry.label, "()" | "any"),
+            Kind::Option | Kind::Sequence | Kind::Map | Kind::Enum => true,
+            Kind::Tuple | Kind::TupleStruct | Kind::Struct | Kind::Newtype => {
+                self.children(node).any(|child| self.takes_bytes(child))
+            }
+            Kind::Reference(_) => false,
+        }
+    }
+
+    /// The steps from the type to a place.
+    fn path(&self, node: usize) -> String {
+        let mut at = node;
         let mut steps = Vec::new();
         while at != 0 {
             let parent = &self.nodes[self.nodes[at].parent];
@@ -347,7 +427,7 @@ impl Trace {
             });
             at = self.nodes[at].parent;
         }
-        Some(steps.into_iter().rev().collect())
+        steps.into_iter().rev().collect()
     }
 
     fn give_up(&mut self) -> Stop {
@@ -509,9 +589,20 @@ impl Trace {
     }
 }
 
+/// What a type asks for and does not take.
+pub(super) enum Untaken {
+    /// A struct of this name, but for one whose fields come with their names.
+    Struct(&'static str),
+    /// Text or bytes, but for those that the input lends.
+    Loan,
+    Other,
+}
+
 /// Why a pass ends early.
 #[derive(Debug)]
 enum Stop {
+    /// The type does not take that kind of thing.
+    Untaken,
     /// The type did not like its sample.
     Refused,
     /// What follows from it has been noted.
@@ -529,5 +620,9 @@ impl std::error::Error for Stop {}
 impl de::Error for Stop {
     fn custom<T: fmt::Display>(_: T) -> Stop {
         Stop::Refused
+    }
+
+    fn invalid_type(_: de::Unexpected<'_>, _: &dyn de::Expected) -> Stop {
+        Stop::Untaken
     }
 }

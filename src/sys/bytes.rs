@@ -202,7 +202,7 @@ impl<'a> Writer<'a> {
 
     /// Why the last [`write`](Writer::write) that failed did.
     #[cfg(any(feature = "bincode", feature = "postcard"))]
-    #[cold]
+    #[inline]
     pub(crate) fn refusal(&self) -> WriteError {
         if self.too_long {
             WriteError::TooLong { limit: self.limit }

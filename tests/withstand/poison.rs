@@ -121,7 +121,7 @@ fn fails_to_decode(shape: Shape, len: usize, trap: Trap) {
         assert_eq!(rx.recv().unwrap().id, 2 * round, "{about}");
         match (catch_unwind(AssertUnwindSafe(|| take(&rx, round))), trap) {
             (Ok(Err(RecvError::Decode { error, .. })), Trap::Error) => {
-                assert_eq!(error.to_string(), "sprung");
+                assert_eq!(error.to_string(), "Trapped: sprung");
             }
             (Err(_), Trap::Panic) => {}
             (other, _) => panic!("{about}: {other:?}"),

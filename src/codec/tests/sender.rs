@@ -81,6 +81,75 @@ pub(super) fn a_skipped_field_of_a_tuple_is_an_error_that_names_type_and_place<C
     C::unwillingness(&Renamed(1, 0));
 }
 
+/// As serde_with's `unwrap_or_skip`: nothing for `None`.
+mod unwrap_or_skip {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<u8>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => value.serialize(serializer),
+            None => serializer.serialize_unit(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<u8>, D::Error> {
+        u8::deserialize(deserializer).map(Some)
+    }
+}
+
+pub(super) fn a_field_without_bytes_that_is_read_is_an_error_that_names_its_place<C: SerdeCodec>() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Perhaps {
+        #[serde(with = "unwrap_or_skip")]
+        a: Option<u8>,
+        s: Vec<u8>,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Pair(u8, #[serde(with = "unwrap_or_skip")] Option<u8>);
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Change {
+        Nothing,
+        Set(#[serde(with = "unwrap_or_skip")] Option<u8>),
+        Both {
+            first: u8,
+            #[serde(with = "unwrap_or_skip")]
+            second: Option<u8>,
+        },
+    }
+    let whole = (Perhaps { a: Some(7), s: vec![1, 9] }, Pair(1, Some(2)), Change::Set(Some(3)));
+    assert_eq!(C::decode(&C::encode(&whole)), Ok(whole));
+    let skipped = || Perhaps { a: None, s: vec![1, 9] };
+    let refused = [
+        (C::unwillingness(&skipped()), "Perhaps.a: it is written as () and read as u8"),
+        (C::unwillingness(&Some(skipped())), "Option<Perhaps>.a: it is"),
+        (C::unwillingness(&vec![skipped()]), "Vec<Perhaps>[].a: it is"),
+        (C::unwillingness(&(1_u8, skipped())), "(u8, Perhaps).1.a: it is"),
+        (C::unwillingness(&((), Pair(1, None))), "((), Pair).1.1: it is"),
+        (C::unwillingness(&vec![Change::Nothing, Change::Set(None)]), "Vec<Change>[]::Set: it is"),
+        (
+            C::unwillingness(&Change::Both { first: 1, second: None }),
+            "Change::Both.second: it is written as () and read as u8",
+        ),
+    ];
+    for (message, expected) in refused {
+        assert!(message.starts_with(expected), "{message}");
+    }
+
+    // What is read without bytes too is written.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Empty {
+        #[serde(skip)]
+        cached: u64,
+    }
+    let empty = (Empty { cached: 0 }, Box::new(()), Marker, [(); 2], Ok::<(), u8>(()));
+    assert_eq!(C::decode(&C::encode(&empty)), Ok(empty));
+}
+
 /// Announces other numbers of elements than it writes.
 #[derive(Debug, Clone, Copy)]
 enum Liar {

@@ -169,6 +169,232 @@ fn a_mismatch_that_the_first_sample_does_not_show_is_found() {
     }
 }
 
+/// All places where a type can stand.
+macro_rules! everywhere {
+    ($why_not:ident, $type:ty) => {{
+        #[derive(Serialize, Deserialize)]
+        struct Field {
+            before: u8,
+            it: $type,
+            after: Vec<u8>,
+        }
+        #[derive(Serialize, Deserialize)]
+        struct Last {
+            before: u8,
+            it: $type,
+        }
+        #[derive(Serialize, Deserialize)]
+        enum Variant {
+            Other(u8),
+            It($type),
+            Both { it: $type, after: u8 },
+        }
+        #[derive(Serialize, Deserialize)]
+        struct Within(Option<Vec<(u8, Variant)>>);
+        [
+            $why_not::<$type>(),
+            $why_not::<Field>(),
+            $why_not::<Last>(),
+            $why_not::<Variant>(),
+            $why_not::<Within>(),
+            $why_not::<Option<$type>>(),
+            $why_not::<Vec<$type>>(),
+            $why_not::<($type, u8)>(),
+            $why_not::<(u8, $type)>(),
+            $why_not::<HashMap<u8, $type>>(),
+        ]
+    }};
+}
+
+/// Read from a map with the names of its fields, and from nothing else.
+#[derive(Serialize)]
+struct ByNames {
+    a: u8,
+}
+
+impl<'de> Deserialize<'de> for ByNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = ByNames;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("names")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<ByNames, A::Error> {
+                let mut by_names = ByNames { a: 0 };
+                while let Some(key) = map.next_key::<String>()? {
+                    match &*key {
+                        "a" => by_names.a = map.next_value()?,
+                        _ => drop(map.next_value::<serde::de::IgnoredAny>()?),
+                    }
+                }
+                Ok(by_names)
+            }
+        }
+        deserializer.deserialize_struct("ByNames", &["a"], Names)
+    }
+}
+
+#[test]
+fn a_type_that_is_read_by_names_alone_is_refused_wherever_it_stands() {
+    for why in everywhere!(why_not, ByNames) {
+        assert!(why.contains("takes `ByNames` only with the names of its fields"), "{why}");
+        assert!(why.contains("codec::Json"), "{why}");
+    }
+    assert!(Schema::of::<(u8, ByNames)>().undecodable().unwrap().starts_with("`(u8, ByNames).1`"));
+    #[cfg(feature = "json")]
+    for why in everywhere!(why_not_as_json, ByNames) {
+        assert_eq!(why, "");
+    }
+}
+
+/// Written as a tuple, and read as a sequence.
+struct Rgb([u8; 3]);
+
+impl Serialize for Rgb {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rgb {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = Vec::<u8>::deserialize(deserializer)?;
+        bytes.try_into().map(Rgb).map_err(|_| D::Error::custom("three bytes expected"))
+    }
+}
+
+/// Written as a `char`, and read as text.
+struct Letter(char);
+
+impl Serialize for Letter {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_char(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Letter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.chars().next().map(Letter).ok_or_else(|| D::Error::custom("a letter expected"))
+    }
+}
+
+/// Written with a sign, and read without.
+struct Signed(u32);
+
+impl Serialize for Signed {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i32(self.0 as i32)
+    }
+}
+
+impl<'de> Deserialize<'de> for Signed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u32::deserialize(deserializer).map(Signed)
+    }
+}
+
+#[test]
+fn a_type_that_is_written_as_another_kind_than_it_is_read_is_refused_wherever_it_stands() {
+    let refused =
+        [everywhere!(why_not, Rgb), everywhere!(why_not, Letter), everywhere!(why_not, Signed)];
+    let how = [
+        ("is written as a tuple of 3 fields and read as seq<u8>", "a length is read where u8 is"),
+        ("is written as char and read as str", "a length is read where char is written"),
+        ("is written as i32 and read as u32", "u32 is read where i32 is written"),
+    ];
+    for (refused, (kinds, scalars)) in refused.into_iter().zip(how) {
+        for why in refused {
+            assert!(why.contains(kinds) && why.contains(scalars), "{why}");
+        }
+    }
+    #[cfg(feature = "json")]
+    for why in [everywhere!(why_not_as_json, Rgb), everywhere!(why_not_as_json, Letter)].concat() {
+        assert_eq!(why, "");
+    }
+    #[cfg(feature = "postcard")]
+    {
+        let schema = <crate::codec::Postcard as Codec<(u8, Signed)>>::schema();
+        assert!(schema.undecodable().unwrap().contains("u32 is read where i32 is written"));
+    }
+}
+
+#[test]
+fn a_type_that_only_borrows_is_refused_with_the_reason() {
+    /// As `&str`, but for its lifetime.
+    #[derive(Serialize)]
+    struct Lent(&'static str);
+    impl<'de> Deserialize<'de> for Lent {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            <&str>::deserialize(deserializer).map(|_| Lent(""))
+        }
+    }
+    #[derive(Serialize)]
+    struct LentBytes(#[serde(with = "serde_bytes")] &'static [u8]);
+    impl<'de> Deserialize<'de> for LentBytes {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            <&[u8]>::deserialize(deserializer).map(|_| LentBytes(b""))
+        }
+    }
+    for why in [everywhere!(why_not, Lent), everywhere!(why_not, LentBytes)].concat() {
+        assert!(why.contains("only text or bytes that it borrows from the input"), "{why}");
+        assert!(!why.contains("Json"), "{why}");
+    }
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn what_json_refuses_is_not_told_to_use_json() {
+    #[derive(Serialize, Deserialize)]
+    struct Exchanged {
+        #[serde(rename(serialize = "right"))]
+        left: u8,
+        #[serde(rename(serialize = "left"))]
+        right: u8,
+    }
+    let (open, why) =
+        (crate::Channel::<Exchanged, crate::codec::Json>::private(), "change the type");
+    let message = open.unwrap_err().to_string();
+    assert!(message.contains(why) && !message.contains("Json"), "{message}");
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn numbers_that_serde_json_shows_as_maps_are_refused_where_they_are_asked_for() {
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Number(u64),
+        Text(String),
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Reading {
+        #[serde(flatten)]
+        more: HashMap<String, u8>,
+    }
+    fn why_not<T: Serialize + DeserializeOwned>() -> String {
+        let encode = |value: &T, out: &mut crate::codec::Writer<'_>| {
+            <crate::codec::Json as Codec<T>>::encode(value, out)
+        };
+        let decode = <crate::codec::Json as Codec<T>>::decode;
+        let schema = Schema::checked::<T>(encode, decode, crate::schema::Format::NumbersAsMaps);
+        schema.undecodable().unwrap_or_default().to_owned()
+    }
+    assert!(why_not::<(u8, Id)>().starts_with("`(u8, Id).1` asks the input what it holds"));
+    for why in [why_not::<Id>(), why_not::<Reading>(), why_not::<(serde_json::Value, Id)>()] {
+        assert!(why.contains("`arbitrary_precision` of serde_json"), "{why}");
+    }
+    assert_eq!(why_not::<(u8, f64, serde_json::Value)>(), "");
+    // No crate of these tests switches it on.
+    assert_eq!(why_not_as_json::<(Id, Reading)>(), "");
+}
+
 #[cfg(feature = "json")]
 #[test]
 fn names_that_json_writes_and_does_not_read_are_found() {

@@ -32,10 +32,22 @@ impl<'t> Tracer<'t> {
         Ok(Tracer { trace: self.trace, node })
     }
 
-    fn leaf<V>(self, label: &'static str) -> Result<usize, Stop> {
-        let node = self.trace.note::<V>(self.node, Kind::Leaf, label, &[], 0)?;
-        let sample = self.trace.nodes[node].sample;
-        Ok(self.trace.varied(node).map_or(sample, |number| sample + number))
+    /// Shows the visitor the sample with a number, and whether it is lent.
+    fn leaf<V, R>(
+        self,
+        label: &'static str,
+        visit: impl FnOnce(usize, bool) -> Result<R, Stop>,
+    ) -> Result<R, Stop> {
+        let Tracer { trace, node } = self;
+        let node = trace.note::<V>(node, Kind::Leaf, label, &[], 0)?;
+        let sample = trace.nodes[node].sample;
+        let number = trace.varied(node).map_or(sample, |number| sample + number);
+        let entry = &trace.nodes[node];
+        let lent = !trace.owned || entry.untaken || entry.loan;
+        let result = visit(number, lent);
+        trace.nodes[node].loan |= trace.owned && lent && result.is_ok();
+        trace.heed(node, &result);
+        result
     }
 
     fn child(&self) -> usize {
@@ -49,6 +61,9 @@ impl<'t> Tracer<'t> {
         let mut fields = Fields { trace: &mut *self.trace, children };
         let result = visitor.visit_seq(&mut fields);
         let left = fields.children.len();
+        if left == count {
+            self.trace.heed(self.node, &result);
+        }
         if result.is_ok() && left > 0 {
             self.trace.shrink(self.node, count - left);
         }
@@ -59,8 +74,7 @@ impl<'t> Tracer<'t> {
 macro_rules! leaves {
     ($($method:ident, $visit:ident, $label:literal, $samples:expr, $convert:expr;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
-            let number = self.leaf::<V>($label)?;
-            visitor.$visit($convert(sample($samples, number)))
+            self.leaf::<V, _>($label, |number, _| visitor.$visit($convert(sample($samples, number))))
         }
     )*};
 }
@@ -87,15 +101,26 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         deserialize_f32, visit_f32, "f32", FLOATS, |value| value as f32;
         deserialize_f64, visit_f64, "f64", FLOATS, |value| value;
         deserialize_char, visit_char, "char", CHARACTERS, |value| value;
-        deserialize_str, visit_borrowed_str, "str", STRINGS, |value| value;
         deserialize_string, visit_string, "str", STRINGS, str::to_owned;
-        deserialize_bytes, visit_borrowed_bytes, "bytes", BYTES_LENGTHS, |length| &BYTES[..length];
         deserialize_byte_buf, visit_byte_buf, "bytes", BYTES_LENGTHS, |length| vec![0; length];
     }
 
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
+        self.leaf::<V, _>("str", |number, lent| match sample(STRINGS, number) {
+            text if lent => visitor.visit_borrowed_str(text),
+            text => visitor.visit_string(text.to_owned()),
+        })
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
+        self.leaf::<V, _>("bytes", |number, lent| match sample(BYTES_LENGTHS, number) {
+            length if lent => visitor.visit_borrowed_bytes(&BYTES[..length]),
+            length => visitor.visit_byte_buf(vec![0; length]),
+        })
+    }
+
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
-        self.leaf::<V>("()")?;
-        visitor.visit_unit()
+        self.leaf::<V, _>("()", |_, _| visitor.visit_unit())
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(
@@ -103,8 +128,10 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Stop> {
-        self.note::<V>(Kind::Unit, name, &[], 0)?;
-        visitor.visit_unit()
+        let Tracer { trace, node } = self.note::<V>(Kind::Unit, name, &[], 0)?;
+        let result = visitor.visit_unit();
+        trace.heed(node, &result);
+        result
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -127,12 +154,18 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
         let tracer = self.note::<V>(Kind::Sequence, "seq", &[], 1)?;
-        visitor.visit_seq(Repeated::new(tracer))
+        let mut elements = Repeated::new(tracer);
+        let result = visitor.visit_seq(&mut elements);
+        elements.heed(&result);
+        result
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
         let tracer = self.note::<V>(Kind::Map, "map", &[], 2)?;
-        visitor.visit_map(Repeated::new(tracer))
+        let mut entries = Repeated::new(tracer);
+        let result = visitor.visit_map(&mut entries);
+        entries.heed(&result);
+        result
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(
@@ -178,7 +211,11 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         let mut result = visitor.visit_enum(variant);
         // A recursion may have taken another variant meanwhile.
         trace.nodes[node].chosen = chosen;
-        if let Err(Stop::Refused) = result {
+        if !trace.takes_others.contains_key(trace.nodes[node].visitor) {
+            // It did not even ask which variant.
+            trace.heed(node, &result);
+        }
+        if let Err(Stop::Refused | Stop::Untaken) = result {
             trace.refuse(node);
             result = Err(Stop::Noted);
         }
@@ -201,12 +238,12 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     /// Of the rest of the type the shape is found all the same.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
         self.trace.asks.get_or_insert(self.node);
-        match self.leaf::<V>("any")? % 4 {
+        self.leaf::<V, _>("any", |number, _| match number % 4 {
             0 => visitor.visit_unit(),
             1 => visitor.visit_u64(0),
             2 => visitor.visit_borrowed_str(""),
             _ => visitor.visit_bool(false),
-        }
+        })
     }
 
     /// A name is asked for by what it is the key of, or the tag.
@@ -247,14 +284,23 @@ impl<'de> SeqAccess<'de> for &mut Fields<'_> {
 /// The elements of a sequence or entries of a map, which all are of one shape.
 struct Repeated<'t> {
     trace: &'t mut Trace,
+    node: usize,
     child: usize,
     left: usize,
+    /// Whether it was asked for any.
+    asked: bool,
 }
 
 impl<'t> Repeated<'t> {
     fn new(tracer: Tracer<'t>) -> Repeated<'t> {
         let (child, left) = (tracer.child(), tracer.trace.length(tracer.node));
-        Repeated { trace: tracer.trace, child, left }
+        Repeated { trace: tracer.trace, node: tracer.node, child, left, asked: false }
+    }
+
+    fn heed<R>(self, result: &Result<R, Stop>) {
+        if !self.asked {
+            self.trace.heed(self.node, result);
+        }
     }
 }
 
@@ -265,6 +311,7 @@ impl<'de> SeqAccess<'de> for Repeated<'_> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Stop> {
+        self.asked = true;
         if self.left == 0 {
             return Ok(None);
         }

@@ -25,6 +25,8 @@ pub(in crate::schema) struct Written {
     /// The first place that is written in another way than it is read. Such a value may come back all
     /// the same: many encode a tuple like a struct.
     unlike: Option<(String, String)>,
+    /// The first place where nothing is written and something is read.
+    nothing: Option<(String, String)>,
 }
 
 /// A struct or tuple that was written with other fields than are read.
@@ -49,9 +51,10 @@ impl Written {
         self.wrong.len() == before
     }
 
-    /// The first struct or tuple that was written with other fields than are read.
-    pub(in crate::schema) fn wrong(self) -> Option<Wrong> {
-        self.wrong.into_iter().next()
+    /// The first place where other fields are written than are read, or nothing at all, and how.
+    pub(in crate::schema) fn otherwise(self) -> Option<(String, String)> {
+        let wrong = self.wrong.into_iter().next().map(|wrong| (wrong.path, wrong.how));
+        wrong.or(self.nothing)
     }
 
     /// One that no value wrote with the fields that are read.
@@ -111,13 +114,29 @@ impl<'w> Follower<'w> {
         if let Some(node) = self.node
             && self.written.unlike.is_none()
         {
-            let mut reads = String::new();
-            self.trace.write(node, &mut reads);
-            let reads = crate::schema::difference::shorten(&reads);
-            let how = format!("is written as {writes} and read as {reads}");
+            let how = self.how(node, writes);
             self.written.unlike = Some((self.written.path.clone(), how));
         }
         self.node = None;
+    }
+
+    fn how(&self, node: usize, writes: &str) -> String {
+        let mut reads = String::new();
+        self.trace.write(node, &mut reads);
+        let reads = crate::schema::difference::shorten(&reads);
+        format!("is written as {writes} and read as {reads}")
+    }
+
+    /// The place is written without any byte.
+    fn without_bytes(&mut self, what: &str) {
+        if let Some(node) = self.node
+            && !self.written.self_describing
+            && self.written.nothing.is_none()
+            && self.trace.takes_bytes(node)
+        {
+            let how = format!("it {}", self.how(node, what));
+            self.written.nothing = Some((self.written.path.clone(), how));
+        }
     }
 
     fn leaf(mut self, label: &str) -> fmt::Result {
@@ -139,6 +158,7 @@ impl<'w> Follower<'w> {
     }
 
     fn nothing(mut self, what: &str) -> fmt::Result {
+        self.without_bytes(what);
         match self.settle(false) {
             None | Some((_, Kind::Unit | Kind::Nothing)) => {}
             Some((node, Kind::Leaf)) if matches!(self.trace.nodes[node].label, "()" | "any") => {}
@@ -190,6 +210,9 @@ impl<'w> Follower<'w> {
 
     /// Begins a struct, a tuple or the content of a variant, which announces so many fields.
     fn fields(mut self, name: &'static str, announced: usize) -> Parts<'w> {
+        if announced == 0 {
+            self.without_bytes("no field");
+        }
         match self.settle(false) {
             None | Some((_, Kind::Tuple | Kind::TupleStruct | Kind::Struct)) => {}
             Some(_) if self.written.self_describing => self.node = None,
