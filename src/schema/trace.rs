@@ -442,6 +442,11 @@ impl Trace {
             _ => node,
         };
         if self.variation > 0 {
+            if self.nodes[node].fixed {
+                // What it had was not taken either: it was never built before.
+                self.nodes[node].refusals += 1;
+                self.next_sample(node);
+            }
             return self.fix(node);
         }
         let entry = &mut self.nodes[node];

