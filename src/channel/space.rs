@@ -16,7 +16,7 @@
 //! word there costs a turn or a try. A woken sender can give up, die or stop and leave its room
 //! unused, and the others asleep:
 //!
-//! - One that gives up passes its turn on to the next that asks.
+//! - One that gives up has the next that asks try, whether its own turn had come or not.
 //! - One that dies has the kernel ring every lane: before its first place in line it arms their bells.
 //!   Who is rung and finds it takes it out of the line and tries once, since the turn may have been its. The receiver
 //!   may be busy with something else, and not look for a long while.
@@ -330,13 +330,15 @@ pub(super) struct Place<'c> {
     asks: bool,
     /// How many values the receiver had received when this sender last waited for its turn.
     seen: Option<u64>,
+    /// Whether the message was sent.
+    sent: bool,
 }
 
 impl<'c> Place<'c> {
     pub(super) fn take(control: &'c Control, lane: usize, bytes: u64) -> Self {
         in_line(control, lane / 64).fetch_or(bit(lane), Ordering::Relaxed);
         point!("space.in_line");
-        Place { control, lane, bytes, asks: false, seen: None }
+        Place { control, lane, bytes, asks: false, seen: None, sent: false }
     }
 
     /// Asks the receiver for room and to ring this lane; what it was given since it asked before.
@@ -376,13 +378,14 @@ impl<'c> Place<'c> {
         if stirred && forget_dead(self.control).map_err(|error| self.control.slept(error))? {
             return Ok(false);
         }
+        if !fault(Fault::NoYieldFence) {
+            // SeqCst: pairs with the fence of a receiver that parks, and with that of a sender that
+            // leaves the line. It sees that this sender asks, or this sender sees that it sleeps or has
+            // left.
+            fence(Ordering::SeqCst);
+        }
         if !others(self.control, in_line, self.lane) {
             return Ok(false);
-        }
-        if !fault(Fault::NoYieldFence) {
-            // SeqCst: pairs with the fence of a receiver that parks. It sees that this sender asks,
-            // or this sender sees that it sleeps.
-            fence(Ordering::SeqCst);
         }
         let parked = self.control.word(word::RECEIVER_PARKED).load(Ordering::Relaxed) != 0;
         if parked && !fault(Fault::YieldsToSleeper) {
@@ -394,6 +397,11 @@ impl<'c> Place<'c> {
             return Ok(false);
         }
         self.control.has_receiver().map_err(|error| self.control.slept(error).into())
+    }
+
+    /// The message was sent.
+    pub(super) fn has_sent(&mut self) {
+        self.sent = true;
     }
 
     /// There was room for a sender whose turn it was not: who is in line does not use it.
@@ -413,9 +421,15 @@ impl Drop for Place<'_> {
         in_line(control, self.lane / 64).fetch_and(!bit(self.lane), Ordering::Relaxed);
         // Acquire: pairs with the Release in `give`.
         let asked = want(control, self.lane / 64).fetch_and(!bit(self.lane), Ordering::AcqRel);
-        if self.asks && asked & bit(self.lane) == 0 && !fault(Fault::TurnKept) {
-            // Its turn has come and is not used.
-            let given = share(control, self.lane).load(Ordering::Relaxed);
+        let turn_came = self.asks && asked & bit(self.lane) == 0;
+        if (turn_came || !self.sent) && !fault(Fault::TurnKept) {
+            // SeqCst: pairs with the fence in `yields`.
+            fence(Ordering::SeqCst);
+            // Its turn is not used, or another sender waits behind it for no reason any more.
+            let given = match turn_came {
+                true => share(control, self.lane).load(Ordering::Relaxed),
+                false => control.layout().message_len() as u64,
+            };
             for _ in 0..control.claimed() {
                 let Some(next) = next_asking(control, self.lane + 1) else { break };
                 if needs(control, next) > given || give(control, next, given) {

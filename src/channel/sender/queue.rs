@@ -188,6 +188,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 }
                 return Ok(None);
             }
+            place.has_sent();
             match state.granted.checked_sub(bytes) {
                 Some(left) => state.granted = left,
                 None => place.dissolve_line(),
