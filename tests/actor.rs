@@ -804,6 +804,32 @@ fn an_address_finds_a_mailbox_that_was_removed_and_made_again() {
 }
 
 #[test]
+fn a_message_that_was_received_is_not_told_again_when_the_mailbox_is_removed_then() {
+    let stage = Stage::new("removed when received");
+    let bind = || -> Mailbox<Counter> {
+        MailboxOptions::new().addresses(1).capacity(4096).bind(stage.name()).unwrap()
+    };
+    // As a message, as a record and in fragments.
+    for (round, len) in [10, 1500, 6000].into_iter().cycle().take(90).enumerate() {
+        let mailbox = bind();
+        let address = Address::<Counter>::connect(stage.name()).unwrap();
+        let telling = thread::spawn(move || {
+            address.tell_timeout(&Counter::Ballast(vec![7; len].into()), FOR_EVER)
+        });
+        assert!(mailbox.recv().unwrap().is_some());
+        Channel::<()>::unlink(stage.name()).unwrap();
+        drop(mailbox);
+        let next = bind();
+        while !telling.is_finished() {
+            let again = next.try_recv();
+            assert!(again.is_err_and(|error| error.is_empty()), "{round}: {len} bytes told twice");
+            thread::yield_now();
+        }
+        telling.join().unwrap().unwrap();
+    }
+}
+
+#[test]
 fn a_mailbox_has_one_actor_and_takes_its_own_messages() {
     let stage = Stage::new("one actor");
     let actor = started(&stage, "takes none", &[]);
@@ -917,6 +943,7 @@ fn a_private_mailbox_whose_actor_was_killed_is_gone_at_once() {
             assert!(address.tell_urgent(&Counter::Add(1)).unwrap_err().is_gone());
             let error = address.ask_timeout(Counter::Get, FOR_EVER).unwrap_err();
             assert!(error.is_died(), "{error}");
+            assert!(error.to_string().contains("never has another"), "{error}");
             assert!(!address.is_alive().unwrap());
         }
         // Its last user removed it.
@@ -1078,23 +1105,32 @@ fn a_call_that_is_not_to_wait_ends_although_the_lock_of_its_mailbox_is_kept() {
 }
 
 #[test]
-fn a_port_dropped_while_its_home_is_full_is_told() {
-    let stage = Stage::new("dropped at a full home");
-    let home = Mailbox::<Counter>::bind(stage.name()).unwrap();
-    let holder = Mailbox::<Counter>::private().unwrap();
-    let (asked, filling, passing) = (home.address(), home.address(), holder.address());
-    let closer = home.closer();
-    thread::scope(|scope| {
-        let ask = scope.spawn(move || asked.ask_timeout(Counter::Get, FOR_EVER));
-        passing.tell(&home.recv().unwrap().unwrap()).unwrap();
-        while filling.try_tell_urgent(&Counter::Add(1)).is_ok() {}
-        drop(holder.recv().unwrap().unwrap());
-        assert!(filling.try_tell_urgent(&Counter::Add(1)).unwrap_err().is_full());
-        let reading = scope.spawn(move || while home.recv().unwrap().is_some() {});
-        assert!(ask.join().unwrap().unwrap_err().is_dropped());
-        closer.close();
-        reading.join().unwrap();
-    });
+fn a_port_dropped_or_without_room_while_its_home_is_full_is_told() {
+    for answers in [false, true] {
+        let stage = Stage::new("dropped at a full home");
+        let home = Mailbox::<Counter>::bind(stage.name()).unwrap();
+        let holder = Mailbox::<Counter>::private().unwrap();
+        let (asked, filling, passing) = (home.address(), home.address(), holder.address());
+        let closer = home.closer();
+        thread::scope(|scope| {
+            let ask = scope.spawn(move || asked.ask_timeout(Counter::Get, FOR_EVER));
+            passing.tell(&home.recv().unwrap().unwrap()).unwrap();
+            while filling.try_tell_urgent(&Counter::Add(1)).is_ok() {}
+            let Some(Counter::Get(port)) = holder.recv().unwrap() else { panic!() };
+            if answers {
+                let error = port.send(&7).unwrap_err();
+                assert!(matches!(error, ReplyError::Full { .. }), "{error}");
+            } else {
+                drop(port);
+            }
+            assert!(filling.try_tell_urgent(&Counter::Add(1)).unwrap_err().is_full());
+            let reading = scope.spawn(move || while home.recv().unwrap().is_some() {});
+            let error = ask.join().unwrap().unwrap_err();
+            assert!(error.is_dropped() && error.to_string().contains("no room"), "{error}");
+            closer.close();
+            reading.join().unwrap();
+        });
+    }
 }
 
 #[test]

@@ -807,6 +807,24 @@ fn busy_users_are_told_of_every_removal() {
 }
 
 #[test]
+fn a_value_that_was_received_counts_as_sent_where_the_channel_is_removed_then() {
+    let stage = Stage::new("removed when received");
+    for inline_limit in [0, 1024] {
+        let options = Channel::<Vec<u8>>::options().inline_limit(inline_limit).capacity(4096);
+        // In one piece and in fragments.
+        for len in [10, 1500, 6000].into_iter().cycle().take(90) {
+            let channel = options.clone().create(stage.name()).unwrap();
+            let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+            let sending = thread::spawn(move || tx.send(&vec![7; len]));
+            assert_eq!(rx.recv().unwrap().len(), len);
+            Channel::<()>::unlink(stage.name()).unwrap();
+            let sent = sending.join().unwrap();
+            assert!(sent.is_ok(), "{inline_limit}, {len}: {sent:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_sent_into_or_received_from_a_channel_that_was_removed_and_never_again() {
     for shape in Shape::ALL {
         for how in removals(shape) {

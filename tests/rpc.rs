@@ -783,6 +783,71 @@ fn a_caller_hears_at_once_that_the_channel_was_removed_and_finds_the_next() {
 }
 
 #[test]
+fn a_call_that_was_received_is_not_executed_again_when_the_channel_is_removed_then() {
+    let stage = Stage::new("removed when received");
+    let bind = || -> Server<u64, u64> {
+        ServerOptions::new().drain(Duration::ZERO).bind(stage.name()).unwrap()
+    };
+    for _ in 0..100 {
+        let server = bind();
+        let client = Client::<u64, u64>::connect(stage.name()).unwrap();
+        let calling = thread::spawn(move || client.call_timeout(&1, FOR_EVER));
+        let request = server.recv().unwrap();
+        sysv_channel::Channel::<()>::unlink(stage.name()).unwrap();
+        drop((request, server));
+        let next = bind();
+        while !calling.is_finished() {
+            assert!(next.try_recv().is_err_and(|error| error.is_empty()), "executed twice");
+            thread::yield_now();
+        }
+        match calling.join().unwrap().unwrap_err() {
+            CallError::ServerDied { received: true, .. } | CallError::Dropped { .. } => {}
+            error => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_call_that_is_made_again_in_vain_says_that_it_had_been_received() {
+    let stage = Stage::new("made again in vain");
+    let server: Server<u64, u64> = Server::bind(stage.name()).unwrap();
+    let client = ClientOptions::new().repeatable();
+    let client: Client<u64, u64> = client.connect(stage.name()).unwrap();
+    let (calling, rests) = asleep(move || client.call_timeout(&1, Duration::from_secs(1)));
+    let request = server.recv().unwrap();
+    server.closer().close();
+    drop((request, server));
+    // It waits for the next server, of the same channel.
+    until(rests);
+    sysv_channel::Channel::<()>::unlink(stage.name()).unwrap();
+    match calling.join().unwrap().unwrap_err() {
+        CallError::ServerDied { received: true, .. }
+        | CallError::Timeout { received: true, .. } => {}
+        error => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_started_call_waits_for_the_next_server_where_the_last_was_closed() {
+    let stage = Stage::new("started without a server");
+    let server: Server<u64, u64> = Server::bind(stage.name()).unwrap();
+    let client = Client::<u64, u64>::connect(stage.name()).unwrap();
+    drop(server);
+    let error = client.start_timeout(&1, Duration::from_millis(1)).map(drop).unwrap_err();
+    assert!(matches!(error, CallError::Timeout { received: false, .. }), "{error}");
+    let (starting, rests) = asleep(move || {
+        let started = client.start_timeout(&2, FOR_EVER).unwrap();
+        started.wait()
+    });
+    until(rests);
+    let server: Server<u64, u64> = Server::bind(stage.name()).unwrap();
+    let request = server.recv().unwrap().unwrap();
+    let double = request.query() * 2;
+    request.reply(&double).unwrap();
+    assert_eq!(starting.join().unwrap().unwrap(), 4);
+}
+
+#[test]
 fn a_server_without_room_for_replies_is_refused() {
     let stage = Stage::new("no replies");
     let bound: Result<Calculator, _> = ServerOptions::new().reply_capacity(0).bind(stage.name());

@@ -216,7 +216,8 @@ pub enum AskError {
         /// The mailbox.
         mailbox: Arc<Name>,
     },
-    /// The process that held the reply port dropped it, or died.
+    /// The process that held the reply port dropped it, or died, or found no room for the reply in
+    /// the mailbox, which then had none for the reason either.
     Dropped {
         /// The mailbox.
         mailbox: Arc<Name>,
@@ -259,7 +260,7 @@ impl AskError {
         matches!(self, AskError::Died { .. })
     }
 
-    /// Whether the process that held the reply port dropped it, or died.
+    /// Whether the process that held the reply port dropped it, or died, or found no room.
     pub fn is_dropped(&self) -> bool {
         matches!(self, AskError::Dropped { .. })
     }
@@ -274,15 +275,24 @@ impl fmt::Display for AskError {
                  only what may be done twice, or wait longer with ask_timeout",
                 mailbox(name)
             ),
-            AskError::Died { mailbox: name } => write!(
-                f,
-                "the actor of {} ended before it replied; it may have read the message, and its \
-                 successor may still do so: ask again only what may be done twice",
-                mailbox(name)
-            ),
+            AskError::Died { mailbox: name } => match **name {
+                Name::Handle(_) => write!(
+                    f,
+                    "the actor of {} ended before it replied, and a private mailbox never has \
+                     another; it may have read the message",
+                    mailbox(name)
+                ),
+                _ => write!(
+                    f,
+                    "the actor of {} ended before it replied; it may have read the message, and its \
+                     successor may still do so: ask again only what may be done twice",
+                    mailbox(name)
+                ),
+            },
             AskError::Dropped { mailbox: name } => write!(
                 f,
-                "the reply port of an ask to {} was dropped without a reply, or its holder died",
+                "the reply port of an ask to {} was dropped without a reply, or its holder died, or \
+                 found no room for the reply there",
                 mailbox(name)
             ),
             AskError::Unreadable { mailbox: name, why } => {

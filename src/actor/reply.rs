@@ -293,7 +293,9 @@ impl<R, C> ReplyTo<R, C> {
 
 impl<R, C: Codec<R>> ReplyTo<R, C> {
     /// Replies. In the process whose mailbox was asked it does not wait; elsewhere it waits up to a
-    /// second while that mailbox is full, and then has the asker told that it was. A reply longer
+    /// second while that mailbox is full, and then has the asker told that the reply was
+    /// [`Unsendable`](super::AskError::Unsendable), or [`Dropped`](super::AskError::Dropped) where the
+    /// mailbox has no room for that either. A reply longer
     /// than half of [`capacity`](super::MailboxOptions::capacity) goes while that mailbox is read: of
     /// two actors that tell each other such, one may find no room.
     ///

@@ -245,10 +245,11 @@ where
             let mut line = self.line()?;
             let (call, end) = self
                 .ask(&mut line, request, deadline, how)
-                .map_err(|error| error.of_call_received_before(received))?;
+                .map_err(|error| error.of_call_received_before(received, &self.name))?;
             let outcome = self.answer(&mut line, call, end, deadline);
             if !self.is_made_again(&mut line, &outcome, deadline) {
-                return outcome.map_err(|error| error.of_call_received_before(received));
+                return outcome
+                    .map_err(|error| error.of_call_received_before(received, &self.name));
             }
             received |= was_received(&outcome);
             how = How::Call;
@@ -291,9 +292,11 @@ where
     /// ```
     ///
     /// # Errors
-    /// [`CallError::Timeout`] if there was no room until the deadline, [`CallError::Reconnect`] if
-    /// there is no server, [`CallError::Send`] for a request that cannot be sent,
-    /// [`CallError::Reentrant`] inside of another call.
+    /// [`CallError::Timeout`], not received, if there was no room until the deadline, or no server: it
+    /// waits for the next one where the last was closed or dropped. [`CallError::Reconnect`] if the
+    /// server's channel was removed and the name had no other until the deadline,
+    /// [`CallError::Send`] for a request that cannot be sent, [`CallError::Reentrant`] inside of another
+    /// call. That a server was killed, [`Pending::wait`] tells.
     pub fn start<'c>(&'c self, request: &'c Q) -> Result<Pending<'c, Q, R, C>, CallError> {
         self.start_timeout(request, self.options.deadline)
     }

@@ -118,8 +118,8 @@ pub enum CallError {
     Timeout {
         /// The server.
         server: Arc<Name>,
-        /// Whether it had received the request: it may have been executed then, and else never
-        /// will be.
+        /// Whether it had received the request: it may have been executed then, or dropped because it
+        /// came late, and else never will be executed.
         received: bool,
     },
     /// The server died, or went away, or was closed and dropped the request.
@@ -199,12 +199,17 @@ pub enum CallError {
 impl CallError {
     /// The same for a call that is made again: one that a server had received before, which is gone,
     /// may have been executed by that one, however it ended now.
-    pub(super) fn of_call_received_before(self, received: bool) -> Self {
+    pub(super) fn of_call_received_before(self, received: bool, server: &Arc<Name>) -> Self {
+        let server = server.clone();
         match self {
-            CallError::Timeout { server, .. } if received => {
-                CallError::Timeout { server, received }
-            }
-            CallError::ServerDied { server, .. } | CallError::Full { server } if received => {
+            CallError::Timeout { .. } if received => CallError::Timeout { server, received },
+            CallError::ServerDied { .. }
+            | CallError::Full { .. }
+            | CallError::OwnServer { .. }
+            | CallError::Send(_)
+            | CallError::Reconnect(_)
+                if received =>
+            {
                 CallError::ServerDied { server, received }
             }
             error => error,
