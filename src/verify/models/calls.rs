@@ -6,9 +6,10 @@ use std::time::Duration;
 use loom::thread;
 
 use super::{finds, finds_killed, holds, holds_killed, ring_only};
+use crate::Channel;
 use crate::codec::Bincode;
 use crate::model::{Process, check_kills_to, expire_deadlines};
-use crate::rpc::{CallError, Client, ClientOptions, Request, Server, ServerOptions};
+use crate::rpc::{CallError, Client, ClientOptions, Request, ServeError, Server, ServerOptions};
 use crate::sys::{Deadline, Fault};
 use crate::verify::fault::with_fault;
 
@@ -109,6 +110,31 @@ fn whoever_called_a_killed_server_knows_whether_it_had_the_request() {
     };
     holds_killed("server killed in a call", model);
     finds_killed("server killed in a call", &[Fault::NoUndo, Fault::LaneBellsNotArmed], model);
+}
+
+#[test]
+fn whoever_called_where_the_channel_is_removed_knows_whether_the_server_had_the_request() {
+    let model = || {
+        let (server, client) = pair("removed");
+        // Which waits for no other server.
+        let calling = thread::spawn(move || client.try_call(&1));
+        let remover = thread::spawn(|| Channel::<()>::unlink("removed").unwrap());
+        let executed = match server.recv() {
+            Ok(request) => request.is_some(),
+            Err(error) => {
+                assert!(matches!(error, ServeError::Removed { .. }), "{error}");
+                false
+            }
+        };
+        match calling.join().unwrap() {
+            Err(CallError::ServerDied { received, .. }) => assert!(received || !executed),
+            Err(CallError::Dropped { .. }) => assert!(executed),
+            other => panic!("{other:?}"),
+        }
+        remover.join().unwrap();
+    };
+    holds("removal in a call", model);
+    finds("removal in a call", &[Fault::SentTakenBack], model);
 }
 
 #[test]

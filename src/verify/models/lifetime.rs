@@ -3,6 +3,7 @@
 use loom::thread;
 
 use super::{finds, finds_killed, holds, holds_killed, mixed, open, ring_only};
+use crate::codec::Schema;
 use crate::control;
 use crate::model::Process;
 use crate::sys::{Fault, MessageQueue, SegmentId, SemaphoreSet};
@@ -256,6 +257,29 @@ fn nothing_is_sent_into_a_channel_that_was_removed() {
     holds("removal against a busy sender", model);
     let faults = [Fault::RemovalNotMarked, Fault::RemovalNotLookedAt];
     finds("removal against a busy sender", &faults, model);
+}
+
+#[test]
+fn a_value_in_fragments_that_was_received_counts_as_sent_where_the_channel_is_removed() {
+    let model = || {
+        let options = Channel::<String>::options().lanes(1).inline_limit(0).capacity(4 * 64);
+        let channel = options.schema(Schema::named("string", 1)).durable();
+        let channel = channel.create("removed").unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let sender = thread::spawn(move || tx.send(&"a".repeat(150)));
+        let remover = thread::spawn(|| Channel::<String>::unlink("removed").unwrap());
+        let received = rx.recv();
+        let sent = sender.join().unwrap();
+        match (&received, &sent) {
+            (Ok(_), Ok(())) => {}
+            (Err(received), Err(sent)) => assert!(received.is_removed() && sent.is_removed()),
+            other => panic!("{other:?}"),
+        }
+        remover.join().unwrap();
+    };
+    holds("fragments against removal", model);
+    let faults = [Fault::SentTakenBack, Fault::LongNotSettled];
+    finds("fragments against removal", &faults, model);
 }
 
 #[test]
