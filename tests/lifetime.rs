@@ -34,18 +34,26 @@ fn child() {
             "durable user" => follow_orders(name, &shape.options().durable()),
             "create and close" => {
                 say("started");
+                let mut options = shape.options::<Parcel>();
+                if let Some(lanes) = arguments.get(2) {
+                    options = options.lanes(lanes.parse().unwrap());
+                }
                 loop {
-                    match shape.options::<Parcel>().create(name) {
+                    match options.create(name) {
                         Ok(_) | Err(OpenError::AlreadyExists { .. }) => {}
                         Err(error) => panic!("{error}"),
                     }
                 }
             }
             "open or create and close" => {
+                let mut options = shape.options::<Parcel>();
+                if let Some(lanes) = arguments.get(2) {
+                    options = options.lanes(lanes.parse().unwrap());
+                }
                 say("started");
                 listen();
                 for _ in 0..200 {
-                    let channel = shape.options::<Parcel>().open_or_create(name).unwrap();
+                    let channel = options.open_or_create(name).unwrap();
                     assert!(channel.stats().unwrap().users > 0);
                 }
             }
@@ -558,6 +566,86 @@ fn any_number_may_open_or_create_and_close_at_once() {
         children.into_iter().for_each(|child| drop(child.finish()));
         assert_eq!(stage.objects(), [], "{shape:?}");
     }
+}
+
+#[test]
+fn any_number_may_open_or_create_and_close_at_once_with_other_options() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("open or create otherwise");
+        let name = format!("{shape:?}");
+        let mut children = ["1024", "32", "64", "1024"]
+            .map(|lanes| stage.child("open or create and close", &[&name, lanes]));
+        children.iter_mut().for_each(|child| child.expect("started"));
+        children.iter_mut().for_each(|child| child.tell("go"));
+        children.into_iter().for_each(|child| drop(child.finish()));
+        assert_eq!(stage.objects(), [], "{shape:?}");
+    }
+}
+
+#[test]
+fn creator_killed_at_any_moment_is_in_the_way_of_no_options_and_no_removal() {
+    for round in 0..200 {
+        let shape = Shape::ALL[round % 3];
+        let stage = Stage::new("creator of many lanes killed");
+        // The more lanes, the longer the kernel makes the set, and finishes it for a dying process.
+        let mut child = stage.child("create and close", &[&format!("{shape:?}"), "1024"]);
+        child.expect("started");
+        at_any_moment(500);
+        child.kill();
+        let options = shape.options::<Parcel>();
+        match round / 3 % 3 {
+            0 => drop(options.create(stage.name()).unwrap()),
+            1 => drop(options.open_or_create(stage.name()).unwrap()),
+            _ => match Channel::<Parcel>::unlink(stage.name()) {
+                Ok(()) | Err(OpenError::NotFound { .. }) => {}
+                Err(error) => panic!("{shape:?}: {error}"),
+            },
+        }
+        assert_eq!(stage.objects(), [], "{shape:?}");
+    }
+}
+
+#[test]
+fn set_that_its_creator_did_not_live_to_sign_is_taken_over_or_unlinked() {
+    for shape in Shape::ALL {
+        for lanes in [1, 4, 512] {
+            let stage = Stage::new("not signed");
+            let unsigned = || Object::unsigned_set(stage.key(), lanes);
+            let options = shape.options::<Parcel>().mode(0o660);
+            let left = unsigned();
+            let none = options.open(stage.name()).unwrap_err();
+            assert!(matches!(none, OpenError::NotFound { .. }), "{none}");
+            assert_eq!(stage.objects(), [left]);
+            let channel = options.create(stage.name()).unwrap();
+            let opened = options.open(stage.name()).unwrap();
+            let (tx, rx) = (opened.sender().unwrap(), channel.receiver().unwrap());
+            tx.send(&Parcel::new(1, 1, 9)).unwrap();
+            assert_eq!(rx.recv().unwrap().id, 1);
+            drop((tx, rx, opened, channel));
+            assert_eq!(stage.objects(), [], "{shape:?} {lanes}");
+            unsigned();
+            drop(options.open_or_create(stage.name()).unwrap());
+            unsigned();
+            drop(Server::<u32, u32>::bind(stage.name()).unwrap());
+            unsigned();
+            drop(Mailbox::<u32>::bind(stage.name()).unwrap());
+            unsigned();
+            Channel::<Parcel>::unlink(stage.name()).unwrap();
+            assert_eq!(stage.objects(), [], "{shape:?} {lanes}");
+            let gone = Channel::<Parcel>::unlink(stage.name()).unwrap_err();
+            assert!(matches!(gone, OpenError::NotFound { .. }), "{gone}");
+        }
+    }
+}
+
+#[test]
+fn unlink_removes_what_a_removed_set_left_beside_one_that_is_not_signed() {
+    let stage = Stage::new("not signed beside a rest");
+    user(&stage, Shape::Mixed, &["create", "send 2"]).kill();
+    object(&stage, Kind::Set).unwrap().remove();
+    Object::unsigned_set(stage.key(), 7);
+    Channel::<Parcel>::unlink(stage.name()).unwrap();
+    assert_eq!(stage.objects(), []);
 }
 
 // ---------------------------------------------------------------------- sweep

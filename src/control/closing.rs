@@ -98,6 +98,18 @@ pub(super) fn remove_unused(
     Ok(true)
 }
 
+/// Removes what a creator left that was killed before it signed; `false` if another process signed
+/// it. A creator that is alive finds its set signed or gone, and makes a new one.
+pub(super) fn remove_unsigned(set: SemaphoreSet) -> Result<bool, SystemError> {
+    if fault(Fault::UnsignedNotClaimed) {
+        return Ok(set.remove().is_ok());
+    }
+    let Some(locked) = Locked::claim(set)? else { return Ok(false) };
+    set.remove()?;
+    locked.forget();
+    Ok(true)
+}
+
 impl Control {
     pub(super) fn new(mapped: Mapped, set: SemaphoreSet, queue: Option<MessageQueue>) -> Self {
         let Mapped { segment, header } = mapped;

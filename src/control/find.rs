@@ -40,7 +40,18 @@ impl Rest {
 
 /// The set under a key if it carries our signature, `None` if there is no channel.
 pub(super) fn find_set(key: Key, owner: Owner) -> Result<Option<SemaphoreSet>, OpenError> {
-    let look = || -> Result<Option<SemaphoreSet>, OpenError> {
+    // Of one that is not signed its creator is about to sign it, or was killed: no channel either
+    // way, yet.
+    let signed = |found: (SemaphoreSet, Claim)| (found.1 == Claim::Signed).then_some(found.0);
+    Ok(find_claim(key, owner)?.and_then(signed))
+}
+
+/// The set under a key if it is ours, or could be and is not signed.
+pub(super) fn find_claim(
+    key: Key,
+    owner: Owner,
+) -> Result<Option<(SemaphoreSet, Claim)>, OpenError> {
+    let look = || -> Result<Option<(SemaphoreSet, Claim)>, OpenError> {
         let set = match SemaphoreSet::open(key) {
             Ok(set) => set,
             Err(error) if error.kind() == SystemErrorKind::NotFound => {
@@ -57,9 +68,7 @@ pub(super) fn find_set(key: Key, owner: Owner) -> Result<Option<SemaphoreSet>, O
         };
         owner.check(set_name(set), &set.stat()?.ownership)?;
         match semaphores::inspect(set)? {
-            Claim::Signed => Ok(Some(set)),
-            // Its creator is about to sign it, or was killed: no channel either way, yet.
-            Claim::Unsigned => Ok(None),
+            claim @ (Claim::Signed | Claim::Unsigned) => Ok(Some((set, claim))),
             Claim::Foreign => {
                 let found = format!("{}, which is not of this crate", set_name(set));
                 Err(OpenError::KeyCollision { key, found })

@@ -14,10 +14,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::closing::Outcome;
+use super::closing::{Outcome, remove_unsigned};
 use super::find::{
-    Identified, Orphan, Rest, find_orphan, find_set, identify, identify_with_any_mode, ignore_gone,
-    remove_rest, remove_wreck, set_name,
+    Identified, Orphan, Rest, find_claim, find_orphan, find_set, identify, identify_with_any_mode,
+    ignore_gone, remove_rest, remove_wreck, set_name,
 };
 use super::header::Mapped;
 use super::lock::Locked;
@@ -28,8 +28,8 @@ use crate::error::text::Spelling;
 use crate::name::Name;
 use crate::schema::{self, Schema};
 use crate::sys::{
-    self, Deadline, Key, MessageQueue, SegmentId, SemaphoreSet, SystemError, SystemErrorKind,
-    at_exit, process,
+    self, Deadline, Key, MessageQueue, SegmentId, SemaphoreSet, SetStat, SystemError,
+    SystemErrorKind, at_exit, process,
 };
 
 /// How often a set may vanish or change hands while we look for it.
@@ -118,6 +118,11 @@ impl Wanted {
         }
     }
 
+    /// Whether a channel can be made on a set that another process made.
+    fn fits(&self, stat: &SetStat) -> bool {
+        stat.count == semaphores::count(self.layout.lanes) && stat.ownership.mode == self.mode
+    }
+
     /// Refuses what is left of a channel of another name.
     fn check_rest(&self, key: Key, rest: &Rest) -> Result<(), OpenError> {
         rest.header.as_ref().map_or(Ok(()), |header| self.check_name(key, header))
@@ -168,10 +173,15 @@ fn create_on(
                 return lock(set, &wanted.name, wanted.lock_wait)?
                     .run(|locked| create_locked(wanted, key, locked));
             }
-            Claim::Unsigned
-                if stat.count == semaphores::count(wanted.layout.lanes)
-                    && stat.ownership.mode == wanted.mode => {}
-            _ => {
+            Claim::Unsigned if wanted.fits(&stat) => {}
+            Claim::Unsigned => {
+                // A creator with other options makes it now, or was killed.
+                if !semaphores::is_signed_soon(set)? {
+                    remove_unsigned(set)?;
+                }
+                return Ok(None);
+            }
+            Claim::Foreign => {
                 let found = format!("{}, which is not of this crate", set_name(set));
                 return Err(OpenError::KeyCollision { key, found });
             }
@@ -263,7 +273,7 @@ fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Outcome, 
         Identified::Rest(rest) => {
             wanted.check_rest(key, &rest)?;
             rest.remove()?;
-            let fits = set.stat()?.count == semaphores::count(wanted.layout.lanes);
+            let fits = wanted.fits(&set.stat()?);
             // Users of a channel of which another object was removed by hand keep their roles until
             // they notice. Those who sleep hear it from the kernel when the set goes.
             if !fits || set.value(USERS)? != 0 {
@@ -386,19 +396,38 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
     let key = name.key()?;
     // Makes nothing that could stay, and so is not refused; an exit waits until it is done.
     let _entry = at_exit::begin();
-    let Some(set) = find_set(key, owner)? else {
-        return unlink_without_set(key, name, owner);
-    };
+    let not_found = || OpenError::NotFound { name: name.clone() };
     for _ in 0..ATTEMPTS {
-        if unlink_on(name, key, set, owner)? {
-            return Ok(());
+        match find_claim(key, owner)? {
+            None => return unlink_without_set(key, name, owner),
+            Some((set, Claim::Signed)) => {
+                if unlink_on(name, key, set, owner)? {
+                    return Ok(());
+                }
+                if find_set(key, owner)? != Some(set) {
+                    return Err(not_found());
+                }
+                // Another of its objects went meanwhile, by hand.
+            }
+            Some((set, _)) => {
+                if let Name::Handle(_) = name {
+                    return Err(not_found());
+                }
+                if remove_unsigned(set).or_else(gone_is_false)? {
+                    return match unlink_without_set(key, name, owner) {
+                        Err(OpenError::NotFound { .. }) => Ok(()),
+                        unlinked => unlinked,
+                    };
+                }
+                // Another process signed or removed it meanwhile.
+            }
         }
-        if find_set(key, owner)? != Some(set) {
-            return Err(OpenError::NotFound { name: name.clone() });
-        }
-        // Another of its objects went meanwhile, by hand.
     }
     Err(OpenError::Unsettled { name: name.clone() })
+}
+
+fn gone_is_false(error: SystemError) -> Result<bool, SystemError> {
+    if error.kind() == SystemErrorKind::Removed { Ok(false) } else { Err(error) }
 }
 
 /// Removes the channel on this set; `false` if something of it went before.

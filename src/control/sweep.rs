@@ -1,11 +1,11 @@
 //! Removing what crashes left behind.
 
-use super::closing::remove_unused;
+use super::Owner;
+use super::closing::{remove_unsigned, remove_unused};
 use super::lock::Locked;
 use super::semaphores::{self, Claim, USERS};
-use super::{MAX_LANES, Owner};
 use crate::error::OpenError;
-use crate::sys::{Deadline, Fault, Key, SemaphoreSet, SetStat, SystemErrorKind, at_exit, fault};
+use crate::sys::{Deadline, Fault, Key, SemaphoreSet, SystemErrorKind, at_exit, fault};
 
 /// A channel that [`sweep`] removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,8 @@ pub struct Removed {
 /// the name, or removed here. Objects of other users and of other programs are never touched.
 ///
 /// A named set that a killed creator had made but not yet signed looks like any program's fresh set
-/// and stays for the next creator of the name; that of a private channel is known by its key.
+/// and stays for the next creator of the name, whatever its options, or for
+/// [`Channel::unlink`](crate::Channel::unlink); that of a private channel is known by its key.
 ///
 /// # Errors
 /// [`OpenError::System`] if the kernel does not list its semaphore sets.
@@ -56,7 +57,7 @@ fn sweep_where(even_with_values: bool) -> Result<Vec<Removed>, OpenError> {
         if !Owner::Myself.allows(&stat.ownership) {
             continue;
         }
-        match sweep_one(set, key, &stat, even_with_values) {
+        match sweep_one(set, key, even_with_values) {
             Ok(true) => removed.push(Removed { key }),
             Ok(false) => {}
             // Another remover was faster.
@@ -69,15 +70,13 @@ fn sweep_where(even_with_values: bool) -> Result<Vec<Removed>, OpenError> {
     Ok(removed)
 }
 
-fn sweep_one(
-    set: SemaphoreSet,
-    key: Key,
-    stat: &SetStat,
-    even_with_values: bool,
-) -> Result<bool, OpenError> {
+fn sweep_one(set: SemaphoreSet, key: Key, even_with_values: bool) -> Result<bool, OpenError> {
     match semaphores::inspect(set)? {
         Claim::Signed => {}
-        Claim::Unsigned if is_of_a_private_channel(key, stat) => return remove_unsigned(set),
+        // Its key says whose it is.
+        Claim::Unsigned if key.is_private() && !fault(Fault::UnsignedKept) => {
+            return Ok(remove_unsigned(set)?);
+        }
         Claim::Unsigned | Claim::Foreign => return Ok(false),
     }
     if set.value(USERS)? != 0 {
@@ -91,40 +90,16 @@ fn sweep_one(
     remove_unused(locked, even_with_values, None)
 }
 
-/// Whether a set that was never used can be told from another program's.
-fn is_of_a_private_channel(key: Key, stat: &SetStat) -> bool {
-    let lanes = stat.count.saturating_sub(semaphores::count(0)) / 2;
-    key.is_private()
-        && (1..=MAX_LANES).contains(&lanes)
-        && stat.count == semaphores::count(lanes)
-        && stat.ownership.mode & 0o600 == 0o600
-}
-
-/// Removes what a creator left that was killed before it signed; one that is alive finds its set
-/// signed by another, and makes a new one.
-fn remove_unsigned(set: SemaphoreSet) -> Result<bool, OpenError> {
-    if fault(Fault::UnsignedKept) {
-        return Ok(false);
-    }
-    if fault(Fault::UnsignedNotClaimed) {
-        return Ok(set.remove().is_ok());
-    }
-    let Some(locked) = Locked::claim(set)? else { return Ok(false) };
-    set.remove()?;
-    locked.forget();
-    Ok(true)
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::control::MAX_LANES;
     use crate::sys::Cleanup;
 
     fn sweeps(key: Key, count: usize, mode: u32) -> bool {
         let set = SemaphoreSet::create(key, count, mode).unwrap();
         let _cleanup = Cleanup(|| drop(set.remove()));
-        let stat = set.stat().unwrap();
-        let swept = sweep_one(set, key, &stat, true).unwrap();
+        let swept = sweep_one(set, key, true).unwrap();
         assert_eq!(set.stat().is_err(), swept);
         swept
     }

@@ -103,12 +103,19 @@ impl Object {
         Object { kind, id: check(id) }
     }
 
-    /// A set of a channel with so many lanes, with the signature that says so: what a creator
-    /// leaves that was killed there, or what somebody makes who wants to pass for one.
-    pub(crate) fn signed_set(key: Key, lanes: c_int) -> Object {
+    /// A set for a channel with so many lanes: what a creator leaves that was killed before it
+    /// signed.
+    pub(crate) fn unsigned_set(key: Key, lanes: c_int) -> Object {
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
         // SAFETY: semget takes and answers numbers.
         let id = check(unsafe { libc::semget(key.raw(), 9 + 2 * lanes, flags) });
+        Object { kind: Kind::Set, id }
+    }
+
+    /// A set of a channel with so many lanes, with the signature that says so: what a creator
+    /// leaves that was killed there, or what somebody makes who wants to pass for one.
+    pub(crate) fn signed_set(key: Key, lanes: c_int) -> Object {
+        let id = Object::unsigned_set(key, lanes).id;
         let sign = |sem_num, sem_op| libc::sembuf { sem_num, sem_op, sem_flg: 0 };
         let mut signature = [sign(1, 0x5356), sign(2, 0x4348)];
         // SAFETY: two operations that outlive the call.

@@ -18,7 +18,11 @@ fn nothing_is_left(name: &str) {
 }
 
 fn use_once(channel: &Channel<u8>) {
-    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    use_between(channel, channel);
+}
+
+fn use_between(one: &Channel<u8>, other: &Channel<u8>) {
+    let (tx, rx) = (one.sender().unwrap(), other.receiver().unwrap());
     tx.send(&7).unwrap();
     assert_eq!(rx.recv().unwrap(), 7);
 }
@@ -66,14 +70,71 @@ fn of_two_creators_both_have_a_channel_that_works() {
         let other = thread::spawn(|| ring_only(2).open_or_create("both"));
         let mine = ring_only(2).open_or_create("both").unwrap();
         let theirs = other.join().unwrap().unwrap();
-        let tx = mine.sender().unwrap();
-        tx.send(&7).unwrap();
-        assert_eq!(theirs.receiver().unwrap().recv().unwrap(), 7);
-        drop((mine, theirs, tx));
+        use_between(&mine, &theirs);
+        drop((mine, theirs));
         nothing_is_left("both");
     };
     holds("two creators", model);
     finds("two creators", &[Fault::NoLock], model);
+}
+
+#[test]
+fn of_two_creators_with_other_options_both_have_a_channel_that_works() {
+    let model = || {
+        let other = thread::spawn(|| ring_only(2).lanes(2).open_or_create("sizes"));
+        let mine = ring_only(2).open_or_create("sizes").unwrap();
+        let theirs = other.join().unwrap().unwrap();
+        use_between(&mine, &theirs);
+        drop((mine, theirs));
+        nothing_is_left("sizes");
+    };
+    holds("two creators with other options", model);
+    finds("two creators with other options", &[Fault::UnsignedNotClaimed], model);
+}
+
+#[test]
+fn a_creator_killed_anywhere_is_in_the_way_of_no_options_and_no_removal() {
+    let model = |step| {
+        let creator = Process::new().kill_at(step).spawn(|| {
+            drop(mixed(2).lanes(2).create("born").unwrap());
+        });
+        creator.join();
+        let channel = mixed(2).create("born").unwrap();
+        use_once(&channel);
+        drop(channel);
+        nothing_is_left("born");
+    };
+    holds_killed("creator killed, then another creates otherwise", model);
+    let model = |step| {
+        let creator = Process::new().kill_at(step).spawn(|| {
+            drop(mixed(2).create("born").unwrap());
+        });
+        creator.join();
+        match Channel::<u8>::unlink("born") {
+            Ok(()) | Err(OpenError::NotFound { .. }) => nothing_is_left("born"),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    holds_killed("creator killed, then unlinked", model);
+}
+
+#[test]
+fn unlinking_leaves_a_creator_that_is_alive_a_channel_that_works_or_tells_it() {
+    let model = || {
+        let remover = thread::spawn(|| Channel::<u8>::unlink("fresh"));
+        let channel = ring_only(2).create("fresh").unwrap();
+        let unlinked = remover.join().unwrap();
+        match channel.sender() {
+            Ok(tx) => {
+                drop(tx);
+                use_once(&channel);
+            }
+            Err(error) => assert!(error.is_removed() && unlinked.is_ok()),
+        }
+        drop(channel);
+        nothing_is_left("fresh");
+    };
+    holds("unlink against create", model);
 }
 
 #[test]
