@@ -250,6 +250,10 @@ pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
         ))
     };
     let (queue, segment) = (find_queue(key)?, find_segment(key)?);
+    if find_set(key, owner)?.is_some() {
+        // Its creator came meanwhile: what was found may be what it makes.
+        return Ok(Orphan::Nothing);
+    }
     let queue_stat = queue.map(|queue| queue.stat()).transpose()?;
     if let (Some(queue), Some(stat)) = (queue, &queue_stat) {
         owner.check(queue_name(key, queue), &stat.ownership)?;
