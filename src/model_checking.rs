@@ -95,8 +95,8 @@
 //! builds every dependency anew. `--cfg loom` is for the whole build: other crates that know it
 //! change too (tokio leaves out its network). A build without it knows nothing of loom.
 //!
-//! [`check`](crate::model::check) explores up to two preemptions in one execution,
-//! [`check_kills`](crate::model::check_kills) up to one at each step; `LOOM_MAX_PREEMPTIONS=3` widens
+//! `check` explores up to two preemptions in one execution,
+//! `check_kills` up to one at each step; `LOOM_MAX_PREEMPTIONS=3` widens
 //! both. `LOOM_MAX_BRANCHES` raises the steps of one execution above 20,000. `LOOM_MAX_PERMUTATIONS` and
 //! `LOOM_MAX_DURATION` end an exploration early, and the test passes as if it had been completed: do
 //! without. Plain `loom::model` works as well, and has no bound on preemptions.
