@@ -509,7 +509,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             match parked {
                 Parked::Found(ready) => return Ok(ready),
                 Parked::Rung => {}
-                Parked::Stirred => state.looked_at_senders = false,
+                Parked::Stirred | Parked::NapOver => state.looked_at_senders = false,
             }
             parks = parks.saturating_add(1);
             self.count(word::RECEIVER_WAKEUPS, 1);

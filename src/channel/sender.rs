@@ -77,6 +77,8 @@ pub(super) struct State {
     armed: bool,
     /// Whether the line for the queue was looked at since something last stirred.
     looked_at_line: bool,
+    /// Whether a nap is over since this sender last looked for room.
+    nap_over: bool,
 }
 
 /// What a value is sent as: its encoding, perhaps behind a head of the layer above.
@@ -191,6 +193,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 looked_at_receiver: false,
                 armed: false,
                 looked_at_line: false,
+                nap_over: false,
             }),
             value: PhantomData,
             // From here on dropping the sender gives the lane back.
@@ -548,8 +551,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
             match parked {
                 Parked::Found(found) => return Ok(found),
                 Parked::Rung => {}
-                Parked::Stirred => {
-                    (state.looked_at_receiver, state.looked_at_line) = (false, false)
+                Parked::Stirred | Parked::NapOver => {
+                    (state.looked_at_receiver, state.looked_at_line) = (false, false);
+                    state.nap_over = matches!(parked, Parked::NapOver);
                 }
             }
             parks = parks.saturating_add(1);

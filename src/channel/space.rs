@@ -18,8 +18,8 @@
 //!
 //! - One that gives up has the next that asks try, whether its own turn had come or not.
 //! - One that dies has the kernel ring every lane: before its first place in line it arms their bells.
-//!   Who is rung and finds it takes it out of the line and tries once, since the turn may have been its. The receiver
-//!   may be busy with something else, and not look for a long while.
+//!   A sender that is woken so takes the dead one out of the line and tries once, since the turn may have
+//!   been the dead one's; the receiver may be busy elsewhere, and not look at the line for a long while.
 //! - One that is stopped keeps its turn. A receiver that finds nothing for it on the queue, before it
 //!   sleeps and every few milliseconds while it polls, asks the kernel how much room there is and wakes
 //!   every sender that has room enough. A sender waits behind others only while the receiver is
@@ -328,7 +328,7 @@ pub(super) struct Place<'c> {
     bytes: u64,
     /// Whether it asked for room and was not given any.
     asks: bool,
-    /// How many values the receiver had received when this sender last waited for its turn.
+    /// How many values the receiver had received when this sender last found that it has to wait.
     seen: Option<u64>,
     /// Whether the message was sent.
     sent: bool,
@@ -374,7 +374,7 @@ impl<'c> Place<'c> {
     /// turn it may have been.
     // NB: found by a test of turns on a busy machine: a waker that is preempted by the sender that it
     // wakes stirs it too, and one that then tried out of turn had eight times the room of another.
-    pub(super) fn yields(&mut self, stirred: bool) -> Result<bool, SendError> {
+    pub(super) fn yields(&mut self, stirred: bool, nap_over: bool) -> Result<bool, SendError> {
         if stirred && forget_dead(self.control).map_err(|error| self.control.slept(error))? {
             return Ok(false);
         }
@@ -392,8 +392,9 @@ impl<'c> Place<'c> {
             return Ok(false);
         }
         let received = self.control.word(word::RECEIVED_VALUES).load(Ordering::Relaxed);
-        // Whatever woke this sender, its turn has not come, and the receiver receives nothing.
-        if self.seen.replace(received) == Some(received) {
+        // The receiver received nothing through a whole nap. Any other wake-up says nothing of the kind: a
+        // receiver rings for more than turns, and in the middle of receiving a value too.
+        if self.seen.replace(received) == Some(received) && nap_over {
             return Ok(false);
         }
         self.control.has_receiver().map_err(|error| self.control.slept(error).into())

@@ -66,6 +66,8 @@ pub(crate) enum Parked<R> {
     Rung,
     /// Something posted; it may have been the kernel, for a peer that died.
     Stirred,
+    /// A nap is over in which no party rang.
+    NapOver,
 }
 
 /// How a wait ended without what was waited for.
@@ -298,7 +300,7 @@ impl Control {
                 if fenced && self.poll_removed() {
                     return Err(E::from(self.removed()));
                 }
-                Ok(Parked::Stirred)
+                Ok(Parked::NapOver)
             }
             (None, Err(error)) => Err(E::from(self.slept(error))),
         }

@@ -174,7 +174,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
             if given.is_none() {
                 if place.takes_free() {
                     state.granted = bytes;
-                } else if place.yields(!mem::replace(&mut state.looked_at_line, true))? {
+                } else if place.yields(
+                    !mem::replace(&mut state.looked_at_line, true),
+                    mem::take(&mut state.nap_over),
+                )? {
                     tried = false;
                     return Ok(None);
                 }
