@@ -395,7 +395,7 @@ fn the_asker_is_told_when_the_actor_that_forwarded_its_port_is_killed() {
 }
 
 #[test]
-fn a_forwarded_reply_to_a_killed_asker_is_nobodys() {
+fn a_forwarded_reply_to_a_killed_asker_reaches_no_other() {
     let stage = Stage::new("asker killed");
     let second = Second::of(&stage);
     let front: Mailbox<Counter> = MailboxOptions::new().addresses(2).bind(stage.name()).unwrap();
@@ -459,7 +459,7 @@ fn the_asker_is_told_when_another_actor_has_the_place_at_once() {
 }
 
 #[test]
-fn an_ask_has_a_deadline_and_its_late_reply_is_nobodys() {
+fn an_ask_has_a_deadline_and_its_late_reply_reaches_no_other() {
     let stage = Stage::new("deadline");
     let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
     let counter = mailbox.address();
@@ -521,7 +521,7 @@ fn telling_an_actor_that_is_stopped_is_bounded_and_what_was_told_arrives() {
 }
 
 #[test]
-fn whoever_asked_is_told_that_a_forwarded_reply_found_no_room() {
+fn the_asker_is_told_that_a_forwarded_reply_found_no_room() {
     let stage = Stage::new("no room");
     let home = Mailbox::<(u8, ReplyTo<Bytes>)>::bind(stage.name()).unwrap();
     let holder = Mailbox::<(u8, ReplyTo<Bytes>)>::private().unwrap();
@@ -569,7 +569,7 @@ impl<'de> Deserialize<'de> for Fragile {
 struct Question(Option<ReplyTo<u64>>, Fragile, ReplyTo<u64>);
 
 #[test]
-fn whoever_asked_with_a_message_that_panics_while_it_is_decoded_is_told() {
+fn the_asker_is_told_of_a_message_that_panics_while_it_is_decoded() {
     let stage = Stage::new("fragile");
     let mailbox = Mailbox::<Question>::bind(stage.name()).unwrap();
     let closer = mailbox.closer();
@@ -1027,7 +1027,7 @@ fn a_port_is_answered_with_another_port_of_the_same_home() {
 }
 
 #[test]
-fn a_full_home_hears_who_holds_its_port_and_nobody_waits_for_it() {
+fn a_full_home_hears_who_holds_its_port_and_no_actor_waits_for_it() {
     let stage = Stage::new("full home");
     let second = Second::of(&stage);
     let home = Mailbox::<Counter>::bind(stage.name()).unwrap();
@@ -1183,7 +1183,7 @@ impl<'de> Deserialize<'de> for Explosive {
 }
 
 #[test]
-fn whoever_asked_is_told_when_encoding_the_reply_panics() {
+fn the_asker_is_told_when_encoding_the_reply_panics() {
     let stage = Stage::new("encoding panics");
     let mailbox = Mailbox::<ReplyTo<Explosive>>::bind(stage.name()).unwrap();
     let address = mailbox.address();
@@ -1495,7 +1495,7 @@ fn a_mailbox_without_room_for_replies_is_refused() {
 }
 
 #[test]
-fn whoever_asked_is_told_why_although_the_reason_is_longer_than_the_longest_value() {
+fn the_asker_is_told_why_although_the_reason_is_longer_than_the_longest_value() {
     let stage = Stage::new("long reason");
     let mailbox: Mailbox<ReplyTo<Bytes>> =
         MailboxOptions::new().max_value(40).bind(stage.name()).unwrap();

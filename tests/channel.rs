@@ -170,7 +170,7 @@ fn bytes_are_reserved_filled_and_read_in_place() {
 }
 
 #[test]
-fn answers_go_back_to_whoever_asked() {
+fn answers_go_back_to_the_sender_that_asked() {
     for inline in [0, 256] {
         let channel = Channel::<Order>::options().inline_limit(inline).return_capacity(8192);
         let channel = channel.private().unwrap();

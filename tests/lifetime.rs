@@ -231,7 +231,7 @@ fn value_that_was_taken_back_keeps_no_channel() {
 }
 
 #[test]
-fn request_that_nobody_will_execute_keeps_no_channel() {
+fn request_that_no_server_will_execute_keeps_no_channel() {
     let stage = Stage::new("never executed");
     let server = Server::<u32, u32>::bind(stage.name()).unwrap();
     let client = Client::<u32, u32>::connect(stage.name()).unwrap();
@@ -783,7 +783,7 @@ fn expect_gone(Blocked { stage, channel, children }: Blocked) {
 }
 
 #[test]
-fn unlink_wakes_whoever_waits_on_the_channel() {
+fn unlink_wakes_all_that_wait_on_the_channel() {
     for blocked in blocked() {
         Channel::<Parcel>::unlink(blocked.stage.name()).unwrap();
         assert_eq!(blocked.stage.objects(), []);
@@ -816,7 +816,7 @@ fn of_several_that_unlink_a_channel_at_once_one_has_removed_it() {
 }
 
 #[test]
-fn removal_of_the_set_wakes_whoever_waits_on_the_channel() {
+fn removal_of_the_set_wakes_all_that_wait_on_the_channel() {
     for blocked in blocked() {
         object(&blocked.stage, Kind::Set).unwrap().remove();
         expect_gone(blocked);
@@ -824,7 +824,7 @@ fn removal_of_the_set_wakes_whoever_waits_on_the_channel() {
 }
 
 #[test]
-fn removal_of_the_queue_wakes_whoever_waits_on_the_channel() {
+fn removal_of_the_queue_wakes_all_that_wait_on_the_channel() {
     let mut all = blocked();
     all.retain(|blocked| object(&blocked.stage, Kind::Queue).is_some());
     // At once, because it is noticed within a second, and not told by the kernel.
@@ -839,7 +839,7 @@ fn removal_of_the_queue_wakes_whoever_waits_on_the_channel() {
 }
 
 #[test]
-fn removal_of_the_segment_wakes_whoever_waits_on_the_channel() {
+fn removal_of_the_segment_wakes_all_that_wait_on_the_channel() {
     let all = blocked();
     // At once, for the same reason.
     all.iter().for_each(|blocked| object(&blocked.stage, Kind::Segment).unwrap().remove());

@@ -194,7 +194,7 @@ fn values_of_every_size_go_both_ways_between_processes_that_know_name_and_type()
 
 /// Whoever rings and whoever sleeps fence in one of two ways, and agree which while both work.
 #[test]
-fn nobody_sleeps_through_a_value_however_long_either_side_spins() {
+fn no_receiver_sleeps_through_a_value_however_long_either_side_spins() {
     for (here, other) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         let (there, back) = (Stage::new("wake there"), Stage::new("wake back"));
         let spin = Duration::from_micros(here);
@@ -553,7 +553,7 @@ fn half_written_value_is_never_delivered() {
 }
 
 #[test]
-fn large_value_that_was_not_sent_because_the_queue_was_full_blocks_nobody() {
+fn large_value_that_was_not_sent_because_the_queue_was_full_blocks_no_other() {
     for killed in [false, true] {
         let stage = Stage::new("queue full");
         let channel = Shape::Mixed.options::<Parcel>().lanes(2).create(stage.name()).unwrap();
@@ -636,7 +636,7 @@ fn exhausted_lane_comes_free_when_its_sender_is_killed() {
 }
 
 #[test]
-fn nobody_on_a_durable_channel_is_told_that_the_others_are_gone() {
+fn no_user_of_a_durable_channel_is_told_that_the_others_are_gone() {
     for shape in Shape::ALL {
         let stage = Stage::new("durable");
         let options = shape.options::<Parcel>().durable();

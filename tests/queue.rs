@@ -116,7 +116,7 @@ fn many_that_open_or_create_find_one_queue() {
 }
 
 #[test]
-fn private_queue_goes_with_its_creator_and_nobody_else() {
+fn private_queue_goes_with_its_creator_and_no_other_user() {
     let queue = Queue::<u64>::private().unwrap();
     let key = queue.key();
     drop(Queue::<u64>::open(key).unwrap());

@@ -448,7 +448,7 @@ fn what_a_client_cancelled_is_not_taken_for_the_next_clients_call() {
 }
 
 #[test]
-fn a_full_server_says_so_to_whoever_does_not_wait() {
+fn a_full_server_says_so_to_a_client_that_does_not_wait() {
     let stage = Stage::new("full");
     let options = ServerOptions::new().capacity(4096);
     let server: Server<Bytes, u64> = options.bind(stage.name()).unwrap();
@@ -510,7 +510,7 @@ fn there_is_one_server_of_a_name_and_it_is_of_its_types() {
 }
 
 #[test]
-fn whoever_called_a_server_that_dies_is_told_whether_it_had_the_request() {
+fn the_caller_of_a_server_that_dies_is_told_whether_it_had_the_request() {
     for (role, received) in [("takes one", true), ("takes none", false)] {
         let stage = Stage::new("server dies");
         let mut server = started(&stage, role);
@@ -663,7 +663,7 @@ fn a_call_that_a_dead_server_had_received_is_never_told_as_not_received() {
 }
 
 #[test]
-fn a_client_that_is_killed_frees_its_place_and_stops_nobody() {
+fn a_client_that_is_killed_frees_its_place_and_stops_no_other() {
     let stage = Stage::new("client killed");
     let options = ServerOptions::new().clients(2);
     let server: Calculator = options.bind(stage.name()).unwrap();
@@ -1336,7 +1336,7 @@ fn a_server_that_is_closed_loses_no_reply_to_a_client_that_waits_for_room() {
 }
 
 #[test]
-fn a_server_that_ends_waits_for_no_reply_that_nobody_waits_for() {
+fn a_server_that_ends_waits_for_no_reply_that_no_client_waits_for() {
     for given_up in ["before", "meanwhile", "late"] {
         let stage = Stage::new("given up");
         let options = ServerOptions::new().drain(FOR_EVER);

@@ -336,7 +336,7 @@ impl Drop for Mapping {
     }
 }
 
-/// Has the first word of a segment read as something else, as a scribbler does to a header's magic.
+/// Has the first word of a segment read as something else, as an attacker may with a header's magic.
 pub(crate) fn overwrite_magic(segment: Object) {
     let memory = Mapping::of(segment, 8).expect("the segment is there");
     memory.word(0).store(0x1234, Ordering::Relaxed);

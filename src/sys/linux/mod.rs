@@ -91,7 +91,7 @@ mod tests {
     }
 
     /// Interrupts `blocked` a hundred times, then lets `release` end it.
-    fn storm<R: Send>(blocked: impl FnOnce() -> R + Send, release: impl FnOnce()) -> R {
+    fn interrupted<R: Send>(blocked: impl FnOnce() -> R + Send, release: impl FnOnce()) -> R {
         // SAFETY: all zero is a valid sigaction: no flags, so that calls are interrupted.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = count as extern "C" fn(libc::c_int) as usize;
@@ -139,17 +139,17 @@ mod tests {
             queue.receive(MessageSelect::Any, &mut buffer, Wait::Forever, false)
         };
 
-        storm(receive, || queue.send(&message, Wait::No).unwrap()).unwrap();
+        interrupted(receive, || queue.send(&message, Wait::No).unwrap()).unwrap();
         queue.set_capacity(1).unwrap();
         queue.send(&message, Wait::No).unwrap();
-        storm(|| queue.send(&message, Wait::Forever), || receive().unwrap()).unwrap();
+        interrupted(|| queue.send(&message, Wait::Forever), || receive().unwrap()).unwrap();
         for deadline in [Deadline::never(), Deadline::after(Duration::from_secs(1000))] {
             let wait = || set.operate(&[SemOp::add(0, -1)], deadline);
             let post = || set.operate(&[SemOp::add(0, 1)], Deadline::never()).unwrap();
-            storm(wait, post).unwrap();
+            interrupted(wait, post).unwrap();
         }
         let deadline = Deadline::after(Duration::from_millis(20));
-        let timed_out = storm(|| set.operate(&[SemOp::add(0, -1)], deadline), || ());
+        let timed_out = interrupted(|| set.operate(&[SemOp::add(0, -1)], deadline), || ());
         assert_eq!(timed_out.unwrap_err().kind(), SystemErrorKind::WouldBlock);
         assert!(deadline.has_passed());
     }

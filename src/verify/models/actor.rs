@@ -81,7 +81,7 @@ fn an_ask_while_the_next_actor_takes_the_place_is_answered_by_it() {
 }
 
 #[test]
-fn whoever_asked_a_killed_actor_is_told() {
+fn the_asker_of_a_killed_actor_is_told() {
     let model = |step| {
         let process = Process::new();
         let theirs = process.enter(|| mailbox("killed"));
@@ -111,7 +111,7 @@ fn whoever_asked_a_killed_actor_is_told() {
 }
 
 #[test]
-fn whoever_asked_is_told_also_where_a_standby_has_the_place_at_once() {
+fn the_asker_is_told_also_where_a_standby_has_the_place_at_once() {
     let model = |step| {
         let process = Process::new();
         let theirs = process.enter(|| mailbox("standby"));
@@ -145,7 +145,7 @@ fn whoever_asked_is_told_also_where_a_standby_has_the_place_at_once() {
 }
 
 #[test]
-fn whoever_asked_is_told_when_the_holder_of_the_forwarded_port_is_killed() {
+fn the_asker_is_told_when_the_holder_of_the_forwarded_port_is_killed() {
     let model = |step| {
         let home = mailbox("home");
         let closer = home.closer();

@@ -92,7 +92,7 @@ fn a_reply_against_the_deadline() {
 }
 
 #[test]
-fn whoever_called_a_killed_server_knows_whether_it_had_the_request() {
+fn the_caller_of_a_killed_server_knows_whether_it_had_the_request() {
     let model = |step| {
         let process = Process::new();
         let theirs = process.enter(|| server("killed"));
@@ -113,7 +113,7 @@ fn whoever_called_a_killed_server_knows_whether_it_had_the_request() {
 }
 
 #[test]
-fn whoever_called_where_the_channel_is_removed_knows_whether_the_server_had_the_request() {
+fn a_caller_knows_whether_the_server_had_its_request_where_the_channel_is_removed() {
     let model = || {
         let (server, client) = pair("removed");
         // Which waits for no other server.
@@ -231,7 +231,7 @@ fn a_caller_hears_of_a_death_although_the_next_server_does_not_serve_yet() {
 }
 
 #[test]
-fn a_request_that_was_given_up_is_executed_by_nobody() {
+fn a_request_that_was_given_up_is_executed_by_no_server() {
     let model = || {
         let channel = ring_only(2).return_capacity(2 * 64).private().unwrap();
         let (mut tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());

@@ -28,7 +28,7 @@ fn use_between(one: &Channel<u8>, other: &Channel<u8>) {
 }
 
 #[test]
-fn a_creator_killed_anywhere_is_in_nobodys_way() {
+fn a_creator_killed_anywhere_is_no_obstacle_to_the_next() {
     let model = |step| {
         let creator = Process::new().kill_at(step).spawn(|| {
             drop(mixed(2).create("born").unwrap());
@@ -154,7 +154,7 @@ fn the_last_to_go_removes_the_objects() {
 }
 
 #[test]
-fn whoever_holds_the_lock_when_the_last_goes_removes_the_objects() {
+fn the_holder_of_the_lock_when_the_last_goes_removes_the_objects() {
     let model = || {
         let mine = ring_only(2).create("held").unwrap();
         let other = Process::new();
@@ -172,7 +172,7 @@ fn whoever_holds_the_lock_when_the_last_goes_removes_the_objects() {
 }
 
 #[test]
-fn whoever_is_refused_gives_the_lock_back() {
+fn a_user_that_is_refused_gives_the_lock_back() {
     let model = || {
         let mine = ring_only(2).create("refused").unwrap();
         let handle = mine.handle();
@@ -272,7 +272,7 @@ fn what_is_opened_while_it_is_swept_stays() {
 }
 
 #[test]
-fn whoever_waits_hears_of_removal() {
+fn every_user_that_waits_hears_of_removal() {
     let model = || {
         let channel = ring_only(2).durable().create("removed").unwrap();
         let rx = channel.receiver().unwrap();

@@ -145,7 +145,7 @@ fn an_answer_is_seen_although_its_receiver_is_gone_and_another_has_come() {
 }
 
 #[test]
-fn whoever_waits_for_an_answer_hears_of_the_receivers_death() {
+fn a_sender_that_waits_for_an_answer_hears_of_the_receivers_death() {
     let model = |step| {
         let channel = both_ways().private().unwrap();
         let (process, rx) = process_with_receiver(&channel);

@@ -56,7 +56,7 @@ fn one_ends(step: usize, stops: bool) {
 
 /// Checks the model with the one ending at each of its steps, and with each fault, which loom has to
 /// find. Three threads in fifty steps: threads change where they block, and at the end.
-fn whoever_ends(name: &str, stops: bool, faults: &[Fault]) {
+fn a_waiting_sender_ends(name: &str, stops: bool, faults: &[Fault]) {
     let model = move |step| one_ends(step, stops);
     let (steps, executions) = check_kills_to(0, model);
     println!("{name}: at each of {steps} steps, {executions} executions");
@@ -69,13 +69,13 @@ fn whoever_ends(name: &str, stops: bool, faults: &[Fault]) {
 
 #[test]
 fn a_waiting_sender_that_is_killed_keeps_no_other_from_its_turn() {
-    whoever_ends("waiting sender killed", false, &[Fault::QueueSpaceNotGiven]);
+    a_waiting_sender_ends("waiting sender killed", false, &[Fault::QueueSpaceNotGiven]);
 }
 
 #[test]
 fn a_waiting_sender_that_is_stopped_keeps_no_other_from_its_turn() {
     let faults = [Fault::FullNotRung, Fault::RestNotWoken];
-    whoever_ends("waiting sender stopped", true, &faults);
+    a_waiting_sender_ends("waiting sender stopped", true, &faults);
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn two_senders_share_the_items_bell() {
 }
 
 #[test]
-fn a_waker_that_is_killed_costs_nobody_a_wake_up() {
+fn a_waker_that_is_killed_costs_no_sleeper_its_wake_up() {
     let model = |step| {
         let channel = ring_only(4).lanes(2).private().unwrap();
         let rx = channel.receiver().unwrap();
@@ -116,7 +116,7 @@ fn a_waker_that_is_killed_costs_nobody_a_wake_up() {
 }
 
 #[test]
-fn a_stopped_waker_costs_nobody_a_wake_up() {
+fn a_stopped_waker_costs_no_sleeper_its_wake_up() {
     let model = |step| {
         let channel = ring_only(4).lanes(2).private().unwrap();
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());

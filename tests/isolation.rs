@@ -1,6 +1,6 @@
 //! Many clients of one server, and what those that are slow, stopped or dead cost it: nothing.
 //!
-//! `CLIENTS=100000 cargo test --test crowd come_call_once` has so many come and go.
+//! `CLIENTS=100000 cargo test --test isolation come_call_once` has so many come and go.
 
 #![cfg(not(loom))]
 
@@ -133,25 +133,25 @@ fn a_thousand_clients_are_served_at_once_and_one_more_is_told_so() {
     let stage = Stage::new("a thousand");
     let _server = server(&stage, 1000);
     let start = |_| stage.child("clients", &["250"]);
-    let mut crowd: Vec<Child> = (0..4).map(start).collect();
-    crowd.iter_mut().for_each(|clients| clients.expect("connected"));
+    let mut groups: Vec<Child> = (0..4).map(start).collect();
+    groups.iter_mut().for_each(|clients| clients.expect("connected"));
     for _ in 0..3 {
-        crowd.iter_mut().for_each(|clients| clients.tell("call"));
-        crowd.iter_mut().for_each(|clients| clients.expect("called"));
+        groups.iter_mut().for_each(|clients| clients.tell("call"));
+        groups.iter_mut().for_each(|clients| clients.expect("called"));
     }
     let error = connect(stage.name()).unwrap_err();
     assert!(matches!(error, ConnectError::TooManyClients { clients: 1000, .. }), "{error}");
     // A quarter of them dies, and their places are free at once.
-    drop(crowd.pop());
+    drop(groups.pop());
     let clients: Vec<Caller> = (0..250).map(|_| connect(stage.name()).unwrap()).collect();
     assert!(connect(stage.name()).is_err());
     call_all(&clients);
-    crowd.iter_mut().for_each(|clients| clients.tell("call"));
-    crowd.iter_mut().for_each(|clients| clients.expect("called"));
+    groups.iter_mut().for_each(|clients| clients.tell("call"));
+    groups.iter_mut().for_each(|clients| clients.expect("called"));
 }
 
 #[test]
-fn clients_that_are_stopped_stop_nobody() {
+fn clients_that_are_stopped_stop_no_other() {
     let stage = Stage::new("stopped");
     let _server = server(&stage, 4);
     let mut stopped: Vec<Child> = (0..3).map(|_| stage.child("calls on", &[])).collect();
@@ -173,7 +173,7 @@ fn clients_that_are_stopped_stop_nobody() {
 }
 
 #[test]
-fn clients_that_never_take_their_replies_stop_nobody() {
+fn clients_that_never_take_their_replies_stop_no_other() {
     let stage = Stage::new("takes nothing");
     let _server = server(&stage, 3);
     for len in ["10", "1000", "3000", "300000"] {

@@ -270,7 +270,7 @@ fn key_squatted_by_another_user_is_refused_with_an_error_that_names_the_owner() 
 }
 
 #[test]
-fn owner_that_a_user_namespace_does_not_map_is_nobody_to_trust() {
+fn owner_that_a_user_namespace_does_not_map_is_not_trusted() {
     if !can_be_another_user() {
         return;
     }

@@ -1,4 +1,4 @@
-//! A signal storm during blocked calls: nobody sees EINTR, and no deadline comes early.
+//! Many signals during blocked calls: no caller sees EINTR, and no deadline comes early.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -30,7 +30,7 @@ impl<F: Fn()> Drop for OnDrop<F> {
 
 /// Interrupts what is `blocked` on an endpoint a few hundred times, most of them while it sleeps,
 /// then lets `release` end it.
-fn storm<E: Send, R: Send>(
+fn interrupted<E: Send, R: Send>(
     endpoint: &mut E,
     blocked: impl FnOnce(&mut E) -> R + Send,
     release: impl FnOnce(),
@@ -98,10 +98,10 @@ fn signals_end_no_wait_for_a_value() {
         for len in [10, 1000] {
             let value = vec![7; len];
             let send = || tx.send(&value).unwrap();
-            assert_eq!(storm(&mut rx, |rx| rx.recv().unwrap(), send), value);
-            assert_eq!(storm(&mut rx, |rx| rx.recv_timeout(hour).unwrap(), send), value);
+            assert_eq!(interrupted(&mut rx, |rx| rx.recv().unwrap(), send), value);
+            assert_eq!(interrupted(&mut rx, |rx| rx.recv_timeout(hour).unwrap(), send), value);
         }
-        let gone = storm(&mut rx, |rx| rx.recv().unwrap_err(), || drop(tx));
+        let gone = interrupted(&mut rx, |rx| rx.recv().unwrap_err(), || drop(tx));
         assert!(gone.is_disconnected(), "{shape:?}: {gone}");
     }
 }
@@ -115,14 +115,14 @@ fn signals_end_no_wait_for_room() {
             let send = |tx: &mut Sender<Bytes, Raw>| tx.send(&vec![2; len]);
             let mut waiting = fill(&tx, len);
             // One out makes room for one.
-            storm(&mut tx, send, || drop(rx.recv().unwrap())).unwrap();
+            interrupted(&mut tx, send, || drop(rx.recv().unwrap())).unwrap();
             waiting += fill(&tx, len);
             for _ in 0..waiting {
                 assert_eq!(rx.try_recv().unwrap().len(), len);
             }
             assert!(rx.try_recv().unwrap_err().is_empty(), "{shape:?}");
             fill(&tx, len);
-            let gone = storm(&mut tx, send, || drop(rx)).unwrap_err();
+            let gone = interrupted(&mut tx, send, || drop(rx)).unwrap_err();
             assert!(gone.is_disconnected(), "{shape:?}: {gone}");
         }
     }
@@ -135,8 +135,8 @@ fn signals_end_no_long_value() {
         let (mut tx, rx) = ends(shape);
         let value = vec![9; 100_000];
         let send = |tx: &mut Sender<Bytes, Raw>| tx.send(&value);
-        storm(&mut tx, send, || assert!(rx.recv().unwrap() == value)).unwrap();
-        let gone = storm(&mut tx, send, || drop(rx)).unwrap_err();
+        interrupted(&mut tx, send, || assert!(rx.recv().unwrap() == value)).unwrap();
+        let gone = interrupted(&mut tx, send, || drop(rx)).unwrap_err();
         assert!(gone.is_disconnected(), "{shape:?}: {gone}");
     }
 }
@@ -149,12 +149,12 @@ fn signals_shorten_no_deadline() {
         let (mut tx, mut rx) = ends(shape);
         let start = Instant::now();
         let receive = |rx: &mut Receiver<Bytes, Raw>| rx.recv_timeout(time);
-        assert!(storm(&mut rx, receive, || ()).unwrap_err().is_timeout());
+        assert!(interrupted(&mut rx, receive, || ()).unwrap_err().is_timeout());
         assert!(start.elapsed() >= time, "{shape:?}");
         fill(&tx, 100);
         let start = Instant::now();
         let send = |tx: &mut Sender<Bytes, Raw>| tx.send_timeout(&vec![1; 100], time);
-        assert!(storm(&mut tx, send, || ()).unwrap_err().is_timeout());
+        assert!(interrupted(&mut tx, send, || ()).unwrap_err().is_timeout());
         assert!(start.elapsed() >= time, "{shape:?}");
     }
 }
@@ -165,7 +165,7 @@ fn signals_end_no_wait_for_a_creator() {
     let name = unique_name("late creator");
     let options = Channel::<Bytes, Raw>::options().wait_for_creation(Duration::from_secs(3600));
     let mut created = None;
-    let opened = storm(
+    let opened = interrupted(
         &mut (),
         |_| options.open(&*name).map(drop),
         || created = Some(Channel::<Bytes, Raw>::create(&*name).unwrap()),
@@ -173,7 +173,7 @@ fn signals_end_no_wait_for_a_creator() {
     opened.unwrap();
     let soon = Channel::<Bytes, Raw>::options().wait_for_creation(Duration::from_millis(60));
     let start = Instant::now();
-    assert!(storm(&mut (), |_| soon.open("nobody makes this").map(drop), || ()).is_err());
+    assert!(interrupted(&mut (), |_| soon.open("nobody makes this").map(drop), || ()).is_err());
     assert!(start.elapsed() >= Duration::from_millis(60));
 }
 
@@ -182,8 +182,8 @@ fn signals_end_no_call_on_a_bare_queue() {
     let _watchdog = watchdog("signals_end_no_call_on_a_bare_queue");
     let queue = Queue::<Bytes, Raw>::private().unwrap();
     let value = vec![1; 1000];
-    let got = storm(&mut (), |_| queue.recv().unwrap(), || queue.send(&value).unwrap());
+    let got = interrupted(&mut (), |_| queue.recv().unwrap(), || queue.send(&value).unwrap());
     assert_eq!(got, value);
     while queue.try_send(&value).is_ok() {}
-    storm(&mut (), |_| queue.send(&value).unwrap(), || drop(queue.recv().unwrap()));
+    interrupted(&mut (), |_| queue.send(&value).unwrap(), || drop(queue.recv().unwrap()));
 }

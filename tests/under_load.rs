@@ -14,7 +14,7 @@ use sysv_channel::{sweep, sweep_all};
 /// Long enough for a look, too short for a process that is stopped.
 const SHORT: Duration = Duration::from_millis(5);
 
-/// How many processes each storm kills.
+/// How many processes are killed.
 const KILLS: u64 = 60;
 
 /// The parts that this binary plays when it is started as a child.
@@ -68,7 +68,7 @@ fn child() {
                     }
                 }
             }
-            "sweep storm" => sweep_storm(name),
+            "sweep under load" => sweep_under_load(name),
             "come and go" => come_and_go(name),
             "sweep" => loop {
                 sweep().unwrap();
@@ -161,7 +161,7 @@ fn deadlines_hold_while_the_other_process_is_stopped_and_nothing_is_lost() {
 // ---------------------------------------------------------------------- removed by hand
 
 #[test]
-fn removing_an_object_under_load_is_an_error_for_everybody_and_a_hang_for_nobody() {
+fn removing_an_object_under_load_is_an_error_for_every_user_and_a_hang_for_none() {
     // A queue's removal is noticed within a second, and not told by the kernel: hence the fewer.
     for (kind, rounds) in [(Kind::Set, 5), (Kind::Segment, 5), (Kind::Queue, 1)] {
         for shape in Shape::ALL {
@@ -207,12 +207,12 @@ fn remove_under_load(kind: Kind, shape: Shape) {
 
 #[test]
 fn sweepers_never_touch_a_channel_that_is_in_use() {
-    let stage = Stage::new("sweep storm");
+    let stage = Stage::new("sweep under load");
     // Of its own, because a sweep concerns every channel of a namespace.
-    stage.child_apart("sweep storm", &[]).finish();
+    stage.child_apart("sweep under load", &[]).finish();
 }
 
-fn sweep_storm(name: &str) {
+fn sweep_under_load(name: &str) {
     let start = |role: &str| Child::start(role, &[name], |_| {});
     let mut users = [(); 4].map(|()| start("come and go"));
     let mut sweepers = [(); 2].map(|()| start("sweep"));

@@ -93,7 +93,7 @@ fn foreign_object_under_the_same_key_is_refused_and_left_alone() {
 }
 
 #[test]
-fn foreign_object_that_nobody_has_used_yet_is_left_alone_too() {
+fn foreign_object_that_was_never_used_is_left_alone_too() {
     for shape in Shape::ALL {
         for kind in Kind::ALL {
             if shape != Shape::RingOnly || kind != Kind::Queue {

@@ -1,4 +1,4 @@
-//! What a channel withstands: values at every limit, values that fail or panic on their way in or
+//! A channel stays usable: values at every limit, values that fail or panic on their way in or
 //! out, signals, calls within calls, foreign messages, wrong options; and that nothing leaks.
 
 #![cfg(feature = "bincode")]

@@ -504,17 +504,17 @@ fn scribbles() -> u64 {
 }
 
 #[test]
-fn scribbled_memory_and_messages_do_nobody_harm_mixed() {
+fn scribbled_memory_and_messages_harm_no_process_mixed() {
     scribble(Shape::Mixed);
 }
 
 #[test]
-fn scribbled_memory_and_messages_do_nobody_harm_ring_only() {
+fn scribbled_memory_and_messages_harm_no_process_ring_only() {
     scribble(Shape::RingOnly);
 }
 
 #[test]
-fn scribbled_memory_and_messages_do_nobody_harm_queue_only() {
+fn scribbled_memory_and_messages_harm_no_process_queue_only() {
     scribble(Shape::QueueOnly);
 }
 

@@ -145,8 +145,8 @@ fn a_descriptor_that_comes_twice_gives_its_value_once() {
 }
 
 #[test]
-fn room_that_a_foreign_message_took_wakes_whoever_waits_for_it() {
-    let _watchdog = watchdog("room_that_a_foreign_message_took_wakes_whoever_waits_for_it");
+fn room_that_a_foreign_message_took_wakes_the_sender_that_waits_for_it() {
+    let _watchdog = watchdog("room_that_a_foreign_message_took_wakes_the_sender_that_waits_for_it");
     for len in [50, 5000] {
         let name = unique_name("foreign full");
         let (channel, queue) = open(&name);
