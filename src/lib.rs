@@ -129,11 +129,11 @@ mod queue;
 mod ring;
 pub mod rpc;
 mod schema;
+mod service;
 mod sys;
 mod tag;
 mod transfer;
 
-pub(crate) use channel::Closing;
 pub use channel::{
     Channel, IntoIter, Iter, Lease, Options, Origin, Receiver, Sender, Stats, TryIter, channel,
 };

@@ -11,17 +11,19 @@ use serde::de::{DeserializeOwned, Deserializer};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
-use super::error::{AskError, ConnectError, TellError, WatchError};
+use super::error::{AskError, TellError, WatchError};
 use super::reply::{ReplyTo, decoding};
 use super::watch::Watch;
-use super::wire::{self, ORDINARY, Shape, Status, Ticket, URGENT, Untyped};
+use super::wire::{self, ORDINARY, Shape, Status, Ticket, URGENT};
+use super::{ConnectError, Service};
+use crate::channel::Untyped;
 use crate::codec::{Codec, EncodeError, Reader, Writer};
 use crate::control::BRIEFLY;
-use crate::error::text::Spelling;
 use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::{Handle, Name};
+use crate::service::{ConnectOptions, Kind};
 use crate::sys::{Deadline, Fault, Key, fault};
-use crate::{Channel, DefaultCodec, Owner, Sender, Tag, transfer};
+use crate::{DefaultCodec, Owner, Sender, Tag, transfer};
 
 /// How long a call waits that names no time.
 pub(super) const TEN_SECONDS: Duration = Duration::from_secs(10);
@@ -42,8 +44,7 @@ pub(super) const TEN_SECONDS: Duration = Duration::from_secs(10);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressOptions {
-    pub(super) owner: Owner,
-    pub(super) max_value: u64,
+    pub(super) connect: ConnectOptions,
 }
 
 impl Default for AddressOptions {
@@ -55,19 +56,19 @@ impl Default for AddressOptions {
 impl AddressOptions {
     /// The defaults that each method names.
     pub fn new() -> Self {
-        AddressOptions { owner: Owner::Myself, max_value: 64 << 20 }
+        AddressOptions { connect: ConnectOptions::new() }
     }
 
     /// Whose mailboxes are trusted; default [`Owner::Myself`].
     pub fn owner(mut self, owner: Owner) -> Self {
-        self.owner = owner;
+        self.connect.owner = owner;
         self
     }
 
     /// The longest encoded reply, in bytes, that this process is ready to collect: at least what the
     /// mailbox was [bound](super::MailboxOptions::max_value) with; default 64 MiB.
     pub fn max_value(mut self, bytes: u64) -> Self {
-        self.max_value = bytes;
+        self.connect.max_value = bytes;
         self
     }
 
@@ -141,7 +142,6 @@ pub struct Address<M, C = DefaultCodec> {
 /// The connection, which is made again when the mailbox was removed.
 struct Line {
     sender: Sender<(), Untyped>,
-    home: Handle,
 }
 
 impl Drop for Line {
@@ -155,7 +155,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// Connects to a mailbox by its name, and waits ten seconds at most for it to be there.
     ///
     /// # Errors
-    /// [`ConnectError::TooManyAddresses`] if the mailbox has no place left, [`ConnectError::Open`] if
+    /// [`ConnectError::TooManyClients`] if the mailbox has no place left, [`ConnectError::Open`] if
     /// there is none, or it takes other or longer messages; [`ConnectError::Attach`] otherwise.
     pub fn connect(name: impl Into<Name>) -> Result<Self, ConnectError> {
         Self::connect_timeout(name, TEN_SECONDS)
@@ -336,7 +336,8 @@ impl<M, C: Codec<M>> Address<M, C> {
             place = self.connected(deadline)?;
         }
         let line = place.as_ref().expect("it was just connected");
-        let sender = line.sender.try_clone().map_err(ConnectError::from)?;
+        let sender = line.sender.try_clone();
+        let sender = sender.map_err(|error| ConnectError::of_attach(Kind::Mailbox, error))?;
         Watch::begin(sender, deadline)
     }
 
@@ -383,7 +384,7 @@ impl<M, C: Codec<M>> Address<M, C> {
             match line.sender.await_receiver(deadline) {
                 Ok(receiver) => {
                     let (origin, ask) = (line.sender.origin(), line.sender.next_ask());
-                    return Ok((receiver, Ticket { home: line.home, origin, ask }));
+                    return Ok((receiver, Ticket { home: line.sender.handle(), origin, ask }));
                 }
                 Err(SendError::Removed { .. }) => *place = None,
                 Err(SendError::Disconnected { .. }) => {
@@ -444,7 +445,9 @@ impl<M, C: Codec<M>> Address<M, C> {
 
     fn place(&self) -> Result<RefMut<'_, Option<Line>>, ConnectError> {
         let place = self.line.try_borrow_mut();
-        place.map_err(|_| ConnectError::Reentrant { mailbox: self.mailbox() })
+        place.map_err(|_| ConnectError::Reentrant {
+            service: Service::new(Kind::Mailbox, self.mailbox()),
+        })
     }
 
     /// How errors name the mailbox.
@@ -456,22 +459,10 @@ impl<M, C: Codec<M>> Address<M, C> {
     fn connected(&self, deadline: Deadline) -> Result<RefMut<'_, Option<Line>>, ConnectError> {
         let mut place = self.place()?;
         if place.is_none() {
-            // A mailbox without a name never comes again.
-            let wait = match *self.name {
-                Name::Handle(_) => Duration::ZERO,
-                _ => deadline.remaining().unwrap_or(Duration::MAX),
-            };
-            let options = Channel::<M, C>::options()
-                .wait_for_creation(wait)
-                .lock_wait(deadline.remaining().unwrap_or(Duration::MAX).max(BRIEFLY))
-                .schema(wire::schema::<M, C>())
-                .heads(wire::HEADS)
-                .owner(self.options.owner)
-                .spelling(Spelling::MAILBOX)
-                .max_value(self.options.max_value);
-            let channel = options.open((*self.name).clone())?.retyped::<(), Untyped>();
-            let home = channel.handle();
-            *place = Some(Line { sender: channel.sender()?, home });
+            let wait = deadline.remaining().unwrap_or(Duration::MAX);
+            let protocol = wire::protocol::<M, C>();
+            let sender = self.options.connect.connect::<M, C>(protocol, &self.name, wait)?;
+            *place = Some(Line { sender });
         }
         Ok(place)
     }

@@ -7,17 +7,20 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::address::{Address, AddressOptions};
-use super::error::{BindError, ReplyError};
+use super::error::ReplyError;
 use super::reply::{self, Hold, Relay, Way, answer_at_home};
-use super::wire::{self, Forwarded, Head, ORDINARY, Status, Ticket, URGENT, Untyped};
-use crate::channel::{Attention, LostPort, Origin, Port, Whereabouts};
+use super::wire::{self, Forwarded, Head, ORDINARY, Status, Ticket, URGENT};
+use super::{BindError, Closer};
+#[cfg(all(test, feature = "bincode"))]
+use crate::Options;
+use crate::channel::{Attention, LostPort, Origin, Port, Untyped, Whereabouts};
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::BRIEFLY;
-use crate::error::text::Spelling;
-use crate::error::{AttachError, OpenError, RecvError};
+use crate::error::{OpenError, RecvError};
 use crate::name::{Handle, Name};
+use crate::service::BindOptions;
 use crate::sys::{Deadline, Fault, fault};
-use crate::{Channel, Closing, DefaultCodec, Options, Owner, Receiver, Select, panics};
+use crate::{DefaultCodec, Owner, Receiver, Select, panics};
 
 /// How many things of the mailbox's own, replies to pass on and ports to give up, a call looks after
 /// before its deadline counts: more than stand in a queue, since a message may stand behind them.
@@ -25,9 +28,6 @@ const ERRANDS_BEFORE_DEADLINE: usize = 10_000;
 
 /// How long no other home of a port is waited for, once one was in vain.
 const HASTY: Duration = Duration::from_secs(1);
-
-/// How often a name may appear or vanish between looking and making.
-const ATTEMPTS: usize = 100;
 
 /// What a mailbox is bound with.
 ///
@@ -41,14 +41,7 @@ const ATTEMPTS: usize = 100;
 /// ```
 #[derive(Debug, Clone)]
 pub struct MailboxOptions {
-    addresses: usize,
-    inline_limit: usize,
-    capacity: usize,
-    reply_capacity: usize,
-    max_value: u64,
-    mode: u32,
-    owner: Owner,
-    spin: Option<Duration>,
+    bind: BindOptions,
 }
 
 impl Default for MailboxOptions {
@@ -60,22 +53,13 @@ impl Default for MailboxOptions {
 impl MailboxOptions {
     /// The defaults that each method names.
     pub fn new() -> Self {
-        MailboxOptions {
-            addresses: 256,
-            inline_limit: 1024,
-            capacity: 64 << 10,
-            reply_capacity: 64 << 10,
-            max_value: 64 << 20,
-            mode: 0o600,
-            owner: Owner::Myself,
-            spin: None,
-        }
+        MailboxOptions { bind: BindOptions::new(1024) }
     }
 
     /// How many addresses, watches and processes that hold forwarded reply ports can be connected
     /// at one time, 1 to 4,096; default 256.
     pub fn addresses(mut self, addresses: usize) -> Self {
-        self.addresses = addresses;
+        self.bind.lanes = addresses;
         self
     }
 
@@ -83,46 +67,46 @@ impl MailboxOptions {
     /// a ring of their sender's; default 1,024. Nine of the bytes are the mailbox's own, and 22 in
     /// front of a forwarded reply. See [`Options::inline_limit`]; at least 1 here.
     pub fn inline_limit(mut self, bytes: usize) -> Self {
-        self.inline_limit = bytes.max(1);
+        self.bind.inline_limit = bytes.max(1);
         self
     }
 
     /// The size of each address's ring of longer messages, in bytes; default 64 KiB.
     pub fn capacity(mut self, bytes: usize) -> Self {
-        self.capacity = bytes;
+        self.bind.capacity = bytes;
         self
     }
 
     /// The size of each address's ring of replies, in bytes, above 0; default 64 KiB. Longer replies
     /// go in fragments, while the actor receives.
     pub fn reply_capacity(mut self, bytes: usize) -> Self {
-        self.reply_capacity = bytes;
+        self.bind.reply_capacity = bytes;
         self
     }
 
     /// The longest encoded message or reply, in bytes; default 64 MiB. A program that
     /// connects to a mailbox with a greater one allows for it with [`AddressOptions::max_value`].
     pub fn max_value(mut self, bytes: u64) -> Self {
-        self.max_value = bytes;
+        self.bind.max_value = bytes;
         self
     }
 
     /// The permission bits; default 0600. See [`Options::mode`].
     pub fn mode(mut self, mode: u32) -> Self {
-        self.mode = mode;
+        self.bind.mode = mode;
         self
     }
 
     /// Whose channels may be taken over, and whose mailboxes the addresses and reply ports may lead to
     /// that come to this one; default [`Owner::Myself`].
     pub fn owner(mut self, owner: Owner) -> Self {
-        self.owner = owner;
+        self.bind.owner = owner;
         self
     }
 
     /// How long the actor looks for messages before it sleeps. See [`Options::spin`].
     pub fn spin(mut self, time: Duration) -> Self {
-        self.spin = Some(time);
+        self.bind.spin = Some(time);
         self
     }
 
@@ -147,10 +131,7 @@ impl MailboxOptions {
         name: impl Into<Name>,
         timeout: Duration,
     ) -> Result<Mailbox<M, C>, BindError> {
-        match self.bind_by(name.into(), Deadline::after(timeout)) {
-            Err(BindError::AlreadyBound { name, .. }) => Err(BindError::Timeout { name }),
-            bound => bound,
-        }
+        self.bind_by(name.into(), Deadline::after(timeout))
     }
 
     /// Makes a mailbox without a name, which only those find who are given its
@@ -160,10 +141,8 @@ impl MailboxOptions {
     /// [`BindError::Open`] if its channel could not be created, as for options that cannot be;
     /// [`BindError::Attach`] otherwise.
     pub fn private<M, C: Codec<M>>(&self) -> Result<Mailbox<M, C>, BindError> {
-        self.check()?;
-        let channel = self.channel::<M, C>().private()?;
-        let name = Name::Handle(channel.handle());
-        let receiver = channel.retyped().receiver().map_err(BindError::Attach)?;
+        let receiver = self.bind.private::<M, C>(wire::protocol::<M, C>())?;
+        let name = Name::Handle(receiver.channel().handle());
         Ok(Mailbox::new(name, receiver, self.for_addresses()))
     }
 
@@ -172,60 +151,18 @@ impl MailboxOptions {
         name: Name,
         deadline: Deadline,
     ) -> Result<Mailbox<M, C>, BindError> {
-        self.check()?;
-        let options = self.channel::<M, C>();
-        for _ in 0..ATTEMPTS {
-            let channel = match options.create(name.clone()) {
-                Err(OpenError::AlreadyExists { .. }) => match options.open(name.clone()) {
-                    Err(OpenError::NotFound { .. }) => continue,
-                    channel => channel?,
-                },
-                channel => channel?,
-            };
-            match channel.retyped().receiver_by(deadline) {
-                Ok(receiver) => {
-                    return Ok(Mailbox::new(name, receiver, self.for_addresses()));
-                }
-                Err(AttachError::ReceiverExists { pid, .. }) => {
-                    return Err(BindError::AlreadyBound { name, pid });
-                }
-                // Its last user removed it meanwhile.
-                Err(AttachError::Removed { .. }) => {}
-                Err(error) => return Err(BindError::Attach(error)),
-            }
-        }
-        Err(BindError::Open(OpenError::Unsettled { name }))
-    }
-
-    fn check(&self) -> Result<(), BindError> {
-        if self.reply_capacity > 0 {
-            return Ok(());
-        }
-        Err(BindError::Open(OpenError::InvalidOptions(
-            "reply_capacity is 0: no ask could be answered".to_owned(),
-        )))
+        let protocol = wire::protocol::<M, C>();
+        let receiver = self.bind.bind::<M, C>(protocol, name.clone(), deadline)?;
+        Ok(Mailbox::new(name, receiver, self.for_addresses()))
     }
 
     fn for_addresses(&self) -> AddressOptions {
-        AddressOptions { owner: self.owner, max_value: self.max_value }
+        AddressOptions::new().owner(self.bind.owner).max_value(self.bind.max_value)
     }
 
+    #[cfg(all(test, feature = "bincode"))]
     pub(crate) fn channel<M, C: Codec<M>>(&self) -> Options<M, C> {
-        let options = Channel::<M, C>::options()
-            .inline_limit(self.inline_limit)
-            .lanes(self.addresses)
-            .capacity(self.capacity)
-            .return_capacity(self.reply_capacity)
-            .max_value(self.max_value)
-            .mode(self.mode)
-            .owner(self.owner)
-            .spelling(Spelling::MAILBOX)
-            .schema(wire::schema::<M, C>())
-            .heads(wire::HEADS);
-        match self.spin {
-            Some(time) => options.spin(time),
-            None => options,
-        }
+        self.bind.channel(wire::protocol::<M, C>())
     }
 }
 
@@ -564,33 +501,13 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
 
     /// What closes the mailbox from another thread.
     pub fn closer(&self) -> Closer {
-        Closer { closing: self.receiver.closing() }
+        self.receiver.closer()
     }
 }
 
 impl<M, C> fmt::Debug for Mailbox<M, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mailbox").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Closes a [`Mailbox`] from another thread of its process.
-#[derive(Clone)]
-pub struct Closer {
-    closing: Closing,
-}
-
-impl Closer {
-    /// Ends the actor's call as soon as it has nothing in hand. Messages that it has not received
-    /// stay for the next actor.
-    pub fn close(&self) {
-        self.closing.close();
-    }
-}
-
-impl fmt::Debug for Closer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Closer").finish_non_exhaustive()
     }
 }
 
@@ -605,7 +522,7 @@ mod tests {
         let options = MailboxOptions::new().max_value(1000);
         let mailbox = options.private::<Bytes, Raw>().unwrap();
         let channel = options.channel::<Bytes, Raw>().open(mailbox.home).unwrap();
-        let hostile = channel.retyped::<(), Untyped>().sender().unwrap();
+        let hostile = channel.untyped().sender().unwrap();
         let told = |len: usize| {
             let encode = |out: &mut Writer<'_>| {
                 out.write(&wire::told(0))?;

@@ -66,7 +66,10 @@ mod watch;
 mod wire;
 
 pub use address::{Address, AddressOptions};
-pub use error::{AskError, BindError, ConnectError, ReplyError, TellError, WatchError};
-pub use mailbox::{Closer, Mailbox, MailboxOptions};
+pub use error::{AskError, ReplyError, TellError, WatchError};
+pub use mailbox::{Mailbox, MailboxOptions};
 pub use reply::ReplyTo;
 pub use watch::Watch;
+
+pub use crate::channel::Closer;
+pub use crate::service::{BindError, ConnectError, Service};

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::address::AddressOptions;
 use super::error::ReplyError;
-use super::wire::{self, HEADS, REPLY_HEAD, Shape, Status, Ticket, URGENT, Untyped, write_reply};
-use crate::channel::{Caller, Encoded, Holding, NotEncoded};
+use super::wire::{self, HEADS, REPLY_HEAD, Shape, Status, Ticket, URGENT, write_reply};
+use crate::channel::{Caller, Encoded, Holding, NotEncoded, Untyped};
 use crate::codec::{Codec, EncodeError, Writer};
 use crate::control::BRIEFLY;
 use crate::error::{OpenError, SendError};
@@ -152,7 +152,7 @@ impl Relay {
         // The asker trusts the home, and this process trusts the sender of the port. Nothing comes
         // back here, so it does not matter how long the home's values may be.
         let channel = Channel::<(), Untyped>::options().any_type().heads(HEADS).max_value(u64::MAX);
-        let channel = channel.owner(options.owner).lock_wait(lock_wait);
+        let channel = channel.owner(options.connect.owner).lock_wait(lock_wait);
         let channel = channel.open(home).map_err(|error| match error {
             OpenError::NotFound { name } => ReplyError::Gone { mailbox: Arc::new(name) },
             error => ReplyError::Open(error),

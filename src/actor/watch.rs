@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::error::WatchError;
-use super::wire::Untyped;
 use crate::Sender;
+use crate::channel::Untyped;
 use crate::error::SendError;
 use crate::sys::Deadline;
 

@@ -19,6 +19,7 @@ use crate::channel::{Origin, Port};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Schema, Writer};
 use crate::control::Heads;
 use crate::name::Handle;
+use crate::service::{Kind, Protocol};
 
 /// The tags of a mailbox: the kernel hands out the lowest first.
 pub(super) const URGENT: Tag = Tag::DEFAULT;
@@ -38,29 +39,11 @@ pub(super) const ANSWER_HEAD: usize = 9;
 
 pub(super) const HEADS: Heads = Heads { value: REPLY_HEAD, answer: ANSWER_HEAD };
 
-/// The codec of a mailbox's channel, seen from here: every message is encoded by closures.
-pub(super) struct Untyped;
-
-impl Codec<()> for Untyped {
-    const NAME: &'static str = "actor";
-
-    fn encode(_: &(), _: &mut Writer<'_>) -> Result<(), EncodeError> {
-        Ok(())
-    }
-
-    fn decode(_: Reader<'_>) -> Result<(), DecodeError> {
-        Ok(())
-    }
-
-    fn schema() -> Schema {
-        Schema::bytes("Actor")
-    }
-}
-
 /// What everybody on a mailbox's channel must agree on.
-pub(super) fn schema<M, C: Codec<M>>() -> Schema {
+pub(super) fn protocol<M, C: Codec<M>>() -> Protocol {
     let none = Schema::bytes("ring");
-    Schema::both("Mailbox", [("message", &C::schema()), ("reply", &none)])
+    let schema = Schema::both("Mailbox", [("message", &C::schema()), ("reply", &none)]);
+    Protocol { kind: Kind::Mailbox, schema, heads: HEADS }
 }
 
 /// What an answer says.

@@ -26,12 +26,33 @@ use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::{Control, Parked, lane_word, semaphores, word};
 use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::{Handle, Name};
+use crate::schema::Schema;
 use crate::sys::{AtExit, AtomicU64, Deadline, Fault, Ordering, at_exit, fault, fence};
 use crate::tag::{Select, Tag};
 use crate::transfer;
 
 /// How many cancelled calls a lane remembers behind one that is waited for.
 const CANCELLED: u64 = 7;
+
+/// The codec of a channel whose values the layer above encodes and decodes by closures, behind heads of
+/// its own.
+pub(crate) struct Untyped;
+
+impl Codec<()> for Untyped {
+    const NAME: &'static str = "untyped";
+
+    fn encode(_: &(), _: &mut Writer<'_>) -> Result<(), EncodeError> {
+        Ok(())
+    }
+
+    fn decode(_: Reader<'_>) -> Result<(), DecodeError> {
+        Ok(())
+    }
+
+    fn schema() -> Schema {
+        Schema::bytes("Untyped")
+    }
+}
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -46,20 +67,20 @@ pub(crate) enum Unanswered {
 impl<T, C: Codec<T>> Sender<T, C> {
     /// Sends a value behind a head; says where the ring stands then. While it waits for room,
     /// `take_answer` has what comes back.
-    pub(crate) fn send_behind(
+    pub(crate) fn send_behind<V, D: Codec<V>>(
         &self,
         head: &[u8],
-        value: &T,
+        value: &V,
         deadline: Deadline,
         take_answer: impl FnMut(Reader<'_>),
     ) -> Result<u64, SendError> {
         let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
             out.write(head)?;
-            C::encode(value, out)
+            D::encode(value, out)
         };
         let value = Headed { head: head.len(), encode };
         let request = Request { value, take_answer: RefCell::new(take_answer) };
-        transfer::sending::<T, _, _>(|| self.send_positioned(&request, deadline))
+        transfer::sending::<V, _, _>(|| self.send_positioned(&request, deadline))
     }
 
     /// Waits until `accept` makes something of an answer to what ended at `end` in the ring. A
@@ -275,17 +296,17 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
 /// A sender of requests: when it goes, or its process exits, what no receiver has taken is nobody's
 /// request any more.
-pub(crate) struct Requester<T, C: Codec<T>> {
-    sender: Sender<T, C>,
+pub(crate) struct Requester {
+    sender: Sender<(), Untyped>,
     requests: Arc<Requests>,
     /// Dropped last: an exit waits for it.
     _entry: at_exit::Entry,
 }
 
-impl<T, C: Codec<T>> Requester<T, C> {
+impl Requester {
     /// # Errors
     /// [`OpenError::Exiting`].
-    pub(crate) fn new(sender: Sender<T, C>) -> Result<Self, OpenError> {
+    pub(crate) fn new(sender: Sender<(), Untyped>) -> Result<Self, OpenError> {
         let (control, lane) = (sender.control.clone(), sender.lane);
         let requests = Arc::new(Requests { control, lane, are_ours: Mutex::new(true) });
         let weak: Weak<Requests> = Arc::downgrade(&requests);
@@ -296,22 +317,22 @@ impl<T, C: Codec<T>> Requester<T, C> {
     }
 }
 
-impl<T, C: Codec<T>> Deref for Requester<T, C> {
-    type Target = Sender<T, C>;
+impl Deref for Requester {
+    type Target = Sender<(), Untyped>;
 
     #[inline]
-    fn deref(&self) -> &Sender<T, C> {
+    fn deref(&self) -> &Sender<(), Untyped> {
         &self.sender
     }
 }
 
-impl<T, C: Codec<T>> DerefMut for Requester<T, C> {
-    fn deref_mut(&mut self) -> &mut Sender<T, C> {
+impl DerefMut for Requester {
+    fn deref_mut(&mut self) -> &mut Sender<(), Untyped> {
         &mut self.sender
     }
 }
 
-impl<T, C: Codec<T>> Drop for Requester<T, C> {
+impl Drop for Requester {
     fn drop(&mut self) {
         // The lane is another's as soon as the sender is dropped.
         *self.requests.are_ours.lock().unwrap_or_else(PoisonError::into_inner) = false;
@@ -401,8 +422,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// What closes a receiver that stays open.
-    pub(crate) fn closing(&self) -> Closing {
-        Closing(Arc::downgrade(&self.returns))
+    pub(crate) fn closer(&self) -> Closer {
+        Closer(Arc::downgrade(&self.returns))
     }
 
     /// Whether it was closed.
@@ -509,12 +530,22 @@ impl<T, C> Receiver<T, C> {
     }
 }
 
-/// Closes a receiver that stays open, from any thread of its process. It does not keep the channel.
-#[derive(Clone)]
-pub(crate) struct Closing(Weak<Returns>);
+/// Closes a [`Server`](crate::rpc::Server) or a [`Mailbox`](crate::actor::Mailbox) from another thread
+/// of its process.
+#[derive(Debug, Clone)]
+pub struct Closer(Weak<Returns>);
 
-impl Closing {
-    pub(crate) fn close(&self) {
+impl Closer {
+    /// Ends the call that receives: a mailbox's as soon as it has nothing in hand, a server's as soon as
+    /// what it has received is answered, and the replies have gone or
+    /// [`ServerOptions::drain`](crate::rpc::ServerOptions::drain) is over.
+    ///
+    /// Messages that a mailbox has not received stay for the next actor. Requests that a server has not
+    /// received are the next server's, once the server is dropped, if one
+    /// [stands by](crate::rpc::ServerOptions::stand_by) or if they may be
+    /// [repeated](crate::rpc::ClientOptions::repeatable). Other callers are told at once:
+    /// [`ServerDied`](crate::rpc::CallError::ServerDied), not received.
+    pub fn close(&self) {
         if let Some(returns) = self.0.upgrade() {
             returns.close_receiver();
         }

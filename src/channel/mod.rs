@@ -47,7 +47,8 @@ use crate::name::{Handle, Name};
 use crate::ring::{Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
-pub(crate) use calls::{Caller, Closing, InHand, ReceiverBell, Requester, Unanswered};
+pub use calls::Closer;
+pub(crate) use calls::{Caller, InHand, ReceiverBell, Requester, Unanswered, Untyped};
 pub(crate) use encoded::{Encoded, NotEncoded};
 pub(crate) use holders::{Attention, Holding, LostPort, Port, Whereabouts};
 pub use iter::{IntoIter, Iter, TryIter};
@@ -170,11 +171,6 @@ impl<T, C: Codec<T>> Channel<T, C> {
         Receiver::attach(self.control.clone(), self.spin, self.trust, deadline)
     }
 
-    /// Whether the receiver can send something back.
-    pub(crate) fn has_way_back(&self) -> bool {
-        self.control.layout().return_lines > 0
-    }
-
     /// A handle to this channel, to be sent to another process.
     pub fn handle(&self) -> Handle {
         self.control.handle()
@@ -189,7 +185,7 @@ impl<T, C: Codec<T>> Channel<T, C> {
     }
 
     /// The same channel, for a layer above that says by itself what its bytes are.
-    pub(crate) fn retyped<U, D>(self) -> Channel<U, D> {
+    pub(crate) fn untyped(self) -> Channel<(), Untyped> {
         let Channel { control, spin, trust, .. } = self;
         Channel { control, spin, trust, value: PhantomData }
     }

@@ -7,8 +7,8 @@ use crate::sys::process;
 
 /// What an error is about, by its name.
 pub(crate) struct Named<'a> {
-    what: &'static str,
-    name: &'a Name,
+    pub(crate) what: &'static str,
+    pub(crate) name: &'a Name,
 }
 
 pub(crate) fn channel(name: &Name) -> Named<'_> {

@@ -7,16 +7,15 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::{CallError, ConnectError};
-use super::{RequestHead, Status, own};
+use super::error::CallError;
+use super::{ConnectError, RequestHead, Status, own};
 use crate::channel::{Requester, Unanswered};
 use crate::codec::{Codec, DecodeError, Reader};
-use crate::control::BRIEFLY;
-use crate::error::text::{Spelling, channel};
-use crate::error::{OpenError, RecvError, SendError};
+use crate::error::{RecvError, SendError};
 use crate::name::Name;
+use crate::service::ConnectOptions;
 use crate::sys::{ClockOffset, Deadline};
-use crate::{Channel, DefaultCodec, Options, Owner, panics};
+use crate::{DefaultCodec, Owner, panics};
 
 /// What a client is connected with.
 #[derive(Debug, Clone)]
@@ -24,9 +23,7 @@ pub struct ClientOptions {
     wait: Duration,
     deadline: Duration,
     repeatable: bool,
-    max_value: u64,
-    owner: Owner,
-    spin: Option<Duration>,
+    connect: ConnectOptions,
 }
 
 impl Default for ClientOptions {
@@ -43,9 +40,7 @@ impl ClientOptions {
             wait: ten_seconds,
             deadline: ten_seconds,
             repeatable: false,
-            max_value: 64 << 20,
-            owner: Owner::Myself,
-            spin: None,
+            connect: ConnectOptions::new(),
         }
     }
 
@@ -72,19 +67,19 @@ impl ClientOptions {
     /// The longest encoded request or reply that the server may be bound for, in bytes; default
     /// 64 MiB.
     pub fn max_value(mut self, bytes: u64) -> Self {
-        self.max_value = bytes;
+        self.connect.max_value = bytes;
         self
     }
 
     /// Whose servers may be called; default [`Owner::Myself`].
     pub fn owner(mut self, owner: Owner) -> Self {
-        self.owner = owner;
+        self.connect.owner = owner;
         self
     }
 
     /// How long a call looks for its reply before it sleeps. See [`Options::spin`].
     pub fn spin(mut self, time: Duration) -> Self {
-        self.spin = Some(time);
+        self.connect.spin = Some(time);
         self
     }
 
@@ -109,34 +104,16 @@ impl ClientOptions {
                 last_call: 0,
                 started: BTreeMap::new(),
             }),
-            reply: PhantomData,
+            types: PhantomData,
         })
     }
 
-    fn sender<Q, R, C>(&self, name: &Name, wait: Duration) -> Result<Requester<Q, C>, ConnectError>
+    fn sender<Q, R, C>(&self, name: &Name, wait: Duration) -> Result<Requester, ConnectError>
     where
         C: Codec<Q> + Codec<R>,
     {
-        let mut options: Options<Q, C> = Channel::<Q, C>::options()
-            .owner(self.owner)
-            .max_value(self.max_value)
-            .wait_for_creation(wait)
-            .lock_wait(wait.max(BRIEFLY))
-            .spelling(Spelling::SERVER)
-            .schema(super::schema::<Q, R, C>())
-            .heads(super::HEADS);
-        if let Some(time) = self.spin {
-            options = options.spin(time);
-        }
-        let opened = options.open(name.clone())?;
-        if !opened.has_way_back() {
-            return Err(ConnectError::Open(OpenError::InvalidOptions(format!(
-                "{} has no ring for replies: bind a server there with a \
-                 ServerOptions::reply_capacity above 0",
-                channel(name)
-            ))));
-        }
-        Ok(Requester::new(opened.sender()?)?)
+        let protocol = super::protocol::<Q, R, C>();
+        Ok(Requester::new(self.connect.connect::<Q, C>(protocol, name, wait)?)?)
     }
 }
 
@@ -145,17 +122,17 @@ impl ClientOptions {
 /// A client is used by one thread at a time; another thread takes a client of its own, by
 /// [`try_clone`](Client::try_clone) or [`connect`](Client::connect), which costs no kernel object.
 /// When the server's place is taken by another one, the same client finds it.
-pub struct Client<Q, R, C: Codec<Q> = DefaultCodec> {
+pub struct Client<Q, R, C = DefaultCodec> {
     name: Arc<Name>,
     options: ClientOptions,
     clock: ClockOffset,
-    line: RefCell<Line<Q, R, C>>,
-    reply: PhantomData<fn() -> R>,
+    line: RefCell<Line<R>>,
+    types: PhantomData<fn(Q) -> C>,
 }
 
 /// The connection, which is made again when the server's channel was removed.
-struct Line<Q, R, C: Codec<Q>> {
-    sender: Requester<Q, C>,
+struct Line<R> {
+    sender: Requester,
     /// Whether its channel was removed: the next call has another.
     removed: bool,
     last_call: u64,
@@ -260,7 +237,7 @@ where
     /// gone, and one that no server had received, if the name has another channel by now.
     fn is_made_again(
         &self,
-        line: &mut Line<Q, R, C>,
+        line: &mut Line<R>,
         outcome: &Result<R, CallError>,
         deadline: Deadline,
     ) -> bool {
@@ -317,7 +294,7 @@ where
         Ok(Pending { client: self, request, call, deadline })
     }
 
-    fn line(&self) -> Result<std::cell::RefMut<'_, Line<Q, R, C>>, CallError> {
+    fn line(&self) -> Result<std::cell::RefMut<'_, Line<R>>, CallError> {
         let line = self.line.try_borrow_mut();
         line.map_err(|_| CallError::Reentrant { server: self.server() })
     }
@@ -330,7 +307,7 @@ where
     /// Sends a request; says what the call's number is and where the request ends in the ring.
     fn ask(
         &self,
-        line: &mut Line<Q, R, C>,
+        line: &mut Line<R>,
         request: &Q,
         deadline: Deadline,
         how: How,
@@ -345,7 +322,7 @@ where
         }
         if !line.started.is_empty() {
             // The server has no room for more than a ring of replies, and something beside it.
-            line.take_answers(&self.name);
+            line.take_answers::<C>(&self.name);
         }
         loop {
             if how != How::Start && own::is_served_here(&line.sender) {
@@ -353,7 +330,7 @@ where
             }
             let Line { sender, started, .. } = &mut *line;
             // The server may have to be rid of its replies before it has room.
-            let sent = sender.send_behind(&head, request, room_by, |reader| {
+            let sent = sender.send_behind::<Q, C>(&head, request, room_by, |reader| {
                 note_answer::<R, C>(&self.name, started, reader);
             });
             let error = match sent {
@@ -389,11 +366,11 @@ where
     }
 
     /// Makes the connection again, to the channel that has the name now.
-    fn reconnect(&self, line: &mut Line<Q, R, C>, deadline: Deadline) -> Result<(), CallError> {
+    fn reconnect(&self, line: &mut Line<R>, deadline: Deadline) -> Result<(), CallError> {
         let wait = deadline.remaining().unwrap_or(Duration::MAX);
         let sender = self.options.sender::<Q, R, C>(&self.name, wait);
         let sender = sender.map_err(CallError::Reconnect)?;
-        line.give_up(&self.name);
+        line.give_up::<C>(&self.name);
         line.sender = sender;
         line.removed = false;
         Ok(())
@@ -402,7 +379,7 @@ where
     /// Waits for the reply to a call.
     fn answer(
         &self,
-        line: &mut Line<Q, R, C>,
+        line: &mut Line<R>,
         call: u64,
         end: u64,
         deadline: Deadline,
@@ -432,7 +409,7 @@ where
                     continue;
                 }
                 Err(Unanswered::NoReceiver | Unanswered::Failed(RecvError::Removed { .. })) => {
-                    let certain = line.give_up(&self.name);
+                    let certain = line.give_up::<C>(&self.name);
                     line.removed = line.sender.is_removed();
                     let received = !certain || line.sender.was_consumed(end);
                     Err(CallError::ServerDied { server: self.server(), received })
@@ -448,12 +425,9 @@ where
     }
 }
 
-impl<Q, R, C> Line<Q, R, C>
-where
-    C: Codec<Q> + Codec<R>,
-{
+impl<R> Line<R> {
     /// Takes the answers that are there.
-    fn take_answers(&mut self, server: &Arc<Name>) {
+    fn take_answers<C: Codec<R>>(&mut self, server: &Arc<Name>) {
         let Line { sender, started, .. } = self;
         // What is wrong with the lane is told to a call that waits.
         let _ = sender.take_answers(|reader| note_answer::<R, C>(server, started, reader));
@@ -470,8 +444,8 @@ where
 
     /// Sees to it that no server receives any more what none has received by now; says whether that
     /// is certain.
-    fn give_up(&mut self, server: &Arc<Name>) -> bool {
-        self.take_answers(server);
+    fn give_up<C: Codec<R>>(&mut self, server: &Arc<Name>) -> bool {
+        self.take_answers::<C>(server);
         let certain = self.sender.renew().is_ok();
         for started in self.started.values_mut() {
             let received = !certain || self.sender.was_consumed(started.end);
@@ -547,7 +521,7 @@ fn failure(server: Arc<Name>, status: Status, reader: Reader<'_>) -> CallError {
     }
 }
 
-impl<Q, R, C: Codec<Q>> fmt::Debug for Client<Q, R, C> {
+impl<Q, R, C> fmt::Debug for Client<Q, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("server", &self.name)
@@ -581,7 +555,7 @@ where
         let received = {
             let mut line = self.client.line()?;
             if own::is_served_here(&line.sender) {
-                line.take_answers(&self.client.name);
+                line.take_answers::<C>(&self.client.name);
                 let started = line.started.get(&self.call);
                 if started.is_some_and(|started| started.outcome.is_none()) {
                     return Err(CallError::OwnServer { server: self.client.server() });

@@ -49,12 +49,16 @@ mod own;
 mod server;
 
 pub use client::{Client, ClientOptions, Pending};
-pub use error::{BindError, CallError, ConnectError, ReplyError, ServeError};
-pub use server::{Closer, Incoming, Request, Responder, Server, ServerOptions};
+pub use error::{CallError, ReplyError, ServeError};
+pub use server::{Incoming, Request, Responder, Server, ServerOptions};
+
+pub use crate::channel::Closer;
+pub use crate::service::{BindError, ConnectError, Service};
 
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::Heads;
 use crate::schema::Schema;
+use crate::service::{Kind, Protocol};
 use crate::sys::{ClockOffset, Deadline};
 
 /// What stands in front of a request: the call's number and its deadline.
@@ -112,7 +116,8 @@ impl Status {
 }
 
 /// What client and server must agree on.
-fn schema<Q, R, C: Codec<Q> + Codec<R>>() -> Schema {
+fn protocol<Q, R, C: Codec<Q> + Codec<R>>() -> Protocol {
     let (request, reply) = (<C as Codec<Q>>::schema(), <C as Codec<R>>::schema());
-    Schema::both("Call", [("request", &request), ("reply", &reply)])
+    let schema = Schema::both("Call", [("request", &request), ("reply", &reply)]);
+    Protocol { kind: Kind::Server, schema, heads: HEADS }
 }

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use crate::Sender;
-use crate::codec::Codec;
+use crate::channel::Untyped;
 use crate::name::Handle;
 use crate::sys::process;
 
@@ -47,7 +47,7 @@ impl Drop for Serving {
 
 /// Whether what the sender sends is for the server that this thread serves.
 #[inline]
-pub(super) fn is_served_here<Q, C: Codec<Q>>(sender: &Sender<Q, C>) -> bool {
+pub(super) fn is_served_here(sender: &Sender<(), Untyped>) -> bool {
     SERVED.with(Cell::get).is_some_and(|served| {
         served.channel == sender.handle()
             && served.process == process::token()

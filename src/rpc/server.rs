@@ -10,19 +10,18 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::error::{BindError, ReplyError, ServeError};
+use super::error::{ReplyError, ServeError};
 use super::own::Serving;
-use super::{ANSWER_HEAD, RequestHead, Status};
-use crate::channel::{Due, InHand, ReceiverBell};
+use super::{ANSWER_HEAD, BindError, Closer, RequestHead, Status};
+#[cfg(all(test, loom))]
+use crate::Options;
+use crate::channel::{Due, InHand, ReceiverBell, Untyped};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
-use crate::error::text::Spelling;
-use crate::error::{AttachError, OpenError, RecvError, SendError};
+use crate::error::{RecvError, SendError};
 use crate::name::Name;
+use crate::service::BindOptions;
 use crate::sys::{ClockOffset, Deadline, Fault, fault};
-use crate::{Channel, Closing, DefaultCodec, Options, Owner, Receiver, panics, transfer};
-
-/// How often a name may appear or vanish between looking and making.
-const ATTEMPTS: usize = 100;
+use crate::{DefaultCodec, Owner, Receiver, panics, transfer};
 
 /// What a server is bound with.
 ///
@@ -36,13 +35,7 @@ const ATTEMPTS: usize = 100;
 /// ```
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    clients: usize,
-    capacity: usize,
-    reply_capacity: usize,
-    max_value: u64,
-    mode: u32,
-    owner: Owner,
-    spin: Option<Duration>,
+    bind: BindOptions,
     drain: Duration,
 }
 
@@ -55,60 +48,51 @@ impl Default for ServerOptions {
 impl ServerOptions {
     /// The defaults that each method names.
     pub fn new() -> Self {
-        ServerOptions {
-            clients: 256,
-            capacity: 64 << 10,
-            reply_capacity: 64 << 10,
-            max_value: 64 << 20,
-            mode: 0o600,
-            owner: Owner::Myself,
-            spin: None,
-            drain: Duration::from_secs(5),
-        }
+        ServerOptions { bind: BindOptions::new(0), drain: Duration::from_secs(5) }
     }
 
     /// How many clients can be connected at one time, 1 to 4,096; default 256.
     pub fn clients(mut self, clients: usize) -> Self {
-        self.clients = clients;
+        self.bind.lanes = clients;
         self
     }
 
     /// The size of each client's ring of requests, in bytes; default 64 KiB. Longer requests go in
     /// fragments.
     pub fn capacity(mut self, bytes: usize) -> Self {
-        self.capacity = bytes;
+        self.bind.capacity = bytes;
         self
     }
 
     /// The size of each client's ring of replies, in bytes; default 64 KiB. Longer replies go in
     /// fragments. What a client leaves unread beyond waits in the server's memory.
     pub fn reply_capacity(mut self, bytes: usize) -> Self {
-        self.reply_capacity = bytes;
+        self.bind.reply_capacity = bytes;
         self
     }
 
     /// The longest encoded request or reply, in bytes; default 64 MiB. Replies of as many bytes in
     /// all wait in the server's memory for a client that does not read.
     pub fn max_value(mut self, bytes: u64) -> Self {
-        self.max_value = bytes;
+        self.bind.max_value = bytes;
         self
     }
 
     /// The permission bits; default 0600. See [`Options::mode`].
     pub fn mode(mut self, mode: u32) -> Self {
-        self.mode = mode;
+        self.bind.mode = mode;
         self
     }
 
     /// Whose channels may be taken over; default [`Owner::Myself`].
     pub fn owner(mut self, owner: Owner) -> Self {
-        self.owner = owner;
+        self.bind.owner = owner;
         self
     }
 
     /// How long the server looks for requests before it sleeps. See [`Options::spin`].
     pub fn spin(mut self, time: Duration) -> Self {
-        self.spin = Some(time);
+        self.bind.spin = Some(time);
         self
     }
 
@@ -147,67 +131,24 @@ impl ServerOptions {
     where
         C: Codec<Q> + Codec<R>,
     {
-        match self.bind_by(name.into(), Deadline::after(timeout)) {
-            Err(BindError::AlreadyBound { name, .. }) => Err(BindError::Timeout { name }),
-            bound => bound,
-        }
+        self.bind_by(name.into(), Deadline::after(timeout))
     }
 
     fn bind_by<Q, R, C>(&self, name: Name, deadline: Deadline) -> Result<Server<Q, R, C>, BindError>
     where
         C: Codec<Q> + Codec<R>,
     {
-        for (option, bytes, what) in [
-            ("capacity", self.capacity, "request"),
-            ("reply_capacity", self.reply_capacity, "reply"),
-        ] {
-            if bytes == 0 {
-                return Err(BindError::Open(OpenError::InvalidOptions(format!(
-                    "{option} is 0: no {what} could be sent"
-                ))));
-            }
-        }
-        let options = self.channel::<Q, R, C>();
-        for _ in 0..ATTEMPTS {
-            let channel = match options.create(name.clone()) {
-                Err(OpenError::AlreadyExists { .. }) => match options.open(name.clone()) {
-                    Err(OpenError::NotFound { .. }) => continue,
-                    channel => channel?,
-                },
-                channel => channel?,
-            };
-            match channel.receiver_by(deadline) {
-                Ok(receiver) => return Ok(Server::new(receiver, self.drain)),
-                Err(AttachError::ReceiverExists { pid, .. }) => {
-                    return Err(BindError::AlreadyBound { name, pid });
-                }
-                // Its last user removed it meanwhile.
-                Err(AttachError::Removed { .. }) => {}
-                Err(error) => return Err(BindError::Attach(error)),
-            }
-        }
-        Err(BindError::Open(OpenError::Unsettled { name }))
+        let protocol = super::protocol::<Q, R, C>();
+        let receiver = self.bind.bind::<Q, C>(protocol, name, deadline)?;
+        Ok(Server::new(receiver, self.drain))
     }
 
+    #[cfg(all(test, loom))]
     pub(crate) fn channel<Q, R, C>(&self) -> Options<Q, C>
     where
         C: Codec<Q> + Codec<R>,
     {
-        let options = Channel::<Q, C>::options()
-            .inline_limit(0)
-            .lanes(self.clients)
-            .capacity(self.capacity)
-            .return_capacity(self.reply_capacity)
-            .max_value(self.max_value)
-            .mode(self.mode)
-            .owner(self.owner)
-            .spelling(Spelling::SERVER)
-            .schema(super::schema::<Q, R, C>())
-            .heads(super::HEADS);
-        match self.spin {
-            Some(time) => options.spin(time),
-            None => options,
-        }
+        self.bind.channel(super::protocol::<Q, R, C>())
     }
 }
 
@@ -219,12 +160,12 @@ impl ServerOptions {
 /// not answered then is lost to its client, which is told
 /// [`ServerDied`](super::CallError::ServerDied).
 pub struct Server<Q, R, C = DefaultCodec> {
-    receiver: Receiver<Q, C>,
+    receiver: Receiver<(), Untyped>,
     clock: ClockOffset,
     drain: Duration,
     /// When that is over, once the server has begun to end.
     drained_by: OnceCell<Deadline>,
-    reply: PhantomData<fn(R)>,
+    types: PhantomData<fn(R, C) -> Q>,
 }
 
 impl<Q, R, C> Server<Q, R, C> {
@@ -255,13 +196,13 @@ where
         ServerOptions::new().bind(name)
     }
 
-    fn new(receiver: Receiver<Q, C>, drain: Duration) -> Self {
+    fn new(receiver: Receiver<(), Untyped>, drain: Duration) -> Self {
         Server {
             receiver: receiver.stays_open(),
             clock: ClockOffset::of_this_process(),
             drain,
             drained_by: OnceCell::new(),
-            reply: PhantomData,
+            types: PhantomData,
         }
     }
 
@@ -417,7 +358,7 @@ where
 
     /// What closes the server from another thread.
     pub fn closer(&self) -> Closer {
-        Closer { closing: self.receiver.closing() }
+        self.receiver.closer()
     }
 }
 
@@ -459,31 +400,6 @@ impl Crew {
         // It ends early where the channel was removed, which the next call tells.
         server.receiver.attend(Deadline::never(), over);
         self.free.fetch_and(!1, Ordering::Relaxed);
-    }
-}
-
-/// Closes a [`Server`] from another thread of its process.
-#[derive(Clone)]
-pub struct Closer {
-    closing: Closing,
-}
-
-impl Closer {
-    /// Ends the server's call as soon as what it has received is answered, and the replies have gone
-    /// or [`ServerOptions::drain`] is over.
-    ///
-    /// When the server is dropped then, requests that it has not received are the next server's if one
-    /// [stands by](ServerOptions::stand_by), or if they may be
-    /// [repeated](super::ClientOptions::repeatable). Other callers are told at once:
-    /// [`ServerDied`](super::CallError::ServerDied), not received.
-    pub fn close(&self) {
-        self.closing.close();
-    }
-}
-
-impl fmt::Debug for Closer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Closer").finish_non_exhaustive()
     }
 }
 

@@ -307,9 +307,13 @@ fn names(error: &dyn Error, object: &str, words: &[&str]) {
 fn every_error_of_a_call_names_its_server() {
     let (server, name) = (calculator, || Name::from("calculator"));
     let named = |error: &dyn Error, words: &[&str]| names(error, "server \"calculator\"", words);
-    named(&rpc::BindError::AlreadyBound { name: name(), pid: 42 }, &["process 42", "stand_by"]);
-    named(&rpc::BindError::Timeout { name: name() }, &["still", "deadline"]);
-    let full = rpc::ConnectError::TooManyClients { server: server(), clients: 3 };
+    let service = || rpc::Service::server("calculator");
+    named(
+        &rpc::BindError::AlreadyBound { service: service(), pid: 42 },
+        &["process 42", "stand_by"],
+    );
+    named(&rpc::BindError::Timeout { service: service() }, &["still", "deadline"]);
+    let full = rpc::ConnectError::TooManyClients { service: service(), clients: 3 };
     named(&full, &["3 clients", "ServerOptions::clients"]);
     for (error, words) in [
         (
@@ -370,11 +374,15 @@ fn every_error_of_a_call_names_its_server() {
 fn every_error_of_an_actor_names_its_mailbox() {
     let (mailbox, name) = (calculator, || Name::from("calculator"));
     let named = |error: &dyn Error, words: &[&str]| names(error, "mailbox \"calculator\"", words);
-    named(&actor::BindError::AlreadyBound { name: name(), pid: 42 }, &["process 42", "stand_by"]);
-    named(&actor::BindError::Timeout { name: name() }, &["still", "deadline"]);
-    let full = actor::ConnectError::TooManyAddresses { mailbox: mailbox(), addresses: 3 };
+    let service = || actor::Service::mailbox("calculator");
+    named(
+        &actor::BindError::AlreadyBound { service: service(), pid: 42 },
+        &["process 42", "stand_by"],
+    );
+    named(&actor::BindError::Timeout { service: service() }, &["still", "deadline"]);
+    let full = actor::ConnectError::TooManyClients { service: service(), clients: 3 };
     named(&full, &["3 addresses", "MailboxOptions::addresses"]);
-    named(&actor::ConnectError::Reentrant { mailbox: mailbox() }, &["Serialize", "clone"]);
+    named(&actor::ConnectError::Reentrant { service: service() }, &["Serialize", "clone"]);
     for (error, words) in [
         (TellError::Full { mailbox: mailbox() }, &["full", "tell"][..]),
         (TellError::Timeout { mailbox: mailbox() }, &["deadline", "not told"]),
@@ -452,7 +460,7 @@ fn options_are_named_as_their_user_knows_them() {
         assert!(!text.contains("lanes") && !text.contains("return_"), "{text}");
     };
     mailbox(MailboxOptions::new().addresses(0), &["addresses is 0", "1 to 4096"]);
-    mailbox(MailboxOptions::new().reply_capacity(0), &["reply_capacity is 0", "no ask"]);
+    mailbox(MailboxOptions::new().reply_capacity(0), &["reply_capacity is 0", "no reply"]);
     mailbox(MailboxOptions::new().reply_capacity(1), &["reply_capacity is 1,", "4096"]);
 }
 

@@ -127,7 +127,7 @@ fn an_answer_is_seen_although_its_receiver_is_gone_and_another_has_come() {
     let model = || {
         let channel = both_ways().private().unwrap();
         let (tx, first) = (channel.sender().unwrap(), channel.receiver().unwrap());
-        let end = tx.send_behind(&[], &1, Deadline::never(), |_| ()).unwrap();
+        let end = tx.send_behind::<_, Bincode>(&[], &1, Deadline::never(), |_| ()).unwrap();
         let receivers = thread::spawn(move || {
             answer(&first, 1);
             drop(first);

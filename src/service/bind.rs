@@ -1,0 +1,112 @@
+//! Binding a name, and standing by for it.
+
+use std::time::Duration;
+
+use super::{BindError, Protocol, Service};
+use crate::channel::Untyped;
+use crate::codec::Codec;
+use crate::error::{AttachError, OpenError};
+use crate::name::Name;
+use crate::sys::Deadline;
+use crate::{Channel, Options, Owner, Receiver};
+
+/// How often a name may appear or vanish between looking and making.
+const ATTEMPTS: usize = 100;
+
+/// What a server or a mailbox is bound with.
+#[derive(Debug, Clone)]
+pub(crate) struct BindOptions {
+    /// How many clients or addresses can be connected at one time.
+    pub(crate) lanes: usize,
+    pub(crate) inline_limit: usize,
+    pub(crate) capacity: usize,
+    pub(crate) reply_capacity: usize,
+    pub(crate) max_value: u64,
+    pub(crate) mode: u32,
+    pub(crate) owner: Owner,
+    pub(crate) spin: Option<Duration>,
+}
+
+impl BindOptions {
+    pub(crate) fn new(inline_limit: usize) -> Self {
+        BindOptions {
+            lanes: 256,
+            inline_limit,
+            capacity: 64 << 10,
+            reply_capacity: 64 << 10,
+            max_value: 64 << 20,
+            mode: 0o600,
+            owner: Owner::Myself,
+            spin: None,
+        }
+    }
+
+    /// The options of the channel.
+    pub(crate) fn channel<T, C: Codec<T>>(&self, protocol: Protocol) -> Options<T, C> {
+        let options = Channel::options()
+            .inline_limit(self.inline_limit)
+            .lanes(self.lanes)
+            .capacity(self.capacity)
+            .return_capacity(self.reply_capacity)
+            .max_value(self.max_value)
+            .mode(self.mode)
+            .owner(self.owner);
+        protocol.apply(options, self.spin)
+    }
+
+    /// Binds the name, and waits until the deadline for its place.
+    pub(crate) fn bind<T, C: Codec<T>>(
+        &self,
+        protocol: Protocol,
+        name: Name,
+        deadline: Deadline,
+    ) -> Result<Receiver<(), Untyped>, BindError> {
+        self.check()?;
+        let kind = protocol.kind;
+        let options = self.channel::<T, C>(protocol);
+        for _ in 0..ATTEMPTS {
+            let channel = match options.create(name.clone()) {
+                Err(OpenError::AlreadyExists { .. }) => match options.open(name.clone()) {
+                    Err(OpenError::NotFound { .. }) => continue,
+                    channel => channel?,
+                },
+                channel => channel?,
+            };
+            match channel.untyped().receiver_by(deadline) {
+                Ok(receiver) => return Ok(receiver),
+                Err(AttachError::ReceiverExists { pid, .. }) => {
+                    let service = Service::new(kind, name);
+                    return Err(if deadline.is_now() {
+                        BindError::AlreadyBound { service, pid }
+                    } else {
+                        BindError::Timeout { service }
+                    });
+                }
+                // Its last user removed it meanwhile.
+                Err(AttachError::Removed { .. }) => {}
+                Err(error) => return Err(BindError::Attach(error)),
+            }
+        }
+        Err(BindError::Open(OpenError::Unsettled { name }))
+    }
+
+    /// Makes a service without a name.
+    pub(crate) fn private<T, C: Codec<T>>(
+        &self,
+        protocol: Protocol,
+    ) -> Result<Receiver<(), Untyped>, BindError> {
+        self.check()?;
+        let channel = self.channel::<T, C>(protocol).private()?;
+        channel.untyped().receiver().map_err(BindError::Attach)
+    }
+
+    /// What would be no service: a channel of which one direction is missing.
+    fn check(&self) -> Result<(), BindError> {
+        let missing = match self {
+            BindOptions { capacity: 0, inline_limit: 0, .. } => "capacity is 0: no request",
+            BindOptions { reply_capacity: 0, .. } => "reply_capacity is 0: no reply",
+            _ => return Ok(()),
+        };
+        Err(BindError::Open(OpenError::InvalidOptions(format!("{missing} could be sent"))))
+    }
+}

@@ -1,0 +1,170 @@
+//! What can go wrong with servers and mailboxes alike.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Kind;
+use crate::error::text::{Named, Process};
+use crate::error::{AttachError, OpenError};
+use crate::name::Name;
+
+/// A server or a mailbox, as an error names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    kind: Kind,
+    name: Arc<Name>,
+}
+
+impl Service {
+    pub(crate) fn new(kind: Kind, name: impl Into<Arc<Name>>) -> Self {
+        Service { kind, name: name.into() }
+    }
+
+    /// The server of this name.
+    pub fn server(name: impl Into<Name>) -> Self {
+        Service::new(Kind::Server, name.into())
+    }
+
+    /// The mailbox of this name.
+    pub fn mailbox(name: impl Into<Name>) -> Self {
+        Service::new(Kind::Mailbox, name.into())
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            Kind::Server => "server",
+            Kind::Mailbox => "mailbox",
+        };
+        Named { what, name: &self.name }.fmt(f)
+    }
+}
+
+/// Why a server or a mailbox could not be bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Another process is bound to the name.
+    AlreadyBound {
+        /// The server or mailbox.
+        service: Service,
+        /// The process; 0 if it is in another pid namespace.
+        pid: i32,
+    },
+    /// The deadline passed while another process was bound to the name.
+    Timeout {
+        /// The server or mailbox.
+        service: Service,
+    },
+    /// The channel could not be opened or created.
+    Open(OpenError),
+    /// The channel could not be received from.
+    Attach(AttachError),
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BindError::AlreadyBound { service, pid } => write!(
+                f,
+                "{} is bound to {service} already: end it, take another name, or stand by for its \
+                 place ({}::stand_by)",
+                Process(*pid),
+                service.kind.bind_options()
+            ),
+            BindError::Timeout { service } => write!(
+                f,
+                "another process was still bound to {service} at the deadline: end it, or stand by \
+                 for longer"
+            ),
+            BindError::Open(error) => error.fmt(f),
+            BindError::Attach(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+impl From<OpenError> for BindError {
+    fn from(error: OpenError) -> Self {
+        BindError::Open(error)
+    }
+}
+
+/// Why a client or an address could not be connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// As many clients are connected as the server was bound for, or addresses as the mailbox was.
+    TooManyClients {
+        /// The server or mailbox.
+        service: Service,
+        /// How many.
+        clients: usize,
+    },
+    /// There is no server or mailbox of this name, or it serves other types or longer values.
+    Open(OpenError),
+    /// The client or address could not be attached.
+    Attach(AttachError),
+    /// The client or address is in the middle of another call, whose `Serialize` or `Deserialize` made
+    /// this one.
+    Reentrant {
+        /// The server or mailbox.
+        service: Service,
+    },
+}
+
+impl ConnectError {
+    pub(crate) fn of_attach(kind: Kind, error: AttachError) -> Self {
+        match error {
+            AttachError::LanesExhausted { channel, lanes } => ConnectError::TooManyClients {
+                service: Service::new(kind, channel),
+                clients: lanes,
+            },
+            error => ConnectError::Attach(error),
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::TooManyClients { service, clients } => {
+                let peers = service.kind.spelling().lanes;
+                write!(
+                    f,
+                    "{clients} {peers} are connected to {service}, as many as it takes: drop one, or \
+                     bind it for more ({}::{peers})",
+                    service.kind.bind_options()
+                )
+            }
+            ConnectError::Open(error) => error.fmt(f),
+            ConnectError::Attach(error) => error.fmt(f),
+            ConnectError::Reentrant { service } => {
+                let (peer, another) = match service.kind {
+                    Kind::Server => ("client", "another one (Client::try_clone)"),
+                    Kind::Mailbox => ("address", "a clone"),
+                };
+                write!(
+                    f,
+                    "this {peer} of {service} is in the middle of another call: a Serialize or \
+                     Deserialize must not use the {peer} that runs it; give it {another}"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+impl From<OpenError> for ConnectError {
+    fn from(error: OpenError) -> Self {
+        ConnectError::Open(error)
+    }
+}

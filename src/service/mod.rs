@@ -1,0 +1,72 @@
+//! What servers and mailboxes share: one process binds a name, others connect to it, and each of those
+//! has a way back.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `bind` | binding a name, standing by for it |
+//! | `connect` | connecting to what is bound |
+//! | `error` | what can go wrong, in the words of a server's user or of a mailbox's |
+
+mod bind;
+mod connect;
+mod error;
+
+pub(crate) use bind::BindOptions;
+pub(crate) use connect::ConnectOptions;
+pub use error::{BindError, ConnectError, Service};
+
+use std::time::Duration;
+
+use crate::Options;
+use crate::codec::Codec;
+use crate::control::Heads;
+use crate::error::text::Spelling;
+use crate::schema::Schema;
+
+/// Which of the two a service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Server,
+    Mailbox,
+}
+
+impl Kind {
+    /// How errors of the channel name the options.
+    fn spelling(self) -> Spelling {
+        match self {
+            Kind::Server => Spelling::SERVER,
+            Kind::Mailbox => Spelling::MAILBOX,
+        }
+    }
+
+    /// What the user binds it with.
+    fn bind_options(self) -> &'static str {
+        match self {
+            Kind::Server => "ServerOptions",
+            Kind::Mailbox => "MailboxOptions",
+        }
+    }
+}
+
+/// What both sides of a service's channel must agree on.
+pub(crate) struct Protocol {
+    pub(crate) kind: Kind,
+    pub(crate) schema: Schema,
+    pub(crate) heads: Heads,
+}
+
+impl Protocol {
+    /// Completes the options of a channel that is created or opened for a service.
+    fn apply<T, C: Codec<T>>(
+        self,
+        options: Options<T, C>,
+        spin: Option<Duration>,
+    ) -> Options<T, C> {
+        let Protocol { kind, schema, heads } = self;
+        let options = options.spelling(kind.spelling()).schema(schema).heads(heads);
+        match spin {
+            Some(time) => options.spin(time),
+            None => options,
+        }
+    }
+}
