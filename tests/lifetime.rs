@@ -102,6 +102,14 @@ fn child() {
                 say(error);
             }
             "leave the namespace" => leave_the_namespace(name, shape),
+            "leave the namespace twice" => leave_the_namespace_twice(name, shape),
+            "leak a channel" => {
+                let channel = shape.options::<Parcel>().create(name).unwrap();
+                channel.sender().unwrap().send(&Parcel::new(1, 1, 9)).unwrap();
+                std::mem::forget(channel);
+                say("started");
+                listen();
+            }
             "sweep" => sweep_apart(name),
             "create private and close" => {
                 say("started");
@@ -866,14 +874,6 @@ fn remove(stage: &Stage, how: Option<Kind>) {
     }
 }
 
-/// Without the set there is no lock under which the last user could remove the rest: the next
-/// creator takes it over.
-fn nothing_is_left_but_for_the_next(stage: &Stage, how: Option<Kind>) {
-    if how != Some(Kind::Set) {
-        assert_eq!(stage.objects(), [], "{how:?}");
-    }
-}
-
 #[test]
 fn busy_users_are_told_of_every_removal() {
     for shape in Shape::ALL {
@@ -889,7 +889,7 @@ fn busy_users_are_told_of_every_removal() {
             children.into_iter().for_each(|child| expect_removed(child, stage.name()));
             assert!(channel.sender().unwrap_err().is_removed(), "{shape:?} {how:?}");
             drop(channel);
-            nothing_is_left_but_for_the_next(&stage, how);
+            assert_eq!(stage.objects(), [], "{shape:?} {how:?}");
         }
     }
 }
@@ -939,7 +939,7 @@ fn nothing_is_sent_into_or_received_from_a_channel_that_was_removed_and_never_ag
                 }
             }
             drop((tx, rx, channel));
-            nothing_is_left_but_for_the_next(&stage, how);
+            assert_eq!(stage.objects(), [], "{shape:?} {how:?}");
         }
     }
 }
@@ -964,7 +964,7 @@ fn figures_of_a_channel_that_was_removed_say_so_for_good() {
                 assert_eq!(error.kind(), SystemErrorKind::Removed, "{shape:?} {how:?}: {error}");
             }
             drop((tx, rx, channel));
-            nothing_is_left_but_for_the_next(&stage, how);
+            assert_eq!(stage.objects(), [], "{shape:?} {how:?}");
         }
     }
 }
@@ -982,6 +982,40 @@ fn sender_alone_is_told_of_removal_by_hand_within_a_thousand_values() {
         let (sent, error) = (0..).find_map(send).unwrap();
         assert!(error.is_removed(), "{how:?}: {error} after {sent}");
         assert!(sent <= if how.is_some() { 1024 } else { 0 }, "{how:?}: {sent}");
+        drop((tx, channel));
+        assert_eq!(stage.objects(), [], "{how:?}");
+    }
+}
+
+#[test]
+fn the_last_user_removes_what_removals_by_hand_left() {
+    for shape in Shape::ALL {
+        let kinds: Vec<Kind> = removals(shape).into_iter().flatten().collect();
+        for removed in 1..1 << kinds.len() {
+            let stage = Stage::new("removed by hand");
+            let options = shape.options::<Parcel>();
+            for durable in [options.clone(), options.durable()] {
+                let channel = durable.create(stage.name()).unwrap();
+                let opened = durable.open(stage.name()).unwrap();
+                let tx = opened.sender().unwrap();
+                tx.send(&Parcel::new(1, 1, 9)).unwrap();
+                for (index, &kind) in kinds.iter().enumerate() {
+                    if removed >> index & 1 == 1 {
+                        object(&stage, kind).unwrap().remove();
+                    }
+                }
+                drop((tx, opened, channel));
+                let left = stage.objects();
+                assert_eq!(left, [], "{shape:?} {kinds:?} {removed:b}");
+            }
+        }
+        // Of a private one nobody else could find anything again.
+        let channel = shape.options::<Parcel>().private().unwrap();
+        let key = common::key_of(channel.handle());
+        let find = |kind| kernel::objects(key).into_iter().find(|object| object.kind == kind);
+        find(Kind::Set).unwrap().remove();
+        drop(channel);
+        assert_eq!(kernel::objects(key), [], "{shape:?}");
     }
 }
 
@@ -1022,6 +1056,60 @@ fn process_that_leaves_the_namespace_is_told_and_the_others_go_on() {
         until(|| rx.recv().unwrap() == Parcel::new(2, 7, 9));
         drop((tx, rx, channel));
         Channel::<Parcel>::unlink(stage.name()).unwrap();
+    }
+}
+
+/// Closes a channel in another ipc namespace, where a channel of its name has a segment and a queue with
+/// its ids.
+fn leave_the_namespace_twice(name: &str, shape: Shape) {
+    let leave = || nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWIPC);
+    if leave().is_err() {
+        return say("skipped: only root can go to another ipc namespace");
+    }
+    let make = || {
+        let channel = shape.options::<Parcel>().create(name).unwrap();
+        let tx = channel.sender().unwrap();
+        tx.send(&Parcel::new(1, 1, 9)).unwrap();
+        (channel, tx)
+    };
+    let key = Key::from_name(name);
+    let ids_but_the_sets =
+        || kernel::objects(key).into_iter().filter(|it| it.kind != Kind::Set).collect::<Vec<_>>();
+    // The set alone has another id, so that the old channel's is gone.
+    Object::untouched(Kind::Set, Key::from_name("before"));
+    let old = make();
+    let ids = ids_but_the_sets();
+    leave().unwrap();
+    let new = make();
+    assert_eq!(ids_but_the_sets(), ids);
+    drop(old);
+    assert_eq!(kernel::objects(key).len(), count(shape));
+    assert_eq!(new.0.receiver().unwrap().recv().unwrap().id, 1);
+    drop(new);
+    assert_eq!(kernel::objects(key), []);
+    say("left");
+}
+
+#[test]
+fn a_user_in_another_namespace_removes_nothing_that_has_its_ids() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("another's ids");
+        let said = stage.child("leave the namespace twice", &[&format!("{shape:?}")]).hear();
+        println!("{said}");
+        assert!(said == "left" || said.starts_with("skipped"), "{said}");
+    }
+}
+
+#[test]
+fn exit_removes_what_a_removed_set_left() {
+    for shape in Shape::ALL {
+        let stage = Stage::new("exit without set");
+        let mut child = stage.child("leak a channel", &[&format!("{shape:?}")]);
+        child.expect("started");
+        object(&stage, Kind::Set).unwrap().remove();
+        child.tell("exit");
+        child.finish();
+        assert_eq!(stage.objects(), [], "{shape:?}");
     }
 }
 

@@ -111,15 +111,29 @@ fn expect_collision(stage: &Stage, shape: Shape) {
     for refused in [options.create(stage.name()), options.open_or_create(stage.name())] {
         let refused = refused.unwrap_err();
         assert!(matches!(refused, OpenError::KeyCollision { .. }), "{before:?}: {refused}");
-        assert!(refused.to_string().contains(&before[0].id.to_string()), "{refused}");
+        says_what_removes(&refused, before[0]);
         assert_eq!(stage.objects(), before, "{shape:?}");
     }
     // Without a set there is nothing that could be a channel.
     let refused = options.open(stage.name()).unwrap_err();
     assert!(matches!(refused, OpenError::KeyCollision { .. } | OpenError::NotFound { .. }));
     let refused = Channel::<Parcel>::unlink(stage.name()).unwrap_err();
-    assert!(matches!(refused, OpenError::KeyCollision { .. } | OpenError::NotFound { .. }));
+    assert!(matches!(refused, OpenError::KeyCollision { .. }), "{refused}");
+    says_what_removes(&refused, before[0]);
     assert_eq!(stage.objects(), before, "{shape:?}");
+}
+
+/// The refusal of a foreign object names it, what it was expected to have, and what removes it.
+fn says_what_removes(refused: &OpenError, object: Object) {
+    let (name, missing, flag) = match object.kind {
+        Kind::Set => ("semaphore set", "signature", 's'),
+        Kind::Segment => ("shared-memory segment", "has no channel's header", 'm'),
+        Kind::Queue => ("message queue", "has no channel's header beside it", 'q'),
+    };
+    let (id, refused) = (object.id, refused.to_string());
+    for words in [name, missing, &format!("(id {id})"), &format!("`ipcrm -{flag} {id}`")] {
+        assert!(refused.contains(words), "{words}: {refused}");
+    }
 }
 
 #[test]

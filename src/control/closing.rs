@@ -3,6 +3,7 @@
 use super::envelope::Envelope;
 use super::find::{Identified, identify, ignore_gone, remove_rest};
 use super::header::Mapped;
+use super::lifecycle::gone_is_none;
 use super::lock::Locked;
 use super::long::Long;
 use super::semaphores::{self, USERS};
@@ -49,23 +50,24 @@ impl Locked {
 
 /// Removes the channel on this set if it is not in use and need not stay. `known` helps to tell its
 /// objects where it is not whole any more.
-pub(super) fn remove_if_unused(set: SemaphoreSet, known: Option<&Control>) {
-    let attempt = || -> Result<(), OpenError> {
-        for _ in 0..LOOKS {
-            if set.value(USERS)? != 0 {
-                return Ok(());
-            }
-            let Some(locked) = Locked::take(set, Deadline::now())? else { return Ok(()) };
-            let locked = locked.without_looking_again();
-            if set.value(USERS)? == 0 {
-                // One that is kept, for its values or because it is durable, has been looked at.
-                return remove_unused(locked, false, known).map(drop);
-            }
+///
+/// Nothing is lost when this fails: a creator of the name or `sweep` finds the rest.
+pub(super) fn remove_if_unused(
+    set: SemaphoreSet,
+    known: Option<&Control>,
+) -> Result<(), OpenError> {
+    for _ in 0..LOOKS {
+        if set.value(USERS)? != 0 {
+            return Ok(());
         }
-        Ok(())
-    };
-    // Nothing is lost when this fails: a creator of the name or `sweep` finds the rest.
-    let _ = attempt();
+        let Some(locked) = Locked::take(set, Deadline::now())? else { return Ok(()) };
+        let locked = locked.without_looking_again();
+        if set.value(USERS)? == 0 {
+            // One that is kept, for its values or because it is durable, has been looked at.
+            return remove_unused(locked, false, known).map(drop);
+        }
+    }
+    Ok(())
 }
 
 /// Removes a channel that is not in use, unless it has to stay; says whether it did, and gives the
@@ -177,9 +179,33 @@ impl Control {
         if self.closed.swap(true, std::sync::atomic::Ordering::Relaxed) {
             return;
         }
-        if semaphores::leave(self.set).is_ok() && !fault(Fault::UnusedNotRemoved) {
-            remove_if_unused(self.set, Some(self));
+        let left = semaphores::leave(self.set).map_err(OpenError::from);
+        if fault(Fault::UnusedNotRemoved) {
+            return;
         }
+        let given_up = left.and_then(|()| remove_if_unused(self.set, Some(self)));
+        if gone_is_none(given_up.map(Some)).is_ok_and(|given_up| given_up.is_none()) {
+            // As there: what cannot be removed is left to the next creator.
+            let _ = self.remove_without_set();
+        }
+    }
+
+    /// Removes queue and segment of a channel whose set was removed by hand, and with it their lock.
+    ///
+    /// They are of no other channel, and of none that is to come: a creator adopts a segment without a
+    /// set only if no process has it mapped, and this one has. So the first that closes removes them,
+    /// by their ids; the others are told of a removal anyway.
+    fn remove_without_set(&self) -> Result<(), SystemError> {
+        let set_is_gone =
+            self.set.stat().is_err_and(|error| error.kind() == SystemErrorKind::Removed);
+        if !set_is_gone || fault(Fault::OrphanLeft) {
+            return Ok(());
+        }
+        // In another ipc namespace all of them seem gone, and the ids are other objects'.
+        let found = self.segment.id().attach(true)?;
+        let is_mine = found.len() == self.segment.len()
+            && found.word(word::INCARNATION).load(Ordering::Relaxed) == self.header.incarnation;
+        if is_mine { self.remove_objects() } else { Ok(()) }
     }
 
     /// Whether a value waits that no receiver has received: not one that was taken back, nor a request

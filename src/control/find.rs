@@ -69,10 +69,7 @@ pub(super) fn find_claim(
         owner.check(set_name(set), &set.stat()?.ownership)?;
         match semaphores::inspect(set)? {
             claim @ (Claim::Signed | Claim::Unsigned) => Ok(Some((set, claim))),
-            Claim::Foreign => {
-                let found = format!("{}, which is not of this crate", set_name(set));
-                Err(OpenError::KeyCollision { key, found })
-            }
+            Claim::Foreign => Err(OpenError::KeyCollision { key, found: foreign_set(set) }),
         }
     };
     gone_is_none(look())
@@ -138,26 +135,25 @@ fn identify_objects(
     };
     let queue = find_queue(key)?;
     let set_stat = set.stat()?;
-    let check = |name: String, ownership: &Ownership| {
+    let check = |name: String, remover: String, ownership: &Ownership| {
         owner.check(name.clone(), ownership)?;
         // Several owners may be trusted, but one process makes all the objects of a channel.
         let (creator, set_creator) = (ownership.creator_uid, set_stat.ownership.creator_uid);
         if creator == set_creator {
             return Ok(());
         }
-        let found =
-            format!("{name} of user {creator}, while user {set_creator} made the semaphore set");
-        Err(OpenError::KeyCollision { key, found })
+        let why = format!("user {creator} made, and user {set_creator} the semaphore set");
+        Err(OpenError::KeyCollision { key, found: left_alone(&name, &why, &remover) })
     };
     if let Some(queue) = queue {
-        check(queue_name(key, queue), &queue.stat()?.ownership)?;
+        check(queue_name(key, queue), ipcrm_queue(queue), &queue.stat()?.ownership)?;
     }
     let Some(id) = find_segment(key)? else {
         let queue = unused(key, queue, provenance)?;
         return Ok(Identified::Rest(Rest { header: None, segment: None, queue }));
     };
     let stat = id.stat()?;
-    check(segment_name(key, id), &stat.ownership)?;
+    check(segment_name(key, id), ipcrm_segment(id), &stat.ownership)?;
     let segment = match provenance {
         // There may be no room for a second mapping.
         Provenance::Known(control) if control.segment.id() == id => control.segment.clone(),
@@ -168,24 +164,21 @@ fn identify_objects(
         Ok(header) => header,
         Err(BadHeader::Unfinished) => {
             let name = segment_name(key, id);
-            let refused = |found| Err(OpenError::KeyCollision { key, found });
+            let refused = |why: &str, remover: &str| {
+                let why = format!("has no channel's header and {why}");
+                Err(OpenError::KeyCollision { key, found: left_alone(&name, &why, remover) })
+            };
             if let Provenance::None = provenance {
-                return refused(format!("{name}, which is not of this crate"));
+                return refused(BEFORE_SET, &ipcrm_segment(id));
             }
             return match (stat.creator_pid, semaphores::signer(set)?) {
                 // Of a process in another pid namespace the kernel says 0: two are not one for that.
-                (0, _) | (_, 0) => refused(format!(
-                    "{name}, which no header says to be a channel's and a process of another pid \
-                     namespace made (Channel::unlink removes what is left of a channel)"
-                )),
+                (0, _) | (_, 0) => refused("was made in another pid namespace", UNLINK),
                 (creator, signer) if creator == signer => {
                     let queue = unused(key, queue, provenance)?;
                     Ok(Identified::Rest(Rest { header: None, segment: Some(segment), queue }))
                 }
-                _ => refused(format!(
-                    "{name}, which is not of this crate, or whose header was written over \
-                     (Channel::unlink removes what is left of a channel)"
-                )),
+                _ => refused("was made by another process than the semaphore set", UNLINK),
             };
         }
         Err(BadHeader::Version(found)) => {
@@ -243,11 +236,8 @@ pub(super) enum Orphan {
 
 /// Looks for what is left of a channel whose set was removed by hand.
 pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
-    let left = |name: String, flag: char, id: i32| {
-        Orphan::Foreign(format!(
-            "{name}, which has no semaphore set beside it and does not say that it is a channel's \
-             (if it is left of one, `ipcrm -{flag} {id}` removes it)"
-        ))
+    let left = |name: String, why: &str, remover: String| {
+        Orphan::Foreign(left_alone(&name, why, &remover))
     };
     let (queue, segment) = (find_queue(key)?, find_segment(key)?);
     if find_set(key, owner)?.is_some() {
@@ -259,7 +249,8 @@ pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
         owner.check(queue_name(key, queue), &stat.ownership)?;
     }
     let Some(id) = segment else {
-        let foreign = |queue: MessageQueue| left(queue_name(key, queue), 'q', queue.id());
+        let why = "has no channel's header beside it and no semaphore set";
+        let foreign = |queue: MessageQueue| left(queue_name(key, queue), why, ipcrm_queue(queue));
         return Ok(queue.map_or(Orphan::Nothing, foreign));
     };
     let ownership = id.stat()?.ownership;
@@ -269,7 +260,10 @@ pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
         Ok(header) => Some(header),
         // Its magic says what it is.
         Err(BadHeader::Version(_) | BadHeader::Damaged(_)) => None,
-        Err(BadHeader::Unfinished) => return Ok(left(segment_name(key, id), 'm', id.id())),
+        Err(BadHeader::Unfinished) => {
+            let why = "has no channel's header and no semaphore set beside it";
+            return Ok(left(segment_name(key, id), why, ipcrm_segment(id)));
+        }
     };
     // One process makes all the objects of a channel.
     let same_user = queue_stat.is_some_and(|stat| {
@@ -290,21 +284,14 @@ fn unused(
     let stat = queue.stat()?;
     let name = queue_name(key, queue);
     let untouched = stat.messages == 0 && stat.last_send.is_none() && stat.last_receive.is_none();
-    let found = match provenance {
-        Provenance::None if untouched => format!("{name}, which is another program's"),
-        Provenance::None => format!(
-            "{name}, which another program uses (if it is left of a channel, `ipcrm -q {}` removes \
-             it)",
-            queue.id()
-        ),
+    let (why, remover) = match provenance {
+        Provenance::None => (BEFORE_SET, ipcrm_queue(queue)),
         Provenance::Known(control) if control.queue == Some(queue) => return Ok(Some(queue)),
         _ if untouched => return Ok(Some(queue)),
-        _ => format!(
-            "{name}, which was used and has no channel's header beside it (Channel::unlink removes \
-             what is left of a channel)"
-        ),
+        _ => ("was used", UNLINK.to_owned()),
     };
-    Err(OpenError::KeyCollision { key, found })
+    let why = format!("has no channel's header beside it and {why}");
+    Err(OpenError::KeyCollision { key, found: left_alone(&name, &why, &remover) })
 }
 
 /// Removes what stands under the key of a channel's set beyond recognition, if the set's owner and
@@ -374,6 +361,32 @@ pub(super) fn ignore_gone(removed: Result<(), SystemError>) -> Result<(), System
         SystemErrorKind::Removed => Ok(()),
         _ => Err(error),
     })
+}
+
+/// What an object is that may be another program's, why it does not pass for the channel's, and what
+/// removes it.
+fn left_alone(object: &str, why: &str, remover: &str) -> String {
+    format!("{object}, which {why} (if it is left of a channel, {remover} removes it)")
+}
+
+/// The same of a set that no creator of a channel signed or could sign.
+pub(super) fn foreign_set(set: SemaphoreSet) -> String {
+    let remover = format!("`ipcrm -s {}`", set.id());
+    left_alone(&set_name(set), "does not carry the signature of a channel's", &remover)
+}
+
+/// Why an object beside a new set is not that set's.
+const BEFORE_SET: &str = "was there before the semaphore set";
+
+/// What removes an object beside a signed set.
+const UNLINK: &str = "Channel::unlink";
+
+fn ipcrm_queue(queue: MessageQueue) -> String {
+    format!("`ipcrm -q {}`", queue.id())
+}
+
+fn ipcrm_segment(segment: SegmentId) -> String {
+    format!("`ipcrm -m {}`", segment.id())
 }
 
 pub(super) fn queue_name(key: Key, queue: MessageQueue) -> String {

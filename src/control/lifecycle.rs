@@ -7,7 +7,8 @@
 //! locked.
 //!
 //! The same holds for what a removal by hand left. A creator adopts a channel whose set alone was removed,
-//! with its values, if no process has it mapped; else the channel is removed under its users. The
+//! with its values, if no process has it mapped; else the channel is removed under its users, by the
+//! creator or by the first of them that closes it, which needs no lock for that. The
 //! signature says whether that was decided: until then what stands beside the set is not its own,
 //! also for the next creator, if the first is killed.
 
@@ -16,8 +17,8 @@ use std::time::Duration;
 
 use super::closing::{Outcome, remove_unsigned};
 use super::find::{
-    Identified, Orphan, Rest, find_claim, find_orphan, find_set, identify, identify_with_any_mode,
-    ignore_gone, remove_rest, remove_wreck, set_name,
+    Identified, Orphan, Rest, find_claim, find_orphan, find_set, foreign_set, identify,
+    identify_with_any_mode, ignore_gone, remove_rest, remove_wreck, set_name,
 };
 use super::header::Mapped;
 use super::lock::Locked;
@@ -182,8 +183,7 @@ fn create_on(
                 return Ok(None);
             }
             Claim::Foreign => {
-                let found = format!("{}, which is not of this crate", set_name(set));
-                return Err(OpenError::KeyCollision { key, found });
+                return Err(OpenError::KeyCollision { key, found: foreign_set(set) });
             }
         }
     }
@@ -338,7 +338,8 @@ fn check_capacity(queue: MessageQueue, layout: &Layout) -> Result<(), OpenError>
 /// The error for another program's object under our key.
 fn taken(key: Key, error: SystemError) -> OpenError {
     if error.kind() == SystemErrorKind::AlreadyExists {
-        let found = format!("{}, which is not of this channel", error.object());
+        let found =
+            format!("{}, which another program made while the channel was made", error.object());
         return OpenError::KeyCollision { key, found };
     }
     error.into()
@@ -399,7 +400,13 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
     let not_found = || OpenError::NotFound { name: name.clone() };
     for _ in 0..ATTEMPTS {
         match find_claim(key, owner)? {
-            None => return unlink_without_set(key, name, owner),
+            None => {
+                let unlinked = unlink_without_set(key, name, owner).map(Some);
+                if gone_is_none(unlinked)?.is_some() {
+                    return Ok(());
+                }
+                // A user that closed it, or another remover, was faster.
+            }
             Some((set, Claim::Signed)) => {
                 if unlink_on(name, key, set, owner)? {
                     return Ok(());
@@ -414,9 +421,9 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
                     return Err(not_found());
                 }
                 if remove_unsigned(set).or_else(gone_is_false)? {
-                    return match unlink_without_set(key, name, owner) {
+                    return match gone_is_none(unlink_without_set(key, name, owner).map(Some)) {
                         Err(OpenError::NotFound { .. }) => Ok(()),
-                        unlinked => unlinked,
+                        unlinked => unlinked.map(drop),
                     };
                 }
                 // Another process signed or removed it meanwhile.

@@ -157,6 +157,8 @@ faults! {
     SentTakenBack,
     /// A creator adopts a channel whose set was removed by hand under its users.
     OrphanAdopted,
+    /// The users of a channel whose set was removed by hand leave the rest.
+    OrphanLeft,
     /// A creator that signs a set takes what stands beside it for that set's.
     SettledEarly,
     /// The home of a forwarded reply port does not look whether its holder is still there.

@@ -153,6 +153,60 @@ fn the_last_to_go_removes_the_objects() {
     finds("two go at once", &[Fault::UnusedNotRemoved], model);
 }
 
+/// Removes the set by hand, and nothing else.
+fn remove_set(name: &str) {
+    SemaphoreSet::open(Name::from(name).key().unwrap()).unwrap().remove().unwrap();
+}
+
+#[test]
+fn the_last_to_go_remove_what_a_removed_set_left() {
+    let model = |step| {
+        let mine = mixed(2).create("last").unwrap();
+        let other = Process::new();
+        let handle = mine.handle();
+        let theirs = other.enter(|| open(handle));
+        remove_set("last");
+        let other = other.kill_at(step).spawn(move || drop(theirs));
+        drop(mine);
+        other.join();
+        nothing_is_left("last");
+    };
+    holds_killed("two go at once without their set", model);
+    finds_killed("two go at once without their set", &[Fault::OrphanLeft], model);
+}
+
+#[test]
+fn the_last_to_go_without_their_set_leave_a_creator_a_channel_that_works() {
+    let model = || {
+        let old = mixed(2).create("next").unwrap();
+        remove_set("next");
+        let creator = thread::spawn(|| mixed(2).create("next").unwrap());
+        drop(old);
+        let new = creator.join().unwrap();
+        use_once(&new);
+        drop(new);
+        nothing_is_left("next");
+    };
+    holds("last goes without its set while another creates", model);
+    let faults = [Fault::OrphanAdopted];
+    finds("last goes without its set while another creates", &faults, model);
+}
+
+#[test]
+fn unlinking_what_its_last_user_removes_says_that_it_was_removed_or_is_not_there() {
+    let model = || {
+        let old = mixed(2).create("gone").unwrap();
+        remove_set("gone");
+        let remover = thread::spawn(|| Channel::<u8>::unlink("gone"));
+        drop(old);
+        match remover.join().unwrap() {
+            Ok(()) | Err(OpenError::NotFound { .. }) => nothing_is_left("gone"),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    holds("last goes without its set while another unlinks", model);
+}
+
 #[test]
 fn the_holder_of_the_lock_when_the_last_goes_removes_the_objects() {
     let model = || {
