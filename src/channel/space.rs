@@ -20,6 +20,7 @@
 //! - One that dies has the kernel ring every lane: before its first place in line it arms their bells.
 //!   A sender that is woken so takes the dead one out of the line and tries once, since the turn may have
 //!   been the dead one's; the receiver may be busy elsewhere, and not look at the line for a long while.
+//!   Where the lane has a new owner before that, the new owner passes the turn on.
 //! - One that is stopped keeps its turn. A receiver that finds nothing for it on the queue, before it
 //!   sleeps and every few milliseconds while it polls, asks the kernel how much room there is and wakes
 //!   every sender that has room enough. A sender waits behind others only while the receiver is
@@ -91,9 +92,13 @@ fn take_free(control: &Control, bytes: u64) -> bool {
 }
 
 /// Forgets what a lane's former owner asked for.
+///
+/// One that died in line may have had its turn, which the next sender has then: the kernel rang the
+/// others, but where the lane has its new owner before they look, they find no dead sender.
 pub(super) fn forget(control: &Control, lane: usize) {
-    for bitmap in [want, in_line] {
-        bitmap(control, lane / 64).fetch_and(!bit(lane), Ordering::Relaxed);
+    let (was_in_line, asked) = leave_line(control, lane);
+    if (was_in_line || asked) && !fault(Fault::DeadTurnForgotten) {
+        pass_on(control, lane, control.layout().message_len() as u64);
     }
 }
 
@@ -419,24 +424,36 @@ impl<'c> Place<'c> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let control = self.control;
-        in_line(control, self.lane / 64).fetch_and(!bit(self.lane), Ordering::Relaxed);
-        // Acquire: pairs with the Release in `give`.
-        let asked = want(control, self.lane / 64).fetch_and(!bit(self.lane), Ordering::AcqRel);
-        let turn_came = self.asks && asked & bit(self.lane) == 0;
+        let (_, asked) = leave_line(control, self.lane);
+        let turn_came = self.asks && !asked;
         if (turn_came || !self.sent) && !fault(Fault::TurnKept) {
-            // SeqCst: pairs with the fence in `yields`.
-            fence(Ordering::SeqCst);
             // Its turn is not used, or another sender waits behind it for no reason any more.
             let given = match turn_came {
                 true => share(control, self.lane).load(Ordering::Relaxed),
                 false => control.layout().message_len() as u64,
             };
-            for _ in 0..control.claimed() {
-                let Some(next) = next_asking(control, self.lane + 1) else { break };
-                if needs(control, next) > given || give(control, next, given) {
-                    break;
-                }
-            }
+            pass_on(control, self.lane, given);
+        }
+    }
+}
+
+/// Takes a lane out of the line; whether it was in line, and whether it asked for room.
+fn leave_line(control: &Control, lane: usize) -> (bool, bool) {
+    let word = in_line(control, lane / 64);
+    let was_in_line = word.fetch_and(!bit(lane), Ordering::Relaxed) & bit(lane) != 0;
+    // Acquire: pairs with the Release in `give`.
+    let asked = want(control, lane / 64).fetch_and(!bit(lane), Ordering::AcqRel) & bit(lane) != 0;
+    (was_in_line, asked)
+}
+
+/// Gives the next sender that asks the turn of one that has left the line.
+fn pass_on(control: &Control, lane: usize, given: u64) {
+    // SeqCst: pairs with the fence in `yields`.
+    fence(Ordering::SeqCst);
+    for _ in 0..control.claimed() {
+        let Some(next) = next_asking(control, lane + 1) else { break };
+        if needs(control, next) > given || give(control, next, given) {
+            break;
         }
     }
 }
@@ -448,9 +465,10 @@ pub(crate) fn look_at_line<T, C: crate::codec::Codec<T>>(sender: &super::Sender<
     sender.has_looked_at_line();
 }
 
-/// Leaves a sender in line, as one that stopped there.
+/// Leaves a sender in line, as one that stopped there, or is about to die.
 #[cfg(all(test, loom))]
 pub(crate) fn stay_in_line<T, C>(sender: &super::Sender<T, C>) {
+    arm_others(&sender.control, sender.lane).unwrap();
     let bytes = sender.control.layout().message_len() as u64;
     std::mem::forget(Place::take(&sender.control, sender.lane, bytes));
 }

@@ -82,6 +82,8 @@ faults! {
     LineNotArmed,
     /// A sender that died while it waited for room keeps its place in line.
     DeadKeepPlace,
+    /// A new owner of a lane does not pass on the turn that its predecessor died with.
+    DeadTurnForgotten,
     /// A sender that gives up keeps the turn that it was given.
     TurnKept,
     /// A receiver that finds nothing to receive leaves senders asleep for whom there is room.

@@ -189,6 +189,31 @@ fn a_killed_sender_leaves_its_room_to_the_next_although_the_receiver_is_busy_els
     }
 }
 
+/// A sender dies with its turn, and its lane has a new owner before the other looks for the dead.
+#[test]
+fn a_sender_that_takes_the_lane_of_a_dead_one_passes_its_turn_on() {
+    let model = || {
+        let channel = narrow();
+        let (process, gone) = process_with_sender(&channel);
+        process.enter(|| stay_in_line(&gone));
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        look_at_line(&tx);
+        let sender = thread::spawn(move || {
+            tx.send(&2).unwrap();
+            tx
+        });
+        // It waits by now, unless loom has it otherwise.
+        thread::yield_now();
+        process.spawn(|| std::mem::forget(gone)).join();
+        let successor = channel.sender().unwrap();
+        // There is room, and the receiver is busy with something else.
+        drop((sender.join().unwrap(), successor));
+        assert_eq!(rx.recv().unwrap(), 2);
+    };
+    holds("lane of a dead one taken", model);
+    finds("lane of a dead one taken", &[Fault::DeadTurnForgotten], model);
+}
+
 #[test]
 fn a_sender_that_gives_up_leaves_its_turn_to_the_next_although_the_receiver_is_busy_elsewhere() {
     let model = || {
