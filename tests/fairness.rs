@@ -136,9 +136,30 @@ impl Teller {
 
 #[test]
 fn a_long_message_has_its_turn_among_short_ones() {
+    long_among_short("long and short", 100, |_| {});
+}
+
+#[test]
+fn a_long_message_has_its_turn_although_another_gives_up_time_and_again() {
+    long_among_short("gives up", 20, |tx| {
+        let sent = tx.send_timeout(&value(u64::MAX, 0, 900), Duration::from_millis(1));
+        assert!(sent.is_ok() || sent.is_err_and(|error| error.is_timeout()));
+    });
+}
+
+#[test]
+fn a_long_message_has_its_turn_beside_one_that_only_tries() {
+    long_among_short("only tries", 100, |tx| {
+        let sent = tx.try_send(&value(u64::MAX, 0, 0));
+        assert!(sent.is_ok() || sent.is_err_and(|error| error.is_full()));
+    });
+}
+
+/// Has a sender of long messages and some of short ones wait for a full queue until the long one has
+/// had so many turns. Before each receive another sender does as it is told.
+fn long_among_short(stage: &'static str, turns: u64, other: impl Fn(&Sender<Value>)) {
     const SHORT: u64 = 6;
-    const ROUNDS: u64 = 100;
-    let stage = Stage::new("long and short");
+    let stage = Stage::new(stage);
     let channel = options(SHORT as usize + 2).create(stage.name()).unwrap();
     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
     fill(&tx);
@@ -148,13 +169,14 @@ fn a_long_message_has_its_turn_among_short_ones() {
     };
     let senders: Vec<Teller> = (0..=SHORT).map(start).collect();
     let mut count = Count(vec![0; SHORT as usize + 1]);
-    while count.0[0] < ROUNDS {
+    while count.0[0] < turns {
         // Each sender that was woken runs, and comes again, before more room comes free: so the turns
         // that the channel gives are seen, and not those of the kernel's scheduler.
         senders.iter().for_each(Teller::come);
         until(|| senders.iter().all(|sender| is_asleep(&sender.thread)));
+        other(&tx);
         count.add(rx.recv().unwrap());
-        // Room is shared out by bytes: a message of 940 has the turn of twenty-three of 40.
+        // A short one may have an equal share of the bytes in its turn.
         let short: u64 = count.0[1..].iter().sum();
         assert!(short * 40 / SHORT < 2 * (count.0[0] + 1) * 940, "{:?}", count.0);
     }

@@ -3,20 +3,23 @@
 //! A sender that finds the queue full asks for room: it writes how many bytes it needs into its lane,
 //! sets the lane's bit in the bitmap `WANT_QUEUE`, tries once more and sleeps. The receiver counts
 //! the bytes that it takes off the queue, shares them out among the lanes that ask, in turn, from
-//! behind the one that it woke last, and wakes as many as it has bytes for. It writes into the lane
-//! how many bytes the sender may send before it has to wait for its next turn: with little room one
-//! value, with much room an equal share of the bytes, up to a sixteenth of the queue. What is shared
-//! out to no lane stands in `QUEUE_FREE`.
+//! `QUEUE_NEXT` on, and wakes as many as it has bytes for. It writes into the lane how many bytes the
+//! sender may send before it has to wait for its next turn: with little room one value, with much room
+//! an equal share of the bytes, up to a sixteenth of the queue. What is shared out to no lane stands in
+//! `QUEUE_FREE`.
 //!
 //! A sender in line has its bit in the bitmap `IN_LINE`, from its first try until it has sent or has
 //! given up. While others are in line, a sender does not try the queue before them: it asks, and
-//! waits for its turn. So a long message finds its room as surely as a short one.
+//! waits for its turn. So a long message finds its room as surely as a short one. One that finds no
+//! room in its turn, since another took it, has the next turn. A call that does not wait leaves room
+//! for those in line.
 //!
 //! Whether a wake-up is lost rests on `WANT_QUEUE` alone; the rest says who is first, and a wrong
 //! word there costs a turn or a try. A woken sender can give up, die or stop and leave its room
 //! unused, and the others asleep:
 //!
-//! - One that gives up has the next that asks try, whether its own turn had come or not.
+//! - One that gives up shares out again, by what the kernel says: what was given to it, and what was
+//!   kept for it while others waited behind it.
 //! - One that dies has the kernel ring every lane: before its first place in line it arms their bells.
 //!   A sender that is woken so takes the dead one out of the line and tries once, since the turn may have
 //!   been the dead one's; the receiver may be busy elsewhere, and not look at the line for a long while.
@@ -31,7 +34,7 @@
 
 use crate::control::{Control, ENVELOPE, lane_word, semaphores, word};
 use crate::error::SendError;
-use crate::sys::{AtomicU64, Fault, MessageQueue, Ordering, SystemError, fault, fence};
+use crate::sys::{AtomicU64, Fault, MessageQueue, Ordering, QueueStat, SystemError, fault, fence};
 
 /// Into how many turns the whole queue is divided at least, so that one sender has no long turn while
 /// others are on their way. With the queue's usual size, a turn is 1 KiB.
@@ -62,6 +65,11 @@ fn share(control: &Control, lane: usize) -> &AtomicU64 {
 
 fn free(control: &Control) -> &AtomicU64 {
     control.word(word::QUEUE_FREE)
+}
+
+/// The lane from which on the next turn is given.
+fn next(control: &Control) -> &AtomicU64 {
+    control.word(word::QUEUE_NEXT)
 }
 
 fn bit(lane: usize) -> u64 {
@@ -98,18 +106,79 @@ fn take_free(control: &Control, bytes: u64) -> bool {
 pub(super) fn forget(control: &Control, lane: usize) {
     let (was_in_line, asked) = leave_line(control, lane);
     if (was_in_line || asked) && !fault(Fault::DeadTurnForgotten) {
-        pass_on(control, lane, control.layout().message_len() as u64);
+        settle(control);
     }
+}
+
+// ------------------------------------------------------------------ turns
+
+/// Wakes those whose turn it is, as many as there is room for in a queue of this capacity.
+fn share_out(control: &Control, capacity: u64) {
+    // A sender that asks again while this runs is not served twice.
+    for _ in 0..control.claimed() {
+        // Relaxed: the receiver and a sender that settles may give two turns at once, to one lane each.
+        let from = next(control).load(Ordering::Relaxed);
+        let Some(lane) = next_asking(control, usize::try_from(from).unwrap_or(0)) else { return };
+        let left = free(control).load(Ordering::Relaxed).min(capacity);
+        let needs = needs(control, lane);
+        if needs > left {
+            return;
+        }
+        let share = needs.max(share_of(control, left, capacity)).min(left);
+        if !take_free(control, share) {
+            return;
+        }
+        if !give(control, lane, share) {
+            free(control).fetch_add(share, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How many bytes each lane that asks has of so many, if none needs more.
+fn share_of(control: &Control, room: u64, capacity: u64) -> u64 {
+    (room / asking(control).max(1)).min(capacity / TURNS)
+}
+
+/// Shares out what is free, after a lane has left the line with its turn unused or still to come.
+fn settle(control: &Control) {
+    // SeqCst: pairs with the fence in `yields`.
+    fence(Ordering::SeqCst);
+    let asked_for =
+        (0..words(control)).any(|index| want(control, index).load(Ordering::Relaxed) != 0);
+    if !asked_for {
+        return;
+    }
+    // A queue that is gone is noticed by the call that needs it.
+    let Some(Ok(stat)) = control.queue.map(|queue| queue.stat()) else { return };
+    // A lower number than the one that is there may be older.
+    free(control).fetch_max(spare(control, &stat), Ordering::Relaxed);
+    share_out(control, stat.capacity);
+}
+
+/// How much room there is that was given to no lane in line.
+fn spare(control: &Control, stat: &QueueStat) -> u64 {
+    let mut spare = stat.capacity.saturating_sub(stat.bytes);
+    for index in 0..words(control) {
+        // Acquire: pairs with the Release in `Place::take`; its share is none until it is given one.
+        let line = in_line(control, index).load(Ordering::Acquire);
+        let mut given = line & !want(control, index).load(Ordering::Relaxed);
+        while given != 0 {
+            let lane = index * 64 + given.trailing_zeros() as usize;
+            given &= given - 1;
+            if lane < control.layout().lanes {
+                spare = spare.saturating_sub(share(control, lane).load(Ordering::Relaxed));
+            }
+        }
+    }
+    spare
 }
 
 // ------------------------------------------------------------------ the receiver
 
-/// The receiver's part: what it has to share out, and whose turn it is.
+/// The receiver's part: what it has to share out.
 pub(super) struct Space {
     /// How many bytes of text the queue holds.
     capacity: u64,
-    /// The lane behind the one that was woken last.
-    next: usize,
 }
 
 impl Space {
@@ -120,7 +189,7 @@ impl Space {
         if control.queue.is_some() {
             free(control).swap(0, Ordering::Relaxed);
         }
-        Space { capacity: stat.map_or(0, |stat| stat.capacity), next: 0 }
+        Space { capacity: stat.map_or(0, |stat| stat.capacity) }
     }
 
     /// A message of so many bytes was taken off the queue.
@@ -138,7 +207,7 @@ impl Space {
             return;
         }
         free.swap(left.saturating_add(bytes as u64).min(self.capacity), Ordering::Relaxed);
-        self.share_out(control);
+        share_out(control, self.capacity);
     }
 
     /// There was no message for the receiver. With `sleeps` it will not look again on its own.
@@ -147,7 +216,7 @@ impl Space {
             return;
         }
         if !sleeps || fault(Fault::RestNotWoken) {
-            return self.share_out(control);
+            return share_out(control, self.capacity);
         }
         // A queue that is gone is noticed by the call that needs it.
         let Ok(stat) = queue.stat() else { return };
@@ -169,31 +238,9 @@ impl Space {
         (0..words(control)).any(|index| want(control, index).load(Ordering::Relaxed) != 0)
     }
 
-    /// Wakes those whose turn it is, as many as there is room for.
-    fn share_out(&mut self, control: &Control) {
-        let mut lane = self.next;
-        // A sender that asks again while this runs is not served twice.
-        for _ in 0..control.claimed() {
-            let Some(found) = next_asking(control, lane) else { return };
-            let left = free(control).load(Ordering::Relaxed).min(self.capacity);
-            let needs = needs(control, found);
-            if needs > left {
-                return;
-            }
-            let share = needs.max(self.share_of(control, left)).min(left);
-            if !take_free(control, share) {
-                return;
-            }
-            if !self.give(control, found, share) {
-                free(control).fetch_add(share, Ordering::Relaxed);
-            }
-            lane = self.next;
-        }
-    }
-
     /// Wakes all that have room enough, of whom some may be dead or have no use for it.
     fn wake_all(&mut self, control: &Control, room: u64) {
-        let share = self.share_of(control, room);
+        let share = share_of(control, room, self.capacity);
         let mut left = room;
         for index in 0..words(control) {
             let mut asking = want(control, index).load(Ordering::Acquire);
@@ -204,26 +251,17 @@ impl Space {
                 if lane < control.layout().lanes && needs <= room {
                     let share = needs.max(share);
                     left = left.saturating_sub(share);
-                    self.give(control, lane, share);
+                    give(control, lane, share);
                 }
             }
         }
         free(control).swap(left, Ordering::Relaxed);
     }
-
-    /// How many bytes each lane that asks has of so many, if none needs more.
-    fn share_of(&self, control: &Control, room: u64) -> u64 {
-        (room / asking(control).max(1)).min(self.capacity / TURNS)
-    }
-
-    fn give(&mut self, control: &Control, lane: usize, bytes: u64) -> bool {
-        self.next = lane + 1;
-        give(control, lane, bytes)
-    }
 }
 
 /// Gives the sender on a lane its turn, with so many bytes; `false` if it has given up asking.
 fn give(control: &Control, lane: usize, bytes: u64) -> bool {
+    next(control).swap(lane as u64 + 1, Ordering::Relaxed);
     share(control, lane).swap(bytes, Ordering::Relaxed);
     // Release: pairs with the sender's Acquire in `Place`, which then sees its share.
     let asked = want(control, lane / 64).fetch_and(!bit(lane), Ordering::AcqRel);
@@ -288,6 +326,21 @@ pub(super) fn may_try(control: &Control, lane: usize, granted: &mut u64, bytes: 
     true
 }
 
+/// Whether there is room for so many bytes that no sender in line needs: for a call whose turn has not
+/// come and that does not wait for it.
+pub(super) fn has_spare(
+    control: &Control,
+    queue: MessageQueue,
+    lane: usize,
+    bytes: u64,
+) -> Result<bool, SystemError> {
+    let stat = queue.stat()?;
+    let longest = control.layout().message_len() as u64;
+    let kept = if others(control, want, lane) { longest } else { 0 };
+    // Those in line may all be stopped, and the queue too small for two messages.
+    Ok(stat.bytes == 0 || spare(control, &stat) >= bytes + kept)
+}
+
 /// Has the kernel ring the other lanes if this sender's process dies, before it waits in line.
 pub(super) fn arm_others(control: &Control, lane: usize) -> Result<(), SystemError> {
     if fault(Fault::LineNotArmed) {
@@ -341,7 +394,9 @@ pub(super) struct Place<'c> {
 
 impl<'c> Place<'c> {
     pub(super) fn take(control: &'c Control, lane: usize, bytes: u64) -> Self {
-        in_line(control, lane / 64).fetch_or(bit(lane), Ordering::Relaxed);
+        share(control, lane).swap(0, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `spare`.
+        in_line(control, lane / 64).fetch_or(bit(lane), Ordering::Release);
         point!("space.in_line");
         Place { control, lane, bytes, asks: false, seen: None, sent: false }
     }
@@ -410,6 +465,11 @@ impl<'c> Place<'c> {
         self.sent = true;
     }
 
+    /// Another took the room that was given to this sender: the next turn is its.
+    pub(super) fn keeps_turn(&self) {
+        next(self.control).swap(self.lane as u64, Ordering::Relaxed);
+    }
+
     /// There was room for a sender whose turn it was not: who is in line does not use it.
     pub(super) fn dissolve_line(&self) {
         for index in 0..words(self.control) {
@@ -428,11 +488,7 @@ impl Drop for Place<'_> {
         let turn_came = self.asks && !asked;
         if (turn_came || !self.sent) && !fault(Fault::TurnKept) {
             // Its turn is not used, or another sender waits behind it for no reason any more.
-            let given = match turn_came {
-                true => share(control, self.lane).load(Ordering::Relaxed),
-                false => control.layout().message_len() as u64,
-            };
-            pass_on(control, self.lane, given);
+            settle(control);
         }
     }
 }
@@ -444,18 +500,6 @@ fn leave_line(control: &Control, lane: usize) -> (bool, bool) {
     // Acquire: pairs with the Release in `give`.
     let asked = want(control, lane / 64).fetch_and(!bit(lane), Ordering::AcqRel) & bit(lane) != 0;
     (was_in_line, asked)
-}
-
-/// Gives the next sender that asks the turn of one that has left the line.
-fn pass_on(control: &Control, lane: usize, given: u64) {
-    // SeqCst: pairs with the fence in `yields`.
-    fence(Ordering::SeqCst);
-    for _ in 0..control.claimed() {
-        let Some(next) = next_asking(control, lane + 1) else { break };
-        if needs(control, next) > given || give(control, next, given) {
-            break;
-        }
-    }
 }
 
 /// Has a sender look at the line, as it does before it first waits there.

@@ -107,6 +107,8 @@ pub(crate) mod word {
 
     /// Bytes of room in the queue that were shared out to no sender: see `channel::space`.
     pub(crate) const QUEUE_FREE: usize = 8 * LINE + 32;
+    /// The lane from which on the next turn is given.
+    pub(crate) const QUEUE_NEXT: usize = 8 * LINE + 40;
 
     /// Which lanes ask for space in the queue, a bit each. Behind them, which are in line for it.
     pub(crate) const WANT_QUEUE: usize = 9 * LINE;

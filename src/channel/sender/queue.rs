@@ -117,7 +117,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if deadline.is_now() {
             // What does not wait has no place in line.
             self.wait::<(), SendError>(state, deadline, Duration::ZERO, |sender, state| {
-                Ok(sender.try_queue(queue, self::message(state))?.then_some(()))
+                let may = space::may_try(&sender.control, sender.lane, &mut state.granted, bytes);
+                let sent = match may {
+                    true => sender.try_queue(queue, self::message(state))?,
+                    false => sender.try_spare(queue, self::message(state))?,
+                };
+                Ok(sent.then_some(()))
             })?;
         } else if !space::may_try(&self.control, self.lane, &mut state.granted, bytes)
             || !self.try_queue(queue, self::message(state))?
@@ -147,6 +152,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
             }
             Err(error) => Err(failed(error).into()),
         }
+    }
+
+    /// Puts a message on the queue if there is more room than those in line need.
+    fn try_spare(&self, queue: MessageQueue, message: &MessageBuffer) -> Result<bool, SendError> {
+        let bytes = message.text().len() as u64;
+        let has_spare = space::has_spare(&self.control, queue, self.lane, bytes);
+        if !has_spare.map_err(|error| self.control.slept(error))? {
+            return Ok(false);
+        }
+        self.try_queue(queue, message)
     }
 
     /// Waits in line for room, and puts the message in the buffer on the queue.
@@ -184,7 +199,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
             }
             tried = true;
             if !sender.try_queue(queue, message(state))? {
-                state.granted = 0;
+                if mem::take(&mut state.granted) != 0 {
+                    place.keeps_turn();
+                }
                 // A sender that filled the queue may have been stopped before it rang.
                 if !fault(Fault::FullNotRung) {
                     sender.ring_receiver()?;
@@ -201,7 +218,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         match sent {
             // There may have been room for who did not take it.
             Err(SendError::Timeout { .. })
-                if !tried && self.try_queue(queue, message(state))? =>
+                if !tried && self.try_spare(queue, message(state))? =>
             {
                 Ok(())
             }
