@@ -21,6 +21,12 @@ use crate::tag::{Select, Tag};
 /// How many values in a row come from one lane while others wait.
 const BURST: usize = 32;
 
+/// How many looks at lanes without a request one request more from the same lane is worth.
+///
+/// A caller on another processor asks again before the server looks for the next request, and one that
+/// sleeps does not: in bursts it had 28 calls for each of the other's.
+const LOOKS_FOR_ONE_MORE: usize = 16;
+
 /// How many queue messages in a row are taken before fragments are collected.
 const MESSAGES_BEFORE_FRAGMENTS: usize = 8;
 
@@ -38,6 +44,10 @@ pub(super) struct Intake {
     /// came from it in a row.
     turn: usize,
     burst: usize,
+    /// How many may come from it in a row.
+    longest_burst: usize,
+    /// Whether values are requests.
+    answers: bool,
     /// The tags of the messages in the slots.
     slots: [Option<Tag>; SLOTS],
     /// The number of the next message put into a slot.
@@ -73,6 +83,8 @@ impl Intake {
             inboxes: Vec::new(),
             turn: 0,
             burst: 0,
+            longest_burst: BURST,
+            answers: control.layout().return_lines > 0,
             slots,
             order,
             empty: None,
@@ -178,16 +190,19 @@ impl Intake {
     /// Asks one lane after another until one has something; the same one first for a while.
     #[inline(always)]
     fn in_turns<R>(&mut self, mut ask: impl FnMut(&mut Inbox) -> Option<R>) -> Option<R> {
-        if self.burst >= BURST {
+        if self.burst >= self.longest_burst {
             self.burst = 0;
             self.turn += 1;
         }
-        for _ in 0..self.inboxes.len() {
+        for looks in 0..self.inboxes.len() {
             if self.turn >= self.inboxes.len() {
                 self.turn = 0;
             }
             let found = ask(&mut self.inboxes[self.turn]);
             if found.is_some() {
+                if self.answers && self.burst == 0 {
+                    self.longest_burst = (1 + looks / LOOKS_FOR_ONE_MORE).min(BURST);
+                }
                 self.burst += 1;
                 return found;
             }
