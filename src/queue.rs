@@ -238,7 +238,7 @@ impl<T, C: Codec<T>> Queue<T, C> {
     fn encode(&self, value: &T, buffer: &mut MessageBuffer) -> Result<(), QueueSendError> {
         loop {
             let mut writer = Writer::new(buffer.text_mut_full());
-            C::encode(value, &mut writer)?;
+            transfer::encode::<T, C>(value, &mut writer)?;
             let (len, fits) = (writer.len(), writer.fits());
             let max = self.longest_for(len);
             if len > max {

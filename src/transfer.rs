@@ -3,11 +3,14 @@
 //!
 //! A value may be encoded more than once for one send, or for a send that is refused, or by another
 //! serializer, for a log. A reply port inside it is passed on by none of these, only by a send that
-//! succeeded. So encoding says what is to be done then, and the send that encoded the value does it.
+//! succeeded. So encoding says what is to be done then, and the send that encoded the value does it:
+//! what the last encoding said, once, however often the value was encoded or looked at.
 //! Sends may be nested, where encoding a value sends another one: each has its own parts.
 
 use std::cell::{Cell, RefCell};
 use std::mem;
+
+use crate::codec::{Codec, EncodeError, Writer};
 
 /// What is to be done once the value has gone, or has come.
 pub(crate) type Part = Box<dyn FnOnce()>;
@@ -18,11 +21,20 @@ struct Transfer {
     depth: Cell<usize>,
     /// The innermost call's parts are behind those of the calls around it.
     parts: RefCell<Vec<Part>>,
+    /// How many those of the calls around it are.
+    before: Cell<usize>,
 }
 
 impl Transfer {
     const fn new() -> Self {
-        Transfer { depth: Cell::new(0), parts: RefCell::new(Vec::new()) }
+        Transfer { depth: Cell::new(0), parts: RefCell::new(Vec::new()), before: Cell::new(0) }
+    }
+
+    /// Takes the parts behind the first `before` off.
+    #[inline]
+    fn split_off(&self, before: usize) -> Vec<Part> {
+        let mut parts = self.parts.borrow_mut();
+        if parts.len() <= before { Vec::new() } else { parts.split_off(before) }
     }
 }
 
@@ -57,8 +69,8 @@ fn with<R>(way: Way, action: impl FnOnce(&Transfer) -> R) -> R {
 /// A call that encodes or decodes. Dropped, as by a panic, it forgets its parts.
 struct Call {
     way: Way,
-    /// How many parts the calls around it have.
-    before: usize,
+    /// What `before` was in the call around it.
+    outer: usize,
 }
 
 impl Call {
@@ -66,17 +78,15 @@ impl Call {
     fn begin(way: Way) -> Self {
         with(way, |transfer| {
             transfer.depth.set(transfer.depth.get() + 1);
-            Call { way, before: transfer.parts.borrow().len() }
+            let before = transfer.parts.borrow().len();
+            Call { way, outer: transfer.before.replace(before) }
         })
     }
 
     /// What its parts are, now that it is over.
     #[inline]
     fn end(self) -> Vec<Part> {
-        with(self.way, |transfer| {
-            let mut parts = transfer.parts.borrow_mut();
-            if parts.len() == self.before { Vec::new() } else { parts.split_off(self.before) }
-        })
+        with(self.way, |transfer| transfer.split_off(transfer.before.get()))
     }
 }
 
@@ -89,29 +99,53 @@ impl Drop for Call {
         }
         let rest = with(self.way, |transfer| {
             transfer.depth.set(transfer.depth.get() - 1);
-            let mut parts = transfer.parts.borrow_mut();
-            if parts.len() == self.before { Vec::new() } else { parts.split_off(self.before) }
+            transfer.split_off(transfer.before.replace(self.outer))
         });
         // Outside of the borrow: a part may hold anything.
         drop(rest);
     }
 }
 
+/// Why a call that sends ended with an error.
+pub(crate) trait Refusal {
+    /// Whether the value went nevertheless.
+    fn was_sent(&self) -> bool;
+}
+
 /// Sends a value of type `T`: what its parts said is done if it went, and not if it was refused.
 // NB: a type that needs no drop holds no port, and its sends pay nothing for this.
 #[inline]
-pub(crate) fn sending<T, R, E>(send: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+pub(crate) fn sending<T, R, E: Refusal>(send: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
     if !mem::needs_drop::<T>() {
         return send();
     }
     let call = Call::begin(Way::Out);
     let sent = send();
     let parts = call.end();
-    if sent.is_ok() && !parts.is_empty() {
+    let went = sent.as_ref().map_or_else(Refusal::was_sent, |_| true);
+    if went && !parts.is_empty() {
         point!("port.sent");
         parts.into_iter().for_each(|part| part());
     }
     sent
+}
+
+/// Encodes the value that is being sent: what an earlier encoding said in this call is forgotten.
+#[inline]
+pub(crate) fn encode<T, C: Codec<T>>(value: &T, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+    if mem::needs_drop::<T>() {
+        // Outside of the borrow.
+        drop(GOING.with(|going| going.split_off(going.before.get())));
+    }
+    C::encode(value, out)
+}
+
+/// Serializes a value that is being encoded for a look at it: what it says of itself is said already.
+pub(crate) fn looking<R>(look: impl FnOnce() -> R) -> R {
+    let before = GOING.with(|going| going.parts.borrow().len());
+    let seen = look();
+    drop(GOING.with(|going| going.split_off(before)));
+    seen
 }
 
 /// Has something done when the value that is being encoded has gone; `false` if none is being sent.
@@ -166,4 +200,78 @@ pub(crate) fn tracing<R>(trace: impl FnOnce() -> R) -> R {
 /// Whether what this thread decodes in this moment are samples and copies, which no sender sent.
 pub(crate) fn is_tracing() -> bool {
     TRACING.with(|depth| depth.get() > 0)
+}
+
+#[cfg(all(test, not(loom), feature = "bincode"))]
+mod tests {
+    use std::rc::Rc;
+
+    use serde::de::Deserializer;
+    use serde::ser::{self, Serializer};
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::codec::Bincode;
+    use crate::{Channel, SendError};
+
+    /// Counts how often it is passed on, as a port is.
+    struct Counted(Rc<Cell<u32>>);
+
+    impl Serialize for Counted {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let count = self.0.clone();
+            if !when_sent(move || count.set(count.get() + 1)) {
+                return Err(ser::Error::custom("not being sent"));
+            }
+            // It has a size and no bytes, so that the encoder looks at the value once more.
+            serializer.serialize_unit()
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Counted {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            <()>::deserialize(deserializer)?;
+            Ok(Counted(Rc::default()))
+        }
+    }
+
+    #[test]
+    fn one_send_passes_a_port_on_once_however_often_it_is_encoded() {
+        type Letter = (Counted, Vec<u8>);
+        let options = || Channel::<Letter>::options().return_capacity(4096);
+        // In the ring, where the end of the array makes some of them be encoded twice, and by messages
+        // that have to grow.
+        for options in [options().inline_limit(0).capacity(4096), options().inline_limit(4000)] {
+            let channel = options.private().unwrap();
+            let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+            for len in (0..40).map(|round| round * 97 % 1900) {
+                let count = Rc::new(Cell::new(0));
+                let letter = (Counted(count.clone()), vec![7; len]);
+                tx.send(&letter).unwrap();
+                assert_eq!(count.take(), 1, "sent with {len} bytes");
+                let (_, origin) = rx.recv_from(crate::Select::Any).unwrap();
+                rx.send_back(origin, &letter).unwrap();
+                assert_eq!(count.take(), 1, "sent back with {len} bytes");
+                tx.recv_back::<Letter>().unwrap();
+                assert_eq!(count.get(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_send_passes_no_port_on_and_the_next_one_passes_one_on() {
+        let channel = Channel::<Counted>::options().inline_limit(0).capacity(4096);
+        let channel = channel.private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let (count, others) = (Rc::new(Cell::new(0)), Counted(Rc::default()));
+        while tx.try_send(&others).is_ok() {}
+        let counted = Counted(count.clone());
+        assert!(matches!(tx.try_send(&counted), Err(SendError::Full { .. })));
+        let mut out = [0; 64];
+        assert!(<Bincode as Codec<Counted>>::encode(&counted, &mut Writer::new(&mut out)).is_err());
+        assert_eq!(count.get(), 0);
+        rx.recv().unwrap();
+        tx.send(&counted).unwrap();
+        assert_eq!(count.get(), 1);
+    }
 }

@@ -4,15 +4,20 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::os::unix::process::CommandExt;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use common::kernel::{self, Kind, Mapping, Object};
 use common::{Child, Parcel, Shape, Stage, follow_orders, halt, listen, order, play, say, until};
-use nix::libc::EACCES;
-use nix::unistd::{Uid, gettid, getuid, seteuid, setuid};
+use nix::libc::{self, EACCES};
+use nix::unistd::{Pid, Uid, gettid, getuid, seteuid, setuid};
+use serde::{Deserialize, Serialize};
+use sysv_channel::actor::{self, Address, Mailbox, MailboxOptions, ReplyTo, TellError};
+use sysv_channel::rpc::{self, CallError, Client, Server};
 use sysv_channel::{
     Channel, DefaultCodec, Key, OpenError, Options, Owner, SendError, sweep, sweep_all,
 };
@@ -474,4 +479,186 @@ fn sender_that_may_not_wake_the_receiver_any_more_says_so() {
         ids.sort_unstable();
         assert_eq!(ids, [7, 8]);
     });
+}
+
+/// Longer than a test may take.
+const FOR_EVER: Duration = Duration::from_secs(1000);
+
+/// Makes this thread, and no other, another user's or root's again.
+fn become_user(user: libc::uid_t) {
+    const AS_IT_IS: libc::uid_t = libc::uid_t::MAX;
+    // SAFETY: changes nothing but this thread's effective user.
+    let changed = unsafe { libc::syscall(libc::SYS_setresuid, AS_IT_IS, user, AS_IT_IS) };
+    assert_eq!(changed, 0);
+}
+
+/// Does something as a user that may wake nobody.
+fn without_rights<R>(what: impl FnOnce() -> R) -> R {
+    become_user(NOBODY);
+    let done = what();
+    become_user(0);
+    done
+}
+
+/// Runs it in a thread of its own, which sleeps by now.
+fn asleep<R: Send + 'static>(
+    what: impl FnOnce() -> R + Send + 'static,
+) -> (thread::JoinHandle<R>, Pid) {
+    let (say, said) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        say.send(gettid()).unwrap();
+        what()
+    });
+    let id = said.recv().unwrap();
+    until(|| kernel::is_asleep(id));
+    (thread, id)
+}
+
+/// A message with a reply port.
+#[derive(Serialize, Deserialize, Debug)]
+struct Asked(ReplyTo<u32>);
+
+#[test]
+fn of_values_sent_at_once_those_before_one_that_wakes_nobody_are_counted_with_it() {
+    if !can_be_another_user() {
+        return;
+    }
+    let stage = Stage::new("batch without rights");
+    let channel = Channel::<u32>::options().inline_limit(0).create(stage.name()).unwrap();
+    let values = [0, 1, 2, 3];
+    // Which of them wakes nobody.
+    for unheard in [0, 1, 2] {
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let receive = move || -> Vec<u32> { (0..4).map(|_| rx.recv().unwrap()).collect() };
+        let (receiving, thread) = asleep(receive);
+        let asked = Cell::new(0);
+        let sent = tx.send_all(values.iter().inspect(|&&value| {
+            asked.set(asked.get() + 1);
+            until(|| kernel::is_asleep(thread));
+            if value == unheard {
+                become_user(NOBODY);
+            }
+        }));
+        become_user(0);
+        match sent {
+            Err(SendError::NotWoken { .. }) => assert_eq!(unheard, 0),
+            sent => assert_eq!(sent.unwrap() as u32, unheard + 1),
+        }
+        assert_eq!(asked.get(), unheard + 1);
+        // What is left, and nothing twice.
+        let left = &values[unheard as usize + 1..];
+        assert_eq!(tx.send_all(left).unwrap(), left.len());
+        assert_eq!(receiving.join().unwrap(), values);
+    }
+}
+
+#[test]
+fn a_port_is_passed_on_with_a_value_that_was_sent_and_wakes_nobody() {
+    if !can_be_another_user() {
+        return;
+    }
+    let home = Mailbox::<Asked>::private().unwrap();
+    let closer = home.closer();
+    let address = home.address();
+    let asking = thread::spawn(move || address.ask_timeout(Asked, FOR_EVER));
+    let message = home.recv().unwrap().unwrap();
+    let channel = Channel::<Asked>::options().inline_limit(0).private().unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let (receiving, _) = asleep(move || rx.recv().unwrap());
+    let error = without_rights(|| tx.send(&message)).unwrap_err();
+    assert!(matches!(error, SendError::NotWoken { .. }), "{error}");
+    let left = message.0.send(&1);
+    assert!(matches!(left, Err(actor::ReplyError::PassedOn { .. })), "{left:?}");
+    // It wakes by itself, now and then.
+    let Asked(reply) = receiving.join().unwrap();
+    let forwarding = thread::spawn(move || home.recv().unwrap().is_none());
+    reply.send(&7).unwrap();
+    assert_eq!(asking.join().unwrap().unwrap(), 7);
+    closer.close();
+    assert!(forwarding.join().unwrap());
+}
+
+#[test]
+fn a_call_that_wakes_no_server_is_cancelled_and_its_caller_told() {
+    if !can_be_another_user() {
+        return;
+    }
+    for start in [false, true] {
+        let stage = Stage::new("call without rights");
+        let server: Server<u32, u32> = Server::bind(stage.name()).unwrap();
+        let client = Client::<u32, u32>::connect(stage.name()).unwrap();
+        let other = client.try_clone().unwrap();
+        let (serving, _) = asleep(move || {
+            let request = server.recv().unwrap().unwrap();
+            let query = *request.query();
+            request.reply(&0).unwrap();
+            query
+        });
+        let error = without_rights(|| match start {
+            true => client.start(&1).map(drop),
+            false => client.call(&1).map(drop),
+        });
+        let error = error.unwrap_err();
+        assert!(matches!(error, CallError::Send(SendError::NotWoken { .. })), "{error}");
+        assert!(error.to_string().starts_with("the request is cancelled"), "{error}");
+        let other = other.call(&2).map_err(|error| error.to_string());
+        assert_eq!(serving.join().unwrap(), 2, "executed what its caller had given up");
+        assert_eq!(other.unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_reply_that_wakes_no_client_is_sent_and_its_server_told() {
+    if !can_be_another_user() {
+        return;
+    }
+    let stage = Stage::new("reply without rights");
+    let server: Server<u32, u32> = Server::bind(stage.name()).unwrap();
+    let client = Client::<u32, u32>::connect(stage.name()).unwrap();
+    let (calling, thread) = asleep(move || client.call_timeout(&1, FOR_EVER));
+    let request = server.recv().unwrap().unwrap();
+    until(|| kernel::is_asleep(thread));
+    let error = without_rights(|| request.reply(&2)).unwrap_err();
+    assert!(matches!(error, rpc::ReplyError::Send(SendError::NotWoken { .. })), "{error}");
+    assert!(error.to_string().starts_with("the value was sent"), "{error}");
+    assert_eq!(calling.join().unwrap().unwrap(), 2);
+}
+
+#[test]
+fn a_message_and_a_reply_that_wake_nobody_are_sent_and_their_sender_told() {
+    if !can_be_another_user() {
+        return;
+    }
+    let stage = Stage::new("told without rights");
+    let mailbox: Mailbox<Asked> = MailboxOptions::new().mode(0o666).bind(stage.name()).unwrap();
+    // The others are let in by the queue, and not by the bells.
+    let set = stage.objects().into_iter().find(|object| object.kind == Kind::Set).unwrap();
+    let ask = || {
+        let address = Address::<Asked>::connect(stage.name()).unwrap();
+        let (asking, thread) = asleep(move || address.ask_timeout(Asked, FOR_EVER));
+        let message = mailbox.recv().unwrap().unwrap();
+        until(|| kernel::is_asleep(thread));
+        (asking, message)
+    };
+    let (asking, Asked(port)) = ask();
+    set.set_mode(0o600);
+    let error = without_rights(|| port.send(&1)).unwrap_err();
+    set.set_mode(0o666);
+    assert!(matches!(error, actor::ReplyError::Send(SendError::NotWoken { .. })), "{error}");
+    assert!(error.to_string().starts_with("the value was sent"), "{error}");
+    assert_eq!(asking.join().unwrap().unwrap(), 1);
+
+    let (asking, message) = ask();
+    let address = Address::<Asked>::connect(stage.name()).unwrap();
+    let (receiving, _) = asleep(move || (mailbox.recv().unwrap().unwrap(), mailbox));
+    set.set_mode(0o600);
+    let error = without_rights(|| address.tell(&message)).unwrap_err();
+    set.set_mode(0o666);
+    assert!(matches!(error, TellError::Send(SendError::NotWoken { .. })), "{error}");
+    assert!(error.to_string().starts_with("the value was sent"), "{error}");
+    let left = message.0.send(&1);
+    assert!(matches!(left, Err(actor::ReplyError::PassedOn { .. })), "{left:?}");
+    let (Asked(port), _mailbox) = receiving.join().unwrap();
+    port.send(&2).unwrap();
+    assert_eq!(asking.join().unwrap().unwrap(), 2);
 }

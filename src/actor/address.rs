@@ -181,7 +181,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// # Errors
     /// [`TellError::Timeout`] if it waited in vain, [`TellError::Gone`] if the mailbox is private and
     /// its actor has ended; [`TellError`] otherwise. The message was not told then, and reply ports
-    /// in it are still this process's.
+    /// in it are still this process's, but for [`SendError::NotWoken`], which has told it.
     ///
     /// [`is_alive`]: Address::is_alive
     pub fn tell(&self, message: &M) -> Result<(), TellError> {
@@ -479,7 +479,7 @@ fn send<M, C: Codec<M>>(
     let head = wire::told(ask);
     let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
         out.write(&head)?;
-        C::encode(message, out)
+        transfer::encode::<M, C>(message, out)
     };
     sender.send_as(tag, head.len(), encode, deadline)
 }

@@ -8,6 +8,7 @@ use crate::error::text::mailbox;
 use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::Name;
 use crate::service::ConnectError;
+use crate::transfer::Refusal;
 
 /// Why a message was not told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +32,15 @@ pub enum TellError {
     },
     /// The address could not be connected.
     Connect(ConnectError),
-    /// The message could not be sent.
+    /// The message could not be sent. [`SendError::NotWoken`] is the one that says otherwise: it was
+    /// sent, reply ports and all, and the actor reads it when something else wakes it.
     Send(SendError),
+}
+
+impl Refusal for TellError {
+    fn was_sent(&self) -> bool {
+        matches!(self, TellError::Send(error) if error.was_sent())
+    }
 }
 
 impl TellError {
@@ -76,6 +84,7 @@ impl fmt::Display for TellError {
                 }
             },
             TellError::Connect(error) => write!(f, "the address cannot be connected: {error}"),
+            TellError::Send(error) if error.was_sent() => error.fmt(f),
             TellError::Send(error) => write!(f, "the message could not be sent: {error}"),
         }
     }
@@ -130,7 +139,8 @@ pub enum AskError {
         /// Why.
         error: DecodeError,
     },
-    /// The message was not told.
+    /// The message was not told; or it was, where the error is [`SendError::NotWoken`], and its reply
+    /// is not waited for.
     Tell(TellError),
     /// Waiting for the reply failed.
     Wait(RecvError),
@@ -237,8 +247,16 @@ pub enum ReplyError {
     Open(OpenError),
     /// The home of a forwarded port could not be attached.
     Attach(AttachError),
-    /// The reply could not be sent; the asker was told, if that was possible.
+    /// The reply could not be sent; the asker was told, if that was possible. [`SendError::NotWoken`] is
+    /// the one that says otherwise: the reply was sent, and goes on when something else wakes the
+    /// asker, or the actor that it goes by.
     Send(SendError),
+}
+
+impl Refusal for ReplyError {
+    fn was_sent(&self) -> bool {
+        matches!(self, ReplyError::Send(error) if error.was_sent())
+    }
 }
 
 impl From<SendError> for ReplyError {
@@ -285,6 +303,7 @@ impl fmt::Display for ReplyError {
             ),
             ReplyError::Open(error) => write!(f, "the way back cannot be opened: {error}"),
             ReplyError::Attach(error) => write!(f, "the way back cannot be taken: {error}"),
+            ReplyError::Send(error) if error.was_sent() => error.fmt(f),
             ReplyError::Send(error) => write!(f, "the reply could not be sent: {error}"),
         }
     }

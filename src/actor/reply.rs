@@ -26,6 +26,7 @@ use crate::control::BRIEFLY;
 use crate::error::{OpenError, SendError};
 use crate::name::Name;
 use crate::sys::{Deadline, Mutex};
+use crate::transfer::Refusal;
 use crate::{AttachError, Channel, DefaultCodec, Sender, transfer};
 
 /// How long a reply waits for its home, and for room in its home's mailbox: long for a mailbox that is
@@ -44,7 +45,9 @@ const ROOM: Duration = Duration::from_secs(1);
 /// it as it was, too. While it is on its way in the mailbox of an actor that died, it waits there like
 /// the message, and the asker until its deadline. The receiver of a plain channel or of a
 /// [call](crate::rpc) is not known to hold the ports that come to it there: an asker waits until its
-/// deadline where that process dies.
+/// deadline where that process dies. Nor is an actor known to hold a port whose home could not be
+/// opened when the port came, as where another process kept the lock of the home's channel for a tenth
+/// of a second: not before the port is used.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -217,7 +220,7 @@ impl Port {
                 relay.reply(&self.ticket, Status::Reply, bytes, deadline)
             }
         };
-        if sent.is_err() {
+        if sent.as_ref().is_err_and(|error| !error.was_sent()) {
             self.hold.set(way);
         }
         sent.map_err(ReplyError::from)
@@ -238,8 +241,10 @@ impl Port {
                 let _ = answer_at_home(&caller, self.ticket.ask, status, text.as_bytes());
             }
             Way::Away(Some(relay)) => {
+                // One that was sent is on its way, if its home was woken or not.
+                let tell = || relay.reply(&self.ticket, status, text.as_bytes(), Deadline::now());
                 let told = status != Status::Dropped
-                    && relay.reply(&self.ticket, status, text.as_bytes(), Deadline::now()).is_ok();
+                    && tell().as_ref().map_or_else(Refusal::was_sent, |()| true);
                 if !told {
                     // Which takes no room in the home's mailbox.
                     relay.holding.drop_port(self.ticket.port());
@@ -267,7 +272,7 @@ fn encoded<R, C: Codec<R>>(
     max: u64,
     channel: impl FnOnce() -> Arc<Name>,
 ) -> Result<Encoded, SendError> {
-    Encoded::new(max, |out| C::encode(reply, out)).map_err(|error| match error {
+    Encoded::new(max, |out| transfer::encode::<R, C>(reply, out)).map_err(|error| match error {
         NotEncoded::TooLong => SendError::TooLong { channel: channel(), max, option: "max_value" },
         NotEncoded::Failed(error) => SendError::Encode { channel: channel(), error },
     })
@@ -321,7 +326,9 @@ impl<R, C: Codec<R>> ReplyTo<R, C> {
             port.answer(&bytes?)
         });
         use ReplyError::{Full, Send, TooLong};
-        if let Err(error @ (TooLong { .. } | Send(_) | Full { .. })) = &answered {
+        if let Err(error @ (TooLong { .. } | Send(_) | Full { .. })) = &answered
+            && !error.was_sent()
+        {
             port.end(Status::Unsendable, &error.to_string());
         }
         answered

@@ -76,7 +76,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<u64, SendError> {
         let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
             out.write(head)?;
-            D::encode(value, out)
+            transfer::encode::<V, D>(value, out)
         };
         let value = Headed { head: head.len(), encode };
         let request = Request { value, take_answer: RefCell::new(take_answer) };

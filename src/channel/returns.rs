@@ -597,7 +597,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         C: Codec<R>,
     {
         transfer::sending::<R, _, _>(|| {
-            self.returns.send_value(to, &[], |out| C::encode(value, out), WhenFull::Refuse)
+            let encode = |out: &mut Writer<'_>| transfer::encode::<R, C>(value, out);
+            self.returns.send_value(to, &[], encode, WhenFull::Refuse)
         })
     }
 }

@@ -377,10 +377,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// ```
     ///
     /// # Errors
-    /// As [`send`](Sender::send), if the very first value was not sent: then nothing was, but for
-    /// [`SendError::NotWoken`], which has sent that one. If a later one fails, the number of those
-    /// before it is returned: they were sent, in order and whole; that one was not, and no other was
-    /// asked of the iterator. Sending it again tells why.
+    /// As [`send`](Sender::send), if the call ends with the very first value. Nothing was sent then, but
+    /// for [`SendError::NotWoken`]: that value was, and no other. If it ends with a later one, the
+    /// number of those that were sent is returned: they are the first ones, in order and whole. The
+    /// iterator may have given one more, which was not sent, and was asked for no other. Sending the
+    /// rest, from that number on, tells why it ended, and repeats no value.
     pub fn send_all<'v>(&self, values: impl IntoIterator<Item = &'v T>) -> Result<usize, SendError>
     where
         T: 'v,
@@ -392,7 +393,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let mut state = entered?;
         let mut sent = 0;
         for value in iter::once(first).chain(values) {
-            let value = |out: &mut Writer<'_>| C::encode(value, out);
+            let value = |out: &mut Writer<'_>| transfer::encode::<T, C>(value, out);
             let result = transfer::sending::<T, _, _>(|| {
                 self.send_in(&mut state, Tag::DEFAULT, &value, Deadline::never())
             });
@@ -423,7 +424,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     #[inline]
     fn send_value(&self, tag: Tag, value: &T, deadline: Deadline) -> Result<(), SendError> {
         transfer::sending::<T, _, _>(|| {
-            self.send_encoded(tag, &|out: &mut Writer<'_>| C::encode(value, out), deadline)
+            let encode = |out: &mut Writer<'_>| transfer::encode::<T, C>(value, out);
+            self.send_encoded(tag, &encode, deadline)
         })
     }
 

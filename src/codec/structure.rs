@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::EncodeError;
 use crate::schema::shapes::{ShapeOf, written_otherwise};
+use crate::transfer;
 
 /// What parts belong to.
 #[derive(Clone, Copy)]
@@ -81,9 +82,8 @@ pub(super) fn check<T: Serialize>(
     value: &T,
     self_describing: bool,
 ) -> Result<(), EncodeError> {
-    let Some((path, how)) = written_otherwise(shape_of, value, self_describing) else {
-        return Ok(());
-    };
+    let otherwise = transfer::looking(|| written_otherwise(shape_of, value, self_describing));
+    let Some((path, how)) = otherwise else { return Ok(()) };
     let cure = if self_describing {
         "always write it, or name the fields"
     } else {

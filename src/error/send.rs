@@ -8,6 +8,7 @@ use super::text::{channel, damaged, forked, no_way_back, removed};
 use crate::codec::EncodeError;
 use crate::name::Name;
 use crate::sys::SystemError;
+use crate::transfer::Refusal;
 
 /// Why a value was not sent. It was not, whichever this is, but for
 /// [`NotWoken`](SendError::NotWoken).
@@ -142,6 +143,12 @@ impl SendError {
     /// Whether the channel was removed.
     pub fn is_removed(&self) -> bool {
         matches!(self, SendError::Removed { .. })
+    }
+}
+
+impl Refusal for SendError {
+    fn was_sent(&self) -> bool {
+        matches!(self, SendError::NotWoken { .. })
     }
 }
 

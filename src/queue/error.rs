@@ -8,6 +8,7 @@ use crate::error::text::{Unmapped, channel, queue};
 use crate::name::{InvalidName, Name};
 use crate::sys::{ObjectName, SystemError, SystemErrorKind};
 use crate::tag::Tag;
+use crate::transfer::Refusal;
 
 /// Why a queue was not created, opened, looked at, changed or removed.
 ///
@@ -206,6 +207,12 @@ impl QueueSendError {
     /// Whether the queue was removed.
     pub fn is_removed(&self) -> bool {
         matches!(self, QueueSendError::Removed { .. })
+    }
+}
+
+impl Refusal for QueueSendError {
+    fn was_sent(&self) -> bool {
+        false
     }
 }
 

@@ -15,6 +15,7 @@ use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::ConnectOptions;
 use crate::sys::{ClockOffset, Deadline};
+use crate::transfer::Refusal;
 use crate::{DefaultCodec, Owner, panics};
 
 /// What a client is connected with.
@@ -272,8 +273,9 @@ where
     /// [`CallError::Timeout`], not received, if there was no room until the deadline, or no server: it
     /// waits for the next one where the last was closed or dropped. [`CallError::Reconnect`] if the
     /// server's channel was removed and the name had no other until the deadline,
-    /// [`CallError::Send`] for a request that cannot be sent, [`CallError::Reentrant`] inside of another
-    /// call. That a server was killed, [`Pending::wait`] tells.
+    /// [`CallError::Send`] for a request that cannot be sent or whose server cannot be woken,
+    /// [`CallError::Reentrant`] inside of another call. That a server was killed, [`Pending::wait`]
+    /// tells.
     pub fn start<'c>(&'c self, request: &'c Q) -> Result<Pending<'c, Q, R, C>, CallError> {
         self.start_timeout(request, self.options.deadline)
     }
@@ -360,7 +362,12 @@ where
                 Err(SendError::Full { .. }) => {
                     return Err(CallError::Full { server: self.server() });
                 }
-                Err(error) => return Err(CallError::Send(error)),
+                Err(error) => {
+                    if error.was_sent() {
+                        line.cancel(call);
+                    }
+                    return Err(CallError::Send(error));
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::error::text::server;
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::ConnectError;
+use crate::transfer::Refusal;
 
 /// Why a call has no reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,11 +88,14 @@ pub enum CallError {
         /// Why.
         error: DecodeError,
     },
-    /// The request could not be sent.
+    /// The request could not be sent. [`SendError::NotWoken`] is the one that says otherwise: it was sent
+    /// to a server that sleeps, and is cancelled, so that a server which comes to it later does not
+    /// execute it. One that came to it in this moment may have.
     Send(SendError),
     /// Waiting for the reply failed.
     Wait(RecvError),
-    /// The server's channel is gone, and there is no other.
+    /// The server's channel is gone, and there is no other. A call that a server had received before is
+    /// [`ServerDied`](CallError::ServerDied) instead.
     Reconnect(ConnectError),
 }
 
@@ -184,6 +188,9 @@ impl fmt::Display for CallError {
             CallError::Decode { server: name, error } => {
                 write!(f, "the reply of {} cannot be decoded: {error}", server(name))
             }
+            CallError::Send(error) if error.was_sent() => {
+                write!(f, "the request is cancelled, and may have been executed: {error}")
+            }
             CallError::Send(error) => write!(f, "the request could not be sent: {error}"),
             CallError::Wait(error) => write!(f, "waiting for the reply failed: {error}"),
             CallError::Reconnect(error) => {
@@ -216,7 +223,9 @@ pub enum ReplyError {
         /// The longest encoded reply, in bytes.
         max: u64,
     },
-    /// The reply could not be sent; the client was told, if that was possible.
+    /// The reply could not be sent; the client was told, if that was possible. [`SendError::NotWoken`] is
+    /// the one that says otherwise: the reply was sent, and the client has it when something else wakes
+    /// it.
     Send(SendError),
 }
 
@@ -240,6 +249,7 @@ impl fmt::Display for ReplyError {
                  greater ServerOptions::max_value",
                 server(name)
             ),
+            ReplyError::Send(error) if error.was_sent() => error.fmt(f),
             ReplyError::Send(error) => write!(f, "the reply could not be sent: {error}"),
         }
     }

@@ -21,6 +21,7 @@ use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::BindOptions;
 use crate::sys::{ClockOffset, Deadline, Fault, fault};
+use crate::transfer::Refusal;
 use crate::{DefaultCodec, Owner, Receiver, panics, transfer};
 
 /// What a server is bound with.
@@ -509,12 +510,14 @@ impl<R, C: Codec<R>> Responder<R, C> {
 
     fn send(&mut self, reply: &R) -> Result<(), ReplyError> {
         let answered = transfer::sending::<R, _, _>(|| {
-            self.port.answer(Status::Reply, |out| C::encode(reply, out))
+            self.port.answer(Status::Reply, |out| transfer::encode::<R, C>(reply, out))
         });
         answered.map_err(|error| match error {
             SendError::Disconnected { channel: server }
             | SendError::Removed { channel: server } => ReplyError::ClientGone { server },
             SendError::Full { channel: server } => ReplyError::Full { server },
+            // The client has its answer.
+            error if error.was_sent() => ReplyError::Send(error),
             error => {
                 self.port.tell(Status::Unsendable, &error.to_string());
                 match error {
