@@ -830,6 +830,26 @@ fn a_message_that_was_received_is_not_told_again_when_the_mailbox_is_removed_the
 }
 
 #[test]
+fn an_asker_has_the_reply_that_came_before_the_mailbox_was_removed() {
+    let stage = Stage::new("removed right behind the reply");
+    for _ in 0..200 {
+        let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
+        let address = Address::<Counter>::connect(stage.name()).unwrap();
+        let (say, said) = mpsc::channel();
+        let asking = thread::spawn(move || {
+            say.send(nix::unistd::gettid()).unwrap();
+            address.ask_timeout(Counter::Get, FOR_EVER)
+        });
+        let Some(Counter::Get(port)) = mailbox.recv().unwrap() else { panic!() };
+        let thread = said.recv().unwrap();
+        until(|| is_asleep(format_args!("self/task/{thread}")));
+        port.send(&7).unwrap();
+        Channel::<()>::unlink(stage.name()).unwrap();
+        assert_eq!(asking.join().unwrap().unwrap(), 7);
+    }
+}
+
+#[test]
 fn a_mailbox_has_one_actor_and_takes_its_own_messages() {
     let stage = Stage::new("one actor");
     let actor = started(&stage, "takes none", &[]);

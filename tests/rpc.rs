@@ -808,6 +808,62 @@ fn a_call_that_was_received_is_not_executed_again_when_the_channel_is_removed_th
 }
 
 #[test]
+fn a_reply_that_came_before_the_channel_was_removed_is_its_callers() {
+    let stage = Stage::new("replied and removed");
+    for len in [9, 20_000, 100_000] {
+        let server: Server<u32, Bytes> =
+            ServerOptions::new().drain(Duration::ZERO).bind(stage.name()).unwrap();
+        let client = Client::<u32, Bytes>::connect(stage.name()).unwrap();
+        let start = |call| client.start_timeout(call, FOR_EVER).unwrap();
+        let [none, first, second] = [&0, &1, &2].map(start);
+        let requests = [(); 3].map(|()| server.recv().unwrap().unwrap());
+        let [_, one, two] = requests;
+        one.reply(&vec![7; 9].into()).unwrap();
+        two.reply(&vec![7; len].into()).unwrap();
+        sysv_channel::Channel::<()>::unlink(stage.name()).unwrap();
+        // Also for a call that hears of the removal before it is waited for.
+        let error = none.wait().unwrap_err();
+        assert!(matches!(error, CallError::ServerDied { received: true, .. }), "{error}");
+        assert_eq!(first.wait().unwrap().len(), 9);
+        match second.wait() {
+            Ok(reply) => assert_eq!(reply.len(), len),
+            // The rest of this one was not there.
+            Err(CallError::ServerDied { received: true, .. }) => assert_eq!(len, 100_000),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_caller_that_waits_has_the_reply_that_came_before_the_channel_was_removed() {
+    let stage = Stage::new("removed right behind the reply");
+    for _ in 0..200 {
+        let server: Server<u64, u64> = Server::bind(stage.name()).unwrap();
+        let client = Client::<u64, u64>::connect(stage.name()).unwrap();
+        let (calling, rests) = asleep(move || client.call_timeout(&1, FOR_EVER));
+        let request = server.recv().unwrap().unwrap();
+        until(rests);
+        request.reply(&2).unwrap();
+        sysv_channel::Channel::<()>::unlink(stage.name()).unwrap();
+        assert_eq!(calling.join().unwrap().unwrap(), 2);
+    }
+}
+
+#[test]
+fn a_client_that_only_tries_finds_the_server_after_a_removal() {
+    let stage = Stage::new("tries after a removal");
+    let server = started(&stage, "server");
+    let client = Caller::connect(stage.name()).unwrap();
+    assert_eq!(client.try_call(&ask("add one", 1)).unwrap(), 2);
+    sysv_channel::Channel::<()>::unlink(stage.name()).unwrap();
+    server.kill();
+    let _next = started(&stage, "server");
+    let error = client.try_call(&ask("add one", 2)).unwrap_err();
+    assert!(matches!(error, CallError::ServerDied { received: false, .. }), "{error}");
+    assert_eq!(client.try_call(&ask("add one", 3)).unwrap(), 4);
+}
+
+#[test]
 fn a_call_that_is_made_again_in_vain_says_that_it_had_been_received() {
     let stage = Stage::new("made again in vain");
     let server: Server<u64, u64> = Server::bind(stage.name()).unwrap();

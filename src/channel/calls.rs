@@ -90,7 +90,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         end: u64,
         deadline: Deadline,
         stay: bool,
-        accept: impl FnMut(Reader<'_>) -> Option<R>,
+        mut accept: impl FnMut(Reader<'_>) -> Option<R>,
     ) -> Result<R, Unanswered> {
         let died = Cell::new(false);
         let is_over = |sender: &Self| {
@@ -109,8 +109,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
             died.set(!stays && (consumed || late && sender.was_consumed(end)));
             Ok(if stays { Lost::Stay } else { Lost::GiveUp })
         };
-        match self.accept_back_unless(deadline, is_over, accept, lost) {
+        match self.accept_back_unless(deadline, is_over, &mut accept, lost) {
             Ok(answer) => Ok(answer),
+            Err(error @ RecvError::Removed { .. }) => {
+                self.answer_left(&mut accept).ok_or(Unanswered::Failed(error))
+            }
             Err(RecvError::Disconnected { .. }) if died.get() => Err(Unanswered::Died),
             Err(RecvError::Disconnected { .. }) => Err(Unanswered::NoReceiver),
             Err(error) => Err(Unanswered::Failed(error)),
@@ -136,10 +139,24 @@ impl<T, C: Codec<T>> Sender<T, C> {
         &self,
         receiver: u64,
         deadline: Deadline,
-        accept: impl FnMut(Reader<'_>) -> Option<R>,
+        mut accept: impl FnMut(Reader<'_>) -> Option<R>,
     ) -> Result<R, RecvError> {
         let replaced = |sender: &Self| sender.is_replaced(receiver);
-        self.accept_back_unless(deadline, replaced, accept, |_| Ok(Lost::GiveUp))
+        match self.accept_back_unless(deadline, replaced, &mut accept, |_| Ok(Lost::GiveUp)) {
+            Err(error @ RecvError::Removed { .. }) => self.answer_left(&mut accept).ok_or(error),
+            answer => answer,
+        }
+    }
+
+    /// What `accept` makes of the answers that stand in this process's memory when the channel was
+    /// removed: a caller is told the truth about its own request.
+    // NB: a channel says Removed at once and for good, and so does `recv_back`. A call ends with this.
+    #[cold]
+    fn answer_left<R>(&self, accept: &mut impl FnMut(Reader<'_>) -> Option<R>) -> Option<R> {
+        if fault(Fault::AnswerLost) {
+            return None;
+        }
+        self.next_answer(accept).ok()?
     }
 
     /// Whether another receiver has come after the one of that generation.
@@ -235,16 +252,23 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.control.lane_word(self.lane, lane_word::RECEIVER_START).load(order) >= end
     }
 
-    /// Takes what answers there are, without waiting.
+    /// Takes what answers there are, without waiting, also those of a channel that was removed.
     pub(crate) fn take_answers(&self, mut accept: impl FnMut(Reader<'_>)) -> Result<(), RecvError> {
-        let mut state = self.enter().map_err(back_error)?;
-        let Some(answers) = state.answers.as_mut() else { return Ok(()) };
         let mut accept = |reader: Reader<'_>| -> Option<()> {
             accept(reader);
             None
         };
-        let taken = answers.next(&self.control, self.lane, Deadline::now(), &mut accept);
-        taken.map(drop).map_err(|damage| back_error(self.damaged(damage)))
+        self.next_answer(&mut accept).map(drop)
+    }
+
+    fn next_answer<R>(
+        &self,
+        accept: &mut impl FnMut(Reader<'_>) -> Option<R>,
+    ) -> Result<Option<R>, RecvError> {
+        let mut state = self.enter_removed().map_err(back_error)?;
+        let Some(answers) = state.answers.as_mut() else { return Ok(None) };
+        let next = answers.next(&self.control, self.lane, Deadline::now(), accept);
+        next.map_err(|damage| back_error(self.damaged(damage)))
     }
 
     /// Becomes a new owner of the lane. Afterwards [`was_consumed`](Sender::was_consumed) is final: what

@@ -411,12 +411,29 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     pub(super) fn enter(&self) -> Result<RefMut<'_, State>, SendError> {
-        if !self.control.is_ours() {
-            return Err(SendError::Forked { channel: self.control.name() });
-        }
+        self.check_is_ours()?;
         if self.control.is_removed() {
             return Err(self.control.removed().into());
         }
+        self.borrow()
+    }
+
+    /// The same, if the channel was removed or not.
+    pub(super) fn enter_removed(&self) -> Result<RefMut<'_, State>, SendError> {
+        self.check_is_ours()?;
+        self.borrow()
+    }
+
+    #[inline]
+    fn check_is_ours(&self) -> Result<(), SendError> {
+        if self.control.is_ours() {
+            return Ok(());
+        }
+        Err(SendError::Forked { channel: self.control.name() })
+    }
+
+    #[inline]
+    fn borrow(&self) -> Result<RefMut<'_, State>, SendError> {
         let state = self.state.try_borrow_mut();
         state.map_err(|_| SendError::Reentrant { channel: self.control.name() })
     }

@@ -38,7 +38,8 @@ pub enum RecvError {
         channel: Arc<Name>,
     },
     /// The channel was removed, or this process went to another ipc namespace. Every later call
-    /// says so too, and what the channel held is lost.
+    /// says so too, and what the channel held is lost, but for the reply to a [call](crate::rpc) or an
+    /// [ask](crate::actor::Address::ask) that came before.
     Removed {
         /// The channel.
         channel: Arc<Name>,

@@ -354,6 +354,8 @@ where
                     self.reconnect(line, deadline)?;
                 }
                 Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
+                    // The next call has another.
+                    line.removed = line.sender.is_removed();
                     return Err(CallError::ServerDied { server: self.server(), received: false });
                 }
                 Err(SendError::Timeout { .. }) => {

@@ -138,6 +138,22 @@ fn a_caller_knows_whether_the_server_had_its_request_where_the_channel_is_remove
 }
 
 #[test]
+fn a_caller_has_the_reply_that_came_before_the_channel_was_removed() {
+    let model = || {
+        let (server, client) = pair("answered");
+        let serving = thread::spawn(move || {
+            assert!(answer_one(&server));
+            Channel::<()>::unlink("answered").unwrap();
+            server
+        });
+        assert_eq!(client.call(&1).unwrap(), 11);
+        drop(serving.join().unwrap());
+    };
+    holds("removal behind a reply", model);
+    finds("removal behind a reply", &[Fault::AnswerLost], model);
+}
+
+#[test]
 fn a_standby_has_the_place_and_the_requests_of_a_killed_server() {
     let model = |step| {
         let process = Process::new();
