@@ -1427,6 +1427,51 @@ fn a_server_that_ends_waits_for_no_reply_that_no_client_waits_for() {
 }
 
 #[test]
+fn a_server_that_ends_waits_for_no_request_in_hand_whose_caller_waits_no_more() {
+    for given_up in ["before", "meanwhile", "late"] {
+        let stage = Stage::new("given up in hand");
+        let server: Calculator = ServerOptions::new().drain(FOR_EVER).bind(stage.name()).unwrap();
+        let client = Caller::connect(stage.name()).unwrap();
+        let other = Caller::connect(stage.name()).unwrap();
+        let timeout = if given_up == "late" { Duration::from_millis(300) } else { FOR_EVER };
+        let (one, two) = (ask("one", 1), ask("two", 2));
+        let mut pending = Some(client.start_timeout(&one, timeout).unwrap());
+        let (_, in_hand) = server.recv().unwrap().unwrap().into_parts();
+        let waited_for = other.start_timeout(&two, FOR_EVER).unwrap();
+        let (_, answered) = server.recv().unwrap().unwrap().into_parts();
+        if given_up == "before" {
+            pending = None;
+        }
+        let (dropping, rests) = asleep(move || drop(server));
+        until(&rests);
+        assert!(!dropping.is_finished(), "what is waited for was left");
+        answered.reply(&3).unwrap();
+        if given_up == "meanwhile" {
+            pending = None;
+        }
+        // It is still neither answered nor dropped.
+        dropping.join().unwrap();
+        assert_eq!(waited_for.wait().unwrap(), 3);
+        drop((pending, in_hand));
+    }
+}
+
+#[test]
+fn a_server_that_ends_does_not_wait_for_a_client_that_is_killed() {
+    let stage = Stage::new("killed in hand");
+    let server: Calculator = ServerOptions::new().drain(FOR_EVER).bind(stage.name()).unwrap();
+    let mut client = stage.child("asks one thing", &[]);
+    client.expect("started");
+    let (_, in_hand) = server.recv().unwrap().unwrap().into_parts();
+    let (dropping, rests) = asleep(move || drop(server));
+    until(rests);
+    assert!(!dropping.is_finished());
+    client.kill();
+    dropping.join().unwrap();
+    drop(in_hand);
+}
+
+#[test]
 fn a_server_that_ends_answers_what_it_has_in_hand_also_when_a_reply_became_late() {
     let stage = Stage::new("late and in hand");
     let server: Server<u32, Bytes> =

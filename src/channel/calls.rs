@@ -498,9 +498,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// The way back to the sender of a request that a reply is due to.
-    pub(crate) fn in_hand(&self, origin: Origin) -> InHand {
-        self.returns.take_in_hand();
-        InHand(self.caller(origin))
+    pub(crate) fn in_hand(&self, origin: Origin, due: Due) -> InHand {
+        self.returns.take_in_hand(origin, due);
+        InHand { caller: self.caller(origin), call: due.call }
     }
 }
 
@@ -516,7 +516,7 @@ impl<T, C> Receiver<T, C> {
         let (mut late, mut parks) = (false, 0);
         loop {
             let bell = self.control.items_bell();
-            // An answer that is late is not waited for.
+            // An answer that is late is not waited for, nor a request that nobody has answered.
             let until = deadline.earlier(self.returns.next_late());
             let parked = self.control.park(bell, until, parks, || -> Result<_, RecvError> {
                 self.returns.look_after(true);
@@ -538,7 +538,8 @@ impl<T, C> Receiver<T, C> {
         }
     }
 
-    /// Waits until every request in hand is answered and every answer has gone.
+    /// Waits until every request in hand is answered, and every answer has gone, that a caller waits
+    /// for.
     pub(crate) fn drain(&self, deadline: Deadline) {
         if !self.control.is_ours() || self.returns.is_idle() {
             return;
@@ -633,13 +634,17 @@ impl Caller {
     }
 }
 
-/// Who sent a request that a reply is due to: a receiver that drains waits until it is dropped.
-pub(crate) struct InHand(Caller);
+/// Who sent a request that a reply is due to: a receiver that drains waits until it is dropped, or the
+/// caller waits no more.
+pub(crate) struct InHand {
+    caller: Caller,
+    call: u64,
+}
 
 impl InHand {
     /// Whether the receiver was closed.
     pub(crate) fn is_receiver_closed(&self) -> bool {
-        self.0.returns.is_receiver_closed()
+        self.caller.returns.is_receiver_closed()
     }
 }
 
@@ -648,13 +653,13 @@ impl Deref for InHand {
 
     #[inline]
     fn deref(&self) -> &Caller {
-        &self.0
+        &self.caller
     }
 }
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        self.0.returns.let_go();
+        self.caller.returns.let_go(self.caller.origin, self.call);
     }
 }
 

@@ -13,6 +13,7 @@
 //! for a sender that is slow.
 
 use std::collections::VecDeque;
+use std::ops::DerefMut;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::codec::{Codec, EncodeError, WriteError, Writer};
 use crate::control::{ADDRESS, Control, lane_word, semaphores};
 use crate::error::{RecvError, SendError};
 use crate::ring::{Damage, Flags, Producer, Reservation};
-use crate::sys::{AtomicU64, Deadline, Fault, Mutex, Ordering, fault};
+use crate::sys::{AtomicU64, Deadline, Fault, Mutex, Ordering, fault, fence};
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
 
@@ -39,10 +40,6 @@ const WAIT_IN_ALL: Duration = Duration::from_millis(1);
 
 /// What keeping an answer costs beside its bytes.
 const KEEPING: usize = 128;
-
-/// One value in hand, and whether the receiver waits until there is none.
-const IN_HAND: u64 = 2;
-const WATCHED: u64 = 1;
 
 /// What becomes of an answer that finds the ring full.
 #[derive(Clone, Copy)]
@@ -90,8 +87,8 @@ pub(super) struct Returns {
     /// The lanes whose answers wait for room, and how many they are.
     waiting: Mutex<Vec<usize>>,
     waiting_lanes: AtomicU64,
-    /// How many values were received that an answer is due to: see `calls::InHand`.
-    in_hand: AtomicU64,
+    /// Not zero while the receiver waits until no answer is due.
+    watched: AtomicU64,
     /// Not zero once the receiver was closed.
     closed: AtomicU64,
 }
@@ -102,6 +99,9 @@ struct Way {
     /// Missing before the first answer.
     producer: Option<Producer>,
     waiting: VecDeque<Waiting>,
+    /// Of requests that were received and not answered yet: the owner that sent it, and its call. See
+    /// `calls::InHand`.
+    in_hand: VecDeque<(u64, Due)>,
     /// What those that wait take of this process's memory, in bytes.
     kept: usize,
     /// Whether the receiver is gone, and the ring another's to write.
@@ -167,7 +167,7 @@ impl Returns {
             lanes,
             waiting: Mutex::default(),
             waiting_lanes: AtomicU64::new(0),
-            in_hand: AtomicU64::new(0),
+            watched: AtomicU64::new(0),
             closed: AtomicU64::new(0),
         }
     }
@@ -235,7 +235,7 @@ impl Returns {
     }
 
     fn send(&self, to: Origin, answer: &Answer<'_>, when_full: WhenFull) -> Result<(), SendError> {
-        let mut way = self.lanes[to.lane].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut way = self.way(to.lane);
         // Once more: encoding may have taken its time.
         self.check(to)?;
         if way.closed {
@@ -381,35 +381,63 @@ impl Returns {
         self.forward(way, lane).map_err(|damage| self.damaged(lane, damage))
     }
 
-    /// Counts a value in hand.
-    pub(super) fn take_in_hand(&self) {
-        // Relaxed: the receiver's own thread, which alone asks whether there are any.
-        self.in_hand.fetch_add(IN_HAND, Ordering::Relaxed);
+    fn way(&self, lane: usize) -> impl DerefMut<Target = Way> {
+        self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts it no more, after its answer has gone or waits here.
-    pub(super) fn let_go(&self) {
-        // Release: pairs with the Acquire in `is_idle`, which then sees whether the answer waits.
-        if self.in_hand.fetch_sub(IN_HAND, Ordering::Release) & WATCHED != 0 {
-            self.control.ring(self.control.items_bell());
+    /// Has a request in hand, which an answer is due to.
+    pub(super) fn take_in_hand(&self, from: Origin, due: Due) {
+        if from.lane < self.lanes.len() {
+            self.way(from.lane).in_hand.push_back((from.generation, due));
         }
     }
 
-    /// Whether no value is in hand and no answer waits.
+    /// Has it no more, after its answer has gone or waits here.
+    pub(super) fn let_go(&self, from: Origin, call: u64) {
+        // The locks of a parent process may be taken for ever.
+        if !self.control.is_ours() || from.lane >= self.lanes.len() {
+            return;
+        }
+        let mut way = self.way(from.lane);
+        let it =
+            |(generation, due): &(u64, Due)| *generation == from.generation && due.call == call;
+        // Most are answered in order.
+        if let Some(at) = way.in_hand.iter().position(it) {
+            way.in_hand.remove(at);
+        }
+        drop(way);
+        // Relaxed: a receiver that had this lane's lock before, and found the request, had said so.
+        if self.watched.load(Ordering::Relaxed) != 0 {
+            self.ring_receiver();
+        }
+    }
+
+    /// Whether no answer waits and none is due that its caller waits for.
     pub(super) fn is_idle(&self) -> bool {
-        // Acquire: pairs with the Release in `let_go`.
-        self.in_hand.load(Ordering::Acquire) < IN_HAND
+        // In this order: an answer waits before its request is let go.
+        !(0..self.lanes.len()).any(|lane| self.is_due(lane))
             && self.waiting_lanes.load(Ordering::Relaxed) == 0
     }
 
-    /// Has each release of a value ring the receiver, or not any more.
-    pub(super) fn watch(&self, watched: bool) {
-        // Relaxed: `Receiver::attend` looks once more after this.
-        if watched && !fault(Fault::EndNotWatched) {
-            self.in_hand.fetch_or(WATCHED, Ordering::Relaxed);
-        } else {
-            self.in_hand.fetch_and(!WATCHED, Ordering::Relaxed);
+    /// Whether the lane's owner waits for an answer to a request in hand.
+    fn is_due(&self, lane: usize) -> bool {
+        let way = self.way(lane);
+        if way.in_hand.is_empty() {
+            return false;
         }
+        // Before the look for what was cancelled: a caller that cancels after it sees this and rings.
+        self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(1, Ordering::Relaxed);
+        // SeqCst: pairs with `ring_for_waiting`.
+        fence(Ordering::SeqCst);
+        let mut in_hand = way.in_hand.iter();
+        in_hand.any(|&(to, due)| self.is_waited_for(lane, to, Some(due))) && self.is_owned(lane)
+    }
+
+    /// Has each release of a request ring the receiver, or not any more.
+    pub(super) fn watch(&self, watched: bool) {
+        // Relaxed: `Receiver::attend` looks once more after this, under each lane's lock.
+        let watched = watched && !fault(Fault::EndNotWatched);
+        self.watched.swap(watched.into(), Ordering::Relaxed);
     }
 
     /// Closes the receiver: it receives nothing more.
@@ -429,8 +457,8 @@ impl Returns {
 
     /// Sends nothing more: before the receiver's role is given up, since its next owner writes.
     pub(super) fn close(&self) {
-        for way in &self.lanes {
-            way.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        for lane in 0..self.lanes.len() {
+            self.way(lane).closed = true;
         }
     }
 
@@ -448,7 +476,7 @@ impl Returns {
     fn forward_all(&self, before_sleep: bool) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for lane in waiting {
-            let mut way = self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut way = self.way(lane);
             if way.waiting.is_empty() {
                 continue;
             }
@@ -476,24 +504,31 @@ impl Returns {
         self.waiting_lanes.swap(waiting.len() as u64, Ordering::Relaxed);
     }
 
-    fn is_waited_for(&self, lane: usize, waiting: &Waiting) -> bool {
-        self.is_there(lane, waiting.to)
-            && waiting.due.is_none_or(|Due { call, deadline }| {
+    fn is_waited_for(&self, lane: usize, to: u64, due: Option<Due>) -> bool {
+        self.is_there(lane, to)
+            && due.is_none_or(|Due { call, deadline }| {
                 !deadline.has_passed() && !has_cancelled(&self.control, lane, call)
             })
     }
 
-    /// When the first of those that wait is late.
+    /// When the first of those that wait is late, or of the requests in hand where these are watched.
     pub(super) fn next_late(&self) -> Deadline {
-        if self.waiting_lanes.load(Ordering::Relaxed) == 0 {
-            return Deadline::never();
+        let mut next = Deadline::never();
+        if self.waiting_lanes.load(Ordering::Relaxed) != 0 {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let late = |lane| Some(self.way(lane).waiting.front()?.due?.deadline);
+            next = waiting.into_iter().filter_map(late).fold(next, Deadline::earlier);
         }
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let next = |lane: usize| {
-            let way = self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner);
-            way.waiting.front().and_then(|waiting| Some(waiting.due?.deadline))
-        };
-        waiting.into_iter().filter_map(next).fold(Deadline::never(), Deadline::earlier)
+        if self.watched.load(Ordering::Relaxed) != 0 {
+            for lane in 0..self.lanes.len() {
+                let way = self.way(lane);
+                let deadlines = way.in_hand.iter().map(|(_, due)| due.deadline);
+                // What is late already stays in hand.
+                let ahead = deadlines.filter(|deadline| !deadline.has_passed());
+                next = ahead.fold(next, Deadline::earlier);
+            }
+        }
+        next
     }
 
     fn forward(&self, way: &mut Way, lane: usize) -> Result<(), Damage> {
@@ -503,7 +538,7 @@ impl Returns {
         let mut sent = false;
         while let Some(waiting) = way.waiting.front() {
             // The next answer's first fragment ends one of which a part has gone.
-            if !self.is_waited_for(lane, waiting) {
+            if !self.is_waited_for(lane, waiting.to, waiting.due) {
                 way.pop();
                 continue;
             }

@@ -98,8 +98,8 @@ impl ServerOptions {
     }
 
     /// How long a server that is closed or dropped goes on until what it has received is answered
-    /// and the replies have gone; default five seconds. Replies that no caller waits for any more are
-    /// thrown away.
+    /// and the replies have gone; default five seconds. What no caller waits for any more, since it is
+    /// dead, late or cancelled, is not waited for either, and its reply is thrown away.
     pub fn drain(mut self, time: Duration) -> Self {
         self.drain = time;
         self
@@ -344,7 +344,8 @@ where
                 Err(RecvError::Decode { .. } | RecvError::Corrupt { .. }) => continue,
                 Err(error) => return Err(ServeError::Receive(error)),
             };
-            let mut port = Responder::new(self.receiver.in_hand(origin), head);
+            let due = Due { call: head.call, deadline: head.deadline };
+            let mut port = Responder::new(self.receiver.in_hand(origin, due), head);
             if port.port.was_given_up() {
                 // Nobody waits to be told, or somebody who takes this for the server's answer.
                 port.port.answered = true;

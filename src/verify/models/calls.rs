@@ -308,3 +308,19 @@ fn a_server_that_is_dropped_waits_for_no_call_that_was_given_up() {
     holds("given up against drained", model);
     finds("given up against drained", &[Fault::CancelNotRung], model);
 }
+
+#[test]
+fn a_server_that_is_dropped_waits_for_no_request_in_hand_that_was_given_up() {
+    let model = || {
+        let (server, client) = pair("given up in hand");
+        let call = client.start(&1).unwrap();
+        let request = server.recv().unwrap().unwrap();
+        let dropping = thread::spawn(move || drop(server));
+        drop(call);
+        // The request is neither answered nor dropped before.
+        dropping.join().unwrap();
+        drop(request);
+    };
+    holds("given up in hand against drained", model);
+    finds("given up in hand against drained", &[Fault::CancelNotRung], model);
+}
