@@ -247,6 +247,49 @@ fn several_threads_answer_at_a_time() {
 }
 
 #[test]
+fn long_replies_of_several_threads_to_one_client_arrive_whole() {
+    for capacity in [4096, 64 << 10, 1 << 20] {
+        let stage = Stage::new("long replies of several");
+        let options = ServerOptions::new().reply_capacity(capacity);
+        let server: Server<u32, (Vec<u32>, Bytes)> = options.bind(stage.name()).unwrap();
+        let closer = server.closer();
+        // Number by number, and all at once.
+        let reply = |len: u32| ((0..len / 4).collect(), Bytes::from(vec![len as u8; len as usize]));
+        let serving = thread::spawn(move || server.serve_concurrently(4, reply));
+        let client = Client::<u32, (Vec<u32>, Bytes)>::connect(stage.name()).unwrap();
+        let lengths: Vec<u32> = (0..200).map(|round| round * 7919 % 50_000).collect();
+        let started: Vec<_> =
+            lengths.iter().map(|len| client.start_timeout(len, FOR_EVER).unwrap()).collect();
+        for (call, &len) in started.into_iter().zip(&lengths) {
+            assert!(call.wait().unwrap() == reply(len), "{len} of {capacity}");
+        }
+        closer.close();
+        serving.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a_reply_that_finds_too_little_room_at_any_point_of_it_is_kept() {
+    for len in (0..10_000).step_by(250) {
+        let stage = Stage::new("kept at any point");
+        let options = ServerOptions::new().reply_capacity(16 << 10).drain(FOR_EVER);
+        let server: Server<u32, Vec<u32>> = options.bind(stage.name()).unwrap();
+        let client = Client::<u32, Vec<u32>>::connect(stage.name()).unwrap();
+        let started = [&0, &1].map(|call| client.start_timeout(call, FOR_EVER).unwrap());
+        let reply: Vec<u32> = (0..len).collect();
+        for _ in 0..2 {
+            // The client takes none before both are sent.
+            server.recv().unwrap().unwrap().reply(&reply).unwrap();
+        }
+        let draining = thread::spawn(move || drop(server));
+        for call in started {
+            assert!(call.wait().unwrap() == reply, "{len} numbers");
+        }
+        draining.join().unwrap();
+    }
+}
+
+#[test]
 fn a_handlers_panic_is_an_error_for_its_caller_alone() {
     let stage = Stage::new("panic");
     let _server = started(&stage, "server");

@@ -7,6 +7,10 @@ use std::ops::Deref;
 use super::sender::changed_length;
 use crate::codec::{EncodeError, Writer};
 
+/// How much of a value is encoded at a time that goes on before it is whole, in bytes. It fits into a
+/// processor's first cache.
+pub(super) const CHUNK: usize = if cfg!(loom) { 32 } else { 8 << 10 };
+
 /// How much memory a thread keeps for the next value, in bytes. Longer ones are encoded twice, to
 /// learn how long they are.
 const KEPT: usize = 64 << 10;
@@ -16,6 +20,32 @@ const SHORT: usize = 512;
 
 std::thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Memory for a chunk.
+pub(super) struct Chunk(Vec<u8>);
+
+impl Chunk {
+    pub(super) fn take() -> Result<Self, EncodeError> {
+        // Taken: encoding may send another value. A thread that ends has none any more.
+        let mut memory = SPARE.try_with(Cell::take).unwrap_or_default();
+        let more = CHUNK.saturating_sub(memory.len());
+        if memory.try_reserve_exact(more).is_err() {
+            return Err(EncodeError::no_memory(CHUNK));
+        }
+        memory.resize(memory.len() + more, 0);
+        Ok(Chunk(memory))
+    }
+
+    pub(super) fn memory(&mut self) -> &mut [u8] {
+        &mut self.0[..CHUNK]
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let _ = SPARE.try_with(|spare| spare.set(mem::take(&mut self.0)));
+    }
 }
 
 /// The encoded bytes.

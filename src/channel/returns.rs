@@ -20,13 +20,14 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 use super::calls::has_cancelled;
-use super::encoded::{Encoded, NotEncoded};
+use super::encoded::{Chunk, Encoded, NotEncoded};
 use super::receiver::Receiver;
 use super::sender::{lane_damage, not_woken};
 use crate::codec::{Codec, EncodeError, WriteError, Writer};
 use crate::control::{ADDRESS, Control, lane_word, semaphores};
 use crate::error::{RecvError, SendError};
 use crate::ring::{Damage, Flags, Producer, Reservation};
+use crate::sys::bytes::in_chunks;
 use crate::sys::{AtomicU64, Deadline, Fault, Mutex, Ordering, fault, fence};
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
@@ -106,6 +107,8 @@ struct Way {
     kept: usize,
     /// Whether the receiver is gone, and the ring another's to write.
     closed: bool,
+    /// Whether an answer goes into the ring as it is encoded: others wait for its end.
+    busy: bool,
 }
 
 /// An answer that waits for room.
@@ -175,7 +178,10 @@ impl Returns {
     /// Has a value encoded, and sends it behind a head of the layer above, without waiting.
     ///
     /// Encoding is the user's code, which may do anything, also answer the same sender: so it runs
-    /// before any lock is taken.
+    /// while no lock is taken, into memory of this process. From there a long answer goes into the ring
+    /// chunk by chunk.
+    // NB: through the first cache, and what is long by itself not even through that. A reply of 64 KiB
+    // that is encoded whole before it goes takes a fifth longer.
     pub(super) fn send_value(
         &self,
         to: Origin,
@@ -184,11 +190,61 @@ impl Returns {
         when_full: WhenFull,
     ) -> Result<(), SendError> {
         self.check(to)?;
+        let max = usize::try_from(self.max_value()).unwrap_or(usize::MAX);
+        let mut chunk = Chunk::take().map_err(|error| self.unencodable(error))?;
+        let mut going =
+            Going { returns: self, to, head, outgoing: None, is_full: false, failure: None };
+        let mut put = |chunk: &[u8], more: &[u8]| going.put(chunk, more);
+        let ((encoded, too_long), len) = in_chunks(chunk.memory(), max, &mut put, |writer| {
+            let encoded = encode(writer);
+            (encoded, writer.is_too_long())
+        });
+        // Asked first, since a Serialize can go on after an error of its serializer.
+        if too_long {
+            return Err(self.too_long());
+        }
+        let is_full = going.is_full;
+        let sent = match going.failure.take() {
+            Some(failure) => Err(failure),
+            None => {
+                encoded.map_err(|error| self.unencodable(error))?;
+                let value = &chunk.memory()[..len];
+                if going.outgoing.is_none() {
+                    let answer = Answer { generation: to.generation, head, value };
+                    return self.send(to, &answer, when_full);
+                }
+                going.finish(value)
+            }
+        };
+        drop(going);
+        match sent {
+            Err(SendError::Full { .. }) if !is_full || matches!(when_full, WhenFull::Keep(_)) => {
+                drop(chunk);
+                self.keep_value(to, head, encode, when_full)
+            }
+            sent => sent,
+        }
+    }
+
+    /// The same of a long value that found too little room: it is kept until there is more.
+    #[cold]
+    fn keep_value(
+        &self,
+        to: Origin,
+        head: &[u8],
+        encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+        when_full: WhenFull,
+    ) -> Result<(), SendError> {
         let value = Encoded::new(self.max_value(), encode).map_err(|error| match error {
             NotEncoded::TooLong => self.too_long(),
             NotEncoded::Failed(error) => self.unencodable(error),
         })?;
-        self.send(to, &Answer { generation: to.generation, head, value: &value }, when_full)
+        let due = match when_full {
+            WhenFull::Keep(due) => due,
+            WhenFull::Refuse => None,
+        };
+        let answer = Answer { generation: to.generation, head, value: &value };
+        self.send(to, &answer, WhenFull::Keep(due))
     }
 
     /// Sends encoded bytes behind a head of the layer above, without waiting.
@@ -241,7 +297,7 @@ impl Returns {
         if way.closed {
             return Err(SendError::Disconnected { channel: self.control.name() });
         }
-        if way.waiting.is_empty() {
+        if way.waiting.is_empty() && !self.is_busy(&way) {
             let sent = match self.send_now(&mut way, to.lane, answer) {
                 Err(SendError::Full { .. }) if matches!(when_full, WhenFull::Keep(_)) => false,
                 sent => sent? || self.stream(&mut way, to, answer)?,
@@ -295,6 +351,11 @@ impl Returns {
         owner == generation
     }
 
+    /// Whether the way is another answer's until that is whole.
+    fn is_busy(&self, way: &Way) -> bool {
+        way.busy && !fault(Fault::WayNotKept)
+    }
+
     /// Sends an answer in one record; `false` if it is too long for that.
     fn send_now(&self, way: &mut Way, lane: usize, answer: &Answer<'_>) -> Result<bool, SendError> {
         let damaged = |damage| self.damaged(lane, damage);
@@ -319,29 +380,11 @@ impl Returns {
     /// Fragments that went for nothing do no harm: the next answer's first ends them.
     fn stream(&self, way: &mut Way, to: Origin, answer: &Answer<'_>) -> Result<bool, SendError> {
         let damaged = |damage| self.damaged(to.lane, damage);
-        let bell = self.control.lane_bell(to.lane);
         let producer = self.producer(way, to.lane).map_err(damaged)?;
         let tag = Tag::DEFAULT;
         let mut left = WAIT_IN_ALL;
         let mut find_room =
-            |producer: &mut Producer, len: usize| -> Result<Reservation, SendError> {
-                self.control.ring(bell);
-                let mut look = || {
-                    if !self.is_there(to.lane, to.generation) {
-                        return Err(SendError::Disconnected { channel: self.control.name() });
-                    }
-                    producer.reserve(len, tag).map_err(damaged)
-                };
-                if let Some(room) = look()? {
-                    return Ok(room);
-                }
-                let wait = self.spin.saturating_mul(4).min(WAIT).min(left);
-                let until = Deadline::after(wait);
-                let ends = self.control.receiving_end(to.lane);
-                let found = self.control.spin(wait, until, ends, look)?;
-                left = left.saturating_sub(wait - until.remaining().unwrap_or(wait).min(wait));
-                found.ok_or_else(|| SendError::Full { channel: self.control.name() })
-            };
+            |producer: &mut Producer, len: usize| self.find_room(producer, to, len, &mut left);
         let streamed =
             match producer.stream(tag, answer.len(), &mut find_room, |out| answer.write(out)) {
                 Ok(streamed) => streamed,
@@ -351,6 +394,33 @@ impl Returns {
         debug_assert!(streamed.result.is_ok());
         producer.publish(streamed.last, tag, streamed.flags);
         self.ring(to.lane).map(|()| true)
+    }
+
+    /// Room for a fragment, waited for in a moment that is bounded.
+    fn find_room(
+        &self,
+        producer: &mut Producer,
+        to: Origin,
+        len: usize,
+        left: &mut Duration,
+    ) -> Result<Reservation, SendError> {
+        self.control.ring(self.control.lane_bell(to.lane));
+        let mut look = || {
+            if !self.is_there(to.lane, to.generation) {
+                return Err(SendError::Disconnected { channel: self.control.name() });
+            }
+            let room = producer.reserve(len, Tag::DEFAULT);
+            room.map_err(|damage| self.damaged(to.lane, damage))
+        };
+        if let Some(room) = look()? {
+            return Ok(room);
+        }
+        let wait = self.spin.saturating_mul(4).min(WAIT).min(*left);
+        let until = Deadline::after(wait);
+        let ends = self.control.receiving_end(to.lane);
+        let found = self.control.spin(wait, until, ends, look)?;
+        *left = left.saturating_sub(wait - until.remaining().unwrap_or(wait).min(wait));
+        found.ok_or_else(|| SendError::Full { channel: self.control.name() })
     }
 
     /// Keeps an answer, to send it behind those that wait already.
@@ -533,6 +603,9 @@ impl Returns {
 
     fn forward(&self, way: &mut Way, lane: usize) -> Result<(), Damage> {
         let tag = Tag::DEFAULT;
+        if self.is_busy(way) {
+            return Ok(());
+        }
         // Before the look for room: a sender that makes some after it sees this and rings.
         self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(1, Ordering::Relaxed);
         let mut sent = false;
@@ -589,6 +662,165 @@ impl Returns {
             way.producer = Some(producer);
         }
         Ok(way.producer.as_mut().expect("it was just attached"))
+    }
+}
+
+/// An answer that goes into the ring as it is encoded.
+struct Going<'a> {
+    returns: &'a Returns,
+    to: Origin,
+    head: &'a [u8],
+    /// Missing before the first chunk went.
+    outgoing: Option<Outgoing>,
+    /// Whether it found the ring full when it was to begin.
+    is_full: bool,
+    failure: Option<SendError>,
+}
+
+/// The record or fragment that is being written.
+struct Outgoing {
+    room: Reservation,
+    /// How much of it is filled.
+    filled: usize,
+    /// Where it will be published.
+    position: u64,
+    /// Whether a fragment was published.
+    started: bool,
+    /// How long to wait for room.
+    left: Duration,
+}
+
+impl Going<'_> {
+    /// Takes what was encoded next.
+    fn put(&mut self, chunk: &[u8], more: &[u8]) -> Result<(), WriteError> {
+        if self.failure.is_none() {
+            let returns = self.returns;
+            let mut way = returns.way(self.to.lane);
+            self.failure = self.write(&mut way, chunk, more).err();
+        }
+        if self.failure.is_some() { Err(WriteError::Interrupted) } else { Ok(()) }
+    }
+
+    fn write(&mut self, way: &mut Way, chunk: &[u8], more: &[u8]) -> Result<(), SendError> {
+        // Encoding may have taken its time.
+        self.returns.check(self.to)?;
+        if way.closed {
+            return Err(SendError::Disconnected { channel: self.returns.control.name() });
+        }
+        if self.outgoing.is_none() {
+            self.begin(way, ADDRESS + self.head.len() + chunk.len() + more.len())?;
+            self.append(way, &self.to.generation.to_le_bytes())?;
+            self.append(way, self.head)?;
+        }
+        self.append(way, chunk)?;
+        self.append(way, more)
+    }
+
+    /// Finds room for the beginning of an answer that has `len` bytes or more.
+    fn begin(&mut self, way: &mut Way, len: usize) -> Result<(), SendError> {
+        let returns = self.returns;
+        let full = || SendError::Full { channel: returns.control.name() };
+        if self.returns.is_busy(way) || !way.waiting.is_empty() {
+            return Err(full());
+        }
+        let (tag, lane) = (Tag::DEFAULT, self.to.lane);
+        let damaged = |damage| returns.damaged(lane, damage);
+        let producer = returns.producer(way, lane).map_err(damaged)?;
+        let mut left = WAIT_IN_ALL;
+        // All that there is, for what comes behind it.
+        let free = producer.reserve_available(tag).map_err(damaged)?;
+        let room = match free {
+            Some(_) if len > producer.max_payload(tag) => {
+                let len = producer.fragment_len(tag);
+                Some(returns.find_room(producer, self.to, len, &mut left)?)
+            }
+            Some(room) if room.len >= len => Some(room),
+            Some(_) => producer.reserve(len, tag).map_err(damaged)?,
+            None => None,
+        };
+        self.is_full = room.is_none();
+        let room = room.ok_or_else(full)?;
+        let position = producer.tail();
+        self.outgoing = Some(Outgoing { room, filled: 0, position, started: false, left });
+        way.busy = true;
+        Ok(())
+    }
+
+    fn append(&mut self, way: &mut Way, mut bytes: &[u8]) -> Result<(), SendError> {
+        let (returns, tag) = (self.returns, Tag::DEFAULT);
+        let outgoing = self.outgoing.as_mut().expect("it has begun");
+        let producer = returns.producer(way, self.to.lane);
+        let producer = producer.map_err(|damage| returns.damaged(self.to.lane, damage))?;
+        if producer.tail() != outgoing.position {
+            // The ring was found damaged meanwhile.
+            return Err(SendError::Disconnected { channel: returns.control.name() });
+        }
+        while !bytes.is_empty() {
+            if outgoing.filled == outgoing.room.len {
+                producer.publish(outgoing.filled, tag, outgoing.flags(false));
+                outgoing.started = true;
+                outgoing.position = producer.tail();
+                let len = producer.fragment_len(tag);
+                let room = returns.find_room(producer, self.to, len, &mut outgoing.left);
+                outgoing.position = producer.tail();
+                outgoing.room = room?;
+                outgoing.filled = 0;
+            }
+            let len = bytes.len().min(outgoing.room.len - outgoing.filled);
+            let (now, later) = bytes.split_at(len);
+            let room = outgoing.room.part(outgoing.filled, len);
+            let written = producer.fill(room, |writer| writer.write(now));
+            debug_assert!(written.is_ok());
+            outgoing.filled += len;
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Sends the rest.
+    fn finish(&mut self, rest: &[u8]) -> Result<(), SendError> {
+        let returns = self.returns;
+        let mut way = returns.way(self.to.lane);
+        let written = self.write(&mut way, rest, &[]);
+        if written.is_ok()
+            && let (Some(outgoing), Some(producer)) = (self.outgoing.take(), &mut way.producer)
+        {
+            producer.publish(outgoing.filled, Tag::DEFAULT, outgoing.flags(true));
+            self.end(&mut way);
+            drop(way);
+            return returns.ring(self.to.lane);
+        }
+        drop(way);
+        written
+    }
+
+    /// Has those that came meanwhile go.
+    fn end(&self, way: &mut Way) {
+        way.busy = false;
+        if !way.closed && !way.waiting.is_empty() {
+            // A lane that is damaged is noticed by the receiver.
+            let _ = self.returns.forward(way, self.to.lane);
+        }
+    }
+}
+
+impl Outgoing {
+    fn flags(&self, last: bool) -> Flags {
+        match (self.started, last) {
+            (false, true) => Flags::WHOLE,
+            (false, false) => Flags::FIRST,
+            (true, false) => Flags::MIDDLE,
+            (true, true) => Flags::LAST,
+        }
+    }
+}
+
+impl Drop for Going<'_> {
+    /// Of an answer that was not sent after all, the next one's first fragment ends what went.
+    fn drop(&mut self) {
+        if self.outgoing.take().is_some() {
+            self.end(&mut self.returns.way(self.to.lane));
+        }
     }
 }
 

@@ -53,7 +53,7 @@ impl<E> Pieces for Fragments<'_, E> {
 
 impl Producer {
     /// Payload bytes of a fragment with `tag`.
-    fn fragment_len(&self, tag: Tag) -> usize {
+    pub(crate) fn fragment_len(&self, tag: Tag) -> usize {
         let header = LINE - self.max_payload(tag) % LINE;
         // A quarter of a small ring, so that there is room for the next while one is copied out.
         let lines = (self.max_payload(tag).div_ceil(LINE) / 2).clamp(1, FRAGMENT_LINES);

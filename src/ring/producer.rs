@@ -30,6 +30,14 @@ pub(crate) struct Reservation {
     pub(crate) len: usize,
 }
 
+impl Reservation {
+    /// The `len` bytes of it behind the first `at`.
+    pub(crate) fn part(self, at: usize, len: usize) -> Self {
+        assert!(at + len <= self.len, "a part stays within its reservation");
+        Reservation { offset: self.offset + at, len }
+    }
+}
+
 impl Producer {
     /// Takes the ring over behind the last record that a predecessor published.
     ///

@@ -44,6 +44,62 @@ pub(crate) struct Piece {
 pub(crate) trait Pieces {
     /// Takes the current piece, full, and lends the next one (never an empty one).
     fn next(&mut self) -> Result<Piece, WriteError>;
+
+    /// Takes the first `len` bytes of the current piece, and `bytes` behind them, for which it has no
+    /// room, and lends the next piece; `None` if the pieces are to be filled with `bytes`.
+    fn take(&mut self, _len: usize, _bytes: &[u8]) -> Result<Option<Piece>, WriteError> {
+        Ok(None)
+    }
+}
+
+/// Private memory that is filled again and again.
+struct Chunks<'a> {
+    memory: &'a mut [u8],
+    filled: bool,
+    put: &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), WriteError>,
+}
+
+impl Chunks<'_> {
+    fn lend(&mut self) -> Piece {
+        self.filled = true;
+        Piece { start: self.memory.as_mut_ptr(), len: self.memory.len() }
+    }
+}
+
+impl Pieces for Chunks<'_> {
+    fn next(&mut self) -> Result<Piece, WriteError> {
+        if self.filled {
+            (self.put)(self.memory, &[])?;
+        }
+        Ok(self.lend())
+    }
+
+    fn take(&mut self, len: usize, bytes: &[u8]) -> Result<Option<Piece>, WriteError> {
+        // What is short is copied once more, and not put by itself.
+        if bytes.len() < self.memory.len() / 4 {
+            return Ok(None);
+        }
+        (self.put)(&self.memory[..len], bytes)?;
+        Ok(Some(self.lend()))
+    }
+}
+
+/// Lets `write` encode up to `limit` bytes into `memory`, which must not be empty; whenever that is
+/// full, `put` has what stands there, and the bytes that follow it. Says how much stands there at last.
+pub(crate) fn in_chunks<R>(
+    memory: &mut [u8],
+    limit: usize,
+    put: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), WriteError>,
+    write: impl FnOnce(&mut Writer<'_>) -> R,
+) -> (R, usize) {
+    let mut chunks = Chunks { memory, filled: false, put };
+    // SAFETY: each piece is all of the memory, which is borrowed for as long as the writer lives, and
+    // which `Chunks` reads alone while the writer waits for it.
+    let writer = unsafe { Writer::in_pieces(&mut chunks) };
+    let mut writer = writer.expect("the first piece is lent without a put");
+    writer.limit(limit);
+    let result = write(&mut writer);
+    (result, writer.in_current_piece())
 }
 
 /// The memory that a codec encodes into: bounded, and counting past its end.
@@ -155,17 +211,34 @@ impl<'a> Writer<'a> {
 
     #[cold]
     #[inline(never)]
-    fn write_past_the_end(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
+    fn write_past_the_end(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         if self.too_long || self.len().saturating_add(bytes.len()) > self.limit {
             return self.refuse();
         }
-        let Some(pieces) = self.pieces.as_deref_mut() else {
+        // Out while they are asked for the next.
+        let Some(pieces) = self.pieces.take() else {
             self.overflowed = true;
             // Nothing shorter that comes later may go into the gap.
             self.end = self.cursor;
             self.elsewhere = self.elsewhere.saturating_add(bytes.len());
             return Ok(());
         };
+        let written = self.write_in_pieces(pieces, bytes);
+        self.pieces = Some(pieces);
+        written
+    }
+
+    fn write_in_pieces(
+        &mut self,
+        pieces: &mut dyn Pieces,
+        mut bytes: &[u8],
+    ) -> Result<(), WriteError> {
+        let before = self.cursor as usize - self.start as usize;
+        if let Some(next) = pieces.take(before, bytes)? {
+            self.elsewhere += before + bytes.len();
+            self.begin(next);
+            return Ok(());
+        }
         loop {
             let room = (self.end as usize - self.cursor as usize).min(bytes.len());
             // SAFETY: `room` is at most what is left of the piece, and `bytes` is private memory.
@@ -178,12 +251,17 @@ impl<'a> Writer<'a> {
             }
             let next = pieces.next()?;
             self.elsewhere += self.cursor as usize - self.start as usize;
-            self.start = next.start;
-            self.cursor = next.start;
-            let room = next.len.min(self.limit.saturating_sub(self.elsewhere));
-            // SAFETY: `in_pieces`' caller vouches for the piece, and `room` is at most its length.
-            self.end = unsafe { next.start.add(room) };
+            self.begin(next);
         }
+    }
+
+    /// Goes on with the next piece.
+    fn begin(&mut self, next: Piece) {
+        self.start = next.start;
+        self.cursor = next.start;
+        let room = next.len.min(self.limit.saturating_sub(self.elsewhere));
+        // SAFETY: `in_pieces`' caller vouches for the piece, and `room` is at most its length.
+        self.end = unsafe { next.start.add(room) };
     }
 
     #[cold]
@@ -540,6 +618,45 @@ mod tests {
         assert_eq!(Reader::new(b"\xff\xff").read_text(), "");
         let text = Reader::of_beginning(b"a", 1 << 30).read_text();
         assert!(text.contains("no memory") && text.contains("1073741825"), "{text}");
+    }
+
+    #[test]
+    fn what_is_written_in_chunks_is_put_in_order_and_once() {
+        for limit in [usize::MAX, 60, 59] {
+            let (mut memory, mut all) = ([0; 8], Vec::new());
+            let mut puts = 0;
+            let mut put = |chunk: &[u8], more: &[u8]| {
+                puts += 1;
+                all.extend_from_slice(chunk);
+                all.extend_from_slice(more);
+                Ok(())
+            };
+            let ((written, len), left) = in_chunks(&mut memory, limit, &mut put, |writer| {
+                // As short as may be, longer than what is left, and longer than the memory.
+                let lengths = [1, 1, 7, 8, 3, 0, 1, 20, 9, 2, 8];
+                let mut next = 0;
+                let write = |len: usize| {
+                    let bytes: Vec<u8> = (next..next + len as u8).collect();
+                    next += len as u8;
+                    writer.write(&bytes)
+                };
+                (lengths.into_iter().try_for_each(write), writer.len())
+            });
+            if limit == 59 {
+                assert_eq!((written, len), (Err(WriteError::TooLong { limit }), 52));
+                continue;
+            }
+            assert_eq!((written, len), (Ok(()), 60));
+            all.extend_from_slice(&memory[..left]);
+            assert!(all.into_iter().eq(0..60), "{puts} puts");
+        }
+        let mut refuse = |_: &[u8], _: &[u8]| Err(WriteError::Interrupted);
+        let (written, _) = in_chunks(&mut [0; 4], usize::MAX, &mut refuse, |writer| {
+            let first = writer.write(b"abcd");
+            [first, writer.write(b"e"), writer.write(b"f"), writer.write(b"ghijkl")]
+        });
+        assert_eq!(written[0], Ok(()));
+        assert_eq!(written[1..], [Err(WriteError::Interrupted); 3]);
     }
 
     #[test]

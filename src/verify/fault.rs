@@ -56,6 +56,8 @@ faults! {
     UnusedNotRemoved,
     /// A caller that cancels does not ring the receiver for its answer that waits.
     CancelNotRung,
+    /// An answer goes into the ring in the middle of another.
+    WayNotKept,
     /// A caller whose channel was removed does not look for its answer.
     AnswerLost,
     /// A server starts a request whose deadline has passed.

@@ -249,6 +249,84 @@ fn an_answer_can_be_sent_inside_of_another() {
     }
 }
 
+/// The answers that are sent when a part of another one, if it is long, has gone to the same sender.
+#[test]
+fn an_answer_can_be_sent_in_the_middle_of_another() {
+    let _watchdog = watchdog("an_answer_can_be_sent_in_the_middle_of_another");
+    thread_local! {
+        static INNER: RefCell<Option<(Rc<Receiver<u8>>, Origin)>> = const { RefCell::new(None) };
+    }
+    struct Outer(usize);
+    impl Serialize for Outer {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            (Bytes::from(vec![2; self.0]), Middle, Bytes::from(vec![3; self.0]))
+                .serialize(serializer)
+        }
+    }
+    struct Middle;
+    impl Serialize for Middle {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            if let Some((rx, to)) = INNER.take() {
+                rx.send_back(to, &(Bytes::from(vec![1; 10]), 7_u8, Bytes::default())).unwrap();
+                rx.send_back(to, &(Bytes::from(vec![1; 20_000]), 7_u8, Bytes::default())).unwrap();
+            }
+            7_u8.serialize(serializer)
+        }
+    }
+    struct Panics(usize);
+    impl Serialize for Panics {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            use serde::ser::SerializeTuple;
+            let mut tuple = serializer.serialize_tuple(2)?;
+            tuple.serialize_element(&Bytes::from(vec![4; self.0]))?;
+            panic!("an answer that cannot be encoded to its end");
+        }
+    }
+    impl<'de> Deserialize<'de> for Outer {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let (bytes, _, _) = <(Bytes, u8, Bytes)>::deserialize(deserializer)?;
+            Ok(Outer(bytes.len()))
+        }
+    }
+    impl<'de> Deserialize<'de> for Panics {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let (bytes, _) = <(Bytes, u8)>::deserialize(deserializer)?;
+            Ok(Panics(bytes.len()))
+        }
+    }
+    for (capacity, len) in [(4096, 10), (4096, 20_000), (65_536, 20_000), (1 << 20, 20_000)] {
+        let channel = Channel::<u8>::options().return_capacity(capacity).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), Rc::new(channel.receiver().unwrap()));
+        tx.send(&1).unwrap();
+        let (_, origin) = rx.recv_from(Select::Any).unwrap();
+        // Leaves the way back as it was.
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _ = rx.send_back(origin, &Panics(len));
+        }))
+        .unwrap_err();
+        INNER.set(Some((rx.clone(), origin)));
+        rx.send_back(origin, &Outer(len)).unwrap();
+        let mut got = Vec::new();
+        while got.len() < 3 {
+            match tx.try_recv_back::<(Bytes, u8, Bytes)>() {
+                Ok((first, seven, second)) => {
+                    assert_eq!(seven, 7);
+                    let all = |bytes: &[u8], byte| bytes.iter().all(|&it| it == byte);
+                    let inner = second.is_empty() && all(&first, 1);
+                    assert!(inner || all(&first, 2) && all(&second, 3));
+                    got.push((first.len(), second.len()));
+                }
+                Err(error) => assert!(error.is_empty(), "{error}"),
+            }
+            assert!(rx.try_recv().unwrap_err().is_empty());
+        }
+        got.sort_unstable();
+        let mut expected = [(10, 0), (20_000, 0), (len, len)];
+        expected.sort_unstable();
+        assert_eq!(got, expected);
+    }
+}
+
 #[test]
 fn a_lent_value_keeps_its_receiver_busy() {
     for shape in Shape::ALL {

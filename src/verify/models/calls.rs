@@ -324,3 +324,26 @@ fn a_server_that_is_dropped_waits_for_no_request_in_hand_that_was_given_up() {
     holds("given up in hand against drained", model);
     finds("given up in hand against drained", &[Fault::CancelNotRung], model);
 }
+
+#[test]
+fn a_reply_that_goes_while_it_is_encoded_is_not_mixed_with_another_threads() {
+    let model = || {
+        let options = ServerOptions::new().clients(1).capacity(2 * 64).reply_capacity(8 * 64);
+        let server: Server<u8, Vec<u8>> = options.bind("two replies").unwrap();
+        let client = ClientOptions::new().wait_for_server(Duration::ZERO).deadline(Duration::MAX);
+        let client = client.connect::<u8, Vec<u8>, Bincode>("two replies").unwrap();
+        let one = client.start(&1).unwrap();
+        let first = server.recv().unwrap().unwrap();
+        let two = client.start(&2).unwrap();
+        let second = server.recv().unwrap().unwrap();
+        // The first in two chunks.
+        let replying = thread::spawn(move || first.reply(&vec![1; 40]).unwrap());
+        second.reply(&vec![2; 3]).unwrap();
+        replying.join().unwrap();
+        assert_eq!(two.wait().unwrap(), [2; 3]);
+        assert_eq!(one.wait().unwrap(), [1; 40]);
+        drop(server);
+    };
+    holds("two replies at a time", model);
+    finds("two replies at a time", &[Fault::WayNotKept], model);
+}
