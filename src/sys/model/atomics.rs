@@ -33,10 +33,6 @@ impl AtomicU64 {
         if kernel::step() { self.0.fetch_add(value, order) } else { 0 }
     }
 
-    pub(crate) fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
-        if kernel::step() { self.0.fetch_sub(value, order) } else { 0 }
-    }
-
     pub(crate) fn fetch_or(&self, value: u64, order: Ordering) -> u64 {
         if kernel::step() { self.0.fetch_or(value, order) } else { 0 }
     }
