@@ -81,7 +81,7 @@ fn an_answer_in_fragments_arrives_whole() {
     let model = || {
         let channel = ring_only(2).return_capacity(4 * 64).private().unwrap();
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
-        let answer: Vec<u8> = (0..130).collect();
+        let answer: Vec<u8> = (0..170).collect();
         let receiver = thread::spawn(move || {
             let (_, origin) = rx.recv_from(Select::Any).unwrap();
             // More than the ring holds: it begins at once, and again once that does not suffice.
@@ -89,7 +89,7 @@ fn an_answer_in_fragments_arrives_whole() {
             assert_eq!(rx.recv().unwrap(), 2);
         });
         tx.send(&1).unwrap();
-        assert!(tx.recv_back::<Vec<u8>>().unwrap().into_iter().eq(0..130));
+        assert!(tx.recv_back::<Vec<u8>>().unwrap().into_iter().eq(0..170));
         tx.send(&2).unwrap();
         receiver.join().unwrap();
     };
@@ -127,7 +127,7 @@ fn an_answer_is_seen_although_its_receiver_is_gone_and_another_has_come() {
     let model = || {
         let channel = both_ways().private().unwrap();
         let (tx, first) = (channel.sender().unwrap(), channel.receiver().unwrap());
-        let end = tx.send_behind::<_, Bincode>(&[], &1, Deadline::never(), |_| ()).unwrap();
+        let end = tx.send_behind::<_, Bincode>(&[], &1_u8, Deadline::never(), |_| ()).unwrap();
         let receivers = thread::spawn(move || {
             answer(&first, 1);
             drop(first);
