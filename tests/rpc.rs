@@ -223,6 +223,27 @@ fn replies_come_in_any_order() {
 }
 
 #[test]
+fn callers_have_their_turns_however_many_requests_of_another_stand_there() {
+    const MANY: u64 = 8;
+    let stage = Stage::new("callers in turn");
+    let server = Server::<u64, u64>::bind(stage.name()).unwrap();
+    let clients = [(); 3].map(|()| Client::<u64, u64>::connect(stage.name()).unwrap());
+    let started: Vec<_> = (0..MANY).map(|_| clients[0].start(&0).unwrap()).collect();
+    let others = [1, 2].map(|number: usize| clients[number].start(&(number as u64)).unwrap());
+    let mut order = Vec::new();
+    for _ in 0..MANY + 2 {
+        let request = server.recv().unwrap().unwrap();
+        let number = *request.query();
+        order.push(number);
+        request.reply(&number).unwrap();
+    }
+    let last = order.iter().rposition(|&number| number != 0).unwrap();
+    assert!(last <= 3, "{order:?}");
+    started.into_iter().for_each(|call| assert_eq!(call.wait().unwrap(), 0));
+    others.into_iter().for_each(|call| assert_ne!(call.wait().unwrap(), 0));
+}
+
+#[test]
 fn several_threads_answer_at_a_time() {
     let stage = Stage::new("threads");
     let server = Server::<u64, u64>::bind(stage.name()).unwrap();
