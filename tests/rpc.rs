@@ -229,7 +229,8 @@ fn callers_have_their_turns_however_many_requests_of_another_stand_there() {
     let server = Server::<u64, u64>::bind(stage.name()).unwrap();
     let clients = [(); 3].map(|()| Client::<u64, u64>::connect(stage.name()).unwrap());
     let started: Vec<_> = (0..MANY).map(|_| clients[0].start(&0).unwrap()).collect();
-    let others = [1, 2].map(|number: usize| clients[number].start(&(number as u64)).unwrap());
+    let others = [(&clients[1], &1), (&clients[2], &2)];
+    let others = others.map(|(client, number)| client.start(number).unwrap());
     let mut order = Vec::new();
     for _ in 0..MANY + 2 {
         let request = server.recv().unwrap().unwrap();

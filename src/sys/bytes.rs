@@ -52,11 +52,14 @@ pub(crate) trait Pieces {
     }
 }
 
+/// What takes bytes that follow each other, given in two parts.
+pub(crate) type Put<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), WriteError> + 'a;
+
 /// Private memory that is filled again and again.
 struct Chunks<'a> {
     memory: &'a mut [u8],
     filled: bool,
-    put: &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), WriteError>,
+    put: &'a mut Put<'a>,
 }
 
 impl Chunks<'_> {
@@ -89,7 +92,7 @@ impl Pieces for Chunks<'_> {
 pub(crate) fn in_chunks<R>(
     memory: &mut [u8],
     limit: usize,
-    put: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), WriteError>,
+    put: &mut Put<'_>,
     write: impl FnOnce(&mut Writer<'_>) -> R,
 ) -> (R, usize) {
     let mut chunks = Chunks { memory, filled: false, put };
