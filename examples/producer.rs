@@ -30,9 +30,22 @@ struct Line {
 /// How long to wait between two looks at whether Ctrl-C was pressed.
 const LOOK: Duration = Duration::from_millis(100);
 
+const USAGE: &str = "usage: producer [NAME] < TEXT";
+
 static STOP: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some("--help" | "-h") => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Some(option) if option.starts_with('-') => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+        _ => {}
+    }
     match run() {
         Ok(sent) => {
             eprintln!("producer: sent {sent} lines");

@@ -252,6 +252,22 @@ fn ctrl_c_ends_both_and_keeps_what_was_sent() {
 }
 
 #[test]
+fn producer_and_consumer_take_no_option_for_a_name() {
+    for (name, usage) in [
+        ("producer", "usage: producer [NAME] < TEXT\n"),
+        ("consumer", "usage: consumer [NAME [AT_MOST]]\n"),
+    ] {
+        for (option, code) in [("--help", 0), ("-h", 0), ("--version", 2)] {
+            let mut command = example(name);
+            command.arg(option);
+            let output = run(command);
+            assert_eq!(output.status.code(), Some(code), "{name} {option}");
+            assert_eq!(text(&output.stdout) + &text(&output.stderr), usage);
+        }
+    }
+}
+
+#[test]
 fn bank_keeps_the_money_together_while_accounts_are_killed() {
     let stage = Stage::new("bank");
     let output = run(example("bank"));
