@@ -144,6 +144,10 @@ impl Intake {
             Peeked::Empty => None,
             seen => Some(seen),
         });
+        if seen == Some(Peeked::Other) {
+            // The longer look that follows begins with this lane, and counts what it finds there.
+            self.burst -= 1;
+        }
         seen.unwrap_or(Peeked::Empty)
     }
 
