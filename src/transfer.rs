@@ -141,6 +141,7 @@ pub(crate) fn encode<T, C: Codec<T>>(value: &T, out: &mut Writer<'_>) -> Result<
 }
 
 /// Serializes a value that is being encoded for a look at it: what it says of itself is said already.
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 pub(crate) fn looking<R>(look: impl FnOnce() -> R) -> R {
     let before = GOING.with(|going| going.parts.borrow().len());
     let seen = look();
