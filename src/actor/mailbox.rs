@@ -65,7 +65,7 @@ impl MailboxOptions {
 
     /// The longest encoded message, in bytes, that waits in the kernel's queue; longer ones wait in
     /// a ring of their sender's; default 1,024. Nine of the bytes are the mailbox's own, and 22 in
-    /// front of a forwarded reply. See [`Options::inline_limit`]; at least 1 here.
+    /// front of a forwarded reply. See [`Options::inline_limit`](crate::Options::inline_limit); at least 1 here.
     pub fn inline_limit(mut self, bytes: usize) -> Self {
         self.bind.inline_limit = bytes.max(1);
         self
@@ -91,7 +91,7 @@ impl MailboxOptions {
         self
     }
 
-    /// The permission bits; default 0600. See [`Options::mode`].
+    /// The permission bits; default 0600. See [`Options::mode`](crate::Options::mode).
     pub fn mode(mut self, mode: u32) -> Self {
         self.bind.mode = mode;
         self
@@ -104,7 +104,7 @@ impl MailboxOptions {
         self
     }
 
-    /// How long the actor looks for messages before it sleeps. See [`Options::spin`].
+    /// How long the actor looks for messages before it sleeps. See [`Options::spin`](crate::Options::spin).
     pub fn spin(mut self, time: Duration) -> Self {
         self.bind.spin = Some(time);
         self

@@ -78,7 +78,7 @@ impl ClientOptions {
         self
     }
 
-    /// How long a call looks for its reply before it sleeps. See [`Options::spin`].
+    /// How long a call looks for its reply before it sleeps. See [`Options::spin`](crate::Options::spin).
     pub fn spin(mut self, time: Duration) -> Self {
         self.connect.spin = Some(time);
         self

@@ -79,7 +79,7 @@ impl ServerOptions {
         self
     }
 
-    /// The permission bits; default 0600. See [`Options::mode`].
+    /// The permission bits; default 0600. See [`Options::mode`](crate::Options::mode).
     pub fn mode(mut self, mode: u32) -> Self {
         self.bind.mode = mode;
         self
@@ -91,7 +91,7 @@ impl ServerOptions {
         self
     }
 
-    /// How long the server looks for requests before it sleeps. See [`Options::spin`].
+    /// How long the server looks for requests before it sleeps. See [`Options::spin`](crate::Options::spin).
     pub fn spin(mut self, time: Duration) -> Self {
         self.bind.spin = Some(time);
         self
