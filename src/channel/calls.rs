@@ -516,7 +516,7 @@ impl<T, C> Receiver<T, C> {
         let (mut late, mut parks) = (false, 0);
         loop {
             let bell = self.control.items_bell();
-            // An answer that is late is not waited for, nor a request that nobody has answered.
+            // An answer that is late is not waited for, nor one that is still due.
             let until = deadline.earlier(self.returns.next_late());
             let parked = self.control.park(bell, until, parks, || -> Result<_, RecvError> {
                 self.returns.look_after(true);

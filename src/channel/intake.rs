@@ -23,8 +23,10 @@ const BURST: usize = 32;
 
 /// How many looks at lanes without a request one request more from the same lane is worth.
 ///
-/// A caller on another processor asks again before the server looks for the next request, and one that
-/// sleeps does not: in bursts it had 28 calls for each of the other's.
+/// A caller that runs on another processor asks again before the server looks for the next request, and
+/// one that sleeps does not. So a burst would be its alone.
+// NB: measured with six callers that call without a pause, each of 200 us: in bursts of 32 one had 108
+// calls and another 2,926, by this rule 1,824 and 1,880.
 const LOOKS_FOR_ONE_MORE: usize = 16;
 
 /// How many queue messages in a row are taken before fragments are collected.
@@ -46,8 +48,8 @@ pub(super) struct Intake {
     burst: usize,
     /// How many may come from it in a row.
     longest_burst: usize,
-    /// Whether values are requests.
-    answers: bool,
+    /// Whether a value is a request, whose sender asks again as soon as it has its answer.
+    requests: bool,
     /// The tags of the messages in the slots.
     slots: [Option<Tag>; SLOTS],
     /// The number of the next message put into a slot.
@@ -84,7 +86,7 @@ impl Intake {
             turn: 0,
             burst: 0,
             longest_burst: BURST,
-            answers: control.layout().return_lines > 0,
+            requests: control.layout().return_lines > 0,
             slots,
             order,
             empty: None,
@@ -204,7 +206,7 @@ impl Intake {
             }
             let found = ask(&mut self.inboxes[self.turn]);
             if found.is_some() {
-                if self.answers && self.burst == 0 {
+                if self.requests && self.burst == 0 {
                     self.longest_burst = (1 + looks / LOOKS_FOR_ONE_MORE).min(BURST);
                 }
                 self.burst += 1;

@@ -10,9 +10,8 @@
 //!
 //! A sender in line has its bit in the bitmap `IN_LINE`, from its first try until it has sent or has
 //! given up. While others are in line, a sender does not try the queue before them: it asks, and
-//! waits for its turn. So a long message finds its room as surely as a short one. One that finds no
-//! room in its turn, since another took it, has the next turn. A call that does not wait leaves room
-//! for those in line.
+//! waits for its turn. So a long message finds its room as surely as a short one. A call that does not
+//! wait leaves room for those in line.
 //!
 //! Whether a wake-up is lost rests on `WANT_QUEUE` alone; the rest says who is first, and a wrong
 //! word there costs a turn or a try. A woken sender can give up, die or stop and leave its room
@@ -143,9 +142,7 @@ fn share_of(control: &Control, room: u64, capacity: u64) -> u64 {
 fn settle(control: &Control) {
     // SeqCst: pairs with the fence in `yields`.
     fence(Ordering::SeqCst);
-    let asked_for =
-        (0..words(control)).any(|index| want(control, index).load(Ordering::Relaxed) != 0);
-    if !asked_for {
+    if !is_asked_for(control) {
         return;
     }
     // A queue that is gone is noticed by the call that needs it.
@@ -212,7 +209,7 @@ impl Space {
 
     /// There was no message for the receiver. With `sleeps` it will not look again on its own.
     pub(super) fn found_nothing(&mut self, control: &Control, queue: MessageQueue, sleeps: bool) {
-        if fault(Fault::QueueSpaceNotGiven) || !self.is_asked_for(control) {
+        if fault(Fault::QueueSpaceNotGiven) || !is_asked_for(control) {
             return;
         }
         if !sleeps || fault(Fault::RestNotWoken) {
@@ -230,12 +227,6 @@ impl Space {
             bits | want(control, index).load(Ordering::Relaxed) != 0
         };
         (0..words(control)).any(any)
-    }
-
-    fn is_asked_for(&self, control: &Control) -> bool {
-        // Relaxed: after the msgrcv that made room, or after the fence of a receiver that parks, as
-        // `Place::ask` says.
-        (0..words(control)).any(|index| want(control, index).load(Ordering::Relaxed) != 0)
     }
 
     /// Wakes all that have room enough, of whom some may be dead or have no use for it.
@@ -271,6 +262,13 @@ fn give(control: &Control, lane: usize, bytes: u64) -> bool {
     point!("space.given");
     control.ring(control.lane_bell(lane));
     true
+}
+
+/// Whether a lane asks for room.
+fn is_asked_for(control: &Control) -> bool {
+    // Relaxed: after the msgrcv that made room, or after the fence of a receiver that parks or of a
+    // sender that leaves the line, as `Place::ask` and `yields` say.
+    (0..words(control)).any(|index| want(control, index).load(Ordering::Relaxed) != 0)
 }
 
 /// How many lanes ask for room.
@@ -431,7 +429,7 @@ impl<'c> Place<'c> {
 
     /// Whether this sender has to leave the room to others that are in line: then the receiver wakes
     /// it when its turn comes. One that was `stirred` has not if one of them turns out to be dead, whose
-    /// turn it may have been.
+    /// turn it may have been; nor has one whose nap is over, if the receiver received nothing meanwhile.
     // NB: found by a test of turns on a busy machine: a waker that is preempted by the sender that it
     // wakes stirs it too, and one that then tried out of turn had eight times the room of another.
     pub(super) fn yields(&mut self, stirred: bool, nap_over: bool) -> Result<bool, SendError> {
@@ -452,8 +450,8 @@ impl<'c> Place<'c> {
             return Ok(false);
         }
         let received = self.control.word(word::RECEIVED_VALUES).load(Ordering::Relaxed);
-        // The receiver received nothing through a whole nap. Any other wake-up says nothing of the kind: a
-        // receiver rings for more than turns, and in the middle of receiving a value too.
+        // Only a nap shows that the receiver receives nothing. It rings for more than turns, and in the
+        // middle of receiving a value too, so a ring shows no such thing.
         if self.seen.replace(received) == Some(received) && nap_over {
             return Ok(false);
         }
@@ -465,12 +463,7 @@ impl<'c> Place<'c> {
         self.sent = true;
     }
 
-    /// Another took the room that was given to this sender: the next turn is its.
-    pub(super) fn keeps_turn(&self) {
-        next(self.control).swap(self.lane as u64, Ordering::Relaxed);
-    }
-
-    /// There was room for a sender whose turn it was not: who is in line does not use it.
+    /// There was room for a sender whose turn it was not: those in line do not use it.
     pub(super) fn dissolve_line(&self) {
         for index in 0..words(self.control) {
             let line = in_line(self.control, index);

@@ -117,11 +117,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if deadline.is_now() {
             // What does not wait has no place in line.
             self.wait::<(), SendError>(state, deadline, Duration::ZERO, |sender, state| {
-                let may = space::may_try(&sender.control, sender.lane, &mut state.granted, bytes);
-                let sent = match may {
-                    true => sender.try_queue(queue, self::message(state))?,
-                    false => sender.try_spare(queue, self::message(state))?,
-                };
+                let sent =
+                    if space::may_try(&sender.control, sender.lane, &mut state.granted, bytes) {
+                        sender.try_queue(queue, self::message(state))?
+                    } else {
+                        sender.try_spare(queue, self::message(state))?
+                    };
                 Ok(sent.then_some(()))
             })?;
         } else if !space::may_try(&self.control, self.lane, &mut state.granted, bytes)
@@ -199,9 +200,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             }
             tried = true;
             if !sender.try_queue(queue, message(state))? {
-                if mem::take(&mut state.granted) != 0 {
-                    place.keeps_turn();
-                }
+                state.granted = 0;
                 // A sender that filled the queue may have been stopped before it rang.
                 if !fault(Fault::FullNotRung) {
                     sender.ring_receiver()?;
@@ -216,7 +215,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             Ok(Some(()))
         });
         match sent {
-            // There may have been room for who did not take it.
+            // There may be room that those in line do not need.
             Err(SendError::Timeout { .. })
                 if !tried && self.try_spare(queue, message(state))? =>
             {
