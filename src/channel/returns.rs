@@ -12,6 +12,8 @@
 //! receiver, which looks after what waits whenever it looks for values. So the receiver never waits
 //! for a sender that is slow.
 
+mod chunks;
+
 use std::collections::VecDeque;
 use std::ops::DerefMut;
 use std::sync::{Arc, PoisonError};
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+use self::chunks::ChunkedAnswer;
 use super::calls::has_cancelled;
 use super::encoded::{Chunk, Encoded, NotEncoded};
 use super::receiver::Receiver;
@@ -192,9 +195,8 @@ impl Returns {
         self.check(to)?;
         let max = usize::try_from(self.max_value()).unwrap_or(usize::MAX);
         let mut chunk = Chunk::take().map_err(|error| self.unencodable(error))?;
-        let mut going =
-            Going { returns: self, to, head, outgoing: None, is_full: false, failure: None };
-        let mut put = |chunk: &[u8], more: &[u8]| going.put(chunk, more);
+        let mut chunks = ChunkedAnswer::new(self, to, head);
+        let mut put = |chunk: &[u8], more: &[u8]| chunks.put(chunk, more);
         let ((encoded, too_long), len) = in_chunks(chunk.memory(), max, &mut put, |writer| {
             let encoded = encode(writer);
             (encoded, writer.is_too_long())
@@ -203,22 +205,24 @@ impl Returns {
         if too_long {
             return Err(self.too_long());
         }
-        let is_full = going.is_full;
-        let sent = match going.failure.take() {
+        let found_full = chunks.found_full;
+        let sent = match chunks.failure.take() {
             Some(failure) => Err(failure),
             None => {
                 encoded.map_err(|error| self.unencodable(error))?;
                 let value = &chunk.memory()[..len];
-                if going.outgoing.is_none() {
+                if !chunks.has_begun() {
                     let answer = Answer { generation: to.generation, head, value };
                     return self.send(to, &answer, when_full);
                 }
-                going.finish(value)
+                chunks.finish(value)
             }
         };
-        drop(going);
+        drop(chunks);
         match sent {
-            Err(SendError::Full { .. }) if !is_full || matches!(when_full, WhenFull::Keep(_)) => {
+            Err(SendError::Full { .. })
+                if !found_full || matches!(when_full, WhenFull::Keep(_)) =>
+            {
                 drop(chunk);
                 self.keep_value(to, head, encode, when_full)
             }
@@ -625,13 +629,7 @@ impl Returns {
             let Some(room) = producer.reserve(len, tag)? else { break };
             let written = producer.fill(room, |writer| writer.write(&left[..len]));
             debug_assert!(written.is_ok());
-            let flags = match (waiting.gone == 0, len == left.len()) {
-                (true, true) => Flags::WHOLE,
-                (true, false) => Flags::FIRST,
-                (false, false) => Flags::MIDDLE,
-                (false, true) => Flags::LAST,
-            };
-            producer.publish(len, tag, flags);
+            producer.publish(len, tag, Flags::part(waiting.gone == 0, len == left.len()));
             sent = true;
             waiting.gone += len;
             if waiting.gone == waiting.bytes.len() {
@@ -662,165 +660,6 @@ impl Returns {
             way.producer = Some(producer);
         }
         Ok(way.producer.as_mut().expect("it was just attached"))
-    }
-}
-
-/// An answer that goes into the ring as it is encoded.
-struct Going<'a> {
-    returns: &'a Returns,
-    to: Origin,
-    head: &'a [u8],
-    /// Missing before the first chunk went.
-    outgoing: Option<Outgoing>,
-    /// Whether it found the ring full when it was to begin.
-    is_full: bool,
-    failure: Option<SendError>,
-}
-
-/// The record or fragment that is being written.
-struct Outgoing {
-    room: Reservation,
-    /// How much of it is filled.
-    filled: usize,
-    /// Where it will be published.
-    position: u64,
-    /// Whether a fragment was published.
-    started: bool,
-    /// How long to wait for room.
-    left: Duration,
-}
-
-impl Going<'_> {
-    /// Takes what was encoded next.
-    fn put(&mut self, chunk: &[u8], more: &[u8]) -> Result<(), WriteError> {
-        if self.failure.is_none() {
-            let returns = self.returns;
-            let mut way = returns.way(self.to.lane);
-            self.failure = self.write(&mut way, chunk, more).err();
-        }
-        if self.failure.is_some() { Err(WriteError::Interrupted) } else { Ok(()) }
-    }
-
-    fn write(&mut self, way: &mut Way, chunk: &[u8], more: &[u8]) -> Result<(), SendError> {
-        // Encoding may have taken its time.
-        self.returns.check(self.to)?;
-        if way.closed {
-            return Err(SendError::Disconnected { channel: self.returns.control.name() });
-        }
-        if self.outgoing.is_none() {
-            self.begin(way, ADDRESS + self.head.len() + chunk.len() + more.len())?;
-            self.append(way, &self.to.generation.to_le_bytes())?;
-            self.append(way, self.head)?;
-        }
-        self.append(way, chunk)?;
-        self.append(way, more)
-    }
-
-    /// Finds room for the beginning of an answer that has `len` bytes or more.
-    fn begin(&mut self, way: &mut Way, len: usize) -> Result<(), SendError> {
-        let returns = self.returns;
-        let full = || SendError::Full { channel: returns.control.name() };
-        if self.returns.is_busy(way) || !way.waiting.is_empty() {
-            return Err(full());
-        }
-        let (tag, lane) = (Tag::DEFAULT, self.to.lane);
-        let damaged = |damage| returns.damaged(lane, damage);
-        let producer = returns.producer(way, lane).map_err(damaged)?;
-        let mut left = WAIT_IN_ALL;
-        // All that there is, for what comes behind it.
-        let free = producer.reserve_available(tag).map_err(damaged)?;
-        let room = match free {
-            Some(_) if len > producer.max_payload(tag) => {
-                let len = producer.fragment_len(tag);
-                Some(returns.find_room(producer, self.to, len, &mut left)?)
-            }
-            Some(room) if room.len >= len => Some(room),
-            Some(_) => producer.reserve(len, tag).map_err(damaged)?,
-            None => None,
-        };
-        self.is_full = room.is_none();
-        let room = room.ok_or_else(full)?;
-        let position = producer.tail();
-        self.outgoing = Some(Outgoing { room, filled: 0, position, started: false, left });
-        way.busy = true;
-        Ok(())
-    }
-
-    fn append(&mut self, way: &mut Way, mut bytes: &[u8]) -> Result<(), SendError> {
-        let (returns, tag) = (self.returns, Tag::DEFAULT);
-        let outgoing = self.outgoing.as_mut().expect("it has begun");
-        let producer = returns.producer(way, self.to.lane);
-        let producer = producer.map_err(|damage| returns.damaged(self.to.lane, damage))?;
-        if producer.tail() != outgoing.position {
-            // The ring was found damaged meanwhile.
-            return Err(SendError::Disconnected { channel: returns.control.name() });
-        }
-        while !bytes.is_empty() {
-            if outgoing.filled == outgoing.room.len {
-                producer.publish(outgoing.filled, tag, outgoing.flags(false));
-                outgoing.started = true;
-                outgoing.position = producer.tail();
-                let len = producer.fragment_len(tag);
-                let room = returns.find_room(producer, self.to, len, &mut outgoing.left);
-                outgoing.position = producer.tail();
-                outgoing.room = room?;
-                outgoing.filled = 0;
-            }
-            let len = bytes.len().min(outgoing.room.len - outgoing.filled);
-            let (now, later) = bytes.split_at(len);
-            let room = outgoing.room.part(outgoing.filled, len);
-            let written = producer.fill(room, |writer| writer.write(now));
-            debug_assert!(written.is_ok());
-            outgoing.filled += len;
-            bytes = later;
-        }
-        Ok(())
-    }
-
-    /// Sends the rest.
-    fn finish(&mut self, rest: &[u8]) -> Result<(), SendError> {
-        let returns = self.returns;
-        let mut way = returns.way(self.to.lane);
-        let written = self.write(&mut way, rest, &[]);
-        if written.is_ok()
-            && let (Some(outgoing), Some(producer)) = (self.outgoing.take(), &mut way.producer)
-        {
-            producer.publish(outgoing.filled, Tag::DEFAULT, outgoing.flags(true));
-            self.end(&mut way);
-            drop(way);
-            return returns.ring(self.to.lane);
-        }
-        drop(way);
-        written
-    }
-
-    /// Has those that came meanwhile go.
-    fn end(&self, way: &mut Way) {
-        way.busy = false;
-        if !way.closed && !way.waiting.is_empty() {
-            // A lane that is damaged is noticed by the receiver.
-            let _ = self.returns.forward(way, self.to.lane);
-        }
-    }
-}
-
-impl Outgoing {
-    fn flags(&self, last: bool) -> Flags {
-        match (self.started, last) {
-            (false, true) => Flags::WHOLE,
-            (false, false) => Flags::FIRST,
-            (true, false) => Flags::MIDDLE,
-            (true, true) => Flags::LAST,
-        }
-    }
-}
-
-impl Drop for Going<'_> {
-    /// Of an answer that was not sent after all, the next one's first fragment ends what went.
-    fn drop(&mut self) {
-        if self.outgoing.take().is_some() {
-            self.end(&mut self.returns.way(self.to.lane));
-        }
     }
 }
 

@@ -32,8 +32,7 @@ struct Fragments<'a, E> {
 impl<E> Pieces for Fragments<'_, E> {
     fn next(&mut self) -> Result<Piece, WriteError> {
         if let Some(full) = self.reservation.take() {
-            let flags = if self.started { Flags::MIDDLE } else { Flags::FIRST };
-            self.producer.publish(full.len, self.tag, flags);
+            self.producer.publish(full.len, self.tag, Flags::part(!self.started, false));
             self.started = true;
         }
         let len = self.producer.fragment_len(self.tag);

@@ -83,13 +83,18 @@ impl Flags {
     pub(crate) const WHOLE: Flags = Flags(0b011);
     /// The first of several fragments.
     pub(crate) const FIRST: Flags = Flags(0b001);
-    /// A fragment between the first and the last.
-    pub(crate) const MIDDLE: Flags = Flags(0b000);
     /// The last of several fragments.
     pub(crate) const LAST: Flags = Flags(0b010);
     /// Fills the array's end; holds no value.
     const PADDING: Flags = Flags(0b100);
     const WIDE: u8 = 0b1000;
+
+    /// A part of a value: the first of its parts, the last, both or neither.
+    #[inline]
+    pub(crate) fn part(first: bool, last: bool) -> Flags {
+        let flag = |is: bool, flag: Flags| if is { flag.0 } else { 0 };
+        Flags(flag(first, Flags::FIRST) | flag(last, Flags::LAST))
+    }
 
     /// Whether it only fills the end of the array.
     #[inline]

@@ -225,7 +225,7 @@ impl Rig {
         let bytes = script.bytes(len);
         producer.fill(room, |writer| writer.write(bytes)).expect("a writer has no limit");
         let position = producer.tail();
-        let flags = [Flags::WHOLE, Flags::FIRST, Flags::MIDDLE, Flags::LAST];
+        let flags = [Flags::WHOLE, Flags::FIRST, Flags::part(false, false), Flags::LAST];
         producer.publish(len, tag, flags[usize::from(script.byte()) % flags.len()]);
         self.last = Some(position);
     }

@@ -1,0 +1,168 @@
+//! An answer that goes into the ring as it is encoded, chunk by chunk, with no lock taken in between.
+
+use std::time::Duration;
+
+use super::{Origin, Returns, WAIT_IN_ALL, Way};
+use crate::codec::WriteError;
+use crate::control::ADDRESS;
+use crate::error::SendError;
+use crate::ring::{Flags, Reservation};
+use crate::tag::Tag;
+
+/// An answer that goes into the ring as it is encoded.
+pub(super) struct ChunkedAnswer<'a> {
+    returns: &'a Returns,
+    to: Origin,
+    head: &'a [u8],
+    /// Missing before the first chunk went.
+    record: Option<OpenRecord>,
+    /// Whether it found the ring full when it was to begin.
+    pub(super) found_full: bool,
+    /// Why no more of it went.
+    pub(super) failure: Option<SendError>,
+}
+
+/// The record or fragment that is being written.
+struct OpenRecord {
+    room: Reservation,
+    /// How much of it is filled.
+    filled: usize,
+    /// Where it will be published.
+    position: u64,
+    /// Whether a fragment was published.
+    started: bool,
+    /// How long to wait for room.
+    left: Duration,
+}
+
+impl<'a> ChunkedAnswer<'a> {
+    pub(super) fn new(returns: &'a Returns, to: Origin, head: &'a [u8]) -> Self {
+        ChunkedAnswer { returns, to, head, record: None, found_full: false, failure: None }
+    }
+
+    /// Whether a part of it went.
+    pub(super) fn has_begun(&self) -> bool {
+        self.record.is_some()
+    }
+
+    /// Takes what was encoded next.
+    pub(super) fn put(&mut self, chunk: &[u8], more: &[u8]) -> Result<(), WriteError> {
+        if self.failure.is_none() {
+            let returns = self.returns;
+            let mut way = returns.way(self.to.lane);
+            self.failure = self.write(&mut way, chunk, more).err();
+        }
+        if self.failure.is_some() { Err(WriteError::Interrupted) } else { Ok(()) }
+    }
+
+    fn write(&mut self, way: &mut Way, chunk: &[u8], more: &[u8]) -> Result<(), SendError> {
+        // Encoding may have taken its time.
+        self.returns.check(self.to)?;
+        if way.closed {
+            return Err(SendError::Disconnected { channel: self.returns.control.name() });
+        }
+        if self.record.is_none() {
+            self.begin(way, ADDRESS + self.head.len() + chunk.len() + more.len())?;
+            self.append(way, &self.to.generation.to_le_bytes())?;
+            self.append(way, self.head)?;
+        }
+        self.append(way, chunk)?;
+        self.append(way, more)
+    }
+
+    /// Finds room for the beginning of an answer that has `len` bytes or more.
+    fn begin(&mut self, way: &mut Way, len: usize) -> Result<(), SendError> {
+        let returns = self.returns;
+        let full = || SendError::Full { channel: returns.control.name() };
+        if self.returns.is_busy(way) || !way.waiting.is_empty() {
+            return Err(full());
+        }
+        let (tag, lane) = (Tag::DEFAULT, self.to.lane);
+        let damaged = |damage| returns.damaged(lane, damage);
+        let producer = returns.producer(way, lane).map_err(damaged)?;
+        let mut left = WAIT_IN_ALL;
+        // All that there is, for what comes behind it.
+        let free = producer.reserve_available(tag).map_err(damaged)?;
+        let room = match free {
+            Some(_) if len > producer.max_payload(tag) => {
+                let len = producer.fragment_len(tag);
+                Some(returns.find_room(producer, self.to, len, &mut left)?)
+            }
+            Some(room) if room.len >= len => Some(room),
+            Some(_) => producer.reserve(len, tag).map_err(damaged)?,
+            None => None,
+        };
+        self.found_full = room.is_none();
+        let room = room.ok_or_else(full)?;
+        let position = producer.tail();
+        self.record = Some(OpenRecord { room, filled: 0, position, started: false, left });
+        way.busy = true;
+        Ok(())
+    }
+
+    fn append(&mut self, way: &mut Way, mut bytes: &[u8]) -> Result<(), SendError> {
+        let (returns, tag) = (self.returns, Tag::DEFAULT);
+        let record = self.record.as_mut().expect("it has begun");
+        let producer = returns.producer(way, self.to.lane);
+        let producer = producer.map_err(|damage| returns.damaged(self.to.lane, damage))?;
+        if producer.tail() != record.position {
+            // The ring was found damaged meanwhile.
+            return Err(SendError::Disconnected { channel: returns.control.name() });
+        }
+        while !bytes.is_empty() {
+            if record.filled == record.room.len {
+                producer.publish(record.filled, tag, Flags::part(!record.started, false));
+                record.started = true;
+                record.position = producer.tail();
+                let len = producer.fragment_len(tag);
+                let room = returns.find_room(producer, self.to, len, &mut record.left);
+                record.position = producer.tail();
+                record.room = room?;
+                record.filled = 0;
+            }
+            let len = bytes.len().min(record.room.len - record.filled);
+            let (now, later) = bytes.split_at(len);
+            let room = record.room.part(record.filled, len);
+            let written = producer.fill(room, |writer| writer.write(now));
+            debug_assert!(written.is_ok());
+            record.filled += len;
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Sends the rest.
+    pub(super) fn finish(&mut self, rest: &[u8]) -> Result<(), SendError> {
+        let returns = self.returns;
+        let mut way = returns.way(self.to.lane);
+        let written = self.write(&mut way, rest, &[]);
+        if written.is_ok()
+            && let (Some(record), Some(producer)) = (self.record.take(), &mut way.producer)
+        {
+            producer.publish(record.filled, Tag::DEFAULT, Flags::part(!record.started, true));
+            self.end(&mut way);
+            drop(way);
+            return returns.ring(self.to.lane);
+        }
+        drop(way);
+        written
+    }
+
+    /// Has those that came meanwhile go.
+    fn end(&self, way: &mut Way) {
+        way.busy = false;
+        if !way.closed && !way.waiting.is_empty() {
+            // A lane that is damaged is noticed by the receiver.
+            let _ = self.returns.forward(way, self.to.lane);
+        }
+    }
+}
+
+impl Drop for ChunkedAnswer<'_> {
+    /// Of an answer that was not sent after all, the next one's first fragment ends what went.
+    fn drop(&mut self) {
+        if self.record.take().is_some() {
+            self.end(&mut self.returns.way(self.to.lane));
+        }
+    }
+}
