@@ -15,7 +15,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 use super::answers::{Lost, back_error, ring_for_waiting};
 use super::holders::Attention;
@@ -27,7 +27,7 @@ use crate::control::{Control, Parked, lane_word, semaphores, word};
 use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::{Handle, Name};
 use crate::schema::Schema;
-use crate::sys::{AtExit, AtomicU64, Deadline, Fault, Ordering, at_exit, fault, fence};
+use crate::sys::{AtExit, AtomicU64, Deadline, Fault, Mutex, Ordering, at_exit, fault, fence};
 use crate::tag::{Select, Tag};
 use crate::transfer;
 
@@ -339,6 +339,16 @@ impl Requester {
             None => Err(OpenError::Exiting { name: (*sender.control.name()).clone() }),
         }
     }
+
+    /// What the exit of this process does, at any moment.
+    #[cfg(all(test, loom))]
+    pub(crate) fn exit(&self) -> impl FnOnce() + Send + use<> {
+        let (requests, control) = (self.requests.clone(), self.control.clone());
+        move || {
+            requests.at_exit();
+            control.at_exit();
+        }
+    }
 }
 
 impl Deref for Requester {
@@ -358,12 +368,19 @@ impl DerefMut for Requester {
 
 impl Drop for Requester {
     fn drop(&mut self) {
-        // The lane is another's as soon as the sender is dropped.
-        *self.requests.are_ours.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        // A lane that is damaged, or of a parent process, is left as it is.
-        if self.control.is_ours() {
-            let _ = self.renew();
+        if !self.control.is_ours() {
+            return;
         }
+        let requests = self.requests.clone();
+        // Held until they are given up, so that an exit in this moment waits before it looks whether
+        // the channel holds any.
+        let mut are_ours = requests.are_ours.lock().unwrap_or_else(PoisonError::into_inner);
+        // The lane is another's as soon as the sender is dropped.
+        *are_ours = false;
+        let held = (!fault(Fault::ExitNotAwaited)).then_some(are_ours);
+        // A lane that is damaged is left as it is.
+        let _ = self.renew();
+        drop(held);
     }
 }
 

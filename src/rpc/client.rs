@@ -296,6 +296,12 @@ where
         Ok(Pending { client: self, request, call, deadline })
     }
 
+    /// See [`Requester::exit`].
+    #[cfg(all(test, loom))]
+    pub(crate) fn exit(&self) -> impl FnOnce() + Send + use<Q, R, C> {
+        self.line.borrow().sender.exit()
+    }
+
     fn line(&self) -> Result<std::cell::RefMut<'_, Line<R>>, CallError> {
         let line = self.line.try_borrow_mut();
         line.map_err(|_| CallError::Reentrant { server: self.server() })

@@ -14,7 +14,7 @@ use crate::sys::{Deadline, Fault};
 use crate::verify::fault::with_fault;
 
 /// A server for one client, and the client.
-fn pair(name: &'static str) -> (Server<u8, u8>, Client<u8, u8>) {
+pub(super) fn pair(name: &'static str) -> (Server<u8, u8>, Client<u8, u8>) {
     (server(name), client(name))
 }
 

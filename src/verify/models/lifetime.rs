@@ -2,6 +2,7 @@
 
 use loom::thread;
 
+use super::calls::pair;
 use super::{finds, finds_killed, holds, holds_killed, mixed, open, ring_only};
 use crate::codec::Schema;
 use crate::control;
@@ -243,6 +244,21 @@ fn a_user_that_is_refused_gives_the_lock_back() {
     };
     holds("refused while another opens", model);
     finds("refused while another opens", &[Fault::LockKept], model);
+}
+
+#[test]
+fn a_client_that_is_dropped_while_its_process_exits_leaves_no_request() {
+    let model = || {
+        let (server, client) = pair("exit");
+        std::mem::forget(client.start(&1).unwrap());
+        drop(server);
+        let exit = thread::spawn(client.exit());
+        drop(client);
+        exit.join().unwrap();
+        nothing_is_left("exit");
+    };
+    holds("client dropped at exit", model);
+    finds("client dropped at exit", &[Fault::ExitNotAwaited], model);
 }
 
 #[test]
