@@ -84,6 +84,10 @@ fn child() {
                 };
                 say(error);
             }
+            "open again" => {
+                say("started");
+                open_again(name, shape);
+            }
             "stay busy" => {
                 let (tx, rx) = match arguments[2] {
                     "receive" => (None, Some(shape.options::<Parcel>().open(name).unwrap())),
@@ -1166,18 +1170,6 @@ fn unlink_names_what_it_cannot_tell_from_another_programs() {
     segment.remove();
 }
 
-/// Creates the channel again, of which one object was removed by hand.
-fn create_again(stage: &Stage, shape: Shape) -> Channel<Parcel> {
-    match shape.options::<Parcel>().create(stage.name()) {
-        // A queue that was used and has no header beside it could be any program's.
-        Err(OpenError::KeyCollision { .. }) => {
-            Channel::<Parcel>::unlink(stage.name()).unwrap();
-            shape.options::<Parcel>().create(stage.name()).unwrap()
-        }
-        created => created.unwrap(),
-    }
-}
-
 /// Values go through the new channel, and no others.
 fn is_untouched(channel: &Channel<Parcel>) {
     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
@@ -1203,7 +1195,7 @@ fn users_of_a_channel_that_was_removed_by_hand_share_nothing_with_its_successor(
             let tx = old.sender().unwrap();
             tx.send(&Parcel::new(1, 1, 9)).unwrap();
             object(&stage, kind).unwrap().remove();
-            let new = create_again(&stage, shape);
+            let new = shape.options::<Parcel>().create(stage.name()).unwrap();
             if kind == Kind::Segment {
                 // What is left of it has no place where a creator could tell its users: they look.
                 until(|| tx.try_send(&Parcel::new(1, 2, 9)).is_err_and(|error| error.is_removed()));
@@ -1250,13 +1242,63 @@ fn sleeping_and_busy_users_of_a_channel_that_was_removed_by_hand_never_meet_its_
             children.iter_mut().for_each(|child| child.expect("busy"));
             until(|| channel.stats().unwrap().received_values > 1000);
             object(&stage, kind).unwrap().remove();
-            let new = create_again(&stage, shape);
+            let new = shape.options::<Parcel>().create(stage.name()).unwrap();
             is_untouched(&new);
             children.into_iter().for_each(|child| expect_removed(child, stage.name()));
             is_untouched(&new);
             assert!(channel.sender().unwrap_err().is_removed(), "{shape:?} {kind:?}");
             drop((channel, new));
             assert_eq!(stage.objects(), [], "{shape:?} {kind:?}");
+        }
+    }
+}
+
+/// Uses the channel until it is removed, and opens it again at once, until this is told to end.
+fn open_again(name: &str, shape: Shape) {
+    let over = thread::spawn(listen);
+    while !over.is_finished() {
+        let channel = match shape.options::<Parcel>().open_or_create(name) {
+            Ok(channel) => channel,
+            // As busy as this process: the others come and go with each removal.
+            Err(OpenError::Unsettled { .. } | OpenError::Busy { .. }) => continue,
+            Err(error) => panic!("{error}"),
+        };
+        let (Ok(tx), rx) = (channel.sender(), channel.receiver()) else { continue };
+        while !over.is_finished() && tx.try_send(&Parcel::new(1, 1, 9)).is_ok() {
+            let received = rx.as_ref().map(|rx| rx.try_recv());
+            if received.is_ok_and(|received| received.is_err_and(|error| error.is_removed())) {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn users_that_open_a_channel_again_at_once_leave_nothing_of_one_that_was_removed_by_hand() {
+    for shape in Shape::ALL {
+        for kinds in [&[Kind::Segment][..], &[Kind::Queue], &[Kind::Segment, Kind::Queue]] {
+            let stage = Stage::new("opened again");
+            let name = format!("{shape:?}");
+            let mut users = [(); 3].map(|()| stage.child("open again", &[&name]));
+            users.iter_mut().for_each(|user| user.expect("started"));
+            for _ in 0..30 {
+                at_any_moment(2000);
+                for &kind in kinds {
+                    // The users may have removed it in this moment.
+                    if let Some(object) = object(&stage, kind) {
+                        object.remove_if_there();
+                    }
+                }
+            }
+            for mut user in users {
+                user.tell("end");
+                user.finish();
+            }
+            // Which may hold values.
+            let channel = shape.options::<Parcel>().open_or_create(stage.name()).unwrap();
+            channel.receiver().unwrap().try_iter().for_each(|value| drop(value.unwrap()));
+            drop(channel);
+            assert_eq!(stage.objects(), [], "{shape:?} {kinds:?}");
         }
     }
 }

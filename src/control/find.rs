@@ -6,7 +6,7 @@ use super::header::{BadHeader, Mapped};
 use super::lifecycle::gone_is_none;
 use super::ownership::check_mode;
 use super::removal::raise_alarm;
-use super::semaphores::{self, Claim};
+use super::semaphores::{self, Claim, Own};
 use super::{Control, Header, Owner};
 use crate::error::OpenError;
 use crate::sys::{
@@ -78,11 +78,10 @@ pub(super) fn find_claim(
 /// What says that an object beside our set is the channel's.
 #[derive(Clone, Copy)]
 enum Provenance<'a> {
-    /// Nothing: no creator on this set has come so far that it made any.
-    None,
-    /// The set's signature: its creator may have been killed before the rest was finished.
-    Signature,
-    /// As above; and these objects were found when the channel was still whole.
+    /// The set's signature, as far as it says: its creator may have been killed before the rest was
+    /// finished.
+    Signature(Own),
+    /// These objects were found when the channel was still whole.
     Known(&'a Control),
 }
 
@@ -128,10 +127,10 @@ fn identify_objects(
     known: Option<&Control>,
     same_mode: bool,
 ) -> Result<Identified, OpenError> {
+    let own = semaphores::own(set)?;
     let provenance = match known {
-        _ if !semaphores::is_settled(set)? => Provenance::None,
-        Some(control) => Provenance::Known(control),
-        None => Provenance::Signature,
+        Some(control) if own != Own::Nothing => Provenance::Known(control),
+        _ => Provenance::Signature(own),
     };
     let queue = find_queue(key)?;
     let set_stat = set.stat()?;
@@ -168,7 +167,7 @@ fn identify_objects(
                 let why = format!("has no channel's header and {why}");
                 Err(OpenError::KeyCollision { key, found: left_alone(&name, &why, remover) })
             };
-            if let Provenance::None = provenance {
+            if own == Own::Nothing {
                 return refused(BEFORE_SET, &ipcrm_segment(id));
             }
             return match (stat.creator_pid, semaphores::signer(set)?) {
@@ -193,7 +192,7 @@ fn identify_objects(
         Ok(Identified::Rest(Rest { header: Some(header), segment: Some(segment.clone()), queue }))
     };
     let fits = set_stat.count == semaphores::count(header.layout.lanes);
-    if let Provenance::None = provenance {
+    if own == Own::Nothing {
         // Its own set was removed by hand. Its users have not all noticed yet, and what one of them
         // still sends must not come to the users of the new set. A mapping may also be one that a
         // forked child has inherited: then values are lost, as with every removal.
@@ -218,9 +217,9 @@ fn identify_objects(
             Some(queue)
         }
     };
-    if let Provenance::None = provenance {
-        // From here on the segment is this set's.
-        semaphores::settle(set)?;
+    if own == Own::Nothing {
+        // From here on they are this set's.
+        semaphores::settle(set, if queue.is_some() { Own::Queue } else { Own::Segment })?;
     }
     Ok(Identified::Channel(Mapped { segment, header }, queue))
 }
@@ -274,7 +273,8 @@ pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
     Ok(Orphan::Left(Rest { header, segment: Some(segment), queue }))
 }
 
-/// A queue without a header is ours only if it is empty and was never used, or we know it.
+/// A queue without a header is ours only if the set says so, if it is empty and was never used, or if
+/// we know it.
 fn unused(
     key: Key,
     queue: Option<MessageQueue>,
@@ -285,7 +285,8 @@ fn unused(
     let name = queue_name(key, queue);
     let untouched = stat.messages == 0 && stat.last_send.is_none() && stat.last_receive.is_none();
     let (why, remover) = match provenance {
-        Provenance::None => (BEFORE_SET, ipcrm_queue(queue)),
+        Provenance::Signature(Own::Nothing) => (BEFORE_SET, ipcrm_queue(queue)),
+        Provenance::Signature(Own::Queue) => return Ok(Some(queue)),
         Provenance::Known(control) if control.queue == Some(queue) => return Ok(Some(queue)),
         _ if untouched => return Ok(Some(queue)),
         _ => ("was used", UNLINK.to_owned()),

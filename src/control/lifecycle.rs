@@ -22,15 +22,15 @@ use super::find::{
 };
 use super::header::Mapped;
 use super::lock::Locked;
-use super::semaphores::{self, Claim, TRIAL, USERS};
+use super::semaphores::{self, Claim, Own, TRIAL, USERS};
 use super::{Control, Header, Layout, Owner};
 use crate::error::OpenError;
 use crate::error::text::Spelling;
 use crate::name::Name;
 use crate::schema::{self, Schema};
 use crate::sys::{
-    self, Deadline, Key, MessageQueue, SegmentId, SemaphoreSet, SetStat, SystemError,
-    SystemErrorKind, at_exit, process,
+    self, Deadline, Fault, Key, MessageQueue, SegmentId, SemaphoreSet, SetStat, SystemError,
+    SystemErrorKind, at_exit, fault, process,
 };
 
 /// How often a set may vanish or change hands while we look for it.
@@ -297,7 +297,7 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
         return Err(OpenError::InvalidOptions("the rings do not fit into memory".to_owned()));
     };
     // An unfinished segment is known for ours by this process in the signature.
-    semaphores::settle(set)?;
+    semaphores::settle(set, Own::Segment)?;
     point!("create.settled");
     let id = SegmentId::create(key, plan, wanted.mode).map_err(|error| taken(key, error))?;
     let made = || -> Result<Control, OpenError> {
@@ -308,10 +308,10 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
         } else {
             None
         };
-        let fits = queue.map_or(Ok(()), |queue| check_capacity(queue, &header.layout));
-        if let (Err(error), Some(queue)) = (fits, queue) {
-            let _ = queue.remove();
-            return Err(error);
+        if let Some(queue) = queue {
+            own_queue(set, queue, &header.layout).inspect_err(|_| {
+                let _ = queue.remove();
+            })?;
         }
         Header::publish(&segment);
         Ok(Control::new(Mapped { segment, header: header.clone() }, set, queue))
@@ -319,6 +319,15 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
     made().inspect_err(|_| {
         let _ = id.remove();
     })
+}
+
+/// Says that a new queue is the set's, before there is a user that could use it.
+fn own_queue(set: SemaphoreSet, queue: MessageQueue, layout: &Layout) -> Result<(), OpenError> {
+    check_capacity(queue, layout)?;
+    if fault(Fault::QueueNotOwned) {
+        return Ok(());
+    }
+    Ok(semaphores::settle(set, Own::Queue)?)
 }
 
 /// Refuses messages that the queue could never take: sending one would wait for ever.

@@ -3,7 +3,7 @@
 //! | index | zero means | otherwise |
 //! |---|---|---|
 //! | 0 lock | free | taken, with undo |
-//! | 1, 2 signature | a set that was never claimed | two constants: a set of this crate; the second is one less until what stands beside the set is its own |
+//! | 1, 2 signature | a set that was never claimed | two constants: a set of this crate; what is added to the second says [what beside the set is its own](Own) |
 //! | 3 users | unused | how many `Channel`s, with undo |
 //! | 4 receiver | no receiver | attached, with undo |
 //! | 5 senders | no sender | how many are attached, with undo |
@@ -82,6 +82,20 @@ pub(crate) enum Claim {
     Foreign,
 }
 
+/// What beside a signed set is its own, and not another program's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Own {
+    /// Nothing yet.
+    Nothing,
+    /// The segment. A queue may have been made, but was not used.
+    Segment,
+    /// The segment and the queue.
+    Queue,
+}
+
+/// What is added to the second word of the signature for each.
+const OWN: [Own; 3] = [Own::Nothing, Own::Segment, Own::Queue];
+
 /// Says by its signature whose the set is.
 pub(crate) fn inspect(set: SemaphoreSet) -> Result<Claim, SystemError> {
     let stat = set.stat()?;
@@ -89,9 +103,9 @@ pub(crate) fn inspect(set: SemaphoreSet) -> Result<Claim, SystemError> {
         return Ok(Claim::Foreign);
     }
     let values = set.values()?;
-    let found = SIGNATURE.map(|(index, _)| values.get(usize::from(index)).copied());
-    let [first, second] = SIGNATURE.map(|(_, value)| value as u16);
-    let signed = found == [Some(first), Some(second)] || found == [Some(first), Some(second - 1)];
+    let [first, second] = SIGNATURE;
+    let signed = values[usize::from(first.0)] == first.1 as u16
+        && own_of(values[usize::from(second.0)]).is_some();
     let lanes = (stat.count - count(0)) / 2;
     let could_be_ours = (1..=MAX_LANES).contains(&lanes)
         && stat.count == count(lanes)
@@ -122,30 +136,34 @@ pub(crate) fn is_signed_soon(set: SemaphoreSet) -> Result<bool, SystemError> {
 
 /// Signs an unsigned set and takes its lock, in one step; `false` if another did.
 ///
-/// What stands beside the set is not its own yet: that is [settled](settle) next.
+/// Nothing that stands beside the set is its own yet: that is [settled](settle) next.
 pub(crate) fn claim(set: SemaphoreSet) -> Result<bool, SystemError> {
     let mut ops = vec![SemOp::zero(LOCK).no_wait(), SemOp::add(LOCK, 1).undo()];
     for (index, value) in SIGNATURE {
-        let settled = index == SIGNATURE[0].0 || fault(Fault::SettledEarly);
-        let value = if settled { value } else { value - 1 };
-        ops.extend([SemOp::zero(index).no_wait(), SemOp::add(index, value)]);
+        let early = index == SIGNATURE[1].0 && fault(Fault::SettledEarly);
+        ops.extend([SemOp::zero(index).no_wait(), SemOp::add(index, value + i16::from(early))]);
     }
     succeeded(set.operate(&ops, Deadline::never()))
 }
 
-/// Whether what stands beside a signed set is its own.
-pub(crate) fn is_settled(set: SemaphoreSet) -> Result<bool, SystemError> {
-    let (index, value) = SIGNATURE[1];
-    Ok(set.value(index)? == value as u16)
+/// What beside a signed set is its own.
+pub(crate) fn own(set: SemaphoreSet) -> Result<Own, SystemError> {
+    // One that another program has changed is no channel's any more, and owns nothing.
+    Ok(own_of(set.value(SIGNATURE[1].0)?).unwrap_or(Own::Nothing))
 }
 
-/// From here on what stands beside the set is its own. Puts this process into the signature, as the
+fn own_of(word: u16) -> Option<Own> {
+    OWN.get(usize::from(word.checked_sub(SIGNATURE[1].1 as u16)?)).copied()
+}
+
+/// Says what beside the set is its own from here on. Puts this process into the signature, as the
 /// one that makes the segment. Done under the lock.
-pub(crate) fn settle(set: SemaphoreSet) -> Result<(), SystemError> {
+pub(crate) fn settle(set: SemaphoreSet, now: Own) -> Result<(), SystemError> {
     let (first, second) = (SIGNATURE[0].0, SIGNATURE[1].0);
     let mut ops = vec![SemOp::add(first, 1), SemOp::add(first, -1)];
-    if !is_settled(set)? {
-        ops.push(SemOp::add(second, 1));
+    match now as i16 - own(set)? as i16 {
+        0 => {}
+        change => ops.push(SemOp::add(second, change).no_wait()),
     }
     set.operate(&ops, Deadline::never())
 }

@@ -169,6 +169,8 @@ faults! {
     OrphanLeft,
     /// A creator that signs a set takes what stands beside it for that set's.
     SettledEarly,
+    /// A creator does not say that the queue beside its set is the set's.
+    QueueNotOwned,
     /// The home of a forwarded reply port does not look whether its holder is still there.
     HolderNotWatched,
 }

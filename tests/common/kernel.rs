@@ -117,7 +117,7 @@ impl Object {
     pub(crate) fn signed_set(key: Key, lanes: c_int) -> Object {
         let id = Object::unsigned_set(key, lanes).id;
         let sign = |sem_num, sem_op| libc::sembuf { sem_num, sem_op, sem_flg: 0 };
-        let mut signature = [sign(1, 0x5356), sign(2, 0x4348)];
+        let mut signature = [sign(1, 0x5356), sign(2, 0x4349)];
         // SAFETY: two operations that outlive the call.
         check(unsafe { libc::semop(id, signature.as_mut_ptr(), 2) });
         Object { kind: Kind::Set, id }
@@ -125,15 +125,28 @@ impl Object {
 
     /// Removes it, as `ipcrm` does.
     pub(crate) fn remove(self) {
+        check(self.try_remove());
+    }
+
+    /// Removes it if another process has not.
+    pub(crate) fn remove_if_there(self) {
+        if self.try_remove() == -1 {
+            let why = io::Error::last_os_error();
+            let gone = [libc::EINVAL, libc::EIDRM].map(Some);
+            assert!(gone.contains(&why.raw_os_error()), "{why}");
+        }
+    }
+
+    fn try_remove(self) -> c_int {
         let (id, remove) = (self.id, libc::IPC_RMID);
-        check(match self.kind {
+        match self.kind {
             // SAFETY: IPC_RMID takes no argument.
             Kind::Set => unsafe { libc::semctl(id, 0, remove) },
             // SAFETY: as above.
             Kind::Segment => unsafe { libc::shmctl(id, remove, ptr::null_mut()) },
             // SAFETY: as above.
             Kind::Queue => unsafe { libc::msgctl(id, remove, ptr::null_mut()) },
-        });
+        }
     }
 
     /// Gives it other permission bits.

@@ -177,6 +177,26 @@ fn the_last_to_go_remove_what_a_removed_set_left() {
 }
 
 #[test]
+fn a_queue_whose_segment_was_removed_by_hand_is_in_no_creators_way() {
+    let model = |step| {
+        let channel = mixed(2).create("rest").unwrap();
+        use_once(&channel);
+        // Nobody is left who knows the queue.
+        let user = Process::new();
+        let theirs = user.enter(|| mixed(2).open("rest").unwrap());
+        drop(channel);
+        SegmentId::open(Name::from("rest").key().unwrap()).unwrap().remove().unwrap();
+        user.kill_at(step).spawn(move || drop((theirs, mixed(2).open("rest")))).join();
+        let next = mixed(2).create("rest").unwrap();
+        use_once(&next);
+        drop(next);
+        nothing_is_left("rest");
+    };
+    holds_killed("creator after the segment was removed", model);
+    finds_killed("creator after the segment was removed", &[Fault::QueueNotOwned], model);
+}
+
+#[test]
 fn the_last_to_go_without_their_set_leave_a_creator_a_channel_that_works() {
     let model = || {
         let old = mixed(2).create("next").unwrap();
