@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use serde::{Deserialize, Serialize};
-use sysv_channel::OpenError;
 use sysv_channel::rpc::{CallError, Client, ClientOptions, ConnectError, Server, ServerOptions};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -73,7 +72,7 @@ fn lead() -> Result<(), Failure> {
     // The last user of the name removed what was behind it.
     let again = ClientOptions::new().wait_for_server(Duration::ZERO);
     let again: Result<Client<Task, Answer>, _> = again.connect(name.as_str());
-    if !matches!(again, Err(ConnectError::Open(OpenError::NotFound { .. }))) {
+    if !matches!(again, Err(ConnectError::NotFound { .. })) {
         return Err(format!("{name} is still there: {again:?}").into());
     }
     println!("left behind: nothing");

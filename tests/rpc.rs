@@ -151,7 +151,9 @@ fn a_client_waits_for_the_server_to_exist() {
     assert_eq!(client.join().unwrap().unwrap(), 2);
     let soon = ClientOptions::new().wait_for_server(Duration::from_millis(1));
     let missing = soon.connect::<u8, u8, sysv_channel::codec::Bincode>("no such server");
-    assert!(matches!(missing, Err(ConnectError::Open(_))));
+    let missing = missing.unwrap_err();
+    assert!(matches!(missing, ConnectError::NotFound { .. }), "{missing}");
+    assert!(missing.to_string().starts_with("server \"no such server\" is not there"), "{missing}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::{ConnectError, Service};
 use crate::channel::Untyped;
 use crate::codec::{Codec, EncodeError, Reader, Writer};
 use crate::control::BRIEFLY;
-use crate::error::{AttachError, OpenError, RecvError, SendError};
+use crate::error::{AttachError, RecvError, SendError};
 use crate::name::{Handle, Name};
 use crate::service::{ConnectOptions, Kind};
 use crate::sys::{Deadline, Fault, Key, fault};
@@ -155,8 +155,9 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// Connects to a mailbox by its name, and waits ten seconds at most for it to be there.
     ///
     /// # Errors
-    /// [`ConnectError::TooManyClients`] if the mailbox has no place left, [`ConnectError::Open`] if
-    /// there is none, or it takes other or longer messages; [`ConnectError::Attach`] otherwise.
+    /// [`ConnectError::TooManyClients`] if the mailbox has no place left, [`ConnectError::NotFound`] if
+    /// there is none, [`ConnectError::Open`] if it takes other or longer messages;
+    /// [`ConnectError::Attach`] otherwise.
     pub fn connect(name: impl Into<Name>) -> Result<Self, ConnectError> {
         Self::connect_timeout(name, TEN_SECONDS)
     }
@@ -348,7 +349,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// [`ConnectError`], but for a mailbox that is not there: that has none.
     pub fn is_alive(&self) -> Result<bool, ConnectError> {
         let mut place = match self.connected(Deadline::now()) {
-            Err(ConnectError::Open(OpenError::NotFound { .. })) => return Ok(false),
+            Err(ConnectError::NotFound { .. }) => return Ok(false),
             place => place?,
         };
         if place.as_ref().is_some_and(|line| line.sender.is_removed()) {
@@ -356,7 +357,7 @@ impl<M, C: Codec<M>> Address<M, C> {
             drop(place);
             // One made again under the name, if there is any.
             place = match self.connected(Deadline::now()) {
-                Err(ConnectError::Open(OpenError::NotFound { .. })) => return Ok(false),
+                Err(ConnectError::NotFound { .. }) => return Ok(false),
                 place => place?,
             };
         }
@@ -397,7 +398,7 @@ impl<M, C: Codec<M>> Address<M, C> {
 
     /// Whether the mailbox is not there and never will be: one of no name is not made again.
     fn never_comes(&self, error: &ConnectError) -> bool {
-        let missing = matches!(error, ConnectError::Open(OpenError::NotFound { .. }));
+        let missing = matches!(error, ConnectError::NotFound { .. });
         missing && matches!(*self.name, Name::Handle(_))
     }
 
@@ -406,7 +407,7 @@ impl<M, C: Codec<M>> Address<M, C> {
         transfer::sending::<M, _, _>(|| {
             loop {
                 let mut place = match self.connected(deadline) {
-                    Err(ConnectError::Open(OpenError::NotFound { .. })) if deadline.is_now() => {
+                    Err(ConnectError::NotFound { .. }) if deadline.is_now() => {
                         return Err(TellError::Gone { mailbox: self.mailbox() });
                     }
                     Err(error) if self.never_comes(&error) => {

@@ -159,9 +159,10 @@ impl fmt::Display for OpenError {
             ),
             OpenError::NotFound { name } => write!(
                 f,
-                "{} is not there: no process has created it yet, its last user has closed it, it \
-                 is in another ipc namespace (a container has its own), or what has that name is a \
-                 bare Queue; to open it, start the program first that creates it, or wait for that",
+                "{} is not there: no process has created it yet, its last user has closed it or \
+                 another has removed it, it is in another ipc namespace (a container has its own), or \
+                 what has that name is a bare Queue; a program that opens it is started after the one \
+                 that creates it, or waits for that",
                 channel(name)
             ),
             OpenError::AlreadyExists { name } => {

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::text::{channel, damaged, forked, no_way_back, removed};
+use super::text::{Named, channel, damaged, forked, no_way_back, removed};
 use crate::codec::EncodeError;
 use crate::name::Name;
 use crate::sys::SystemError;
@@ -146,6 +146,37 @@ impl SendError {
     }
 }
 
+impl SendError {
+    /// Writes it in the words of the layer that the user meets, where an option of its is the cure.
+    pub(crate) fn of(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        named: fn(&Name) -> Named<'_>,
+    ) -> fmt::Result {
+        match self {
+            SendError::TooLong { channel, max, option } => {
+                let named = named(channel);
+                let enlarge = named.enlarge();
+                write!(
+                    f,
+                    "the encoded value is longer than {max} bytes, the most that goes through \
+                     {named}: {enlarge}{option}"
+                )
+            }
+            SendError::NeedsWaiting { channel, len, max } => {
+                let named = named(channel);
+                let enlarge = named.enlarge();
+                write!(
+                    f,
+                    "a value of {len} bytes goes through {named} in fragments, since it is longer \
+                     than {max}, and so needs a call that waits; or {enlarge}capacity"
+                )
+            }
+            error => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
 impl Refusal for SendError {
     fn was_sent(&self) -> bool {
         matches!(self, SendError::NotWoken { .. })
@@ -171,22 +202,11 @@ impl fmt::Display for SendError {
                 write!(f, "the receiver of {} is gone; the value was not sent", channel(name))
             }
             SendError::Removed { channel: name } => removed(f, name),
-            SendError::TooLong { channel: name, max, option } => write!(
-                f,
-                "the encoded value is longer than {max} bytes, the most that goes through {}: create \
-                 it with a larger {option}",
-                channel(name)
-            ),
+            SendError::TooLong { .. } | SendError::NeedsWaiting { .. } => self.of(f, channel),
             SendError::QueueTooSmall { channel: name, needed, capacity } => write!(
                 f,
                 "the value needs a message of {needed} bytes, and the queue of {} holds only \
                  {capacity} now: its msg_qbytes was lowered (msgctl), raise it again",
-                channel(name)
-            ),
-            SendError::NeedsWaiting { channel: name, len, max } => write!(
-                f,
-                "a value of {len} bytes goes through {} in fragments, since it is longer than \
-                 {max}, and so needs a call that waits; or create it with a larger capacity",
                 channel(name)
             ),
             SendError::Encode { channel: name, error } => {

@@ -27,6 +27,17 @@ pub(crate) fn mailbox(name: &Name) -> Named<'_> {
     Named { what: "mailbox", name }
 }
 
+impl Named<'_> {
+    /// How one of its options is made larger.
+    pub(super) fn enlarge(&self) -> &'static str {
+        match self.what {
+            "server" => "bind it with a larger ServerOptions::",
+            "mailbox" => "bind it with a larger MailboxOptions::",
+            _ => "create it with a larger ",
+        }
+    }
+}
+
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name {

@@ -87,8 +87,9 @@ impl ClientOptions {
     /// Connects a client.
     ///
     /// # Errors
-    /// [`ConnectError::TooManyClients`] if the server has no place left, [`ConnectError::Open`] if there
-    /// is none, or it serves other types or longer values; [`ConnectError::Attach`] otherwise.
+    /// [`ConnectError::TooManyClients`] if the server has no place left, [`ConnectError::NotFound`] if there
+    /// is none, [`ConnectError::Open`] if it serves other types or longer values;
+    /// [`ConnectError::Attach`] otherwise.
     pub fn connect<Q, R, C>(&self, name: impl Into<Name>) -> Result<Client<Q, R, C>, ConnectError>
     where
         C: Codec<Q> + Codec<R>,
@@ -114,7 +115,8 @@ impl ClientOptions {
         C: Codec<Q> + Codec<R>,
     {
         let protocol = super::protocol::<Q, R, C>();
-        Ok(Requester::new(self.connect.connect::<Q, C>(protocol, name, wait)?)?)
+        let sender = self.connect.connect::<Q, C>(protocol, name, wait)?;
+        Requester::new(sender).map_err(ConnectError::Open)
     }
 }
 

@@ -191,7 +191,10 @@ impl fmt::Display for CallError {
             CallError::Send(error) if error.was_sent() => {
                 write!(f, "the request is cancelled, and may have been executed: {error}")
             }
-            CallError::Send(error) => write!(f, "the request could not be sent: {error}"),
+            CallError::Send(error) => {
+                f.write_str("the request could not be sent: ")?;
+                error.of(f, server)
+            }
             CallError::Wait(error) => write!(f, "waiting for the reply failed: {error}"),
             CallError::Reconnect(error) => {
                 write!(f, "the server is gone, and no other was found: {error}")

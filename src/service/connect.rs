@@ -37,7 +37,8 @@ impl ConnectOptions {
             .max_value(self.max_value)
             .wait_for_creation(creation)
             .lock_wait(wait.max(BRIEFLY));
-        let channel = protocol.apply(options, self.spin).open(name.clone())?;
+        let channel = protocol.apply(options, self.spin).open(name.clone());
+        let channel = channel.map_err(|error| ConnectError::of_open(kind, error))?;
         channel.untyped().sender().map_err(|error| ConnectError::of_attach(kind, error))
     }
 }

@@ -108,7 +108,12 @@ pub enum ConnectError {
         /// How many.
         clients: usize,
     },
-    /// There is no server or mailbox of this name, or it serves other types or longer values.
+    /// There is no server or mailbox of this name, or not yet.
+    NotFound {
+        /// The server or mailbox.
+        service: Service,
+    },
+    /// Its channel could not be opened, as where it serves other types or longer values.
     Open(OpenError),
     /// The client or address could not be attached.
     Attach(AttachError),
@@ -121,6 +126,15 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    pub(crate) fn of_open(kind: Kind, error: OpenError) -> Self {
+        match error {
+            OpenError::NotFound { name } => {
+                ConnectError::NotFound { service: Service::new(kind, name) }
+            }
+            error => ConnectError::Open(error),
+        }
+    }
+
     pub(crate) fn of_attach(kind: Kind, error: AttachError) -> Self {
         match error {
             AttachError::LanesExhausted { channel, lanes } => ConnectError::TooManyClients {
@@ -144,6 +158,12 @@ impl fmt::Display for ConnectError {
                     service.kind.bind_options()
                 )
             }
+            ConnectError::NotFound { service } => write!(
+                f,
+                "{service} is not there: no process has bound it yet, it was closed, or it is in \
+                 another ipc namespace (a container has its own); start the program first that binds \
+                 it, or wait for that"
+            ),
             ConnectError::Open(error) => error.fmt(f),
             ConnectError::Attach(error) => error.fmt(f),
             ConnectError::Reentrant { service } => {
@@ -162,9 +182,3 @@ impl fmt::Display for ConnectError {
 }
 
 impl std::error::Error for ConnectError {}
-
-impl From<OpenError> for ConnectError {
-    fn from(error: OpenError) -> Self {
-        ConnectError::Open(error)
-    }
-}

@@ -305,7 +305,7 @@ fn names(error: &dyn Error, object: &str, words: &[&str]) {
 
 #[test]
 fn every_error_of_a_call_names_its_server() {
-    let (server, name) = (calculator, || Name::from("calculator"));
+    let server = calculator;
     let named = |error: &dyn Error, words: &[&str]| names(error, "server \"calculator\"", words);
     let service = || rpc::Service::server("calculator");
     named(
@@ -364,8 +364,15 @@ fn every_error_of_a_call_names_its_server() {
     let of_channel = |error: &dyn Error| names(error, "channel \"calculator\"", &[]);
     of_channel(&CallError::Send(SendError::Forked { channel: server() }));
     of_channel(&CallError::Wait(RecvError::Forked { channel: server() }));
-    let gone = rpc::ConnectError::Open(OpenError::NotFound { name: name() });
-    of_channel(&CallError::Reconnect(gone));
+    let refused = || SendError::NeedsWaiting { channel: server(), len: 50_000, max: 32_768 };
+    let words = ["50000", "32768", "ServerOptions::capacity"];
+    named(&CallError::Send(refused()), &words);
+    let too_long = SendError::TooLong { channel: server(), max: 77, option: "max_value" };
+    named(&CallError::Send(too_long), &["77 bytes", "ServerOptions::max_value"]);
+    let service = rpc::Service::server("calculator");
+    let gone = rpc::ConnectError::NotFound { service };
+    named(&gone, &["not there", "start the program first that binds it"]);
+    named(&CallError::Reconnect(gone), &[]);
     of_channel(&ServeError::Receive(RecvError::Forked { channel: server() }));
     of_channel(&rpc::ReplyError::Send(SendError::Forked { channel: server() }));
 }
@@ -430,9 +437,12 @@ fn every_error_of_an_actor_names_its_mailbox() {
     of_channel(&AskError::Wait(RecvError::Forked { channel: mailbox() }));
     of_channel(&WatchError::Watch(SendError::Forked { channel: mailbox() }));
     of_channel(&actor::ReplyError::Send(SendError::Forked { channel: mailbox() }));
-    let gone = || OpenError::NotFound { name: name() };
-    of_channel(&WatchError::Connect(actor::ConnectError::Open(gone())));
-    of_channel(&actor::ReplyError::Open(gone()));
+    let refused = || SendError::NeedsWaiting { channel: mailbox(), len: 50_000, max: 32_768 };
+    let words = ["50000", "32768", "MailboxOptions::capacity"];
+    named(&TellError::Send(refused()), &words);
+    let gone = actor::ConnectError::NotFound { service: service() };
+    named(&WatchError::Connect(gone), &["not there", "start the program first that binds it"]);
+    of_channel(&actor::ReplyError::Open(OpenError::NotFound { name: name() }));
 }
 
 /// Servers and mailboxes are refused in the words of their own options.
