@@ -1,10 +1,18 @@
-//! The sending endpoint: attaching, the calls, and waiting for room.
+//! The sending endpoint: its calls, and which path a value takes.
 //!
-//! The paths that a value can take are in `ring`, `queue` and `fragments`.
+//! | file | subject |
+//! |---|---|
+//! | `attach` | taking a lane, becoming its owner, giving it back |
+//! | `encode` | what a value is sent as |
+//! | `ring`, `queue`, `fragments` | the paths that it can take |
+//! | `wait` | waiting for room and for what comes back |
 
+mod attach;
+mod encode;
 mod fragments;
 mod queue;
 mod ring;
+mod wait;
 
 use std::cell::{RefCell, RefMut};
 use std::fmt;
@@ -13,24 +21,20 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(super) use attach::lane_damage;
+pub(super) use encode::{Encode, Headed, Request};
 pub(super) use ring::changed_length;
 
 use super::Channel;
-use super::answers::{Answers, Lost};
+use super::answers::Answers;
 use crate::DefaultCodec;
-use crate::codec::{Codec, EncodeError, Reader, Writer};
-use crate::control::{
-    Control, Doorbell, ENVELOPE, Parked, Slept, VALUES_BETWEEN_LOOKS, lane_word, semaphores, word,
-};
+use crate::codec::{Codec, Writer};
+use crate::control::{Control, Doorbell, ENVELOPE, Slept, VALUES_BETWEEN_LOOKS, lane_word, word};
 use crate::error::{AttachError, SendError};
-use crate::ring::{Damage, Producer, Record, TrustedPeers};
+use crate::ring::{Producer, Record, TrustedPeers};
 use crate::sys::{Deadline, Fault, MessageBuffer, Ordering, SystemError, fault};
 use crate::tag::Tag;
 use crate::transfer;
-
-/// Memory for a message at first, in bytes: all that the kernel takes unless its msgmax was raised. It
-/// grows with values that are longer, since the channel's limit is what another process wrote.
-const USUAL_MESSAGE: usize = 8 << 10;
 
 /// The sending side of a channel, in one process at one time.
 ///
@@ -81,80 +85,6 @@ pub(super) struct State {
     nap_over: bool,
 }
 
-/// What a value is sent as: its encoding, perhaps behind a head of the layer above.
-///
-/// Asked for more than once where the first try finds too little room.
-pub(super) trait Encode {
-    fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError>;
-
-    /// How many bytes of it are a head of the layer above, and so do not count against the longest
-    /// value.
-    #[inline]
-    fn head(&self) -> usize {
-        0
-    }
-
-    /// Whether it takes what comes back while it waits for room.
-    const TAKES_ANSWERS: bool = false;
-
-    /// Takes what came back.
-    fn take_answer(&self, _answer: Reader<'_>) {}
-}
-
-/// A value behind a head of the layer above, which `encode` writes too.
-pub(super) struct Headed<F> {
-    pub(super) head: usize,
-    pub(super) encode: F,
-}
-
-impl<F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>> Encode for Headed<F> {
-    #[inline]
-    fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        (self.encode)(out)
-    }
-
-    #[inline]
-    fn head(&self) -> usize {
-        self.head
-    }
-}
-
-/// The same, of a sender that goes on taking what comes back: a receiver that makes no room before
-/// that has gone makes some then.
-pub(super) struct Request<F, A> {
-    pub(super) value: Headed<F>,
-    pub(super) take_answer: RefCell<A>,
-}
-
-impl<F, A> Encode for Request<F, A>
-where
-    F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
-    A: FnMut(Reader<'_>),
-{
-    #[inline]
-    fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        self.value.encode(out)
-    }
-
-    #[inline]
-    fn head(&self) -> usize {
-        self.value.head()
-    }
-
-    const TAKES_ANSWERS: bool = true;
-
-    fn take_answer(&self, answer: Reader<'_>) {
-        (self.take_answer.borrow_mut())(answer);
-    }
-}
-
-impl<F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>> Encode for F {
-    #[inline]
-    fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        self(out)
-    }
-}
-
 impl From<Slept> for SendError {
     fn from(slept: Slept) -> Self {
         match slept {
@@ -166,113 +96,6 @@ impl From<Slept> for SendError {
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// Takes a free lane of the channel.
-    pub(super) fn attach(
-        control: Arc<Control>,
-        spin: Duration,
-        trust: Option<TrustedPeers>,
-    ) -> Result<Self, AttachError> {
-        if !control.is_ours() {
-            return Err(AttachError::Forked { channel: control.name() });
-        }
-        super::check_there(&control)?;
-        let lane = take_free_lane(&control)?;
-        let bell = control.lane_bell(lane);
-        let mut sender = Sender {
-            lane,
-            generation: 0,
-            bell,
-            spin,
-            trust,
-            state: RefCell::new(State {
-                producer: None,
-                answers: None,
-                message: None,
-                unannounced: None,
-                granted: 0,
-                looked_at_receiver: false,
-                armed: false,
-                looked_at_line: false,
-                nap_over: false,
-            }),
-            value: PhantomData,
-            // From here on dropping the sender gives the lane back.
-            control,
-        };
-        sender.prepare()?;
-        Ok(sender)
-    }
-
-    fn prepare(&mut self) -> Result<(), AttachError> {
-        let control = &self.control;
-        let state = self.state.get_mut();
-        let reset = control.reset_bell(self.bell, self.spin);
-        reset.map_err(|error| super::attach_error(control, error))?;
-        if control.layout().has_ring() {
-            let layout = control.ring_of(self.lane);
-            let attached = Producer::attach(control.segment.clone(), layout);
-            let (producer, last) = attached.map_err(|damage| AttachError::Corrupt {
-                channel: control.name(),
-                what: lane_damage(self.lane, damage),
-            })?;
-            let announced = control.lane_word(self.lane, lane_word::ANNOUNCED);
-            let announced = announced.load(Ordering::Relaxed);
-            if control.layout().has_queue() {
-                let left = last.filter(|last| last.position >= announced && last.flags.is_last());
-                state.unannounced = left.filter(|_| !fault(Fault::LeftoverNotAnnounced));
-            }
-            state.producer = Some(producer);
-        }
-        self.own_again()?;
-        let control = &self.control;
-        let state = self.state.get_mut();
-        if control.layout().has_queue() {
-            super::space::forget(control, self.lane);
-            state.message = Some(MessageBuffer::with_capacity(
-                control.layout().message_len().min(USUAL_MESSAGE),
-            ));
-        }
-        control.claim_lane(self.lane);
-        control.word(word::SENDERS_CAME).swap(1, Ordering::Relaxed);
-        point!("attach.came");
-        control.word(word::SENDER_LEFT).swap(0, Ordering::Relaxed);
-        if control.layout().return_lines > 0 && control.layout().has_queue() {
-            // A receiver that looks after the lane's former owner learns that it is another's now.
-            control.ring(control.items_bell());
-        }
-        // A predecessor may have died between its message and this. Relaxed: as in `send_envelope`.
-        control.word(word::EVENTS).fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Becomes the lane's owner: what a former one sent has no sender any more.
-    pub(super) fn own_again(&mut self) -> Result<(), AttachError> {
-        let control = &self.control;
-        let state = self.state.get_mut();
-        if let Some(producer) = &state.producer {
-            // Relaxed: ordered before the generation by its Release. Of a record that stands before
-            // this, the receiver knows that its sender is gone.
-            let owner_start = control.lane_word(self.lane, lane_word::OWNER_START);
-            owner_start.store(producer.tail(), Ordering::Relaxed);
-            point!("attach.walked");
-        }
-        // Release: pairs with the receiver's Acquire load in `Origin`.
-        let generation = control.lane_word(self.lane, lane_word::GENERATION);
-        let order = if fault(Fault::OwnerRelaxed) { Ordering::Relaxed } else { Ordering::Release };
-        self.generation = generation.fetch_add(1, order).wrapping_add(1);
-        point!("attach.generation");
-        if control.layout().return_lines > 0 {
-            super::calls::forget_cancelled(control, self.lane);
-            super::calls::begin_requests(control, self.lane);
-            let answers = Answers::attach(control, self.lane, self.generation);
-            state.answers = Some(answers.map_err(|damage| AttachError::Corrupt {
-                channel: control.name(),
-                what: lane_damage(self.lane, damage),
-            })?);
-        }
-        Ok(())
-    }
-
     /// Sends what the layer above encodes; says where the lane's ring stands then.
     pub(super) fn send_positioned(
         &self,
@@ -514,102 +337,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
         sum
     }
 
-    /// Looks until there is something, the deadline has passed or the receiver is gone.
-    pub(super) fn wait<R, E: From<SendError> + From<Slept>>(
-        &self,
-        state: &mut State,
-        deadline: Deadline,
-        spin: Duration,
-        look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
-    ) -> Result<R, E> {
-        self.wait_or_lose(state, deadline, spin, look, |_| Ok(Lost::GiveUp))
-    }
-
-    /// Looks until there is something or the deadline has passed; whenever the receiver is gone,
-    /// `lost` says whether that ends it too.
-    pub(super) fn wait_or_lose<R, E: From<SendError> + From<Slept>>(
-        &self,
-        state: &mut State,
-        deadline: Deadline,
-        spin: Duration,
-        mut look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
-        mut lost: impl FnMut(&Self) -> Result<Lost, E>,
-    ) -> Result<R, E> {
-        if let Some(found) = look(self, state)? {
-            return Ok(found);
-        }
-        if deadline.is_now() {
-            self.control.poll_removed_now_and_then();
-            if self.control.is_removed() {
-                return Err(self.control.removed().into());
-            }
-            if !self.receiver_is_gone()? || lost(self)? == Lost::Stay {
-                return Err(SendError::Full { channel: self.control.name() }.into());
-            }
-            return self.last_look(state, look);
-        }
-        let ends = self.control.sending_end(self.lane);
-        if let Some(found) = self.control.spin(spin, deadline, ends, || look(self, state))? {
-            return Ok(found);
-        }
-        let (mut late, mut parks) = (false, 0);
-        loop {
-            self.count(lane_word::PARKS, 1);
-            let parked = self.control.park(self.bell, deadline, parks, || {
-                if let Some(found) = look(self, state)? {
-                    return Ok(Some(found));
-                }
-                if !state.looked_at_receiver {
-                    if self.receiver_is_gone()? && lost(self)? == Lost::GiveUp {
-                        return self.last_look(state, &mut look).map(Some);
-                    }
-                    state.looked_at_receiver = true;
-                }
-                Ok(None)
-            })?;
-            match parked {
-                Parked::Found(found) => return Ok(found),
-                Parked::Rung => {}
-                Parked::Stirred | Parked::NapOver => {
-                    (state.looked_at_receiver, state.looked_at_line) = (false, false);
-                    state.nap_over = matches!(parked, Parked::NapOver);
-                }
-            }
-            parks = parks.saturating_add(1);
-            self.count(lane_word::WAKEUPS, 1);
-            // The bell may be rung for nothing, time and again.
-            if std::mem::replace(&mut late, deadline.has_passed()) {
-                return Err(E::from(Slept::Timeout { channel: self.control.name() }));
-            }
-        }
-    }
-
-    /// Sleeps on this lane's bell until `condition` holds, whichever receivers come and go meanwhile.
-    pub(super) fn park_until(
-        &self,
-        deadline: Deadline,
-        condition: impl Fn(&Self) -> Result<bool, SendError>,
-    ) -> Result<(), SendError> {
-        let mut state = self.enter()?;
-        let look = |sender: &Self, _: &mut State| Ok(condition(sender)?.then_some(()));
-        self.wait_or_lose(&mut state, deadline, Duration::ZERO, look, |_| Ok(Lost::Stay))
-    }
-
-    #[cfg(all(test, loom))]
-    pub(super) fn has_looked_at_line(&self) {
-        self.state.borrow_mut().looked_at_line = true;
-    }
-
-    /// Looks once more, now that the receiver is gone: it may have answered or made room before.
-    fn last_look<R, E: From<SendError>>(
-        &self,
-        state: &mut State,
-        mut look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
-    ) -> Result<R, E> {
-        let found = if fault(Fault::NoLastLook) { None } else { look(self, state)? };
-        found.ok_or_else(|| self.disconnected().into())
-    }
-
     /// Refuses to wait for a receiver that does not read this lane's ring any more.
     pub(super) fn check_not_damaged(&self) -> Result<(), SendError> {
         // Relaxed: the receiver rings after it has written this.
@@ -718,40 +445,6 @@ pub(super) fn not_woken(control: &Control, error: SystemError) -> Result<(), Sen
         Slept::Removed { .. } if !fault(Fault::SentTakenBack) => Ok(()),
         Slept::Failed { channel, error } => Err(SendError::NotWoken { channel, error }),
         slept => Err(slept.into()),
-    }
-}
-
-pub(super) fn lane_damage(lane: usize, damage: Damage) -> String {
-    format!("lane {lane}, line {}: {}", damage.position, damage.what)
-}
-
-/// Takes the first free lane.
-fn take_free_lane(control: &Control) -> Result<usize, AttachError> {
-    let lanes = control.layout().lanes;
-    let failed = |error| super::attach_error(control, error);
-    let values = control.set.values().map_err(failed)?;
-    for lane in 0..lanes {
-        let free = values.get(usize::from(semaphores::lane_role(lane))) == Some(&0);
-        if free && semaphores::take_lane(control.set, lane).map_err(failed)? {
-            return Ok(lane);
-        }
-    }
-    Err(AttachError::LanesExhausted { channel: control.name(), lanes })
-}
-
-impl<T, C> Drop for Sender<T, C> {
-    fn drop(&mut self) {
-        if !self.control.is_ours() {
-            return;
-        }
-        // The hint comes before the role is given up, so that it is there when the bell rings.
-        self.control.word(word::SENDER_LEFT).swap(1, Ordering::Relaxed);
-        point!("goodbye.sender");
-        // A set that is gone needs no goodbye.
-        if self.state.get_mut().armed {
-            let _ = super::space::disarm_others(&self.control, self.lane);
-        }
-        let _ = semaphores::release_lane(self.control.set, self.lane);
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     RingLayout, STAMP_FLAGS, TrustedPeers,
 };
 use crate::sys::bytes::Reader;
-use crate::sys::{Fault, Ordering, Segment, fault};
+use crate::sys::{Fault, Ordering, Segment, fault, ordering};
 
 /// The consuming side of a ring: the receiver's, or of a return ring the lane owner's. The role semaphores
 /// keep it to one at a time.
@@ -72,8 +72,7 @@ impl Consumer {
     #[inline]
     fn stamped(&self, position: u64) -> Option<u64> {
         // Acquire: pairs with the producer's Release store in `Producer::publish_record`.
-        let order =
-            if fault(Fault::StampLoadRelaxed) { Ordering::Relaxed } else { Ordering::Acquire };
+        let order = ordering(Ordering::Acquire, Fault::StampLoadRelaxed);
         let stamp = self.ring.stamp(position).load(order);
         (stamp & !STAMP_FLAGS == position + 1).then_some(stamp)
     }
@@ -221,7 +220,7 @@ impl Consumer {
         self.moved = true;
         // Release: pairs with the producer's Acquire loads in `Producer::refresh` and `attach`;
         // the reads of the payload are done before the lines are written over.
-        let order = if fault(Fault::HeadRelaxed) { Ordering::Relaxed } else { Ordering::Release };
+        let order = ordering(Ordering::Release, Fault::HeadRelaxed);
         point!("consume.before");
         self.ring.head().store(head, order);
         point!("consume.head");

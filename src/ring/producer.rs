@@ -7,7 +7,7 @@ use super::{
     RingLayout, STAMP_FLAGS, WIDE_TAG,
 };
 use crate::sys::bytes::Writer;
-use crate::sys::{Fault, Ordering, Segment, fault};
+use crate::sys::{Fault, Ordering, Segment, fault, ordering};
 use crate::tag::Tag;
 
 /// How many lines the producer's core fetches from the consumer's before the next record needs them.
@@ -49,8 +49,7 @@ impl Producer {
         let ring = Ring::new(segment, layout);
         // Acquire: pairs with the consumer's Release store in `Consumer::advance`, so that lines
         // before the head may be written over.
-        let order =
-            if fault(Fault::TakeoverRelaxed) { Ordering::Relaxed } else { Ordering::Acquire };
+        let order = ordering(Ordering::Acquire, Fault::TakeoverRelaxed);
         let head = ring.head().load(order);
         if head >= POSITION_LIMIT {
             return Err(Damage { position: head, what: HEAD_OUT_OF_RANGE });
@@ -244,8 +243,7 @@ impl Producer {
         point!("publish.cleared");
         // Release: pairs with the Acquire loads in `Consumer::stamped` and `Consumer::count_values`: a
         // side that sees this stamp sees header, payload and the cleared stamp.
-        let order =
-            if fault(Fault::StampStoreRelaxed) { Ordering::Relaxed } else { Ordering::Release };
+        let order = ordering(Ordering::Release, Fault::StampStoreRelaxed);
         self.ring.stamp(self.tail).store(flags.stamp(self.tail), order);
         point!("publish.stamped");
         self.tail += lines;

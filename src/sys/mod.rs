@@ -38,4 +38,4 @@ pub(crate) use model::*;
 pub(crate) use object::{ObjectKind, ObjectName, SegmentPlan, SegmentStat, SetStat};
 pub(crate) use operation::SemOp;
 
-pub(crate) use crate::verify::fault::{Fault, fault};
+pub(crate) use crate::verify::fault::{Fault, fault, ordering};

@@ -2,6 +2,7 @@
 
 #[cfg(loom)]
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 
 macro_rules! faults {
     ($($(#[$about:meta])* $fault:ident,)*) => {
@@ -186,6 +187,12 @@ pub(crate) const fn fault(_fault: Fault) -> bool {
 #[cfg(loom)]
 pub(crate) fn fault(fault: Fault) -> bool {
     FAULT.get() == Some(fault)
+}
+
+/// The ordering of an access, which the fault makes Relaxed.
+#[inline(always)]
+pub(crate) fn ordering(order: Ordering, relaxed_by: Fault) -> Ordering {
+    if fault(relaxed_by) { Ordering::Relaxed } else { order }
 }
 
 #[cfg(loom)]

@@ -1,0 +1,250 @@
+//! The receiver's side of a call: who sent a request, what closes the receiver, and draining it.
+
+use std::ops::Deref;
+use std::sync::{Arc, Weak};
+
+use super::has_cancelled;
+use crate::channel::holders::Attention;
+use crate::channel::receiver::Receiver;
+use crate::channel::returns::{Due, Origin, Returns, WhenFull};
+use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
+use crate::control::Parked;
+use crate::error::{RecvError, SendError};
+use crate::name::Name;
+use crate::sys::{Deadline, Ordering, fence};
+use crate::tag::Select;
+
+impl<T, C: Codec<T>> Receiver<T, C> {
+    /// Waits on when all senders are gone, since others will come, until it is closed: then calls
+    /// say Disconnected.
+    pub(crate) fn stays_open(mut self) -> Self {
+        self.stays_open = true;
+        self
+    }
+
+    /// What closes a receiver that stays open.
+    pub(crate) fn closer(&self) -> Closer {
+        Closer(Arc::downgrade(&self.returns))
+    }
+
+    /// Whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.returns.is_receiver_closed()
+    }
+
+    /// Receives what `make` makes of a value and its sender.
+    #[inline]
+    pub(crate) fn receive_call<V>(
+        &self,
+        deadline: Deadline,
+        make: impl Fn(Reader<'_>, Origin) -> Result<V, DecodeError>,
+    ) -> Result<V, RecvError> {
+        let make = |reader: Reader<'_>, _, origin| make(reader, origin);
+        self.receive_from(Select::Any, deadline, make)
+    }
+
+    /// Receives what `make` makes of a selected value and its sender; waiting ends as at the deadline
+    /// with what `attention` is paid to.
+    pub(crate) fn receive_selected<V>(
+        &self,
+        select: Select,
+        deadline: Deadline,
+        attention: Attention,
+        make: impl Fn(Reader<'_>, Origin) -> Result<V, DecodeError>,
+    ) -> Result<V, RecvError> {
+        self.attention.set(Some(attention));
+        let make = |reader: Reader<'_>, _, origin| make(reader, origin);
+        let received = self.receive_from(select, deadline, make);
+        self.attention.set(None);
+        received
+    }
+
+    /// What a call is told that found nothing until the deadline, or now.
+    pub(crate) fn nothing_came(&self, deadline: Deadline) -> RecvError {
+        crate::channel::nothing_came(&self.control, deadline)
+    }
+
+    /// The longest value, without its head, in bytes.
+    pub(crate) fn max_value(&self) -> u64 {
+        self.control.max_value()
+    }
+
+    /// The way back to the sender of a value.
+    pub(crate) fn caller(&self, origin: Origin) -> Caller {
+        Caller { returns: self.returns.clone(), origin }
+    }
+
+    /// The way back to the sender of a request that a reply is due to.
+    pub(crate) fn in_hand(&self, origin: Origin, due: Due) -> InHand {
+        self.returns.take_in_hand(origin, due);
+        InHand { caller: self.caller(origin), call: due.call }
+    }
+}
+
+impl<T, C> Receiver<T, C> {
+    /// Has it receive nothing more.
+    pub(crate) fn close(&self) {
+        self.returns.close_receiver();
+    }
+
+    /// Sends what answers wait for room until it is `over`, and receives nothing; `false` at the
+    /// deadline, or when the channel is gone. Whatever makes it over has to ring.
+    pub(crate) fn attend(&self, deadline: Deadline, over: impl Fn() -> bool) -> bool {
+        let (mut late, mut parks) = (false, 0);
+        loop {
+            let bell = self.control.items_bell();
+            // An answer that is late is not waited for, nor one that is still due.
+            let until = deadline.earlier(self.returns.next_late());
+            let parked = self.control.park(bell, until, parks, || -> Result<_, RecvError> {
+                self.returns.look_after(true);
+                Ok(over().then_some(()))
+            });
+            match parked {
+                Ok(Parked::Found(())) => return true,
+                Ok(_) => parks = parks.saturating_add(1),
+                // An answer became late, and not this wait.
+                Err(RecvError::Timeout { .. }) if !deadline.has_passed() => {
+                    parks = parks.saturating_add(1);
+                }
+                Err(_) => return over(),
+            }
+            // The bell may be rung for nothing, time and again.
+            if std::mem::replace(&mut late, deadline.has_passed()) {
+                return over();
+            }
+        }
+    }
+
+    /// Waits until every request in hand is answered, and every answer has gone, that a caller waits
+    /// for.
+    pub(crate) fn drain(&self, deadline: Deadline) {
+        if !self.control.is_ours() || self.returns.is_idle() {
+            return;
+        }
+        self.returns.watch(true);
+        self.attend(deadline, || self.returns.is_idle());
+        self.returns.watch(false);
+    }
+
+    /// What rings this receiver.
+    pub(crate) fn bell(&self) -> ReceiverBell {
+        ReceiverBell(self.returns.clone())
+    }
+}
+
+/// Closes a [`Server`](crate::rpc::Server) or a [`Mailbox`](crate::actor::Mailbox) from another thread
+/// of its process.
+#[derive(Debug, Clone)]
+pub struct Closer(Weak<Returns>);
+
+impl Closer {
+    /// Ends the call that receives: a mailbox's as soon as it has nothing in hand, a server's as soon as
+    /// what it has received is answered, and the replies have gone or
+    /// [`ServerOptions::drain`](crate::rpc::ServerOptions::drain) is over.
+    ///
+    /// Messages that a mailbox has not received stay for the next actor. Requests that a server has not
+    /// received are the next server's, once the server is dropped, if one
+    /// [stands by](crate::rpc::ServerOptions::stand_by) or if they may be
+    /// [repeated](crate::rpc::ClientOptions::repeatable). Other callers are told at once:
+    /// [`ServerDied`](crate::rpc::CallError::ServerDied), not received.
+    pub fn close(&self) {
+        if let Some(returns) = self.0.upgrade() {
+            returns.close_receiver();
+        }
+    }
+}
+
+/// Who sent a request: the way back to it, for any thread of the receiver's process.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    returns: Arc<Returns>,
+    origin: Origin,
+}
+
+impl Caller {
+    /// Whether it still waits for answers, as far as it told.
+    ///
+    /// Asked after the request was handed over: a caller that was told that its request was not
+    /// taken is not there any more.
+    pub(crate) fn is_there(&self) -> bool {
+        // SeqCst: pairs with `Sender::renew`.
+        fence(Ordering::SeqCst);
+        self.returns.is_there(self.origin.lane, self.origin.generation)
+    }
+
+    /// Whether it was killed, which takes a system call. Whoever goes by itself becomes nobody's
+    /// lane before it gives the role up.
+    pub(crate) fn was_killed(&self) -> bool {
+        let Origin { lane, generation } = self.origin;
+        !self.returns.is_owned(lane) && self.returns.is_there(lane, generation)
+    }
+
+    /// How errors name the channel.
+    pub(crate) fn channel(&self) -> Arc<Name> {
+        self.returns.control().name()
+    }
+
+    /// The longest answer, in bytes.
+    pub(crate) fn max_value(&self) -> u64 {
+        self.returns.max_value()
+    }
+
+    /// Whether the caller waits no more for the answer to this call.
+    pub(crate) fn has_cancelled(&self, call: u64) -> bool {
+        has_cancelled(self.returns.control(), self.origin.lane, call)
+    }
+
+    /// Has an answer encoded, and sends it behind a head. It is due to a call: where it has to wait and
+    /// the caller waits no more for it, it is thrown away.
+    pub(crate) fn answer_behind(
+        &self,
+        head: &[u8],
+        due: Due,
+        encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), SendError> {
+        self.returns.send_value(self.origin, head, encode, WhenFull::Keep(Some(due)))
+    }
+
+    /// Sends an answer that was encoded, behind a head.
+    pub(crate) fn answer_with(&self, head: &[u8], bytes: &[u8]) -> Result<(), SendError> {
+        self.returns.send_bytes(self.origin, head, bytes, WhenFull::Keep(None))
+    }
+}
+
+/// Who sent a request that a reply is due to: a receiver that drains waits until it is dropped, or the
+/// caller waits no more.
+pub(crate) struct InHand {
+    caller: Caller,
+    call: u64,
+}
+
+impl InHand {
+    /// Whether the receiver was closed.
+    pub(crate) fn is_receiver_closed(&self) -> bool {
+        self.caller.returns.is_receiver_closed()
+    }
+}
+
+impl Deref for InHand {
+    type Target = Caller;
+
+    #[inline]
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.caller.returns.let_go(self.caller.origin, self.call);
+    }
+}
+
+/// Rings the receiver, from any thread of its process.
+pub(crate) struct ReceiverBell(Arc<Returns>);
+
+impl ReceiverBell {
+    pub(crate) fn ring(&self) {
+        self.0.ring_receiver();
+    }
+}

@@ -1,0 +1,277 @@
+//! The sender's side of a call: a request, its answer, and what became of it.
+
+use std::cell::{Cell, RefCell};
+
+use super::{cancelled, not_waited_for};
+use crate::channel::answers::{Lost, back_error, ring_for_waiting};
+use crate::channel::returns::Origin;
+use crate::channel::sender::{Headed, Request, Sender};
+use crate::codec::{Codec, EncodeError, Reader, Writer};
+use crate::control::{lane_word, semaphores, word};
+use crate::error::{AttachError, RecvError, SendError};
+use crate::name::Handle;
+use crate::sys::{Deadline, Fault, Ordering, fault, fence, ordering};
+use crate::tag::Tag;
+use crate::transfer;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// The receiver that had taken the request is gone.
+    Died,
+    /// No receiver is there, none stands by, and none had taken the request.
+    NoReceiver,
+    Failed(RecvError),
+}
+
+impl<T, C: Codec<T>> Sender<T, C> {
+    /// Sends a value behind a head; says where the ring stands then. While it waits for room,
+    /// `take_answer` has what comes back.
+    pub(crate) fn send_behind<V, D: Codec<V>>(
+        &self,
+        head: &[u8],
+        value: &V,
+        deadline: Deadline,
+        take_answer: impl FnMut(Reader<'_>),
+    ) -> Result<u64, SendError> {
+        let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
+            out.write(head)?;
+            transfer::encode::<V, D>(value, out)
+        };
+        let value = Headed { head: head.len(), encode };
+        let request = Request { value, take_answer: RefCell::new(take_answer) };
+        transfer::sending::<V, _, _>(|| self.send_positioned(&request, deadline))
+    }
+
+    /// Waits until `accept` makes something of an answer to what ended at `end` in the ring. A
+    /// caller that is to `stay` waits for the next receiver as long as none has taken it.
+    pub(crate) fn wait_for_answer<R>(
+        &self,
+        end: u64,
+        deadline: Deadline,
+        stay: bool,
+        mut accept: impl FnMut(Reader<'_>) -> Option<R>,
+    ) -> Result<R, Unanswered> {
+        let died = Cell::new(false);
+        let is_over = |sender: &Self| {
+            died.set(sender.was_consumed_by_a_predecessor(end));
+            died.get()
+        };
+        let lost = |sender: &Self| {
+            // In this order: whichever receiver took it had the role before, and so is gone.
+            let consumed = sender.was_consumed(end);
+            let late = fault(Fault::TakenAskedLate);
+            let stays = if consumed {
+                sender.has_receiver().map_err(back_error)?
+            } else {
+                stay && !late || sender.has_standby()?
+            };
+            died.set(!stays && (consumed || late && sender.was_consumed(end)));
+            Ok(if stays { Lost::Stay } else { Lost::GiveUp })
+        };
+        match self.accept_back_unless(deadline, is_over, &mut accept, lost) {
+            Ok(answer) => Ok(answer),
+            Err(error @ RecvError::Removed { .. }) => {
+                self.answer_left(&mut accept).ok_or(Unanswered::Failed(error))
+            }
+            Err(RecvError::Disconnected { .. }) if died.get() => Err(Unanswered::Died),
+            Err(RecvError::Disconnected { .. }) => Err(Unanswered::NoReceiver),
+            Err(error) => Err(Unanswered::Failed(error)),
+        }
+    }
+
+    /// Sends what the layer above encodes behind a head of so many bytes.
+    pub(crate) fn send_as(
+        &self,
+        tag: Tag,
+        head: usize,
+        encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        self.send_encoded(tag, &Headed { head, encode }, deadline)
+    }
+
+    /// Waits until `accept` makes something of an answer, while the receiver is the one of that
+    /// generation.
+    ///
+    /// [`RecvError::Disconnected`] once that one is gone.
+    pub(crate) fn wait_for_answer_of<R>(
+        &self,
+        receiver: u64,
+        deadline: Deadline,
+        mut accept: impl FnMut(Reader<'_>) -> Option<R>,
+    ) -> Result<R, RecvError> {
+        let replaced = |sender: &Self| sender.is_replaced(receiver);
+        match self.accept_back_unless(deadline, replaced, &mut accept, |_| Ok(Lost::GiveUp)) {
+            Err(error @ RecvError::Removed { .. }) => self.answer_left(&mut accept).ok_or(error),
+            answer => answer,
+        }
+    }
+
+    /// What `accept` makes of the answers that stand in this process's memory when the channel was
+    /// removed: a caller is told the truth about its own request.
+    // NB: a channel says Removed at once and for good, and so does `recv_back`. A call ends with this.
+    #[cold]
+    fn answer_left<R>(&self, accept: &mut impl FnMut(Reader<'_>) -> Option<R>) -> Option<R> {
+        if fault(Fault::AnswerLost) {
+            return None;
+        }
+        self.next_answer(accept).ok()?
+    }
+
+    /// Whether another receiver has come after the one of that generation.
+    pub(crate) fn is_replaced(&self, receiver: u64) -> bool {
+        self.receiver() != receiver && !fault(Fault::SuccessorNotSeen)
+    }
+
+    /// Waits until a receiver is there, and says which; [`SendError::Disconnected`] where none can come
+    /// any more. One that takes the role in this moment is
+    /// waited for until it has said so, or its predecessor's generation would be taken for its.
+    pub(crate) fn await_receiver(&self, deadline: Deadline) -> Result<u64, SendError> {
+        self.park_until(deadline, |sender| {
+            let served = sender.is_served()?;
+            if !served && sender.is_abandoned()? {
+                return Err(SendError::Disconnected { channel: sender.control.name() });
+            }
+            Ok(served)
+        })?;
+        Ok(self.receiver())
+    }
+
+    /// Waits until a receiver has come, and says which came last, if it is gone or not.
+    pub(crate) fn await_first_receiver(&self, deadline: Deadline) -> Result<u64, SendError> {
+        self.park_until(deadline, |sender| {
+            // Acquire: pairs with the receiver's Release, which comes after its generation.
+            let came = sender.control.word(word::RECEIVER_CAME).load(Ordering::Acquire) != 0;
+            Ok(came && (sender.is_served()? || !sender.has_receiver()?))
+        })?;
+        Ok(self.receiver())
+    }
+
+    /// Whether a receiver is there that has said which it is.
+    fn is_served(&self) -> Result<bool, SendError> {
+        if fault(Fault::ServingNotAwaited) {
+            // Acquire: as above.
+            let came = self.control.word(word::RECEIVER_CAME).load(Ordering::Acquire) != 0;
+            return Ok(came && self.has_receiver()?);
+        }
+        self.control.has_serving_receiver().map_err(|error| self.control.slept(error).into())
+    }
+
+    /// Waits until the receiver of that generation is gone.
+    pub(crate) fn await_end_of(&self, receiver: u64, deadline: Deadline) -> Result<(), SendError> {
+        self.park_until(deadline, |sender| sender.has_ended(receiver))
+    }
+
+    /// Whether the receiver of that generation is gone.
+    pub(crate) fn has_ended(&self, receiver: u64) -> Result<bool, SendError> {
+        Ok(self.is_replaced(receiver) || !self.has_receiver()?)
+    }
+
+    /// Whether a receiver is there now.
+    pub(crate) fn has_receiver(&self) -> Result<bool, SendError> {
+        self.control.has_receiver().map_err(|error| self.control.slept(error).into())
+    }
+
+    /// Which receiver came last.
+    fn receiver(&self) -> u64 {
+        // Acquire: pairs with the receiver's Release; its predecessor's answers are seen then.
+        let order = ordering(Ordering::Acquire, Fault::ReceiverRelaxed);
+        self.control.word(word::RECEIVER_GENERATION).load(order)
+    }
+
+    /// Which channel this is.
+    pub(crate) fn handle(&self) -> Handle {
+        self.control.handle()
+    }
+
+    /// The way back to this sender.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { lane: self.lane, generation: self.generation }
+    }
+
+    fn has_standby(&self) -> Result<bool, RecvError> {
+        semaphores::has_standby(self.control.set).map_err(|error| self.control.slept(error).into())
+    }
+
+    /// Whether everything before `end` was consumed.
+    pub(crate) fn was_consumed(&self, end: u64) -> bool {
+        let layout = self.control.layout().ring(self.lane);
+        // Acquire: only to come before a look for the receiver that follows. `renew` says what orders
+        // it there.
+        self.control.word(layout.head_at).load(Ordering::Acquire) >= end
+    }
+
+    /// Whether a receiver before the present one consumed everything before `end`.
+    fn was_consumed_by_a_predecessor(&self, end: u64) -> bool {
+        // Acquire: pairs with the Release of the receiver that found it consumed; what its predecessor
+        // answered is seen then.
+        let order = ordering(Ordering::Acquire, Fault::ReceiverStartRelaxed);
+        self.control.lane_word(self.lane, lane_word::RECEIVER_START).load(order) >= end
+    }
+
+    /// Takes what answers there are, without waiting, also those of a channel that was removed.
+    pub(crate) fn take_answers(&self, mut accept: impl FnMut(Reader<'_>)) -> Result<(), RecvError> {
+        let mut accept = |reader: Reader<'_>| -> Option<()> {
+            accept(reader);
+            None
+        };
+        self.next_answer(&mut accept).map(drop)
+    }
+
+    fn next_answer<R>(
+        &self,
+        accept: &mut impl FnMut(Reader<'_>) -> Option<R>,
+    ) -> Result<Option<R>, RecvError> {
+        let mut state = self.enter_removed().map_err(back_error)?;
+        let Some(answers) = state.answers.as_mut() else { return Ok(None) };
+        let next = answers.next(&self.control, self.lane, Deadline::now(), accept);
+        next.map_err(|damage| back_error(self.damaged(damage)))
+    }
+
+    /// Becomes a new owner of the lane. Afterwards [`was_consumed`](Sender::was_consumed) is final: what
+    /// was not consumed by now is no request any more.
+    pub(crate) fn renew(&mut self) -> Result<(), AttachError> {
+        self.own_again()?;
+        if !fault(Fault::NoRenewFence) {
+            // SeqCst: pairs with the fence of `Caller::is_there` after the hand-over.
+            fence(Ordering::SeqCst);
+        }
+        let word = |at| self.control.lane_word(self.lane, at);
+        // Relaxed: read by a last user, after this one let go of the channel.
+        let owner_start = word(lane_word::OWNER_START).load(Ordering::Relaxed);
+        word(lane_word::NOT_EXECUTED).store(owner_start, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Ends the ownership before the lane is given up: a receiver that answers knows that no caller waits.
+    pub(crate) fn retire(&mut self) {
+        // A lane that is damaged, or of a parent process, is left as it is.
+        if self.control.is_ours() {
+            let _ = self.own_again();
+        }
+    }
+
+    /// Whether the channel was removed.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.control.is_removed() || self.control.poll_removed()
+    }
+
+    /// Waits until there is a receiver.
+    pub(crate) fn wait_for_receiver(&self, deadline: Deadline) -> Result<(), SendError> {
+        self.park_until(deadline, |sender| {
+            let there = sender.control.has_receiver();
+            there.map_err(|error| self.control.slept(error).into())
+        })
+    }
+
+    /// Tells the receiver that the caller waits no more for the answer to this call, nor to any before
+    /// `waited_for`.
+    pub(crate) fn cancel(&self, call: u64, waited_for: u64) {
+        cancelled(&self.control, self.lane, call).swap(call, Ordering::Relaxed);
+        not_waited_for(&self.control, self.lane).swap(waited_for, Ordering::Relaxed);
+        if !fault(Fault::CancelNotRung) {
+            ring_for_waiting(&self.control, self.lane);
+        }
+    }
+}

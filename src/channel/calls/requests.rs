@@ -1,0 +1,110 @@
+//! The requests on a lane, which nobody executes once their sender is gone.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, PoisonError, Weak};
+
+use super::Untyped;
+use crate::channel::sender::Sender;
+use crate::control::{Control, lane_word};
+use crate::error::OpenError;
+use crate::sys::{AtExit, Fault, Mutex, Ordering, at_exit, fault};
+
+/// A sender of requests: when it goes, or its process exits, what no receiver has taken is nobody's
+/// request any more.
+pub(crate) struct Requester {
+    sender: Sender<(), Untyped>,
+    requests: Arc<Requests>,
+    /// Dropped last: an exit waits for it.
+    _entry: at_exit::Entry,
+}
+
+impl Requester {
+    /// # Errors
+    /// [`OpenError::Exiting`].
+    pub(crate) fn new(sender: Sender<(), Untyped>) -> Result<Self, OpenError> {
+        let (control, lane) = (sender.control.clone(), sender.lane);
+        let requests = Arc::new(Requests { control, lane, are_ours: Mutex::new(true) });
+        let weak: Weak<Requests> = Arc::downgrade(&requests);
+        match at_exit::register(weak) {
+            Some(entry) => Ok(Requester { sender, requests, _entry: entry }),
+            None => Err(OpenError::Exiting { name: (*sender.control.name()).clone() }),
+        }
+    }
+
+    /// What the exit of this process does, at any moment.
+    #[cfg(all(test, loom))]
+    pub(crate) fn exit(&self) -> impl FnOnce() + Send + use<> {
+        let (requests, control) = (self.requests.clone(), self.control.clone());
+        move || {
+            requests.at_exit();
+            control.at_exit();
+        }
+    }
+}
+
+impl Deref for Requester {
+    type Target = Sender<(), Untyped>;
+
+    #[inline]
+    fn deref(&self) -> &Sender<(), Untyped> {
+        &self.sender
+    }
+}
+
+impl DerefMut for Requester {
+    fn deref_mut(&mut self) -> &mut Sender<(), Untyped> {
+        &mut self.sender
+    }
+}
+
+impl Drop for Requester {
+    fn drop(&mut self) {
+        if !self.control.is_ours() {
+            return;
+        }
+        let requests = self.requests.clone();
+        // Held until they are given up, so that an exit in this moment waits before it looks whether
+        // the channel holds any.
+        let mut are_ours = requests.are_ours.lock().unwrap_or_else(PoisonError::into_inner);
+        // The lane is another's as soon as the sender is dropped.
+        *are_ours = false;
+        let held = (!fault(Fault::ExitNotAwaited)).then_some(are_ours);
+        // A lane that is damaged is left as it is.
+        let _ = self.renew();
+        drop(held);
+    }
+}
+
+/// The requests on a lane, as the exit of their process gives them up.
+struct Requests {
+    control: Arc<Control>,
+    lane: usize,
+    are_ours: Mutex<bool>,
+}
+
+impl AtExit for Requests {
+    /// The thread that has the sender may be in a call and send more.
+    fn at_exit(&self) {
+        let are_ours = self.are_ours.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*are_ours || !self.control.is_ours() {
+            return;
+        }
+        let word = |at| self.control.lane_word(self.lane, at);
+        // As if a next owner began behind all that can come.
+        word(lane_word::OWNER_START).store(u64::MAX, Ordering::Relaxed);
+        // Release: pairs with the receiver's Acquire load in `Origin`.
+        word(lane_word::GENERATION).fetch_add(1, Ordering::Release);
+        // Relaxed: as in `renew`.
+        word(lane_word::NOT_EXECUTED).store(u64::MAX, Ordering::Relaxed);
+    }
+}
+
+/// A new owner's requests count, wherever its predecessor's ended.
+pub(in crate::channel) fn begin_requests(control: &Control, lane: usize) {
+    let word = |at| control.lane_word(lane, at);
+    // Relaxed: as in `renew`.
+    let owner_start = word(lane_word::OWNER_START).load(Ordering::Relaxed);
+    if word(lane_word::NOT_EXECUTED).load(Ordering::Relaxed) > owner_start {
+        word(lane_word::NOT_EXECUTED).store(owner_start, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,162 @@
+//! Taking a lane, becoming its owner, and giving it back.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Sender, State};
+use crate::channel::answers::Answers;
+use crate::channel::{attach_error, calls, check_there, space};
+use crate::codec::Codec;
+use crate::control::{Control, lane_word, semaphores, word};
+use crate::error::AttachError;
+use crate::ring::{Damage, Producer, TrustedPeers};
+use crate::sys::{Fault, MessageBuffer, Ordering, fault, ordering};
+
+/// Memory for a message at first, in bytes: all that the kernel takes unless its msgmax was raised. It
+/// grows with values that are longer, since the channel's limit is what another process wrote.
+const USUAL_MESSAGE: usize = 8 << 10;
+
+impl<T, C: Codec<T>> Sender<T, C> {
+    /// Takes a free lane of the channel.
+    pub(in crate::channel) fn attach(
+        control: Arc<Control>,
+        spin: Duration,
+        trust: Option<TrustedPeers>,
+    ) -> Result<Self, AttachError> {
+        if !control.is_ours() {
+            return Err(AttachError::Forked { channel: control.name() });
+        }
+        check_there(&control)?;
+        let lane = take_free_lane(&control)?;
+        let bell = control.lane_bell(lane);
+        let mut sender = Sender {
+            lane,
+            generation: 0,
+            bell,
+            spin,
+            trust,
+            state: RefCell::new(State {
+                producer: None,
+                answers: None,
+                message: None,
+                unannounced: None,
+                granted: 0,
+                looked_at_receiver: false,
+                armed: false,
+                looked_at_line: false,
+                nap_over: false,
+            }),
+            value: PhantomData,
+            // From here on dropping the sender gives the lane back.
+            control,
+        };
+        sender.prepare()?;
+        Ok(sender)
+    }
+
+    fn prepare(&mut self) -> Result<(), AttachError> {
+        let control = &self.control;
+        let state = self.state.get_mut();
+        let reset = control.reset_bell(self.bell, self.spin);
+        reset.map_err(|error| attach_error(control, error))?;
+        if control.layout().has_ring() {
+            let layout = control.ring_of(self.lane);
+            let attached = Producer::attach(control.segment.clone(), layout);
+            let (producer, last) = attached.map_err(|damage| AttachError::Corrupt {
+                channel: control.name(),
+                what: lane_damage(self.lane, damage),
+            })?;
+            let announced = control.lane_word(self.lane, lane_word::ANNOUNCED);
+            let announced = announced.load(Ordering::Relaxed);
+            if control.layout().has_queue() {
+                let left = last.filter(|last| last.position >= announced && last.flags.is_last());
+                state.unannounced = left.filter(|_| !fault(Fault::LeftoverNotAnnounced));
+            }
+            state.producer = Some(producer);
+        }
+        self.own_again()?;
+        let control = &self.control;
+        let state = self.state.get_mut();
+        if control.layout().has_queue() {
+            space::forget(control, self.lane);
+            state.message = Some(MessageBuffer::with_capacity(
+                control.layout().message_len().min(USUAL_MESSAGE),
+            ));
+        }
+        control.claim_lane(self.lane);
+        control.word(word::SENDERS_CAME).swap(1, Ordering::Relaxed);
+        point!("attach.came");
+        control.word(word::SENDER_LEFT).swap(0, Ordering::Relaxed);
+        if control.layout().return_lines > 0 && control.layout().has_queue() {
+            // A receiver that looks after the lane's former owner learns that it is another's now.
+            control.ring(control.items_bell());
+        }
+        // A predecessor may have died between its message and this. Relaxed: as in `send_envelope`.
+        control.word(word::EVENTS).fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Becomes the lane's owner: what a former one sent has no sender any more.
+    pub(in crate::channel) fn own_again(&mut self) -> Result<(), AttachError> {
+        let control = &self.control;
+        let state = self.state.get_mut();
+        if let Some(producer) = &state.producer {
+            // Relaxed: ordered before the generation by its Release. Of a record that stands before
+            // this, the receiver knows that its sender is gone.
+            let owner_start = control.lane_word(self.lane, lane_word::OWNER_START);
+            owner_start.store(producer.tail(), Ordering::Relaxed);
+            point!("attach.walked");
+        }
+        // Release: pairs with the receiver's Acquire load in `Origin`.
+        let generation = control.lane_word(self.lane, lane_word::GENERATION);
+        let order = ordering(Ordering::Release, Fault::OwnerRelaxed);
+        self.generation = generation.fetch_add(1, order).wrapping_add(1);
+        point!("attach.generation");
+        if control.layout().return_lines > 0 {
+            calls::forget_cancelled(control, self.lane);
+            calls::begin_requests(control, self.lane);
+            let answers = Answers::attach(control, self.lane, self.generation);
+            state.answers = Some(answers.map_err(|damage| AttachError::Corrupt {
+                channel: control.name(),
+                what: lane_damage(self.lane, damage),
+            })?);
+        }
+        Ok(())
+    }
+}
+
+impl<T, C> Drop for Sender<T, C> {
+    fn drop(&mut self) {
+        if !self.control.is_ours() {
+            return;
+        }
+        // The hint comes before the role is given up, so that it is there when the bell rings.
+        self.control.word(word::SENDER_LEFT).swap(1, Ordering::Relaxed);
+        point!("goodbye.sender");
+        // A set that is gone needs no goodbye.
+        if self.state.get_mut().armed {
+            let _ = space::disarm_others(&self.control, self.lane);
+        }
+        let _ = semaphores::release_lane(self.control.set, self.lane);
+    }
+}
+
+/// Takes the first free lane.
+fn take_free_lane(control: &Control) -> Result<usize, AttachError> {
+    let lanes = control.layout().lanes;
+    let failed = |error| attach_error(control, error);
+    let values = control.set.values().map_err(failed)?;
+    for lane in 0..lanes {
+        let free = values.get(usize::from(semaphores::lane_role(lane))) == Some(&0);
+        if free && semaphores::take_lane(control.set, lane).map_err(failed)? {
+            return Ok(lane);
+        }
+    }
+    Err(AttachError::LanesExhausted { channel: control.name(), lanes })
+}
+
+pub(in crate::channel) fn lane_damage(lane: usize, damage: Damage) -> String {
+    format!("lane {lane}, line {}: {}", damage.position, damage.what)
+}

@@ -1,0 +1,79 @@
+//! What a value is sent as.
+
+use std::cell::RefCell;
+
+use crate::codec::{EncodeError, Reader, Writer};
+
+/// What a value is sent as: its encoding, perhaps behind a head of the layer above.
+///
+/// Asked for more than once where the first try finds too little room.
+pub(in crate::channel) trait Encode {
+    fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError>;
+
+    /// How many bytes of it are a head of the layer above, and so do not count against the longest
+    /// value.
+    #[inline]
+    fn head(&self) -> usize {
+        0
+    }
+
+    /// Whether it takes what comes back while it waits for room.
+    const TAKES_ANSWERS: bool = false;
+
+    /// Takes what came back.
+    fn take_answer(&self, _answer: Reader<'_>) {}
+}
+
+/// A value behind a head of the layer above, which `encode` writes too.
+pub(in crate::channel) struct Headed<F> {
+    pub(in crate::channel) head: usize,
+    pub(in crate::channel) encode: F,
+}
+
+impl<F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>> Encode for Headed<F> {
+    #[inline]
+    fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        (self.encode)(out)
+    }
+
+    #[inline]
+    fn head(&self) -> usize {
+        self.head
+    }
+}
+
+/// The same, of a sender that goes on taking what comes back: a receiver that makes no room before
+/// that has gone makes some then.
+pub(in crate::channel) struct Request<F, A> {
+    pub(in crate::channel) value: Headed<F>,
+    pub(in crate::channel) take_answer: RefCell<A>,
+}
+
+impl<F, A> Encode for Request<F, A>
+where
+    F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    A: FnMut(Reader<'_>),
+{
+    #[inline]
+    fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        self.value.encode(out)
+    }
+
+    #[inline]
+    fn head(&self) -> usize {
+        self.value.head()
+    }
+
+    const TAKES_ANSWERS: bool = true;
+
+    fn take_answer(&self, answer: Reader<'_>) {
+        (self.take_answer.borrow_mut())(answer);
+    }
+}
+
+impl<F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>> Encode for F {
+    #[inline]
+    fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        self(out)
+    }
+}
