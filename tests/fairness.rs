@@ -183,6 +183,46 @@ fn long_among_short(stage: &'static str, turns: u64, other: impl Fn(&Sender<Valu
 }
 
 #[test]
+fn a_request_in_fragments_has_its_turn_however_many_short_ones_stand_there() {
+    const PATIENCE: u64 = 1000;
+    // Of some the last fragment stands there alone.
+    for len in (10_000..30_000).step_by(500) {
+        let channel = Channel::<Value>::options().inline_limit(0).capacity(8 << 10).lanes(3);
+        // With a way back, as a server's channel, which takes one request of each caller in turn.
+        let channel = channel.return_capacity(4096).private().unwrap();
+        let rx = channel.receiver().unwrap();
+        let short = [1, 2].map(|sender| (sender, channel.sender().unwrap()));
+        let send = |(sender, tx): &(u64, Sender<Value>)| tx.send(&value(*sender, 0, 10)).unwrap();
+        let long = channel.sender().unwrap();
+        let (tell, told) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                tell.send(gettid()).unwrap();
+                // It hears of the end where the receiver gives up.
+                let _ = long.send(&value(3, 0, len));
+            });
+            let sender_of_long = told.recv().unwrap();
+            // There is always one more of each.
+            short.iter().for_each(|short| (0..2).for_each(|_| send(short)));
+            for received in 0.. {
+                // What there is room for has been written.
+                until(|| is_asleep(format_args!("self/task/{sender_of_long}")));
+                let (sender, _, bytes) = rx.recv().unwrap();
+                if sender == 3 {
+                    assert_eq!(bytes.len(), len);
+                    break;
+                }
+                send(&short[sender as usize - 1]);
+                if received == PATIENCE {
+                    drop(rx);
+                    panic!("a request of {len} bytes was passed over {PATIENCE} times");
+                }
+            }
+        });
+    }
+}
+
+#[test]
 fn one_that_comes_has_its_turn_behind_a_long_message_that_waits() {
     let stage = Stage::new("behind a long message");
     let first = loop {

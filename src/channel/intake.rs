@@ -146,8 +146,9 @@ impl Intake {
             Peeked::Empty => None,
             seen => Some(seen),
         });
-        if seen == Some(Peeked::Other) {
-            // The longer look that follows begins with this lane, and counts what it finds there.
+        if seen.is_some() {
+            // Counted when it is in hand. Where it is no whole value, the longer look that follows
+            // begins with this lane.
             self.burst -= 1;
         }
         seen.unwrap_or(Peeked::Empty)
@@ -157,7 +158,9 @@ impl Intake {
     #[inline(always)]
     pub(super) fn in_hand<'i>(&'i mut self, control: &'i Control) -> Option<(usize, InHand<'i>)> {
         let lane = self.turn;
-        Some((lane, self.inboxes.get_mut(lane)?.in_hand(control)?))
+        let in_hand = self.inboxes.get_mut(lane)?.in_hand(control)?;
+        self.burst += 1;
+        Some((lane, in_hand))
     }
 
     /// Reads the encoded bytes of a record.
