@@ -150,13 +150,13 @@ fn semaphore_sets_run_out() {
         works(&options());
         let _channel = options().create("other").unwrap();
         is_limit(refused(&options(), &["raise the fourth number of kernel.sem (now 1 "]));
-        // A default channel has 73 semaphores.
-        set_sem([72, in_all, operations, sets]);
-        let words = ["raise the first number of kernel.sem (now 72 semaphores in a set)"];
+        // A default channel has 79 semaphores.
+        set_sem([78, in_all, operations, sets]);
+        let words = ["raise the first number of kernel.sem (now 78 semaphores in a set)"];
         is_limit(refused(&options(), &words));
         works(&options().lanes(31));
-        set_sem([in_a_set, 73 + 72, operations, sets]);
-        is_limit(refused(&options(), &["the second number of kernel.sem (now 145 "]));
+        set_sem([in_a_set, 79 + 78, operations, sets]);
+        is_limit(refused(&options(), &["the second number of kernel.sem (now 157 "]));
         works(&options().lanes(31));
     });
 }

@@ -418,7 +418,7 @@ fn process_numbers_of_another_pid_namespace_prove_nothing() {
     assert_eq!(told.len(), 3);
     for refused in told {
         assert!(refused.contains("another pid namespace"), "{refused}");
-        assert!(refused.contains("unlink"), "{refused}");
+        assert!(refused.contains("ipcrm -m"), "{refused}");
     }
     assert_eq!(stage.objects(), before);
 }
@@ -463,19 +463,74 @@ fn owner_can_unlink_whatever_is_left_of_a_channel() {
 }
 
 #[test]
-fn refusal_of_what_is_left_says_that_unlink_removes_it() {
-    let stage = Stage::new("says unlink");
-    // A queue that was used before its set says that it is the set's.
+fn queue_that_was_used_before_a_killed_creator_made_its_own_is_left_alone() {
+    let stage = Stage::new("used before");
     let queue = Queue::<Parcel>::create(stage.name()).unwrap();
     queue.send(&Parcel::new(1, 1, 1)).unwrap();
-    Object::signed_set(stage.key(), 4);
+    let set = Object::signed_set(stage.key(), 4);
     let options = Shape::Mixed.options::<Parcel>();
-    for refused in [options.create(stage.name()), options.open(stage.name())] {
-        let refused = refused.unwrap_err();
+    let unlinked = || Channel::<Parcel>::unlink(stage.name()).unwrap_err();
+    for refused in [
+        options.create(stage.name()).unwrap_err(),
+        options.open(stage.name()).unwrap_err(),
+        unlinked(),
+    ] {
         assert!(matches!(refused, OpenError::KeyCollision { .. }), "{refused}");
-        assert!(refused.to_string().contains("unlink"), "{refused}");
+        assert!(refused.to_string().contains("ipcrm -q"), "{refused}");
     }
-    Channel::<Parcel>::unlink(stage.name()).unwrap();
+    assert_eq!(queue.recv().unwrap(), Parcel::new(1, 1, 1));
+    set.remove();
+    queue.remove().unwrap();
+}
+
+/// What another program makes under the key of a channel of which a part was removed by hand.
+#[test]
+fn what_another_made_under_the_key_after_a_removal_by_hand_is_never_touched() {
+    for shape in Shape::ALL {
+        let ways = ["last user", "create", "open", "sweep", "unlink"];
+        let makers = [Object::foreign, Object::untouched];
+        let cases = (1..8).flat_map(|removed| ways.map(|way| (removed, way)));
+        for ((removed, way), make) in cases.flat_map(|case| makers.map(|make| (case, make))) {
+            let stage = Stage::new("made meanwhile");
+            let mut child = user(&stage, shape, &["create", "send 2", "receive 2"]);
+            let kinds: Vec<Kind> = Kind::ALL
+                .into_iter()
+                .enumerate()
+                .filter_map(|(index, kind)| (removed >> index & 1 == 1).then_some(kind))
+                .collect();
+            for object in stage.objects() {
+                if kinds.contains(&object.kind) {
+                    object.remove();
+                }
+            }
+            let foreign: Vec<Object> = kinds.iter().map(|&kind| make(kind, stage.key())).collect();
+            match way {
+                "last user" => order(&mut child, &["close"]),
+                _ => drop(child.kill()),
+            }
+            let refused = match way {
+                "create" => shape.options::<Parcel>().create(stage.name()).err(),
+                "open" => shape.options::<Parcel>().open(stage.name()).err(),
+                "unlink" => Channel::<Parcel>::unlink(stage.name()).err(),
+                "sweep" => {
+                    sysv_channel::sweep_all().unwrap();
+                    None
+                }
+                _ => None,
+            };
+            let about = format!("{shape:?} {kinds:?} {way}: {refused:?}");
+            let left = stage.objects();
+            foreign.iter().for_each(|foreign| assert!(left.contains(foreign), "{about}"));
+            foreign.into_iter().for_each(Object::remove);
+            // And then the name is free, or its owner can free it.
+            drop(Channel::<Parcel>::unlink(stage.name()));
+            for object in stage.objects() {
+                // A queue or a segment of which nothing says any more whose it is.
+                assert!(kinds.contains(&Kind::Set), "{about}");
+                object.remove();
+            }
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::header::{BadHeader, Mapped};
 use super::lifecycle::gone_is_none;
 use super::ownership::check_mode;
 use super::removal::raise_alarm;
-use super::semaphores::{self, Claim, Own};
+use super::semaphores::{self, Claim, Ids, Own};
 use super::{Control, Header, Owner};
 use crate::error::OpenError;
 use crate::sys::{
@@ -75,14 +75,24 @@ pub(super) fn find_claim(
     gone_is_none(look())
 }
 
-/// What says that an object beside our set is the channel's.
-#[derive(Clone, Copy)]
-enum Provenance<'a> {
-    /// The set's signature, as far as it says: its creator may have been killed before the rest was
-    /// finished.
-    Signature(Own),
-    /// These objects were found when the channel was still whole.
-    Known(&'a Control),
+/// The objects under a key that may be those of the set there: where the set has the ids of its own,
+/// these alone. What has the key and another id was made after one of them was removed by hand; it is
+/// left alone, and refused if an untrusted user made it.
+fn find_beside(
+    key: Key,
+    own: Own,
+    owner: Owner,
+) -> Result<(Option<SegmentId>, Option<MessageQueue>), OpenError> {
+    let (segment, queue) = (find_segment(key)?, find_queue(key)?);
+    if let Some(queue) = queue {
+        owner.check(queue_name(key, queue), &queue.stat()?.ownership)?;
+    }
+    if let Some(segment) = segment {
+        owner.check(segment_name(key, segment), &segment.stat()?.ownership)?;
+    }
+    let Own::These(ids) = own else { return Ok((segment, queue)) };
+    let segment = segment.filter(|segment| segment.id() == ids.segment);
+    Ok((segment, queue.filter(|queue| Some(queue.id()) == ids.queue)))
 }
 
 /// Whether a channel of this crate stands under the key, as far as this user may see.
@@ -128,14 +138,9 @@ fn identify_objects(
     same_mode: bool,
 ) -> Result<Identified, OpenError> {
     let own = semaphores::own(set)?;
-    let provenance = match known {
-        Some(control) if own != Own::Nothing => Provenance::Known(control),
-        _ => Provenance::Signature(own),
-    };
-    let queue = find_queue(key)?;
+    let (segment, queue) = find_beside(key, own, owner)?;
     let set_stat = set.stat()?;
     let check = |name: String, remover: String, ownership: &Ownership| {
-        owner.check(name.clone(), ownership)?;
         // Several owners may be trusted, but one process makes all the objects of a channel.
         let (creator, set_creator) = (ownership.creator_uid, set_stat.ownership.creator_uid);
         if creator == set_creator {
@@ -147,38 +152,41 @@ fn identify_objects(
     if let Some(queue) = queue {
         check(queue_name(key, queue), ipcrm_queue(queue), &queue.stat()?.ownership)?;
     }
-    let Some(id) = find_segment(key)? else {
-        let queue = unused(key, queue, provenance)?;
+    let Some(id) = segment else {
+        let queue = unused(key, queue, own)?;
         return Ok(Identified::Rest(Rest { header: None, segment: None, queue }));
     };
     let stat = id.stat()?;
     check(segment_name(key, id), ipcrm_segment(id), &stat.ownership)?;
-    let segment = match provenance {
+    let segment = match known {
         // There may be no room for a second mapping.
-        Provenance::Known(control) if control.segment.id() == id => control.segment.clone(),
+        Some(control) if control.segment.id() == id => control.segment.clone(),
         _ => Arc::new(id.attach(false)?),
     };
     let corrupt = |what: String| OpenError::Corrupt { key, what };
     let header = match Header::read(&segment) {
         Ok(header) => header,
         Err(BadHeader::Unfinished) => {
-            let name = segment_name(key, id);
-            let refused = |why: &str, remover: &str| {
-                let why = format!("has no channel's header and {why}");
-                Err(OpenError::KeyCollision { key, found: left_alone(&name, &why, remover) })
-            };
-            if own == Own::Nothing {
-                return refused(BEFORE_SET, &ipcrm_segment(id));
-            }
-            return match (stat.creator_pid, semaphores::signer(set)?) {
+            let (creator, signer) = (stat.creator_pid, semaphores::signer(set)?);
+            let why = match own {
+                Own::Nothing => BEFORE_SET,
                 // Of a process in another pid namespace the kernel says 0: two are not one for that.
-                (0, _) | (_, 0) => refused("was made in another pid namespace", UNLINK),
-                (creator, signer) if creator == signer => {
-                    let queue = unused(key, queue, provenance)?;
-                    Ok(Identified::Rest(Rest { header: None, segment: Some(segment), queue }))
+                Own::Begun if creator == 0 || signer == 0 => "was made in another pid namespace",
+                Own::Begun if creator != signer => {
+                    "was made by another process than the semaphore set"
                 }
-                _ => refused("was made by another process than the semaphore set", UNLINK),
+                Own::Begun | Own::These(_) => {
+                    let queue = unused(key, queue, own)?;
+                    return Ok(Identified::Rest(Rest {
+                        header: None,
+                        segment: Some(segment),
+                        queue,
+                    }));
+                }
             };
+            let why = format!("has no channel's header and {why}");
+            let found = left_alone(&segment_name(key, id), &why, &ipcrm_segment(id));
+            return Err(OpenError::KeyCollision { key, found });
         }
         Err(BadHeader::Version(found)) => {
             return Err(OpenError::WrongVersion { key, found, expected: super::layout::VERSION });
@@ -198,6 +206,7 @@ fn identify_objects(
         // forked child has inherited: then values are lost, as with every removal.
         let in_use = stat.attached != 0 && !fault(Fault::OrphanAdopted);
         if in_use || !fits {
+            let queue = queue.filter(|queue| header.queue == Some(queue.id()));
             return rest(header, queue);
         }
     }
@@ -209,7 +218,7 @@ fn identify_objects(
     };
     check_mode(set_name(set), &set_stat.ownership)?;
     check_mode(segment_name(key, id), &stat.ownership)?;
-    let queue = match queue {
+    let queue = match queue.filter(|queue| header.queue == Some(queue.id())) {
         _ if !header.layout.has_queue() => None,
         None => return rest(header, None),
         Some(queue) => {
@@ -219,7 +228,8 @@ fn identify_objects(
     };
     if own == Own::Nothing {
         // From here on they are this set's.
-        semaphores::settle(set, if queue.is_some() { Own::Queue } else { Own::Segment })?;
+        let ids = Ids { segment: id.id(), queue: queue.map(|queue| queue.id()) };
+        semaphores::settle(set, Own::These(ids))?;
     }
     Ok(Identified::Channel(Mapped { segment, header }, queue))
 }
@@ -264,61 +274,42 @@ pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
             return Ok(left(segment_name(key, id), why, ipcrm_segment(id)));
         }
     };
-    // One process makes all the objects of a channel.
-    let same_user = queue_stat.is_some_and(|stat| {
-        (stat.ownership.uid, stat.ownership.creator_uid) == (ownership.uid, ownership.creator_uid)
-    });
-    let has_queue = header.as_ref().is_none_or(|header| header.layout.has_queue());
-    let queue = queue.filter(|_| same_user && has_queue);
+    // Where the header cannot be read, nothing says whose the queue is.
+    let own_queue = header.as_ref().and_then(|header| header.queue);
+    let queue = queue.filter(|queue| own_queue == Some(queue.id()));
     Ok(Orphan::Left(Rest { header, segment: Some(segment), queue }))
 }
 
-/// A queue without a header is ours only if the set says so, if it is empty and was never used, or if
-/// we know it.
+/// A queue without a header is ours only if the set has its id, or if a creator on this set had begun
+/// and the queue is empty and was never used.
 fn unused(
     key: Key,
     queue: Option<MessageQueue>,
-    provenance: Provenance<'_>,
+    own: Own,
 ) -> Result<Option<MessageQueue>, OpenError> {
     let Some(queue) = queue else { return Ok(None) };
     let stat = queue.stat()?;
-    let name = queue_name(key, queue);
     let untouched = stat.messages == 0 && stat.last_send.is_none() && stat.last_receive.is_none();
-    let (why, remover) = match provenance {
-        Provenance::Signature(Own::Nothing) => (BEFORE_SET, ipcrm_queue(queue)),
-        Provenance::Signature(Own::Queue) => return Ok(Some(queue)),
-        Provenance::Known(control) if control.queue == Some(queue) => return Ok(Some(queue)),
-        _ if untouched => return Ok(Some(queue)),
-        _ => ("was used", UNLINK.to_owned()),
+    let why = match own {
+        Own::Nothing => BEFORE_SET,
+        Own::Begun if !untouched => "was used",
+        Own::Begun | Own::These(_) => return Ok(Some(queue)),
     };
     let why = format!("has no channel's header beside it and {why}");
-    Err(OpenError::KeyCollision { key, found: left_alone(&name, &why, &remover) })
+    let found = left_alone(&queue_name(key, queue), &why, &ipcrm_queue(queue));
+    Err(OpenError::KeyCollision { key, found })
 }
 
-/// Removes what stands under the key of a channel's set beyond recognition, if the set's owner and
-/// creator have it too.
+/// Removes a channel's objects beyond recognition, if its set has their ids.
 pub(super) fn remove_wreck(
     key: Key,
     set: SemaphoreSet,
     owner: Owner,
     refused: OpenError,
 ) -> Result<(), OpenError> {
-    let (segment, queue) = (find_segment(key)?, find_queue(key)?);
-    let ours = set.stat()?.ownership;
-    let check = |name: String, ownership: Ownership| -> Result<bool, OpenError> {
-        owner.check(name, &ownership)?;
-        Ok((ownership.uid, ownership.creator_uid) == (ours.uid, ours.creator_uid))
-    };
-    let mut same = true;
-    if let Some(queue) = queue {
-        same &= check(queue_name(key, queue), queue.stat()?.ownership)?;
-    }
-    if let Some(segment) = segment {
-        same &= check(segment_name(key, segment), segment.stat()?.ownership)?;
-    }
-    if !same {
-        return Err(refused);
-    }
+    let own = semaphores::own(set)?;
+    let Own::These(_) = own else { return Err(refused) };
+    let (segment, queue) = find_beside(key, own, owner)?;
     // Users that cannot be told are by the set, which goes next, or notice by themselves.
     let mapped = segment.and_then(|segment| segment.attach(false).ok());
     remove_rest(mapped.as_ref(), queue)?;
@@ -378,9 +369,6 @@ pub(super) fn foreign_set(set: SemaphoreSet) -> String {
 
 /// Why an object beside a new set is not that set's.
 const BEFORE_SET: &str = "was there before the semaphore set";
-
-/// What removes an object beside a signed set.
-const UNLINK: &str = "Channel::unlink";
 
 fn ipcrm_queue(queue: MessageQueue) -> String {
     format!("`ipcrm -q {}`", queue.id())

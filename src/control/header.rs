@@ -22,6 +22,8 @@ pub(crate) struct Header {
     pub(crate) mode: u32,
     pub(crate) durable: bool,
     pub(crate) private: bool,
+    /// The id of its queue, if it has one.
+    pub(crate) queue: Option<i32>,
     pub(crate) fingerprint: u128,
     pub(crate) name: String,
     pub(crate) codec: String,
@@ -64,6 +66,7 @@ impl Header {
         set(word::KEY, u64::from(self.key.raw() as u32));
         set(word::INCARNATION, self.incarnation);
         set(word::MODE, u64::from(self.mode));
+        set(word::QUEUE, self.queue.map_or(0, |id| id as u64 + 1));
         for (len_at, text_at, text, max) in [
             (word::NAME_LEN, layout.name_at(), &self.name, MAX_NAME),
             (word::CODEC_LEN, layout.codec_at(), &self.codec, MAX_CODEC),
@@ -136,6 +139,7 @@ impl Header {
             mode: get(word::MODE) as u32 & 0o777,
             durable: flags & DURABLE != 0,
             private: flags & PRIVATE != 0,
+            queue: get(word::QUEUE).checked_sub(1).and_then(|id| i32::try_from(id).ok()),
             fingerprint: u128::from(get(word::FINGERPRINT_HIGH)) << 64
                 | u128::from(get(word::FINGERPRINT_LOW)),
             name: text(word::NAME_LEN, layout.name_at(), MAX_NAME, "name")?,
@@ -172,7 +176,7 @@ impl Header {
 
     /// What is ours of two headers: all but what every incarnation has of its own.
     pub(crate) fn same_channel(&self, other: &Header) -> bool {
-        let plain = |header: &Header| Header { incarnation: 0, ..header.clone() };
+        let plain = |header: &Header| Header { incarnation: 0, queue: None, ..header.clone() };
         plain(self) == plain(other)
     }
 }

@@ -64,6 +64,8 @@ pub(crate) mod word {
 
     pub(crate) const TYPE_LEN: usize = 2 * LINE;
     pub(crate) const SHAPE_LEN: usize = 2 * LINE + 8;
+    /// One more than the id of the queue; zero where there is none.
+    pub(crate) const QUEUE: usize = 2 * LINE + 16;
 
     /// One more than the highest lane that was ever owned.
     pub(crate) const CLAIMED: usize = 3 * LINE;

@@ -12,6 +12,7 @@
 //! signature says whether that was decided: until then what stands beside the set is not its own,
 //! also for the next creator, if the first is killed.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use super::find::{
 };
 use super::header::Mapped;
 use super::lock::Locked;
-use super::semaphores::{self, Claim, Own, TRIAL, USERS};
+use super::semaphores::{self, Claim, Ids, Own, TRIAL, USERS};
 use super::{Control, Header, Layout, Owner};
 use crate::error::OpenError;
 use crate::error::text::Spelling;
@@ -70,6 +71,7 @@ impl Wanted {
             mode: self.mode,
             durable: self.durable,
             private: self.private,
+            queue: None,
             fingerprint: self.schema.fingerprint(),
             name: self.name.text().to_owned(),
             codec: super::cut(self.codec, super::layout::MAX_CODEC),
@@ -297,37 +299,31 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
         return Err(OpenError::InvalidOptions("the rings do not fit into memory".to_owned()));
     };
     // An unfinished segment is known for ours by this process in the signature.
-    semaphores::settle(set, Own::Segment)?;
+    semaphores::settle(set, Own::Begun)?;
     point!("create.settled");
     let id = SegmentId::create(key, plan, wanted.mode).map_err(|error| taken(key, error))?;
+    let queue = Cell::new(None);
     let made = || -> Result<Control, OpenError> {
         let segment = Arc::new(id.attach(false)?);
-        header.write(&segment);
-        let queue = if header.layout.has_queue() {
-            Some(MessageQueue::create(key, wanted.mode).map_err(|error| taken(key, error))?)
-        } else {
-            None
-        };
-        if let Some(queue) = queue {
-            own_queue(set, queue, &header.layout).inspect_err(|_| {
-                let _ = queue.remove();
-            })?;
+        if header.layout.has_queue() {
+            let made = MessageQueue::create(key, wanted.mode).map_err(|error| taken(key, error))?;
+            queue.set(Some(made));
+            check_capacity(made, &header.layout)?;
         }
+        let queue = queue.get();
+        let queue_id = queue.map(|queue| queue.id());
+        let header = Header { queue: queue_id, ..header };
+        header.write(&segment);
+        let recorded = queue_id.filter(|_| !fault(Fault::QueueNotOwned));
+        // Before there is a user that could use them.
+        semaphores::settle(set, Own::These(Ids { segment: id.id(), queue: recorded }))?;
         Header::publish(&segment);
-        Ok(Control::new(Mapped { segment, header: header.clone() }, set, queue))
+        Ok(Control::new(Mapped { segment, header }, set, queue))
     };
     made().inspect_err(|_| {
+        let _ = queue.get().map(|queue| queue.remove());
         let _ = id.remove();
     })
-}
-
-/// Says that a new queue is the set's, before there is a user that could use it.
-fn own_queue(set: SemaphoreSet, queue: MessageQueue, layout: &Layout) -> Result<(), OpenError> {
-    check_capacity(queue, layout)?;
-    if fault(Fault::QueueNotOwned) {
-        return Ok(());
-    }
-    Ok(semaphores::settle(set, Own::Queue)?)
 }
 
 /// Refuses messages that the queue could never take: sending one would wait for ever.
@@ -404,8 +400,10 @@ fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Contro
 /// it at once, the one that found it with the lock held has removed it, and the others find none.
 pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
     let key = name.key()?;
-    // Makes nothing that could stay, and so is not refused; an exit waits until it is done.
-    let _entry = at_exit::begin();
+    // An exit waits until it is done: while it has a channel's lock, the last user leaves the channel
+    // to it.
+    let refused = || OpenError::Exiting { name: name.clone() };
+    let _entry = at_exit::begin().ok_or_else(refused)?;
     let not_found = || OpenError::NotFound { name: name.clone() };
     for _ in 0..ATTEMPTS {
         match find_claim(key, owner)? {

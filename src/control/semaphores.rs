@@ -3,14 +3,15 @@
 //! | index | zero means | otherwise |
 //! |---|---|---|
 //! | 0 lock | free | taken, with undo |
-//! | 1, 2 signature | a set that was never claimed | two constants: a set of this crate; what is added to the second says [what beside the set is its own](Own) |
+//! | 1, 2 signature | a set that was never claimed | two constants: a set of this crate; the second is one more once a creator makes the other objects |
 //! | 3 users | unused | how many `Channel`s, with undo |
 //! | 4 receiver | no receiver | attached, with undo |
 //! | 5 senders | no sender | how many are attached, with undo |
 //! | 6 items bell | nothing to look at | posts for the receiver |
 //! | 7 trial | always | while a creator tries whether the kernel undoes |
-//! | 8 + 2 n | lane n is free | owned, with undo |
-//! | 9 + 2 n | nothing to look at | posts for the sender on lane n |
+//! | 8 to 13 ids | there is none | the ids of segment and queue, which no other object passes for |
+//! | 14 + 2 n | lane n is free | owned, with undo |
+//! | 15 + 2 n | nothing to look at | posts for the sender on lane n |
 //! | the last: serving | the receiver, if there is one, has not said which it is | it has, with undo |
 //!
 //! An endpoint that attaches arms the other side's bell in the same atomic step that takes the role: plus
@@ -36,7 +37,9 @@ pub(crate) const RECEIVER: u16 = 4;
 pub(crate) const SENDERS: u16 = 5;
 pub(crate) const ITEMS: u16 = 6;
 pub(crate) const TRIAL: u16 = 7;
-const FIRST_LANE: u16 = 8;
+/// Three for the segment's id, then three for the queue's.
+const IDS: u16 = 8;
+const FIRST_LANE: u16 = 14;
 
 /// Operations in one call at most: SEMOPM is 500 on Linux by default, and may be set lower.
 const BATCH: usize = 250;
@@ -85,16 +88,20 @@ pub(crate) enum Claim {
 /// What beside a signed set is its own, and not another program's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Own {
-    /// Nothing yet.
+    /// Nothing: no creator on this set has come so far that it made any.
     Nothing,
-    /// The segment. A queue may have been made, but was not used.
-    Segment,
-    /// The segment and the queue.
-    Queue,
+    /// What a creator makes now, or had begun to make when it was killed.
+    Begun,
+    /// The objects of these ids.
+    These(Ids),
 }
 
-/// What is added to the second word of the signature for each.
-const OWN: [Own; 3] = [Own::Nothing, Own::Segment, Own::Queue];
+/// The ids of a channel's other objects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ids {
+    pub(crate) segment: i32,
+    pub(crate) queue: Option<i32>,
+}
 
 /// Says by its signature whose the set is.
 pub(crate) fn inspect(set: SemaphoreSet) -> Result<Claim, SystemError> {
@@ -104,8 +111,9 @@ pub(crate) fn inspect(set: SemaphoreSet) -> Result<Claim, SystemError> {
     }
     let values = set.values()?;
     let [first, second] = SIGNATURE;
-    let signed = values[usize::from(first.0)] == first.1 as u16
-        && own_of(values[usize::from(second.0)]).is_some();
+    let [found, begun] = [first.0, second.0].map(|index| values[usize::from(index)]);
+    let begun = begun.wrapping_sub(second.1 as u16);
+    let signed = found == first.1 as u16 && begun <= 1;
     let lanes = (stat.count - count(0)) / 2;
     let could_be_ours = (1..=MAX_LANES).contains(&lanes)
         && stat.count == count(lanes)
@@ -148,24 +156,51 @@ pub(crate) fn claim(set: SemaphoreSet) -> Result<bool, SystemError> {
 
 /// What beside a signed set is its own.
 pub(crate) fn own(set: SemaphoreSet) -> Result<Own, SystemError> {
-    // One that another program has changed is no channel's any more, and owns nothing.
-    Ok(own_of(set.value(SIGNATURE[1].0)?).unwrap_or(Own::Nothing))
-}
-
-fn own_of(word: u16) -> Option<Own> {
-    OWN.get(usize::from(word.checked_sub(SIGNATURE[1].1 as u16)?)).copied()
+    let values = set.values()?;
+    let [segment, queue] = [0, 3].map(|from| {
+        let at = usize::from(IDS) + from;
+        id_of(values[at..at + 3].try_into().expect("three words"))
+    });
+    let begun = values[usize::from(SIGNATURE[1].0)] != SIGNATURE[1].1 as u16;
+    Ok(match segment {
+        Some(segment) if begun => Own::These(Ids { segment, queue }),
+        _ if begun => Own::Begun,
+        _ => Own::Nothing,
+    })
 }
 
 /// Says what beside the set is its own from here on. Puts this process into the signature, as the
 /// one that makes the segment. Done under the lock.
 pub(crate) fn settle(set: SemaphoreSet, now: Own) -> Result<(), SystemError> {
-    let (first, second) = (SIGNATURE[0].0, SIGNATURE[1].0);
-    let mut ops = vec![SemOp::add(first, 1), SemOp::add(first, -1)];
-    match now as i16 - own(set)? as i16 {
-        0 => {}
-        change => ops.push(SemOp::add(second, change).no_wait()),
+    let (first, second) = (SIGNATURE[0], SIGNATURE[1]);
+    let (begun, ids) = match now {
+        Own::Nothing => (0, [None; 2]),
+        Own::Begun => (1, [None; 2]),
+        Own::These(Ids { segment, queue }) => (1, [Some(segment), queue]),
+    };
+    let words = ids.map(words_of);
+    let words = (IDS..).zip(words.into_iter().flatten()).chain([(second.0, second.1 + begun)]);
+    let values = set.values()?;
+    let mut ops = vec![SemOp::add(first.0, 1), SemOp::add(first.0, -1)];
+    for (index, word) in words {
+        let change = i32::from(word) - i32::from(values[usize::from(index)]);
+        if change != 0 {
+            // Of words that another program wrote there, the kernel refuses what goes too far.
+            ops.push(SemOp::add(index, change as i16).no_wait());
+        }
     }
     set.operate(&ops, Deadline::never())
+}
+
+/// An id in three semaphores, which hold 15 bits each; one more than it is, so that zero is none.
+fn words_of(id: Option<i32>) -> [i16; 3] {
+    let number = id.map_or(0, |id| id as u32 + 1);
+    [0, 15, 30].map(|shift| (number >> shift & 0x7fff) as i16)
+}
+
+fn id_of(words: [u16; 3]) -> Option<i32> {
+    let number = words.into_iter().rev().fold(0, |number, word| number << 15 | u64::from(word));
+    i32::try_from(number.checked_sub(1)?).ok()
 }
 
 /// The process that signed last.
@@ -400,5 +435,21 @@ fn succeeded(result: Result<(), SystemError>) -> Result<bool, SystemError> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == SystemErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_goes_into_three_semaphores_and_back() {
+        for id in [0, 1, 32_766, 32_767, 32_768, 1 << 30, i32::MAX - 1, i32::MAX] {
+            let words = words_of(Some(id));
+            assert!(words.iter().all(|&word| word >= 0), "{id}: {words:?}");
+            assert_eq!(id_of(words.map(|word| word as u16)), Some(id));
+        }
+        assert_eq!((words_of(None), id_of([0; 3])), ([0; 3], None));
+        assert_eq!(id_of([u16::MAX; 3]), None);
     }
 }

@@ -24,6 +24,8 @@ pub struct Removed {
 /// and stays for the next creator of the name, whatever its options, or for
 /// [`Channel::unlink`](crate::Channel::unlink); that of a private channel is known by its key.
 ///
+/// Nothing is removed while this process exits.
+///
 /// # Errors
 /// [`OpenError::System`] if the kernel does not list its semaphore sets.
 ///
@@ -49,9 +51,9 @@ pub fn sweep_all() -> Result<Vec<Removed>, OpenError> {
 }
 
 fn sweep_where(even_with_values: bool) -> Result<Vec<Removed>, OpenError> {
-    // As in `unlink`.
-    let _entry = at_exit::begin();
     let mut removed = Vec::new();
+    // As in `unlink`.
+    let Some(_entry) = at_exit::begin() else { return Ok(removed) };
     for (set, stat) in SemaphoreSet::list()? {
         let Some(key) = Key::new(stat.ownership.key) else { continue };
         if !Owner::Myself.allows(&stat.ownership) {

@@ -59,6 +59,8 @@ faults! {
     CancelNotRung,
     /// An answer goes into the ring in the middle of another.
     WayNotKept,
+    /// A client throws the answer away that comes while its request is still being sent.
+    EarlyAnswerLost,
     /// A caller whose channel was removed does not look for its answer.
     AnswerLost,
     /// A server starts a request whose deadline has passed.
@@ -156,6 +158,8 @@ faults! {
     AskNotCompared,
     /// The home of reply ports sleeps without another look at who says that it holds one.
     HoldersNotLookedAt,
+    /// One that finds its peer gone does not look whether the channel is.
+    EndNotLookedAt,
     /// A remover of a channel does not say so in its header.
     RemovalNotMarked,
     /// A user does not look whether the header says so.

@@ -108,7 +108,7 @@ impl Object {
     pub(crate) fn unsigned_set(key: Key, lanes: c_int) -> Object {
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
         // SAFETY: semget takes and answers numbers.
-        let id = check(unsafe { libc::semget(key.raw(), 9 + 2 * lanes, flags) });
+        let id = check(unsafe { libc::semget(key.raw(), 15 + 2 * lanes, flags) });
         Object { kind: Kind::Set, id }
     }
 
