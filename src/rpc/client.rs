@@ -14,7 +14,7 @@ use crate::codec::{Codec, DecodeError, Reader};
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::ConnectOptions;
-use crate::sys::{ClockOffset, Deadline};
+use crate::sys::{ClockOffset, Deadline, Fault, fault};
 use crate::transfer::Refusal;
 use crate::{DefaultCodec, Owner, panics};
 
@@ -105,6 +105,7 @@ impl ClientOptions {
                 removed: false,
                 last_call: 0,
                 started: BTreeMap::new(),
+                early: None,
             }),
             types: PhantomData,
         })
@@ -141,6 +142,9 @@ struct Line<R> {
     last_call: u64,
     /// The calls that were started and not waited for yet.
     started: BTreeMap<u64, Started<R>>,
+    /// The answer to the call that is made now, if it came while its request was still being sent: a
+    /// server answers a long request in the moment in which it hands it over.
+    early: Option<Result<R, CallError>>,
 }
 
 /// How a request is sent.
@@ -202,8 +206,9 @@ where
         self.call_by(request, Deadline::after(timeout), true, false)
     }
 
-    /// Like [`call`](Client::call), but does not wait for room for the request, nor for a server. A
-    /// request that was sent is waited for, and made again where it may be, as by `call`.
+    /// Like [`call`](Client::call), but does not wait for room for the request, nor for a server; one that
+    /// was closed is there until it is dropped. A request that was sent is waited for, and made again where
+    /// it may be, as by `call`.
     ///
     /// # Errors
     /// [`CallError::Full`] if there is none; else as [`call`](Client::call).
@@ -294,7 +299,8 @@ where
         let deadline = Deadline::after(timeout);
         let mut line = self.line()?;
         let (call, end) = self.ask(&mut line, request, deadline, How::Start)?;
-        line.started.insert(call, Started { end, outcome: None });
+        let outcome = line.early.take();
+        line.started.insert(call, Started { end, outcome });
         Ok(Pending { client: self, request, call, deadline })
     }
 
@@ -338,13 +344,21 @@ where
             if how != How::Start && own::is_served_here(&line.sender) {
                 return Err(CallError::OwnServer { server: self.server() });
             }
-            let Line { sender, started, .. } = &mut *line;
+            let Line { sender, started, early, .. } = &mut *line;
+            *early = None;
             // The server may have to be rid of its replies before it has room.
-            let sent = sender.send_behind::<Q, C>(&head, request, room_by, |reader| {
-                note_answer::<R, C>(&self.name, started, reader);
+            let sent = sender.send_behind::<Q, C>(&head, request, room_by, |mut reader| {
+                let Some((answered, status)) = read_head(&mut reader) else { return };
+                if answered == call && !fault(Fault::EarlyAnswerLost) {
+                    *early = Some(read_guarded::<R, C>(&self.name, status, reader));
+                } else {
+                    note::<R, C>(&self.name, started, answered, status, reader);
+                }
             });
             let error = match sent {
                 Ok(end) => return Ok((call, end)),
+                // It was sent, whatever became of waking the server.
+                Err(_) if early.is_some() => return Ok((call, 0)),
                 Err(error) => error,
             };
             let next = match error {
@@ -401,6 +415,9 @@ where
         end: u64,
         deadline: Deadline,
     ) -> Result<R, CallError> {
+        if let Some(outcome) = line.early.take() {
+            return outcome;
+        }
         loop {
             let Line { sender, started, .. } = &mut *line;
             let accept = |mut reader: Reader<'_>| {
@@ -487,10 +504,17 @@ fn note<R, C: Codec<R>>(
     reader: Reader<'_>,
 ) {
     if let Some(started) = started.get_mut(&call) {
-        // The panic of a decoder is that call's error, and not this one's.
-        let decode = |reader: Reader<'_>| panics::decoding(|| C::decode(reader));
-        started.outcome = Some(read_outcome(server, status, reader, decode));
+        started.outcome = Some(read_guarded::<R, C>(server, status, reader));
     }
+}
+
+/// What an answer says that is read inside of another call: the panic of its decoder is its own error.
+fn read_guarded<R, C: Codec<R>>(
+    server: &Arc<Name>,
+    status: Status,
+    reader: Reader<'_>,
+) -> Result<R, CallError> {
+    read_outcome(server, status, reader, |reader| panics::decoding(|| C::decode(reader)))
 }
 
 /// The same, of an answer that may be for any call.

@@ -18,12 +18,12 @@ pub(super) fn pair(name: &'static str) -> (Server<u8, u8>, Client<u8, u8>) {
     (server(name), client(name))
 }
 
-fn server(name: &'static str) -> Server<u8, u8> {
+pub(super) fn server(name: &'static str) -> Server<u8, u8> {
     let options = ServerOptions::new().clients(1).capacity(2 * 64).reply_capacity(2 * 64);
     options.bind(name).unwrap()
 }
 
-fn client(name: &'static str) -> Client<u8, u8> {
+pub(super) fn client(name: &'static str) -> Client<u8, u8> {
     let options = ClientOptions::new().wait_for_server(Duration::ZERO).deadline(Duration::MAX);
     options.connect::<u8, u8, Bincode>(name).unwrap()
 }
@@ -346,4 +346,24 @@ fn a_reply_that_goes_while_it_is_encoded_is_not_mixed_with_another_threads() {
     };
     holds("two replies at a time", model);
     finds("two replies at a time", &[Fault::WayNotKept], model);
+}
+
+#[test]
+fn the_reply_to_a_request_in_fragments_arrives_also_while_that_is_being_sent() {
+    let model = || {
+        let options = ServerOptions::new().clients(1).capacity(4 * 64).reply_capacity(2 * 64);
+        let server: Server<Vec<u8>, u8> = options.bind("long request").unwrap();
+        let client = ClientOptions::new().wait_for_server(Duration::ZERO).deadline(Duration::MAX);
+        let client = client.connect::<Vec<u8>, u8, Bincode>("long request").unwrap();
+        let serving = thread::spawn(move || {
+            let request = server.recv().unwrap().unwrap();
+            assert_eq!(request.query().len(), 100);
+            request.reply(&11).unwrap();
+            server
+        });
+        assert_eq!(client.call(&vec![7; 100]).unwrap(), 11);
+        drop(serving.join().unwrap());
+    };
+    holds("long request", model);
+    finds("long request", &[Fault::EarlyAnswerLost], model);
 }
