@@ -21,6 +21,9 @@ use std::sync::{Arc, Mutex, Weak};
 /// How often the last users may change before another party is left to look.
 const LOOKS: usize = 100;
 
+/// How often an exit looks whether a channel still holds values. A look is some twenty microseconds.
+const LOOKS_AT_EXIT: usize = if cfg!(loom) { 0 } else { 16 };
+
 /// What to do with the lock after looking.
 pub(super) enum Outcome {
     /// Become a user.
@@ -293,8 +296,17 @@ impl Control {
 
 impl AtExit for Control {
     fn at_exit(&self) {
-        if self.is_ours() {
-            self.close();
+        if !self.is_ours() {
+            return;
+        }
+        self.close();
+        // Of values that keep the channel a thread that is still running may receive the last.
+        for _ in 0..LOOKS_AT_EXIT {
+            if self.set.value(USERS) != Ok(0) {
+                break;
+            }
+            std::thread::yield_now();
+            let _ = remove_if_unused(self.set, Some(self));
         }
     }
 }

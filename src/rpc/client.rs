@@ -306,7 +306,7 @@ where
 
     /// See [`Requester::exit`].
     #[cfg(all(test, loom))]
-    pub(crate) fn exit(&self) -> impl FnOnce() + Send + use<Q, R, C> {
+    pub(crate) fn exit(&self) -> [Arc<dyn crate::sys::AtExit>; 2] {
         self.line.borrow().sender.exit()
     }
 

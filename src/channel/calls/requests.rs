@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, Weak};
 use super::Untyped;
 use crate::channel::sender::Sender;
 use crate::control::{Control, lane_word};
-use crate::error::OpenError;
-use crate::sys::{AtExit, Fault, Mutex, Ordering, at_exit, fault};
+use crate::error::{AttachError, OpenError};
+use crate::sys::{AtExit, Fault, Mutex, MutexGuard, Ordering, at_exit, fault};
 
 /// A sender of requests: when it goes, or its process exits, what no receiver has taken is nobody's
 /// request any more.
@@ -23,7 +23,7 @@ impl Requester {
     /// [`OpenError::Exiting`].
     pub(crate) fn new(sender: Sender<(), Untyped>) -> Result<Self, OpenError> {
         let (control, lane) = (sender.control.clone(), sender.lane);
-        let requests = Arc::new(Requests { control, lane, are_ours: Mutex::new(true) });
+        let requests = Arc::new(Requests { control, lane, whose: Mutex::new(Whose::Clients) });
         let weak: Weak<Requests> = Arc::downgrade(&requests);
         match at_exit::register(weak) {
             Some(entry) => Ok(Requester { sender, requests, _entry: entry }),
@@ -31,14 +31,23 @@ impl Requester {
         }
     }
 
-    /// What the exit of this process does, at any moment.
-    #[cfg(all(test, loom))]
-    pub(crate) fn exit(&self) -> impl FnOnce() + Send + use<> {
-        let (requests, control) = (self.requests.clone(), self.control.clone());
-        move || {
-            requests.at_exit();
-            control.at_exit();
+    /// Becomes a new owner of the lane, as [`Sender::renew`] does. What a client sends whose process
+    /// exits stays disowned.
+    pub(crate) fn renew(&mut self) -> Result<(), AttachError> {
+        let requests = self.requests.clone();
+        let whose = requests.whose();
+        self.sender.renew()?;
+        if *whose == Whose::Exits && !fault(Fault::ExitNotAwaited) {
+            requests.disown();
         }
+        Ok(())
+    }
+
+    /// What the exit of this process gives up, at any moment.
+    #[cfg(all(test, loom))]
+    pub(crate) fn exit(&self) -> [Arc<dyn AtExit>; 2] {
+        // In the order in which they are given up.
+        [self.requests.clone(), self.control.clone()]
     }
 }
 
@@ -59,19 +68,18 @@ impl DerefMut for Requester {
 
 impl Drop for Requester {
     fn drop(&mut self) {
-        if !self.control.is_ours() {
-            return;
+        if self.control.is_ours() {
+            let requests = self.requests.clone();
+            // Held until they are given up, so that an exit in this moment waits before it looks
+            // whether the channel holds any.
+            let mut whose = requests.whose();
+            // The lane is another's as soon as the sender is dropped.
+            *whose = Whose::Nobodys;
+            let held = (!fault(Fault::ExitNotAwaited)).then_some(whose);
+            // A lane that is damaged is left as it is.
+            let _ = self.sender.renew();
+            drop(held);
         }
-        let requests = self.requests.clone();
-        // Held until they are given up, so that an exit in this moment waits before it looks whether
-        // the channel holds any.
-        let mut are_ours = requests.are_ours.lock().unwrap_or_else(PoisonError::into_inner);
-        // The lane is another's as soon as the sender is dropped.
-        *are_ours = false;
-        let held = (!fault(Fault::ExitNotAwaited)).then_some(are_ours);
-        // A lane that is damaged is left as it is.
-        let _ = self.renew();
-        drop(held);
     }
 }
 
@@ -79,16 +87,25 @@ impl Drop for Requester {
 struct Requests {
     control: Arc<Control>,
     lane: usize,
-    are_ours: Mutex<bool>,
+    whose: Mutex<Whose>,
 }
 
-impl AtExit for Requests {
-    /// The thread that has the sender may be in a call and send more.
-    fn at_exit(&self) {
-        let are_ours = self.are_ours.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*are_ours || !self.control.is_ours() {
-            return;
-        }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Clients,
+    /// Of a client whose process exits.
+    Exits,
+    /// The client was dropped.
+    Nobodys,
+}
+
+impl Requests {
+    fn whose(&self) -> MutexGuard<'_, Whose> {
+        self.whose.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was sent on the lane, and will be, has no client.
+    fn disown(&self) {
         let word = |at| self.control.lane_word(self.lane, at);
         // As if a next owner began behind all that can come.
         word(lane_word::OWNER_START).store(u64::MAX, Ordering::Relaxed);
@@ -96,6 +113,17 @@ impl AtExit for Requests {
         word(lane_word::GENERATION).fetch_add(1, Ordering::Release);
         // Relaxed: as in `renew`.
         word(lane_word::NOT_EXECUTED).store(u64::MAX, Ordering::Relaxed);
+    }
+}
+
+impl AtExit for Requests {
+    /// The thread that has the sender may be in a call and send more.
+    fn at_exit(&self) {
+        let mut whose = self.whose();
+        if *whose == Whose::Clients && self.control.is_ours() {
+            *whose = Whose::Exits;
+            self.disown();
+        }
     }
 }
 

@@ -18,12 +18,12 @@ pub(super) fn pair(name: &'static str) -> (Server<u8, u8>, Client<u8, u8>) {
     (server(name), client(name))
 }
 
-pub(super) fn server(name: &'static str) -> Server<u8, u8> {
+fn server(name: &'static str) -> Server<u8, u8> {
     let options = ServerOptions::new().clients(1).capacity(2 * 64).reply_capacity(2 * 64);
     options.bind(name).unwrap()
 }
 
-pub(super) fn client(name: &'static str) -> Client<u8, u8> {
+fn client(name: &'static str) -> Client<u8, u8> {
     let options = ClientOptions::new().wait_for_server(Duration::ZERO).deadline(Duration::MAX);
     options.connect::<u8, u8, Bincode>(name).unwrap()
 }

@@ -1,5 +1,7 @@
 //! Creating, opening, closing and removing, by several at once, with death in between.
 
+use std::time::Duration;
+
 use loom::thread;
 
 use super::calls::pair;
@@ -272,7 +274,8 @@ fn a_client_that_is_dropped_while_its_process_exits_leaves_no_request() {
         let (server, client) = pair("exit");
         std::mem::forget(client.start(&1).unwrap());
         drop(server);
-        let exit = thread::spawn(client.exit());
+        let held = client.exit();
+        let exit = thread::spawn(move || held.iter().for_each(|held| held.at_exit()));
         drop(client);
         exit.join().unwrap();
         nothing_is_left("exit");
