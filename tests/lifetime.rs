@@ -949,6 +949,45 @@ fn nothing_is_sent_into_or_received_from_a_channel_that_was_removed_and_never_ag
 }
 
 #[test]
+fn the_end_of_a_peer_after_a_removal_by_hand_is_no_normal_end() {
+    for shape in Shape::ALL {
+        for kind in removals(shape).into_iter().flatten() {
+            let stage = Stage::new("end after removal");
+            let about = format!("{shape:?} {kind:?}");
+            let channel = || shape.options::<Parcel>().create(stage.name()).unwrap();
+            let remove = || object(&stage, kind).unwrap().remove();
+            let ends = |channel: &Channel<Parcel>| {
+                let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+                tx.send(&Parcel::new(1, 1, 9)).unwrap();
+                rx.recv().unwrap();
+                remove();
+                (tx, rx)
+            };
+            for wait in [false, true] {
+                let old = channel();
+                let (tx, rx) = ends(&old);
+                drop(rx);
+                let send = || match wait {
+                    true => tx.send(&Parcel::new(1, 2, 9)),
+                    false => tx.try_send(&Parcel::new(1, 2, 9)),
+                };
+                for _ in 0..2 {
+                    assert!(send().unwrap_err().is_removed(), "{about}");
+                }
+                drop((old, tx));
+                let old = channel();
+                let (tx, rx) = ends(&old);
+                drop(tx);
+                let receive = || if wait { rx.recv() } else { rx.try_recv() };
+                for _ in 0..2 {
+                    assert!(receive().unwrap_err().is_removed(), "{about}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn figures_of_a_channel_that_was_removed_say_so_for_good() {
     for shape in Shape::ALL {
         for how in removals(shape) {

@@ -87,6 +87,8 @@ impl Watch {
     /// As [`wait`](Watch::wait).
     pub fn is_over(&self) -> Result<bool, WatchError> {
         match self.sender.has_ended(self.actor) {
+            // As above, also where a part was removed that an actor does without.
+            Ok(false) => Ok(self.sender.is_removed()),
             Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => Ok(true),
             ended => ended.map_err(WatchError::Watch),
         }

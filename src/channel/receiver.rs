@@ -500,7 +500,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                         } else {
                             state.intake.look(control, select, true, deadline)?
                         };
-                        return last.map(Some).ok_or_else(|| self.disconnected());
+                        return last.map(Some).ok_or_else(|| self.senders_gone());
                     }
                     state.looked_at_senders = true;
                 }
@@ -542,7 +542,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             if gone {
                 // So that the next call asks again, and says the same.
                 control.word(word::SENDER_LEFT).swap(1, Ordering::Relaxed);
-                return Err(self.disconnected());
+                return Err(self.senders_gone());
             }
         }
         Err(RecvError::Empty { channel: control.name() })
@@ -556,6 +556,15 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     #[cold]
     fn disconnected(&self) -> RecvError {
         RecvError::Disconnected { channel: self.control.name() }
+    }
+
+    /// What is said where the senders are gone: as of a sender whose receiver is.
+    #[cold]
+    fn senders_gone(&self) -> RecvError {
+        if self.control.poll_removed() && !fault(Fault::EndNotLookedAt) {
+            return self.control.removed().into();
+        }
+        self.disconnected()
     }
 
     /// Whether senders have come and none is attached now.
