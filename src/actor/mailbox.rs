@@ -65,7 +65,7 @@ impl MailboxOptions {
 
     /// The longest encoded message, in bytes, that waits in the kernel's queue; longer ones wait in
     /// a ring of their sender's; default 1,024. Nine of the bytes are the mailbox's own, and 22 in
-    /// front of a forwarded reply. See [`Options::inline_limit`](crate::Options::inline_limit); at least 1 here.
+    /// front of a forwarded reply. See [`Options::inline_limit`](crate::Options::inline_limit); 0 counts as 1 here.
     pub fn inline_limit(mut self, bytes: usize) -> Self {
         self.bind.inline_limit = bytes.max(1);
         self

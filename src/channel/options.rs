@@ -364,10 +364,11 @@ impl<T, C: Codec<T>> Options<T, C> {
         if self.inline_limit == 0 && self.capacity == 0 {
             return invalid("inline_limit and capacity are both 0: no path is left".to_owned());
         }
+        let Spelling { return_capacity, no_return_ring, .. } = self.spelling;
         let layout = Layout {
             lanes: self.lanes,
-            ring_lines: ring_lines("capacity", self.capacity)?,
-            return_lines: ring_lines(self.spelling.return_capacity, self.return_capacity)?,
+            ring_lines: ring_lines("capacity", self.capacity, self.spelling.no_ring)?,
+            return_lines: ring_lines(return_capacity, self.return_capacity, no_return_ring)?,
             inline_limit: self.inline_limit,
             max_value: self.max_value,
         };
@@ -387,13 +388,14 @@ impl<T, C> Clone for Options<T, C> {
     }
 }
 
-fn ring_lines(option: &str, bytes: usize) -> Result<u64, OpenError> {
+fn ring_lines(option: &str, bytes: usize, or_none: bool) -> Result<u64, OpenError> {
     if bytes == 0 {
         return Ok(0);
     }
     if !(MIN_CAPACITY..=MAX_CAPACITY).contains(&bytes) {
+        let or_none = if or_none { ", or 0 for no ring" } else { "" };
         return Err(OpenError::InvalidOptions(format!(
-            "{option} is {bytes}, and may be {MIN_CAPACITY} to {MAX_CAPACITY}, or 0 for no ring"
+            "{option} is {bytes}, and may be {MIN_CAPACITY} to {MAX_CAPACITY}{or_none}"
         )));
     }
     Ok((bytes.next_power_of_two() / LINE) as u64)

@@ -147,6 +147,17 @@ impl SendError {
 }
 
 impl SendError {
+    /// The text in the words of the layer that the user meets.
+    pub(crate) fn text_of(&self, named: fn(&Name) -> Named<'_>) -> String {
+        struct Of<'a>(&'a SendError, fn(&Name) -> Named<'_>);
+        impl fmt::Display for Of<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.of(f, self.1)
+            }
+        }
+        Of(self, named).to_string()
+    }
+
     /// Writes it in the words of the layer that the user meets, where an option of its is the cure.
     pub(crate) fn of(
         &self,

@@ -17,6 +17,7 @@ use super::{ANSWER_HEAD, BindError, Closer, RequestHead, Status};
 use crate::Options;
 use crate::channel::{Due, InHand, ReceiverBell, Untyped};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
+use crate::error::text::server;
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::BindOptions;
@@ -520,7 +521,7 @@ impl<R, C: Codec<R>> Responder<R, C> {
             // The client has its answer.
             error if error.was_sent() => ReplyError::Send(error),
             error => {
-                self.port.tell(Status::Unsendable, &error.to_string());
+                self.port.tell(Status::Unsendable, &error.text_of(server));
                 match error {
                     SendError::TooLong { channel: server, max, .. } => {
                         ReplyError::TooLong { server, max }

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use super::{BindError, Protocol, Service};
+use super::{ATTEMPTS, BindError, Protocol, Service};
 use crate::channel::Untyped;
 use crate::codec::Codec;
 use crate::error::{AttachError, OpenError};
 use crate::name::Name;
 use crate::sys::Deadline;
 use crate::{Channel, Options, Owner, Receiver};
-
-/// How often a name may appear or vanish between looking and making.
-const ATTEMPTS: usize = 100;
 
 /// What a server or a mailbox is bound with.
 #[derive(Debug, Clone)]

@@ -113,7 +113,16 @@ pub enum ConnectError {
         /// The server or mailbox.
         service: Service,
     },
-    /// Its channel could not be opened, as where it serves other types or longer values.
+    /// Its values may be longer than this program is ready for.
+    LongerValues {
+        /// The server or mailbox.
+        service: Service,
+        /// The longest encoded value that this program is ready for, in bytes.
+        mine: u64,
+        /// The longest that the server or mailbox takes and sends.
+        theirs: u64,
+    },
+    /// Its channel could not be opened, as where it serves other types.
     Open(OpenError),
     /// The client or address could not be attached.
     Attach(AttachError),
@@ -130,6 +139,9 @@ impl ConnectError {
         match error {
             OpenError::NotFound { name } => {
                 ConnectError::NotFound { service: Service::new(kind, name) }
+            }
+            OpenError::LongerValues { name, mine, theirs } => {
+                ConnectError::LongerValues { service: Service::new(kind, name), mine, theirs }
             }
             error => ConnectError::Open(error),
         }
@@ -163,6 +175,12 @@ impl fmt::Display for ConnectError {
                 "{service} is not there: no process has bound it yet, it was closed, or it is in \
                  another ipc namespace (a container has its own); start the program first that binds \
                  it, or wait for that"
+            ),
+            ConnectError::LongerValues { service, mine, theirs } => write!(
+                f,
+                "{service} has values of up to {theirs} bytes, and this program is ready for {mine}: \
+                 connect with {}::max_value({theirs})",
+                service.kind.connect_options()
             ),
             ConnectError::Open(error) => error.fmt(f),
             ConnectError::Attach(error) => error.fmt(f),

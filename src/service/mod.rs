@@ -23,6 +23,9 @@ use crate::control::Heads;
 use crate::error::text::Spelling;
 use crate::schema::Schema;
 
+/// How often a name may appear or vanish between looking and making, or attaching.
+const ATTEMPTS: usize = 100;
+
 /// Which of the two a service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -44,6 +47,14 @@ impl Kind {
         match self {
             Kind::Server => "ServerOptions",
             Kind::Mailbox => "MailboxOptions",
+        }
+    }
+
+    /// What the user connects to it with.
+    fn connect_options(self) -> &'static str {
+        match self {
+            Kind::Server => "ClientOptions",
+            Kind::Mailbox => "AddressOptions",
         }
     }
 }

@@ -143,8 +143,8 @@ impl Closer {
     /// [`ServerOptions::drain`](crate::rpc::ServerOptions::drain) is over.
     ///
     /// Messages that a mailbox has not received stay for the next actor. Requests that a server has not
-    /// received are the next server's, once the server is dropped, if one
-    /// [stands by](crate::rpc::ServerOptions::stand_by) or if they may be
+    /// received wait until the server is dropped, as does a call that is made meanwhile. Then they are the
+    /// next server's if one [stands by](crate::rpc::ServerOptions::stand_by) or if they may be
     /// [repeated](crate::rpc::ClientOptions::repeatable). Other callers are told at once:
     /// [`ServerDied`](crate::rpc::CallError::ServerDied), not received.
     pub fn close(&self) {
