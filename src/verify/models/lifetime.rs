@@ -1,7 +1,5 @@
 //! Creating, opening, closing and removing, by several at once, with death in between.
 
-use std::time::Duration;
-
 use loom::thread;
 
 use super::calls::pair;
