@@ -23,7 +23,7 @@ fn server(name: &'static str) -> Server<u8, u8> {
     options.bind(name).unwrap()
 }
 
-fn client(name: &'static str) -> Client<u8, u8> {
+pub(super) fn client(name: &'static str) -> Client<u8, u8> {
     let options = ClientOptions::new().wait_for_server(Duration::ZERO).deadline(Duration::MAX);
     options.connect::<u8, u8, Bincode>(name).unwrap()
 }
