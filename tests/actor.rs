@@ -705,13 +705,7 @@ fn a_watch_of_a_mailbox_that_was_removed_by_hand_is_over_for_good() {
         let watch = Address::<Counter>::connect(stage.name()).unwrap().watch().unwrap();
         assert!(!watch.is_over().unwrap());
         stage.objects().into_iter().find(|object| object.kind == kind).unwrap().remove();
-        let watch = if kind == kernel::Kind::Set {
-            watch.wait().unwrap();
-            watch
-        } else {
-            until(|| watch.is_over().unwrap());
-            watch
-        };
+        until(|| watch.is_over().unwrap());
         for _ in 0..3 {
             assert!(watch.is_over().unwrap(), "{kind:?}");
             watch.wait().unwrap();

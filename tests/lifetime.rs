@@ -384,6 +384,8 @@ fn makers(name: &str) {
             Some((channel, tx))
         });
     }
+    // Which has a channel's lock for a moment, and removes nothing that is in use.
+    repeat(|| sysv_channel::sweep().ok().and(None::<()>));
     repeat(|| Queue::<u32>::private().ok());
     repeat(|| Mailbox::<u32>::private().ok());
     let mailbox = named("mailbox");

@@ -86,8 +86,7 @@ impl fmt::Display for TellError {
             TellError::Connect(error) => write!(f, "the address cannot be connected: {error}"),
             TellError::Send(error) if error.was_sent() => error.fmt(f),
             TellError::Send(error) => {
-                f.write_str("the message could not be sent: ")?;
-                error.of(f, mailbox)
+                write!(f, "the message could not be sent: {}", error.in_words_of(mailbox))
             }
         }
     }

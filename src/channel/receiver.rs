@@ -561,10 +561,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// What is said where the senders are gone: as of a sender whose receiver is.
     #[cold]
     fn senders_gone(&self) -> RecvError {
-        if self.control.poll_removed() && !fault(Fault::EndNotLookedAt) {
-            return self.control.removed().into();
+        match self.control.was_removed() {
+            true => self.control.removed().into(),
+            false => self.disconnected(),
         }
-        self.disconnected()
     }
 
     /// Whether senders have come and none is attached now.

@@ -351,14 +351,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Err(SendError::Corrupt { channel: self.control.name(), what })
     }
 
-    /// What is said where the receiver is gone: that, or that the channel is. A channel of which a part
-    /// was removed by hand never seems to have ended by itself.
+    /// What is said where the receiver is gone: that, or that the channel is.
     #[cold]
     pub(super) fn disconnected(&self) -> SendError {
-        if self.control.poll_removed() && !fault(Fault::EndNotLookedAt) {
-            return self.control.removed().into();
+        match self.control.was_removed() {
+            true => self.control.removed().into(),
+            false => SendError::Disconnected { channel: self.control.name() },
         }
-        SendError::Disconnected { channel: self.control.name() }
     }
 
     /// Whether a receiver has come and none is attached now.

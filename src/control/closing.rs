@@ -21,7 +21,9 @@ use std::sync::{Arc, Mutex, Weak};
 /// How often the last users may change before another party is left to look.
 const LOOKS: usize = 100;
 
-/// How often an exit looks whether a channel still holds values. A look is some twenty microseconds.
+/// How often an exit looks whether a channel still holds values.
+// NB: of 1,200 processes that exit while a thread sends and receives its own values, these left an
+// empty channel: 27 without the looks and 0 with them, over a queue; 13 and 6, in rings.
 const LOOKS_AT_EXIT: usize = if cfg!(loom) { 0 } else { 16 };
 
 /// What to do with the lock after looking.
@@ -212,7 +214,8 @@ impl Control {
     }
 
     /// Whether a value waits that no receiver has received: not one that was taken back, nor a request
-    /// that its client knows will not be executed. Asked under the lock, with no endpoint attached.
+    /// that its client knows will not be executed. Asked under the lock, with no endpoint attached but those
+    /// of a process that exits.
     pub(crate) fn holds_values(&self) -> bool {
         let Some(queue) = self.queue else {
             return (0..self.claimed()).any(|lane| self.lane_holds(lane, None));
@@ -257,10 +260,8 @@ impl Control {
     /// Whether a value waits in a lane's ring: any, or the one whose last record stands there.
     fn lane_holds(&self, lane: usize, position: Option<u64>) -> bool {
         let not_executed = self.lane_word(lane, lane_word::NOT_EXECUTED).load(Ordering::Relaxed);
-        let Ok(consumer) = Consumer::attach(self.segment.clone(), self.layout().ring(lane)) else {
-            return false;
-        };
-        consumer.holds_value(|start, last| {
+        // Nothing is written: where the process exits, a thread of it may still receive.
+        Consumer::holds_value(self.segment.clone(), self.layout().ring(lane), |start, last| {
             let given_up = start < not_executed;
             let long = Long(self.lane_word(lane, lane_word::LONG));
             let taken_back = start != last && !long.is_open(start);

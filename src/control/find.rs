@@ -56,12 +56,7 @@ pub(super) fn find_claim(
             Ok(set) => set,
             Err(error) if error.kind() == SystemErrorKind::NotFound => {
                 // Another user may have taken the key in another of its spaces.
-                if let Some(queue) = find_queue(key)? {
-                    owner.check(queue_name(key, queue), &queue.stat()?.ownership)?;
-                }
-                if let Some(id) = find_segment(key)? {
-                    owner.check(segment_name(key, id), &id.stat()?.ownership)?;
-                }
+                find_beside(key, Own::Nothing, owner)?;
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
@@ -75,8 +70,8 @@ pub(super) fn find_claim(
     gone_is_none(look())
 }
 
-/// The objects under a key that may be those of the set there: where the set has the ids of its own,
-/// these alone. What has the key and another id was made after one of them was removed by hand; it is
+/// The objects under a key that may be those of the set there, or of one that was there: where the set
+/// has the ids of its own, these alone. What has the key and another id was made after one of them was removed by hand; it is
 /// left alone, and refused if an untrusted user made it.
 fn find_beside(
     key: Key,
@@ -196,6 +191,7 @@ fn identify_objects(
     if header.key != key {
         return Err(corrupt("it names another key".to_owned()));
     }
+    let queue = header.own_queue(queue);
     let rest = |header, queue| {
         Ok(Identified::Rest(Rest { header: Some(header), segment: Some(segment.clone()), queue }))
     };
@@ -206,7 +202,6 @@ fn identify_objects(
         // forked child has inherited: then values are lost, as with every removal.
         let in_use = stat.attached != 0 && !fault(Fault::OrphanAdopted);
         if in_use || !fits {
-            let queue = queue.filter(|queue| header.queue == Some(queue.id()));
             return rest(header, queue);
         }
     }
@@ -218,7 +213,7 @@ fn identify_objects(
     };
     check_mode(set_name(set), &set_stat.ownership)?;
     check_mode(segment_name(key, id), &stat.ownership)?;
-    let queue = match queue.filter(|queue| header.queue == Some(queue.id())) {
+    let queue = match queue {
         _ if !header.layout.has_queue() => None,
         None => return rest(header, None),
         Some(queue) => {
@@ -229,7 +224,7 @@ fn identify_objects(
     if own == Own::Nothing {
         // From here on they are this set's.
         let ids = Ids { segment: id.id(), queue: queue.map(|queue| queue.id()) };
-        semaphores::settle(set, Own::These(ids))?;
+        semaphores::settle(set, Some(ids))?;
     }
     Ok(Identified::Channel(Mapped { segment, header }, queue))
 }
@@ -248,22 +243,16 @@ pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
     let left = |name: String, why: &str, remover: String| {
         Orphan::Foreign(left_alone(&name, why, &remover))
     };
-    let (queue, segment) = (find_queue(key)?, find_segment(key)?);
+    let (segment, queue) = find_beside(key, Own::Nothing, owner)?;
     if find_set(key, owner)?.is_some() {
         // Its creator came meanwhile: what was found may be what it makes.
         return Ok(Orphan::Nothing);
-    }
-    let queue_stat = queue.map(|queue| queue.stat()).transpose()?;
-    if let (Some(queue), Some(stat)) = (queue, &queue_stat) {
-        owner.check(queue_name(key, queue), &stat.ownership)?;
     }
     let Some(id) = segment else {
         let why = "has no channel's header beside it and no semaphore set";
         let foreign = |queue: MessageQueue| left(queue_name(key, queue), why, ipcrm_queue(queue));
         return Ok(queue.map_or(Orphan::Nothing, foreign));
     };
-    let ownership = id.stat()?.ownership;
-    owner.check(segment_name(key, id), &ownership)?;
     let segment = Arc::new(id.attach(false)?);
     let header = match Header::read(&segment) {
         Ok(header) => Some(header),
@@ -275,8 +264,7 @@ pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
         }
     };
     // Where the header cannot be read, nothing says whose the queue is.
-    let own_queue = header.as_ref().and_then(|header| header.queue);
-    let queue = queue.filter(|queue| own_queue == Some(queue.id()));
+    let queue = header.as_ref().and_then(|header| header.own_queue(queue));
     Ok(Orphan::Left(Rest { header, segment: Some(segment), queue }))
 }
 

@@ -6,7 +6,7 @@ use super::layout::{Layout, MAGIC, MAX_CODEC, MAX_SHAPE, MAX_TYPE, VERSION, lane
 use crate::error::text::Spelling;
 use crate::name::MAX_NAME;
 use crate::ring::LINE;
-use crate::sys::{Fault, Key, Ordering, Segment, fault};
+use crate::sys::{Fault, Key, MessageQueue, Ordering, Segment, fault};
 
 /// Bit of the flags word: only `unlink` removes the channel.
 const DURABLE: u64 = 1;
@@ -147,6 +147,11 @@ impl Header {
             type_name: text(word::TYPE_LEN, layout.type_at(), MAX_TYPE, "type")?,
             shape: text(word::SHAPE_LEN, layout.shape_at(), MAX_SHAPE, "shape")?,
         })
+    }
+
+    /// The queue under the channel's key, if it is the channel's.
+    pub(crate) fn own_queue(&self, found: Option<MessageQueue>) -> Option<MessageQueue> {
+        found.filter(|queue| self.queue == Some(queue.id()))
     }
 
     /// Which of its options are not those of another that was asked for, in words.

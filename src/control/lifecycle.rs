@@ -23,7 +23,7 @@ use super::find::{
 };
 use super::header::Mapped;
 use super::lock::Locked;
-use super::semaphores::{self, Claim, Ids, Own, TRIAL, USERS};
+use super::semaphores::{self, Claim, Ids, TRIAL, USERS};
 use super::{Control, Header, Layout, Owner};
 use crate::error::OpenError;
 use crate::error::text::Spelling;
@@ -299,7 +299,7 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
         return Err(OpenError::InvalidOptions("the rings do not fit into memory".to_owned()));
     };
     // An unfinished segment is known for ours by this process in the signature.
-    semaphores::settle(set, Own::Begun)?;
+    semaphores::settle(set, None)?;
     point!("create.settled");
     let id = SegmentId::create(key, plan, wanted.mode).map_err(|error| taken(key, error))?;
     let queue = Cell::new(None);
@@ -316,7 +316,7 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
         header.write(&segment);
         let recorded = queue_id.filter(|_| !fault(Fault::QueueNotOwned));
         // Before there is a user that could use them.
-        semaphores::settle(set, Own::These(Ids { segment: id.id(), queue: recorded }))?;
+        semaphores::settle(set, Some(Ids { segment: id.id(), queue: recorded }))?;
         Header::publish(&segment);
         Ok(Control::new(Mapped { segment, header }, set, queue))
     };

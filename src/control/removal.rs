@@ -92,6 +92,12 @@ impl Control {
         removed
     }
 
+    /// Asks the kernel, for one that finds its peer gone: a channel of which a part was removed by hand
+    /// never seems to have ended by itself.
+    pub(crate) fn was_removed(&self) -> bool {
+        !fault(Fault::EndNotLookedAt) && self.poll_removed()
+    }
+
     /// Looks if this process has not done so for a second.
     ///
     /// Models remove objects by hand only where a user notices by itself.

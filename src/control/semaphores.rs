@@ -169,17 +169,13 @@ pub(crate) fn own(set: SemaphoreSet) -> Result<Own, SystemError> {
     })
 }
 
-/// Says what beside the set is its own from here on. Puts this process into the signature, as the
-/// one that makes the segment. Done under the lock.
-pub(crate) fn settle(set: SemaphoreSet, now: Own) -> Result<(), SystemError> {
+/// Says that a creator has begun to make what stands beside the set, or made the objects of these ids.
+/// Puts this process into the signature, as the one that makes the segment. Done under the lock.
+pub(crate) fn settle(set: SemaphoreSet, made: Option<Ids>) -> Result<(), SystemError> {
     let (first, second) = (SIGNATURE[0], SIGNATURE[1]);
-    let (begun, ids) = match now {
-        Own::Nothing => (0, [None; 2]),
-        Own::Begun => (1, [None; 2]),
-        Own::These(Ids { segment, queue }) => (1, [Some(segment), queue]),
-    };
+    let ids = made.map_or([None; 2], |ids| [Some(ids.segment), ids.queue]);
     let words = ids.map(words_of);
-    let words = (IDS..).zip(words.into_iter().flatten()).chain([(second.0, second.1 + begun)]);
+    let words = (IDS..).zip(words.into_iter().flatten()).chain([(second.0, second.1 + 1)]);
     let values = set.values()?;
     let mut ops = vec![SemOp::add(first.0, 1), SemOp::add(first.0, -1)];
     for (index, word) in words {

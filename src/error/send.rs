@@ -147,26 +147,22 @@ impl SendError {
 }
 
 impl SendError {
-    /// The text in the words of the layer that the user meets.
-    pub(crate) fn text_of(&self, named: fn(&Name) -> Named<'_>) -> String {
-        struct Of<'a>(&'a SendError, fn(&Name) -> Named<'_>);
-        impl fmt::Display for Of<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.of(f, self.1)
-            }
-        }
-        Of(self, named).to_string()
+    /// The text in the words of the layer that the user meets, where an option of its is the cure.
+    pub(crate) fn in_words_of(&self, named: fn(&Name) -> Named<'_>) -> impl fmt::Display {
+        InWordsOf { error: self, named }
     }
+}
 
-    /// Writes it in the words of the layer that the user meets, where an option of its is the cure.
-    pub(crate) fn of(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        named: fn(&Name) -> Named<'_>,
-    ) -> fmt::Result {
-        match self {
+struct InWordsOf<'a> {
+    error: &'a SendError,
+    named: fn(&Name) -> Named<'_>,
+}
+
+impl fmt::Display for InWordsOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.error {
             SendError::TooLong { channel, max, option } => {
-                let named = named(channel);
+                let named = (self.named)(channel);
                 let enlarge = named.enlarge();
                 write!(
                     f,
@@ -175,7 +171,7 @@ impl SendError {
                 )
             }
             SendError::NeedsWaiting { channel, len, max } => {
-                let named = named(channel);
+                let named = (self.named)(channel);
                 let enlarge = named.enlarge();
                 write!(
                     f,
@@ -183,7 +179,7 @@ impl SendError {
                      than {max}, and so needs a call that waits; or {enlarge}capacity"
                 )
             }
-            error => fmt::Display::fmt(error, f),
+            error => error.fmt(f),
         }
     }
 }
@@ -213,7 +209,9 @@ impl fmt::Display for SendError {
                 write!(f, "the receiver of {} is gone; the value was not sent", channel(name))
             }
             SendError::Removed { channel: name } => removed(f, name),
-            SendError::TooLong { .. } | SendError::NeedsWaiting { .. } => self.of(f, channel),
+            SendError::TooLong { .. } | SendError::NeedsWaiting { .. } => {
+                self.in_words_of(channel).fmt(f)
+            }
             SendError::QueueTooSmall { channel: name, needed, capacity } => write!(
                 f,
                 "the value needs a message of {needed} bytes, and the queue of {} holds only \

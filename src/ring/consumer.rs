@@ -246,25 +246,53 @@ impl Consumer {
         std::mem::take(&mut self.moved)
     }
 
-    /// How many values wait in a ring, for a process that is not its consumer: nothing is written. A
-    /// value that comes or goes meanwhile is counted or not. `long_waits` says whether a last fragment
-    /// counts as a value.
-    pub(crate) fn count_values(segment: Arc<Segment>, layout: RingLayout, long_waits: bool) -> u64 {
+    /// The records of values that wait in a ring, oldest first, for a party that is not its consumer:
+    /// nothing is written. What comes or goes meanwhile is seen or not.
+    fn waiting(segment: Arc<Segment>, layout: RingLayout) -> impl Iterator<Item = Record> {
         let ring = Ring::new(segment, layout);
+        // Relaxed: a record that is read has its stamp's order.
         let start = ring.head().load(Ordering::Relaxed);
-        let (mut position, mut values) = (start, 0);
-        while start < POSITION_LIMIT && position - start < ring.lines() {
-            // Acquire: pairs with the producer's Release store in `Producer::publish_record`.
-            let stamp = ring.stamp(position).load(Ordering::Acquire);
-            if stamp & !STAMP_FLAGS != position + 1 {
-                break;
+        let mut position = start;
+        std::iter::from_fn(move || {
+            while start < POSITION_LIMIT && position - start < ring.lines() {
+                // Acquire: pairs with the producer's Release store in `Producer::publish_record`.
+                let stamp = ring.stamp(position).load(Ordering::Acquire);
+                if stamp & !STAMP_FLAGS != position + 1 {
+                    return None;
+                }
+                let record = ring.record(position).ok()?;
+                position = record.end();
+                if stamp & (CONSUMED | PADDING) == 0 {
+                    return Some(record);
+                }
             }
-            let Ok(record) = ring.record(position) else { break };
-            position = record.end();
-            let counts = record.flags.is_whole() || record.flags.is_last() && long_waits;
-            values += u64::from(stamp & (CONSUMED | PADDING) == 0 && counts);
-        }
-        values
+            None
+        })
+    }
+
+    /// How many values wait in a ring, for a party that is not its consumer. `long_waits` says whether a
+    /// last fragment counts as a value.
+    pub(crate) fn count_values(segment: Arc<Segment>, layout: RingLayout, long_waits: bool) -> u64 {
+        let counts =
+            |record: &Record| record.flags.is_whole() || record.flags.is_last() && long_waits;
+        Consumer::waiting(segment, layout).filter(counts).count() as u64
+    }
+
+    /// Whether a value waits in a ring, in one record or in fragments, for which `counts` says `true`,
+    /// for a party that is not its consumer: it gets the positions of the value's first and last record.
+    pub(crate) fn holds_value(
+        segment: Arc<Segment>,
+        layout: RingLayout,
+        counts: impl Fn(u64, u64) -> bool,
+    ) -> bool {
+        let mut start = None;
+        Consumer::waiting(segment, layout).any(|record| {
+            if record.flags.is_first() {
+                start = Some(record.position);
+            }
+            record.flags.is_last()
+                && start.take().is_some_and(|first| counts(first, record.position))
+        })
     }
 
     /// Whether the record that a descriptor names was consumed, also for a process that is not the
@@ -277,29 +305,5 @@ impl Consumer {
         }
         let stamp = ring.stamp(position).load(Ordering::Relaxed);
         stamp & !STAMP_FLAGS == position.wrapping_add(1) && stamp & CONSUMED != 0
-    }
-
-    /// Whether a value waits, in one record or in fragments, for which `counts` says `true`: it gets
-    /// the positions of the value's first and last record.
-    pub(crate) fn holds_value(&self, counts: impl Fn(u64, u64) -> bool) -> bool {
-        let mut position = self.head;
-        let mut start = None;
-        while position - self.head < self.ring.lines() {
-            let Some(stamp) = self.stamped(position) else { return false };
-            let Ok(record) = self.ring.record(position) else { return false };
-            position = record.end();
-            if stamp & CONSUMED != 0 || record.flags.is_padding() {
-                continue;
-            }
-            if record.flags.is_first() {
-                start = Some(record.position);
-            }
-            if record.flags.is_last()
-                && start.take().is_some_and(|first| counts(first, record.position))
-            {
-                return true;
-            }
-        }
-        false
     }
 }

@@ -49,6 +49,10 @@ impl Shared {
         Consumer::attach(self.segment.clone(), self.layout).unwrap()
     }
 
+    fn holds_value(&self) -> bool {
+        Consumer::holds_value(self.segment.clone(), self.layout, |_, _| true)
+    }
+
     fn set(&self, at: usize, value: u64) {
         self.segment.word(at).store(value, Ordering::Relaxed);
     }
@@ -245,7 +249,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(shared.get(HEAD_AT), consumer.head());
-            prop_assert_eq!(consumer.holds_value(|_, _| true), !waiting.is_empty());
+            prop_assert_eq!(shared.holds_value(), !waiting.is_empty());
         }
         while let Some(expected) = waiting.pop_front() {
             prop_assert_eq!(get(&mut consumer), Some((expected.tag, expected.bytes)));
@@ -348,7 +352,7 @@ fn whole_values_are_told_from_begun_ones() {
     let mut producer = shared.producer();
     let mut holds_after = |flags| {
         put(&mut producer, tag(1), &[0; 10], flags).unwrap();
-        shared.consumer().holds_value(|_, _| true)
+        shared.holds_value()
     };
     assert!(!holds_after(Flags::part(false, false)));
     assert!(!holds_after(Flags::LAST));
@@ -414,7 +418,7 @@ fn a_stream_ends_with_what_its_wait_says() {
         producer.stream(tag(1), usize::MAX, &mut wait, |writer| _ = writer.write(&[0; 1000]));
     assert_eq!(streamed.err(), Some("full"));
     assert!(shared.consumer().next().unwrap().is_some_and(|record| record.flags.is_first()));
-    assert!(!shared.consumer().holds_value(|_, _| true));
+    assert!(!shared.holds_value());
 }
 
 #[test]
@@ -516,7 +520,7 @@ fn impossible_headers_are_damage() {
         let mut consumer = shared.consumer();
         let damage = consumer.next().unwrap_err();
         assert!(damage.what.contains(what), "{word:#x}: {damage:?}");
-        assert!(consumer.find(0).is_err() && !consumer.holds_value(|_, _| true));
+        assert!(consumer.find(0).is_err() && !shared.holds_value());
         // The next producer writes over it.
         let mut producer = shared.producer();
         assert_eq!(put(&mut producer, tag(1), b"good", Flags::WHOLE), Some(0));
@@ -591,7 +595,7 @@ proptest! {
         let Ok(mut consumer) = Consumer::attach(shared.segment.clone(), shared.layout) else {
             return Ok(());
         };
-        let _ = consumer.holds_value(|_, _| true);
+        let _ = shared.holds_value();
         for position in positions {
             for position in [position, start.wrapping_add(position)] {
                 if let Ok(Found::Record(record)) = consumer.find(position) {
@@ -607,6 +611,6 @@ proptest! {
             consumed += 1;
             prop_assert!(consumed <= 2 * shared.layout.lines, "a lap ends");
         }
-        let _ = consumer.holds_value(|_, _| true);
+        let _ = shared.holds_value();
     }
 }

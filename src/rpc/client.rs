@@ -508,15 +508,6 @@ fn note<R, C: Codec<R>>(
     }
 }
 
-/// What an answer says that is read inside of another call: the panic of its decoder is its own error.
-fn read_guarded<R, C: Codec<R>>(
-    server: &Arc<Name>,
-    status: Status,
-    reader: Reader<'_>,
-) -> Result<R, CallError> {
-    read_outcome(server, status, reader, |reader| panics::decoding(|| C::decode(reader)))
-}
-
 /// The same, of an answer that may be for any call.
 fn note_answer<R, C: Codec<R>>(
     server: &Arc<Name>,
@@ -526,6 +517,15 @@ fn note_answer<R, C: Codec<R>>(
     if let Some((call, status)) = read_head(&mut reader) {
         note::<R, C>(server, started, call, status, reader);
     }
+}
+
+/// What an answer says that is read inside of another call: the panic of its decoder is its own error.
+fn read_guarded<R, C: Codec<R>>(
+    server: &Arc<Name>,
+    status: Status,
+    reader: Reader<'_>,
+) -> Result<R, CallError> {
+    read_outcome(server, status, reader, |reader| panics::decoding(|| C::decode(reader)))
 }
 
 /// Which call an answer is for, and of what kind; `None` if it is no answer.

@@ -192,8 +192,7 @@ impl fmt::Display for CallError {
                 write!(f, "the request is cancelled, and may have been executed: {error}")
             }
             CallError::Send(error) => {
-                f.write_str("the request could not be sent: ")?;
-                error.of(f, server)
+                write!(f, "the request could not be sent: {}", error.in_words_of(server))
             }
             CallError::Wait(error) => write!(f, "waiting for the reply failed: {error}"),
             CallError::Reconnect(error) => {

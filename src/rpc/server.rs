@@ -521,7 +521,8 @@ impl<R, C: Codec<R>> Responder<R, C> {
             // The client has its answer.
             error if error.was_sent() => ReplyError::Send(error),
             error => {
-                self.port.tell(Status::Unsendable, &error.text_of(server));
+                let why = error.in_words_of(server).to_string();
+                self.port.tell(Status::Unsendable, &why);
                 match error {
                     SendError::TooLong { channel: server, max, .. } => {
                         ReplyError::TooLong { server, max }

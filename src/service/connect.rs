@@ -8,7 +8,7 @@ use crate::codec::Codec;
 use crate::control::BRIEFLY;
 use crate::error::{AttachError, OpenError};
 use crate::name::Name;
-use crate::sys::Deadline;
+use crate::sys::{Deadline, Fault, fault};
 use crate::{Channel, Owner, Sender};
 
 /// What is trusted and expected of a server or a mailbox.
@@ -35,16 +35,16 @@ impl ConnectOptions {
         let options = Channel::<T, C>::options().owner(self.owner).max_value(self.max_value);
         let options = protocol.apply(options, self.spin).lock_wait(wait.max(BRIEFLY));
         let deadline = Deadline::after(wait);
+        // What a handle stands for was there, and does not come again.
+        let is_named = !matches!(name, Name::Handle(_));
         for _ in 0..ATTEMPTS {
-            // What a handle stands for was there, and does not come again.
-            let is_named = !matches!(name, Name::Handle(_));
             let creation = if is_named { deadline.remaining() } else { Some(Duration::ZERO) };
             let options = options.clone().wait_for_creation(creation.unwrap_or(Duration::MAX));
             let channel = options.open(name.clone());
             let channel = channel.map_err(|error| ConnectError::of_open(kind, error))?;
             match channel.untyped().sender() {
                 // Removed since it was opened: the name may have another.
-                Err(AttachError::Removed { .. }) if is_named => {}
+                Err(AttachError::Removed { .. }) if is_named && !fault(Fault::ConnectedOnce) => {}
                 sender => return sender.map_err(|error| ConnectError::of_attach(kind, error)),
             }
         }

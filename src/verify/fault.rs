@@ -158,6 +158,8 @@ faults! {
     AskNotCompared,
     /// The home of reply ports sleeps without another look at who says that it holds one.
     HoldersNotLookedAt,
+    /// A client or address whose channel was removed before it attached does not look for another.
+    ConnectedOnce,
     /// One that finds its peer gone does not look whether the channel is.
     EndNotLookedAt,
     /// A remover of a channel does not say so in its header.

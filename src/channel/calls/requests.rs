@@ -1,6 +1,6 @@
 //! The requests on a lane, which nobody executes once their sender is gone.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::sync::{Arc, PoisonError, Weak};
 
 use super::Untyped;
@@ -23,7 +23,7 @@ impl Requester {
     /// [`OpenError::Exiting`].
     pub(crate) fn new(sender: Sender<(), Untyped>) -> Result<Self, OpenError> {
         let (control, lane) = (sender.control.clone(), sender.lane);
-        let requests = Arc::new(Requests { control, lane, whose: Mutex::new(Whose::Clients) });
+        let requests = Arc::new(Requests { control, lane, standing: Mutex::new(Standing::Open) });
         let weak: Weak<Requests> = Arc::downgrade(&requests);
         match at_exit::register(weak) {
             Some(entry) => Ok(Requester { sender, requests, _entry: entry }),
@@ -34,13 +34,12 @@ impl Requester {
     /// Becomes a new owner of the lane, as [`Sender::renew`] does. What a client sends whose process
     /// exits stays disowned.
     pub(crate) fn renew(&mut self) -> Result<(), AttachError> {
-        let requests = self.requests.clone();
-        let whose = requests.whose();
-        self.sender.renew()?;
-        if *whose == Whose::Exits && !fault(Fault::ExitNotAwaited) {
-            requests.disown();
+        let standing = self.requests.standing();
+        let renewed = self.sender.renew();
+        if *standing == Standing::Disowned && !fault(Fault::ExitNotAwaited) {
+            self.requests.disown();
         }
-        Ok(())
+        renewed
     }
 
     /// What the exit of this process gives up, at any moment.
@@ -60,26 +59,20 @@ impl Deref for Requester {
     }
 }
 
-impl DerefMut for Requester {
-    fn deref_mut(&mut self) -> &mut Sender<(), Untyped> {
-        &mut self.sender
-    }
-}
-
 impl Drop for Requester {
     fn drop(&mut self) {
-        if self.control.is_ours() {
-            let requests = self.requests.clone();
-            // Held until they are given up, so that an exit in this moment waits before it looks
-            // whether the channel holds any.
-            let mut whose = requests.whose();
-            // The lane is another's as soon as the sender is dropped.
-            *whose = Whose::Nobodys;
-            let held = (!fault(Fault::ExitNotAwaited)).then_some(whose);
-            // A lane that is damaged is left as it is.
-            let _ = self.sender.renew();
-            drop(held);
+        if !self.sender.control.is_ours() {
+            return;
         }
+        // Held until the requests are given up, so that an exit in this moment waits before it looks
+        // whether the channel holds any.
+        let mut standing = self.requests.standing();
+        // The lane is another's as soon as the sender is dropped.
+        *standing = Standing::GivenUp;
+        let held = (!fault(Fault::ExitNotAwaited)).then_some(standing);
+        // A lane that is damaged is left as it is.
+        let _ = self.sender.renew();
+        drop(held);
     }
 }
 
@@ -87,21 +80,23 @@ impl Drop for Requester {
 struct Requests {
     control: Arc<Control>,
     lane: usize,
-    whose: Mutex<Whose>,
+    standing: Mutex<Standing>,
 }
 
+/// What the requests of a lane's client are to a server.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Whose {
-    Clients,
-    /// Of a client whose process exits.
-    Exits,
-    /// The client was dropped.
-    Nobodys,
+enum Standing {
+    /// The client is there.
+    Open,
+    /// Its process exits: what it goes on to send has no client either.
+    Disowned,
+    /// The client was dropped, and the lane may be another's.
+    GivenUp,
 }
 
 impl Requests {
-    fn whose(&self) -> MutexGuard<'_, Whose> {
-        self.whose.lock().unwrap_or_else(PoisonError::into_inner)
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was sent on the lane, and will be, has no client.
@@ -119,9 +114,9 @@ impl Requests {
 impl AtExit for Requests {
     /// The thread that has the sender may be in a call and send more.
     fn at_exit(&self) {
-        let mut whose = self.whose();
-        if *whose == Whose::Clients && self.control.is_ours() {
-            *whose = Whose::Exits;
+        let mut standing = self.standing();
+        if *standing == Standing::Open && self.control.is_ours() {
+            *standing = Standing::Disowned;
             self.disown();
         }
     }

@@ -7,7 +7,7 @@ use loom::thread;
 use super::{finds, holds, mixed, open, ring_only};
 use crate::codec::Bincode;
 use crate::model::{check_to, set_queue_capacity};
-use crate::rpc::{ClientOptions, ServerOptions};
+use crate::rpc::{ClientOptions, ConnectError, ServerOptions};
 use crate::sys::{Deadline, Fault};
 use crate::{Channel, Select, Sender};
 
@@ -162,4 +162,27 @@ fn a_client_that_connects_and_calls_is_served_by_a_server_that_binds() {
     let executions = check_to(1, model);
     println!("client connects, server binds: {executions} executions");
     finds("client connects, server binds", &[Fault::NoRecheck, Fault::NoRingFence], model);
+}
+
+#[test]
+fn a_client_finds_the_server_that_is_bound_again_while_it_connects_or_none() {
+    let model = || {
+        let bind = || {
+            let options = ServerOptions::new().clients(1).capacity(2 * 64).reply_capacity(2 * 64);
+            options.bind::<u8, u8, Bincode>("bound again").unwrap()
+        };
+        let old = bind();
+        let binding = thread::spawn(move || {
+            Channel::<u8>::unlink("bound again").unwrap();
+            bind()
+        });
+        let options = ClientOptions::new().wait_for_server(Duration::ZERO);
+        match options.connect::<u8, u8, Bincode>("bound again") {
+            Ok(client) => drop(client),
+            Err(error) => assert!(matches!(error, ConnectError::NotFound { .. }), "{error}"),
+        }
+        drop((old, binding.join().unwrap()));
+    };
+    holds("client connects, server bound again", model);
+    finds("client connects, server bound again", &[Fault::ConnectedOnce], model);
 }

@@ -516,6 +516,30 @@ fn a_successor_that_is_killed_leaves_the_next_one_nothing_that_has_users() {
 }
 
 #[test]
+fn a_peer_that_goes_after_a_removal_by_hand_is_no_normal_end() {
+    let model = || {
+        let channel = mixed(2).create("ended").unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        SegmentId::open(Name::from("ended").key().unwrap()).unwrap().remove().unwrap();
+        let leaving = thread::spawn(move || drop(rx));
+        // It is told of the end, and of nothing as long as its peer is there.
+        let sent = tx.try_send(&1);
+        assert!(sent.as_ref().map_or_else(SendError::is_removed, |()| true), "{sent:?}");
+        leaving.join().unwrap();
+        assert!(tx.try_send(&2).unwrap_err().is_removed());
+        drop((tx, channel));
+        nothing_is_left("ended");
+        let channel = mixed(2).create("ended").unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        SegmentId::open(Name::from("ended").key().unwrap()).unwrap().remove().unwrap();
+        drop(tx);
+        assert!(rx.recv().unwrap_err().is_removed());
+    };
+    holds("peer goes after a removal by hand", model);
+    finds("peer goes after a removal by hand", &[Fault::EndNotLookedAt], model);
+}
+
+#[test]
 fn removal_never_looks_like_a_normal_end() {
     let model = || {
         let channel = ring_only(4).durable().create("removed").unwrap();
