@@ -11,8 +11,16 @@
 //! of a request goes on receiving. It goes when the sender has made room: the sender then rings the
 //! receiver, which looks after what waits whenever it looks for values. So the receiver never waits
 //! for a sender that is slow.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `chunks` | an answer that goes as it is encoded |
+//! | `waiting` | answers that wait for room in this process |
+//! | `in_hand` | requests that an answer is due to |
 
 mod chunks;
+mod in_hand;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::ops::DerefMut;
@@ -22,6 +30,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 use self::chunks::ChunkedAnswer;
+use self::waiting::Waiting;
 use super::calls::has_cancelled;
 use super::encoded::{Chunk, Encoded, NotEncoded};
 use super::receiver::Receiver;
@@ -31,7 +40,7 @@ use crate::control::{ADDRESS, Control, lane_word, semaphores};
 use crate::error::{RecvError, SendError};
 use crate::ring::{Damage, Flags, Producer, Reservation};
 use crate::sys::bytes::in_chunks;
-use crate::sys::{AtomicU64, Deadline, Fault, Mutex, Ordering, fault, fence};
+use crate::sys::{AtomicU64, Deadline, Fault, Mutex, Ordering, fault};
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
 
@@ -41,9 +50,6 @@ const FRAGMENT: usize = 8 << 10;
 /// How long an answer in fragments waits for its sender to make room, at a time and in all.
 const WAIT: Duration = Duration::from_micros(100);
 const WAIT_IN_ALL: Duration = Duration::from_millis(1);
-
-/// What keeping an answer costs beside its bytes.
-const KEEPING: usize = 128;
 
 /// What becomes of an answer that finds the ring full.
 #[derive(Clone, Copy)]
@@ -114,16 +120,6 @@ struct Way {
     busy: bool,
 }
 
-/// An answer that waits for room.
-struct Waiting {
-    to: u64,
-    /// The address and the answer.
-    bytes: Vec<u8>,
-    /// How much of it went.
-    gone: usize,
-    due: Option<Due>,
-}
-
 /// An encoded answer, in this process's memory.
 struct Answer<'a> {
     /// Whom it is for.
@@ -142,24 +138,6 @@ impl Answer<'_> {
         out.write(&self.generation.to_le_bytes())?;
         out.write(self.head)?;
         out.write(self.value)
-    }
-}
-
-impl Way {
-    fn push(&mut self, to: u64, bytes: Vec<u8>, due: Option<Due>) {
-        self.kept += bytes.len() + KEEPING;
-        self.waiting.push_back(Waiting { to, bytes, gone: 0, due });
-    }
-
-    fn pop(&mut self) {
-        if let Some(waiting) = self.waiting.pop_front() {
-            self.kept -= waiting.bytes.len() + KEEPING;
-        }
-    }
-
-    fn clear(&mut self) {
-        self.waiting.clear();
-        self.kept = 0;
     }
 }
 
@@ -427,91 +405,8 @@ impl Returns {
         found.ok_or_else(|| SendError::Full { channel: self.control.name() })
     }
 
-    /// Keeps an answer, to send it behind those that wait already.
-    fn send_later(
-        &self,
-        way: &mut Way,
-        lane: usize,
-        answer: &Answer<'_>,
-        due: Option<Due>,
-    ) -> Result<(), SendError> {
-        let len = answer.len();
-        let limit = usize::try_from(self.control.longest_answer()).unwrap_or(usize::MAX);
-        let kept = way.kept.saturating_add(len).saturating_add(KEEPING);
-        if way.kept > 0 && kept > limit {
-            return Err(SendError::Full { channel: self.control.name() });
-        }
-        let mut bytes = Vec::new();
-        if bytes.try_reserve_exact(len).is_err() {
-            return Err(self.unencodable(EncodeError::no_memory(len)));
-        }
-        bytes.extend_from_slice(&answer.generation.to_le_bytes());
-        bytes.extend_from_slice(answer.head);
-        bytes.extend_from_slice(answer.value);
-        if way.waiting.is_empty() {
-            self.waits(lane, true);
-        }
-        way.push(answer.generation, bytes, due);
-        self.forward(way, lane).map_err(|damage| self.damaged(lane, damage))
-    }
-
     fn way(&self, lane: usize) -> impl DerefMut<Target = Way> {
         self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Has a request in hand, which an answer is due to.
-    pub(super) fn take_in_hand(&self, from: Origin, due: Due) {
-        if from.lane < self.lanes.len() {
-            self.way(from.lane).in_hand.push_back((from.generation, due));
-        }
-    }
-
-    /// Has it no more, after its answer has gone or waits here.
-    pub(super) fn let_go(&self, from: Origin, call: u64) {
-        // The locks of a parent process may be taken for ever.
-        if !self.control.is_ours() || from.lane >= self.lanes.len() {
-            return;
-        }
-        let mut way = self.way(from.lane);
-        let it =
-            |(generation, due): &(u64, Due)| *generation == from.generation && due.call == call;
-        // Most are answered in order.
-        if let Some(at) = way.in_hand.iter().position(it) {
-            way.in_hand.remove(at);
-        }
-        drop(way);
-        // Relaxed: a receiver that had this lane's lock before, and found the request, had said so.
-        if self.watched.load(Ordering::Relaxed) != 0 {
-            self.ring_receiver();
-        }
-    }
-
-    /// Whether no answer waits and none is due that its caller waits for.
-    pub(super) fn is_idle(&self) -> bool {
-        // In this order: an answer waits before its request is let go.
-        !(0..self.lanes.len()).any(|lane| self.is_due(lane))
-            && self.waiting_lanes.load(Ordering::Relaxed) == 0
-    }
-
-    /// Whether the lane's owner waits for an answer to a request in hand.
-    fn is_due(&self, lane: usize) -> bool {
-        let way = self.way(lane);
-        if way.in_hand.is_empty() {
-            return false;
-        }
-        // Before the look for what was cancelled: a caller that cancels after it sees this and rings.
-        self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(1, Ordering::Relaxed);
-        // SeqCst: pairs with `ring_for_waiting`.
-        fence(Ordering::SeqCst);
-        let mut in_hand = way.in_hand.iter();
-        in_hand.any(|&(to, due)| self.is_waited_for(lane, to, Some(due))) && self.is_owned(lane)
-    }
-
-    /// Has each release of a request ring the receiver, or not any more.
-    pub(super) fn watch(&self, watched: bool) {
-        // Relaxed: `Receiver::attend` looks once more after this, under each lane's lock.
-        let watched = watched && !fault(Fault::EndNotWatched);
-        self.watched.swap(watched.into(), Ordering::Relaxed);
     }
 
     /// Closes the receiver: it receives nothing more.
@@ -536,113 +431,11 @@ impl Returns {
         }
     }
 
-    /// Sends what waited and has room now. `before_sleep`, answers for a sender that was killed are
-    /// dropped, which takes a system call.
-    #[inline]
-    pub(super) fn look_after(&self, before_sleep: bool) {
-        // Relaxed: raised by this process, and looked at again before the receiver sleeps.
-        if self.waiting_lanes.load(Ordering::Relaxed) != 0 {
-            self.forward_all(before_sleep);
-        }
-    }
-
-    #[cold]
-    fn forward_all(&self, before_sleep: bool) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for lane in waiting {
-            let mut way = self.way(lane);
-            if way.waiting.is_empty() {
-                continue;
-            }
-            let abandoned = before_sleep && !self.is_owned(lane);
-            // In a lane that is damaged, its sender learns it when it looks.
-            if abandoned || self.forward(&mut way, lane).is_err() {
-                way.clear();
-                way.producer = None;
-                self.all_gone(lane);
-            }
-        }
-    }
-
-    fn all_gone(&self, lane: usize) {
-        self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(0, Ordering::Relaxed);
-        self.waits(lane, false);
-    }
-
-    fn waits(&self, lane: usize, waits: bool) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|other| *other != lane);
-        if waits {
-            waiting.push(lane);
-        }
-        self.waiting_lanes.swap(waiting.len() as u64, Ordering::Relaxed);
-    }
-
     fn is_waited_for(&self, lane: usize, to: u64, due: Option<Due>) -> bool {
         self.is_there(lane, to)
             && due.is_none_or(|Due { call, deadline }| {
                 !deadline.has_passed() && !has_cancelled(&self.control, lane, call)
             })
-    }
-
-    /// When the first of those that wait is late, or of the requests in hand where these are watched.
-    pub(super) fn next_late(&self) -> Deadline {
-        let mut next = Deadline::never();
-        if self.waiting_lanes.load(Ordering::Relaxed) != 0 {
-            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let late = |lane| Some(self.way(lane).waiting.front()?.due?.deadline);
-            next = waiting.into_iter().filter_map(late).fold(next, Deadline::earlier);
-        }
-        if self.watched.load(Ordering::Relaxed) != 0 {
-            for lane in 0..self.lanes.len() {
-                let way = self.way(lane);
-                let deadlines = way.in_hand.iter().map(|(_, due)| due.deadline);
-                // What is late already stays in hand.
-                let ahead = deadlines.filter(|deadline| !deadline.has_passed());
-                next = ahead.fold(next, Deadline::earlier);
-            }
-        }
-        next
-    }
-
-    fn forward(&self, way: &mut Way, lane: usize) -> Result<(), Damage> {
-        let tag = Tag::DEFAULT;
-        if self.is_busy(way) {
-            return Ok(());
-        }
-        // Before the look for room: a sender that makes some after it sees this and rings.
-        self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(1, Ordering::Relaxed);
-        let mut sent = false;
-        while let Some(waiting) = way.waiting.front() {
-            // The next answer's first fragment ends one of which a part has gone.
-            if !self.is_waited_for(lane, waiting.to, waiting.due) {
-                way.pop();
-                continue;
-            }
-            self.producer(way, lane)?;
-            let (Some(producer), Some(waiting)) = (&mut way.producer, way.waiting.front_mut())
-            else {
-                break;
-            };
-            let left = &waiting.bytes[waiting.gone..];
-            let len = left.len().min(FRAGMENT).min(producer.max_payload(tag));
-            let Some(room) = producer.reserve(len, tag)? else { break };
-            let written = producer.fill(room, |writer| writer.write(&left[..len]));
-            debug_assert!(written.is_ok());
-            producer.publish(len, tag, Flags::part(waiting.gone == 0, len == left.len()));
-            sent = true;
-            waiting.gone += len;
-            if waiting.gone == waiting.bytes.len() {
-                way.pop();
-            }
-        }
-        if way.waiting.is_empty() {
-            self.all_gone(lane);
-        }
-        if sent {
-            self.control.ring(self.control.lane_bell(lane));
-        }
-        Ok(())
     }
 
     /// Whether the lane has an owner, by the semaphore that the kernel keeps true: one that was

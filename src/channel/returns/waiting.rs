@@ -1,0 +1,174 @@
+//! Answers that wait in this process for room in their lane's ring.
+
+use std::sync::PoisonError;
+
+use super::{Answer, Due, FRAGMENT, Returns, Way};
+use crate::codec::EncodeError;
+use crate::control::lane_word;
+use crate::error::SendError;
+use crate::ring::{Damage, Flags};
+use crate::sys::{Deadline, Ordering};
+use crate::tag::Tag;
+
+/// What keeping an answer costs beside its bytes.
+const KEEPING: usize = 128;
+
+/// An answer that waits for room.
+pub(super) struct Waiting {
+    to: u64,
+    /// The address and the answer.
+    bytes: Vec<u8>,
+    /// How much of it went.
+    gone: usize,
+    due: Option<Due>,
+}
+
+impl Way {
+    fn push(&mut self, to: u64, bytes: Vec<u8>, due: Option<Due>) {
+        self.kept += bytes.len() + KEEPING;
+        self.waiting.push_back(Waiting { to, bytes, gone: 0, due });
+    }
+
+    fn pop(&mut self) {
+        if let Some(waiting) = self.waiting.pop_front() {
+            self.kept -= waiting.bytes.len() + KEEPING;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.waiting.clear();
+        self.kept = 0;
+    }
+}
+
+impl Returns {
+    /// Keeps an answer, to send it behind those that wait already.
+    pub(super) fn send_later(
+        &self,
+        way: &mut Way,
+        lane: usize,
+        answer: &Answer<'_>,
+        due: Option<Due>,
+    ) -> Result<(), SendError> {
+        let len = answer.len();
+        let limit = usize::try_from(self.control.longest_answer()).unwrap_or(usize::MAX);
+        let kept = way.kept.saturating_add(len).saturating_add(KEEPING);
+        if way.kept > 0 && kept > limit {
+            return Err(SendError::Full { channel: self.control.name() });
+        }
+        let mut bytes = Vec::new();
+        if bytes.try_reserve_exact(len).is_err() {
+            return Err(self.unencodable(EncodeError::no_memory(len)));
+        }
+        bytes.extend_from_slice(&answer.generation.to_le_bytes());
+        bytes.extend_from_slice(answer.head);
+        bytes.extend_from_slice(answer.value);
+        if way.waiting.is_empty() {
+            self.waits(lane, true);
+        }
+        way.push(answer.generation, bytes, due);
+        self.forward(way, lane).map_err(|damage| self.damaged(lane, damage))
+    }
+
+    /// Sends what waited and has room now. `before_sleep`, answers for a sender that was killed are
+    /// dropped, which takes a system call.
+    #[inline]
+    pub(in crate::channel) fn look_after(&self, before_sleep: bool) {
+        // Relaxed: raised by this process, and looked at again before the receiver sleeps.
+        if self.waiting_lanes.load(Ordering::Relaxed) != 0 {
+            self.forward_all(before_sleep);
+        }
+    }
+
+    #[cold]
+    fn forward_all(&self, before_sleep: bool) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for lane in waiting {
+            let mut way = self.way(lane);
+            if way.waiting.is_empty() {
+                continue;
+            }
+            let abandoned = before_sleep && !self.is_owned(lane);
+            // In a lane that is damaged, its sender learns it when it looks.
+            if abandoned || self.forward(&mut way, lane).is_err() {
+                way.clear();
+                way.producer = None;
+                self.all_gone(lane);
+            }
+        }
+    }
+
+    fn all_gone(&self, lane: usize) {
+        self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(0, Ordering::Relaxed);
+        self.waits(lane, false);
+    }
+
+    fn waits(&self, lane: usize, waits: bool) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|other| *other != lane);
+        if waits {
+            waiting.push(lane);
+        }
+        self.waiting_lanes.swap(waiting.len() as u64, Ordering::Relaxed);
+    }
+
+    /// When the first of those that wait is late, or of the requests in hand where these are watched.
+    pub(in crate::channel) fn next_late(&self) -> Deadline {
+        let mut next = Deadline::never();
+        if self.waiting_lanes.load(Ordering::Relaxed) != 0 {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let late = |lane| Some(self.way(lane).waiting.front()?.due?.deadline);
+            next = waiting.into_iter().filter_map(late).fold(next, Deadline::earlier);
+        }
+        if self.watched.load(Ordering::Relaxed) != 0 {
+            for lane in 0..self.lanes.len() {
+                let way = self.way(lane);
+                let deadlines = way.in_hand.iter().map(|(_, due)| due.deadline);
+                // What is late already stays in hand.
+                let ahead = deadlines.filter(|deadline| !deadline.has_passed());
+                next = ahead.fold(next, Deadline::earlier);
+            }
+        }
+        next
+    }
+
+    pub(super) fn forward(&self, way: &mut Way, lane: usize) -> Result<(), Damage> {
+        let tag = Tag::DEFAULT;
+        if self.is_busy(way) {
+            return Ok(());
+        }
+        // Before the look for room: a sender that makes some after it sees this and rings.
+        self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(1, Ordering::Relaxed);
+        let mut sent = false;
+        while let Some(waiting) = way.waiting.front() {
+            // The next answer's first fragment ends one of which a part has gone.
+            if !self.is_waited_for(lane, waiting.to, waiting.due) {
+                way.pop();
+                continue;
+            }
+            self.producer(way, lane)?;
+            let (Some(producer), Some(waiting)) = (&mut way.producer, way.waiting.front_mut())
+            else {
+                break;
+            };
+            let left = &waiting.bytes[waiting.gone..];
+            let len = left.len().min(FRAGMENT).min(producer.max_payload(tag));
+            let Some(room) = producer.reserve(len, tag)? else { break };
+            let written = producer.fill(room, |writer| writer.write(&left[..len]));
+            debug_assert!(written.is_ok());
+            producer.publish(len, tag, Flags::part(waiting.gone == 0, len == left.len()));
+            sent = true;
+            waiting.gone += len;
+            if waiting.gone == waiting.bytes.len() {
+                way.pop();
+            }
+        }
+        if way.waiting.is_empty() {
+            self.all_gone(lane);
+        }
+        if sent {
+            self.control.ring(self.control.lane_bell(lane));
+        }
+        Ok(())
+    }
+}
