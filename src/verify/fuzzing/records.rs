@@ -110,8 +110,13 @@ impl Rig {
                 }
             }
             8 => {
+                // What a party looks at that is not the ring's consumer.
+                Consumer::holds_value(self.segment.clone(), self.layout, |first, last| {
+                    assert!(first <= last, "a value ends before it starts");
+                    false
+                });
+                Consumer::count_values(self.segment.clone(), self.layout, true);
                 if let Some(consumer) = &mut self.consumer {
-                    consumer.holds_value(|_, _| true);
                     consumer.take_moved();
                 }
             }
