@@ -250,7 +250,7 @@ mod tests {
                 let letter = (Counted(count.clone()), vec![7; len]);
                 tx.send(&letter).unwrap();
                 assert_eq!(count.take(), 1, "sent with {len} bytes");
-                let (_, origin) = rx.recv_from(crate::Select::Any).unwrap();
+                let (_, origin) = rx.recv_from().unwrap();
                 rx.send_back(origin, &letter).unwrap();
                 assert_eq!(count.take(), 1, "sent back with {len} bytes");
                 tx.recv_back::<Letter>().unwrap();

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -14,6 +15,7 @@ use common::kernel::is_asleep;
 use common::{Child, Stage, at_any_moment, play, random, say, until};
 use nix::unistd::gettid;
 use sysv_channel::codec::Bytes;
+use sysv_channel::rpc::{Client, Server, ServerOptions};
 use sysv_channel::{Channel, DefaultCodec, Options, Receiver, Sender};
 
 /// Who sent it, which of its values it is, and some more.
@@ -187,34 +189,40 @@ fn a_request_in_fragments_has_its_turn_however_many_short_ones_stand_there() {
     const PATIENCE: u64 = 1000;
     // Of some the last fragment stands there alone.
     for len in (10_000..30_000).step_by(500) {
-        let channel = Channel::<Value>::options().inline_limit(0).capacity(8 << 10).lanes(3);
-        // With a way back, as a server's channel, which takes one request of each caller in turn.
-        let channel = channel.return_capacity(4096).private().unwrap();
-        let rx = channel.receiver().unwrap();
-        let short = [1, 2].map(|sender| (sender, channel.sender().unwrap()));
-        let send = |(sender, tx): &(u64, Sender<Value>)| tx.send(&value(*sender, 0, 10)).unwrap();
-        let long = channel.sender().unwrap();
+        let stage = Stage::new("request in fragments");
+        let options = ServerOptions::new().clients(3).capacity(8 << 10);
+        let server: Server<Value, ()> = options.bind(stage.name()).unwrap();
+        let connect = || Client::<Value, ()>::connect(stage.name()).unwrap();
+        let short = [1, 2].map(|client| (connect(), value(client, 0, 10)));
+        // There is always one more of each.
+        let mut calls = short.each_ref().map(|(client, request)| {
+            VecDeque::from([client.start(request).unwrap(), client.start(request).unwrap()])
+        });
+        let long = connect();
         let (tell, told) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(move || {
                 tell.send(gettid()).unwrap();
-                // It hears of the end where the receiver gives up.
-                let _ = long.send(&value(3, 0, len));
+                // It hears of the end where the server gives up.
+                let _ = long.call(&value(3, 0, len));
             });
-            let sender_of_long = told.recv().unwrap();
-            // There is always one more of each.
-            short.iter().for_each(|short| (0..2).for_each(|_| send(short)));
+            let client_of_long = told.recv().unwrap();
             for received in 0.. {
                 // What there is room for has been written.
-                until(|| is_asleep(format_args!("self/task/{sender_of_long}")));
-                let (sender, _, bytes) = rx.recv().unwrap();
-                if sender == 3 {
-                    assert_eq!(bytes.len(), len);
+                until(|| is_asleep(format_args!("self/task/{client_of_long}")));
+                let request = server.recv().unwrap().unwrap();
+                let (client, _, bytes) = request.query();
+                let (client, answered_len) = (*client as usize, bytes.len());
+                request.reply(&()).unwrap();
+                if client == 3 {
+                    assert_eq!(answered_len, len);
                     break;
                 }
-                send(&short[sender as usize - 1]);
+                let (short, request) = &short[client - 1];
+                calls[client - 1].push_back(short.start(request).unwrap());
+                calls[client - 1].pop_front().unwrap().wait().unwrap();
                 if received == PATIENCE {
-                    drop(rx);
+                    drop(server);
                     panic!("a request of {len} bytes was passed over {PATIENCE} times");
                 }
             }

@@ -15,6 +15,10 @@ use std::time::Duration;
 use common::kernel::{self, Kind, Mapping, Object};
 use common::{Parcel, Shape, Stage, at_any_moment, listen, play, random, say, until};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sysv_channel::rpc::{
+    BindError, CallError, Client, ClientOptions, ConnectError, ReplyError, ServeError, Server,
+    ServerOptions,
+};
 use sysv_channel::{
     AttachError, Channel, DefaultCodec, OpenError, Options, Receiver, RecvError, Schema, Select,
     SendError, Sender, Tag,
@@ -33,17 +37,19 @@ const MEMORY_KIB: u64 = 128 << 10;
 #[test]
 fn child() {
     play(|role, arguments| {
-        let (name, shape) = (arguments[0], Shape::named(arguments[1]));
+        let (name, shape) = (arguments[0], arguments.get(1).map(|shape| Shape::named(shape)));
         kernel::limit_address_space(ADDRESS_SPACE);
         thread::spawn(|| {
             listen();
             ENOUGH.store(true, Ordering::Relaxed);
         });
         let mut tally = Tally::default();
-        match role {
-            "send" => send(name, shape, &mut tally),
-            "receive" => receive(name, shape, &mut tally),
-            _ => unreachable!("no such role: {role}"),
+        match (role, shape) {
+            ("send", Some(shape)) => send(name, shape, &mut tally),
+            ("receive", Some(shape)) => receive(name, shape, &mut tally),
+            ("call", None) => call(name, &mut tally),
+            ("serve", None) => serve(name, &mut tally),
+            _ => unreachable!("no such role: {role}, {shape:?}"),
         }
         let peak = kernel::peak_memory();
         assert!(peak < MEMORY_KIB, "{role}: {peak} KiB");
@@ -78,9 +84,13 @@ enum Part {
 
 impl Load {
     fn new(shape: Shape, id: u64) -> Load {
+        Load::of(id, shape.some_len(id).saturating_sub(100))
+    }
+
+    fn of(id: u64, len: usize) -> Load {
         let few = id % 5;
         Load {
-            parcel: Parcel::new(1, id, shape.some_len(id).saturating_sub(100)),
+            parcel: Parcel::new(1, id, len),
             numbers: (0..few as u32).collect(),
             text: (few > 2).then(|| "text".repeat(few as usize)),
             part: match id % 3 {
@@ -105,7 +115,7 @@ impl Load {
 }
 
 fn options(shape: Shape) -> Options<Load, DefaultCodec> {
-    shape.options().return_capacity(4096).max_value(MAX_VALUE as u64)
+    shape.options().max_value(MAX_VALUE as u64)
 }
 
 // ---------------------------------------------------------------------- who is attacked
@@ -196,11 +206,11 @@ impl Tally {
                 self.count(if load.parcel.is_whole() { "received" } else { "received, changed" });
                 true
             }
-            Err(error) => self.not_received("receive", error),
+            Err(error) => self.not_received(error),
         }
     }
 
-    fn not_received(&mut self, call: &str, error: RecvError) -> bool {
+    fn not_received(&mut self, error: RecvError) -> bool {
         let (expected, goes_on) = match error {
             RecvError::Empty { .. } | RecvError::Timeout { .. } | RecvError::Decode { .. } => {
                 (true, true)
@@ -213,7 +223,7 @@ impl Tally {
             | RecvError::NoSelection { .. } => (true, false),
             _ => (false, false),
         };
-        self.error(call, error, expected);
+        self.error("receive", error, expected);
         goes_on
     }
 }
@@ -232,20 +242,7 @@ fn send(name: &str, shape: Shape, tally: &mut Tally) {
                 1 => tx.send_timeout(&load, SHORT),
                 _ => tx.send_tagged_timeout(tag, &load, SHORT),
             };
-            let answer = match random(8) {
-                0 => tx.recv_back_timeout::<Load>(Duration::from_micros(random(500))),
-                _ => tx.try_recv_back(),
-            };
-            let answered = match answer {
-                Ok(load) => {
-                    assert!(load.len() <= 4096, "{} bytes", load.len());
-                    tally.count("answered");
-                    true
-                }
-                Err(error) => tally.not_received("answer", error),
-            };
-            let goes_on = tally.sent(sent) && answered;
-            if !goes_on || !go_on() {
+            if !tally.sent(sent) || !go_on() {
                 break;
             }
         }
@@ -270,6 +267,146 @@ fn receive(name: &str, shape: Shape, tally: &mut Tally) {
             };
             let goes_on = tally.received(received.map(|message| message.value));
             if !goes_on || !go_on() {
+                break;
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------------- a server and its clients
+
+fn server_options() -> ServerOptions {
+    ServerOptions::new()
+        .clients(Map::SERVER.lanes)
+        .capacity(Map::SERVER.ring_lines * LINE)
+        .reply_capacity(Map::SERVER.return_lines * LINE)
+        .max_value(MAX_VALUE as u64)
+        .drain(SHORT)
+}
+
+fn client_options() -> ClientOptions {
+    ClientOptions::new().max_value(MAX_VALUE as u64).deadline(SHORT).wait_for_server(SHORT)
+}
+
+/// What no user of a channel is told unless the channel's memory was written over or removed.
+fn is_of_a_scribbled_channel(error: &OpenError) -> bool {
+    matches!(
+        error,
+        OpenError::NotFound { .. }
+            | OpenError::Corrupt { .. }
+            | OpenError::KeyCollision { .. }
+            | OpenError::WrongVersion { .. }
+            | OpenError::WrongMode { .. }
+            | OpenError::WrongType { .. }
+            | OpenError::WrongCodec { .. }
+            | OpenError::LongerValues { .. }
+            | OpenError::OtherOptions { .. }
+            | OpenError::System(_)
+    )
+}
+
+fn call(name: &str, tally: &mut Tally) {
+    let mut id = 0;
+    while go_on() {
+        let client: Client<Load, Load> = match client_options().connect(name) {
+            Ok(client) => client,
+            Err(error) => {
+                let expected = match &error {
+                    ConnectError::NotFound { .. }
+                    | ConnectError::LongerValues { .. }
+                    | ConnectError::TooManyClients { .. }
+                    | ConnectError::Attach(
+                        AttachError::Corrupt { .. } | AttachError::Removed { .. },
+                    ) => true,
+                    ConnectError::Open(error) => is_of_a_scribbled_channel(error),
+                    _ => false,
+                };
+                tally.error("connect", error, expected);
+                continue;
+            }
+        };
+        for _ in 0..random(100) {
+            id += 1;
+            let request = Load::of(id, [10, 100, 1000, 30_000][below(4)]);
+            let called = match random(3) {
+                0 => client.try_call(&request),
+                1 => client.start(&request).and_then(|call| call.wait()),
+                _ => client.call(&request),
+            };
+            match called {
+                Ok(load) => {
+                    assert!(load.len() <= MAX_VALUE, "{} bytes", load.len());
+                    let whole = load.parcel.is_whole();
+                    tally.count(if whole { "replied" } else { "replied, changed" });
+                }
+                Err(error) => {
+                    let expected = !matches!(
+                        error,
+                        CallError::OwnServer { .. }
+                            | CallError::Reentrant { .. }
+                            | CallError::Panicked { .. }
+                    );
+                    tally.error("call", error, expected);
+                    if random(8) == 0 {
+                        break;
+                    }
+                }
+            }
+            if !go_on() {
+                break;
+            }
+        }
+    }
+}
+
+fn serve(name: &str, tally: &mut Tally) {
+    while go_on() {
+        let server: Server<Load, Load> = match server_options().bind(name) {
+            Ok(server) => server,
+            Err(error) => {
+                let expected = match &error {
+                    BindError::Open(error) => is_of_a_scribbled_channel(error),
+                    BindError::Attach(
+                        AttachError::Corrupt { .. } | AttachError::Removed { .. },
+                    ) => true,
+                    _ => false,
+                };
+                tally.error("bind", error, expected);
+                thread::yield_now();
+                continue;
+            }
+        };
+        for _ in 0..random(300) {
+            match server.recv_timeout(SHORT) {
+                Ok(Some(request)) => {
+                    assert!(request.query().len() <= MAX_VALUE);
+                    let reply = Load::of(1, [10, 3000, 40_000][below(3)]);
+                    match request.reply(&reply) {
+                        Ok(()) => tally.count("answered"),
+                        Err(error) => {
+                            let expected = matches!(
+                                error,
+                                ReplyError::ClientGone { .. }
+                                    | ReplyError::Full { .. }
+                                    | ReplyError::TooLong { .. }
+                                    | ReplyError::Send(SendError::Corrupt { .. })
+                            );
+                            tally.error("reply", error, expected);
+                        }
+                    }
+                }
+                Ok(None) => unreachable!("nobody closes it"),
+                Err(ServeError::Timeout { .. }) => tally.count("no request came"),
+                Err(error) => {
+                    let expected = matches!(
+                        error,
+                        ServeError::Removed { .. } | ServeError::Receive(RecvError::Corrupt { .. })
+                    );
+                    tally.error("serve", error, expected);
+                    break;
+                }
+            }
+            if !go_on() {
                 break;
             }
         }
@@ -310,13 +447,16 @@ const LANE_WORDS: [usize; 15] = [
 ];
 
 impl Map {
+    /// Of a server's channel.
+    const SERVER: Map = Map { inline_limit: 0, lanes: 4, ring_lines: 256, return_lines: 64 };
+
     fn of(shape: Shape) -> Map {
         let (inline_limit, ring_lines) = match shape {
             Shape::Mixed => (256, 256),
             Shape::RingOnly => (0, 256),
             Shape::QueueOnly => (4096, 0),
         };
-        Map { inline_limit, lanes: 4, ring_lines, return_lines: 64 }
+        Map { inline_limit, lanes: 4, ring_lines, return_lines: 0 }
     }
 
     fn lanes_at(self) -> usize {
@@ -358,11 +498,15 @@ struct Scribbler {
 
 impl Scribbler {
     fn new(stage: &Stage, shape: Shape) -> Scribbler {
-        let map = Map::of(shape);
+        Scribbler::on(stage, Map::of(shape)).unwrap()
+    }
+
+    /// None where there is no such channel, or none any more.
+    fn on(stage: &Stage, map: Map) -> Option<Scribbler> {
         let objects = stage.objects();
         let object = |kind| objects.iter().copied().find(|object| object.kind == kind);
-        let memory = Mapping::of(object(Kind::Segment).unwrap(), map.size()).unwrap();
-        Scribbler { map, memory, queue: object(Kind::Queue) }
+        let memory = Mapping::of(object(Kind::Segment)?, map.size())?;
+        Some(Scribbler { map, memory, queue: object(Kind::Queue) })
     }
 
     fn get(&self, at: usize) -> u64 {
@@ -385,7 +529,7 @@ impl Scribbler {
         let lane = below(map.lanes);
         let lines_at = map.rings_at() + lane * map.lane_rings();
         let block = map.lanes_at() + lane * BLOCK;
-        if map.ring_lines > 0 && random(3) > 0 {
+        if map.return_lines == 0 || random(3) > 0 {
             (lines_at, map.ring_lines, block + 128)
         } else {
             (lines_at + map.ring_lines * LINE, map.return_lines, block + 256)
@@ -551,6 +695,36 @@ fn scribble(shape: Shape) {
         child.tell("enough");
         println!("{shape:?}: {:?}", child.finish());
     }
+}
+
+#[test]
+fn scribbled_memory_harms_no_server_and_no_client() {
+    let stage = Stage::new("scribbled server");
+    let children = ["serve", "call", "call"].map(|role| stage.child(role, &[]));
+    let mut left = scribbles();
+    while left > 0 {
+        // Bound anew each time, and it works each time.
+        let mut scribbler = None;
+        until(|| {
+            scribbler = Scribbler::on(&stage, Map::SERVER);
+            scribbler.is_some()
+        });
+        let count = left.min(1 + random(400));
+        left -= count;
+        for _ in 0..count {
+            scribbler.iter().for_each(Scribbler::scribble);
+            if random(10) == 0 {
+                at_any_moment(300);
+            }
+        }
+        drop(scribbler);
+        stage.objects().into_iter().for_each(Object::remove);
+    }
+    for mut child in children {
+        child.tell("enough");
+        println!("{:?}", child.finish());
+    }
+    stage.objects().into_iter().for_each(Object::remove);
 }
 
 /// Who comes after the scribbling; the others were there before.
@@ -766,21 +940,22 @@ fn deadlines_hold_while_descriptors_come_of_values_that_were_taken() {
 }
 
 #[test]
-fn deadlines_hold_while_answers_come_that_are_for_others() {
-    let stage = Stage::new("answers");
-    let channel = options(Shape::RingOnly).create(stage.name()).unwrap();
-    let tx = channel.sender().unwrap();
-    let scribbler = Scribbler::new(&stage, Shape::RingOnly);
-    let Map { return_lines, .. } = scribbler.map;
+fn deadlines_hold_while_replies_come_that_are_for_others() {
+    let stage = Stage::new("replies");
+    let _server: Server<Load, Load> = server_options().bind(stage.name()).unwrap();
+    let client: Client<Load, Load> = client_options().connect(stage.name()).unwrap();
+    let scribbler = Scribbler::on(&stage, Map::SERVER).unwrap();
+    let head_at = scribbler.map.lanes_at() + 256;
     meanwhile(
         |on| scribbler.feed(true, &[WHOLE], on),
         || {
+            let before = scribbler.get(head_at);
             for _ in 0..3 {
-                assert!(tx.recv_back_timeout::<Load>(SHORT).is_err());
+                let called = client.call_timeout(&Load::of(0, 10), SHORT);
+                assert!(matches!(called, Err(CallError::Timeout { .. })));
             }
-            looks_at_little(&scribbler, scribbler.map.lanes_at() + 256, return_lines, || {
-                assert!(tx.try_recv_back::<Load>().is_err());
-            });
+            // It looked at them.
+            assert!(scribbler.get(head_at) > before);
         },
     );
 }
@@ -811,7 +986,7 @@ fn deadlines_hold_while_bells_are_rung_for_nothing() {
         // The receiver's, and the first lane's.
         let attack = |on: &AtomicBool| {
             while on.load(Ordering::Relaxed) {
-                [6, 9].into_iter().for_each(|bell| set.post(bell));
+                [6, 15].into_iter().for_each(|bell| set.post(bell));
             }
         };
         meanwhile(attack, || {
@@ -826,7 +1001,7 @@ fn deadlines_hold_while_receivers_seem_to_come_and_go() {
     let shape = Shape::RingOnly;
     let stage = Stage::new("generations");
     let options = || {
-        let options = shape.options().return_capacity(4096);
+        let options = shape.options();
         options.schema(Schema::named("unsettling", 1))
     };
     let channel = options().create(stage.name()).unwrap();
@@ -917,9 +1092,8 @@ fn nothing_longer_than_the_longest_value_is_handed_over() {
             assert!(matches!(rx.recv(), Err(RecvError::Corrupt { .. })), "{shape:?}");
             continue;
         }
-        let map = Map { return_lines: 0, ..scribbler.map };
-        let ring = Scribbler { map, ..scribbler };
-        let position = ring.get(map.lanes_at() + 128);
+        let ring = scribbler;
+        let position = ring.get(ring.map.lanes_at() + 128);
         ring.write_record(false, position, 61, WHOLE);
         let error = rx.recv().unwrap_err();
         assert!(error.to_string().contains("longest value"), "{error}");

@@ -8,6 +8,8 @@ use std::process::Command;
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use sysv_channel::codec::Raw;
+#[cfg(feature = "bincode")]
+use sysv_channel::rpc::{Client, ClientOptions, ReplyError, Server, ServerOptions};
 use sysv_channel::{AttachError, Channel, OpenError, Options, SendError, SystemErrorKind};
 
 type Bytes = Vec<u8>;
@@ -397,26 +399,30 @@ fn a_value_for_which_there_is_no_memory_is_an_error_that_names_its_length() {
 
 #[cfg(feature = "bincode")]
 #[test]
-fn an_answer_for_which_there_is_no_memory_is_an_error_that_names_its_length() {
-    apart("an_answer_for_which_there_is_no_memory_is_an_error_that_names_its_length", || {
-        let channel = options().return_capacity(4096).max_value(1 << 30).private().unwrap();
-        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
-        tx.send(&vec![1]).unwrap();
-        let (_, origin) = rx.recv_from(sysv_channel::Select::Any).unwrap();
-        // One that cannot be encoded, and one that can but not be kept for its sender. The allocator
+fn a_reply_for_which_there_is_no_memory_is_an_error_that_names_its_length() {
+    apart("a_reply_for_which_there_is_no_memory_is_an_error_that_names_its_length", || {
+        let name = "replies and no memory";
+        let options = ServerOptions::new().clients(1).reply_capacity(4096).max_value(1 << 30);
+        let server: Server<u8, Vec<u8>> = options.bind(name).unwrap();
+        let client = ClientOptions::new().max_value(1 << 30);
+        let client: Client<u8, Vec<u8>> = client.connect(name).unwrap();
+        // One that cannot be encoded, and one that can but not be kept for its client. The allocator
         // has 64 MiB in reserve.
-        let answers = [vec![0; 200 << 20], vec![0; 100 << 20]];
+        let replies = [vec![0; 200 << 20], vec![0; 100 << 20]];
         leave_room(130 << 20);
-        for answer in &answers {
-            let refused = rx.send_back(origin, answer).unwrap_err();
-            assert!(matches!(refused, SendError::Encode { .. }), "{refused}");
+        for reply in &replies {
+            let call = client.start(&1).unwrap();
+            let refused = server.recv().unwrap().unwrap().reply(reply).unwrap_err();
+            assert!(matches!(refused, ReplyError::Send(SendError::Encode { .. })), "{refused}");
             let text = refused.to_string();
             assert!(text.contains("no memory") && text.contains("bytes"), "{text}");
+            // What had gone of it is no reply.
+            let told = call.wait().unwrap_err();
+            assert!(told.to_string().contains("no memory"), "{told}");
         }
-        // It takes what had gone of the second one, and that is no answer.
-        assert!(tx.try_recv_back::<Bytes>().unwrap_err().is_empty());
-        rx.send_back(origin, &vec![8; 1000]).unwrap();
-        assert_eq!(tx.recv_back::<Bytes>().unwrap(), [8; 1000]);
+        let call = client.start(&1).unwrap();
+        server.recv().unwrap().unwrap().reply(&vec![8; 1000]).unwrap();
+        assert_eq!(call.wait().unwrap(), [8; 1000]);
         leave_room(u64::MAX >> 2);
     });
 }

@@ -1,7 +1,5 @@
 //! What comes back to a sender: see `returns` for the other side.
 
-use std::time::Duration;
-
 use super::inbox::{SPARE, append};
 use super::sender::{Sender, State};
 use crate::codec::{Codec, Reader};
@@ -146,50 +144,6 @@ impl Drop for Taking<'_> {
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// Receives what the receiver sent back, and waits until there is something.
-    ///
-    /// # Errors
-    /// [`RecvError::Disconnected`] if there is nothing and the receiver is gone,
-    /// [`RecvError::NoWayBack`] on a channel without one, [`RecvError::Decode`] if it is no `R`;
-    /// [`RecvError`] otherwise.
-    pub fn recv_back<R>(&self) -> Result<R, RecvError>
-    where
-        C: Codec<R>,
-    {
-        self.receive_back(Deadline::never())
-    }
-
-    /// Like [`recv_back`](Sender::recv_back), if there is something now.
-    ///
-    /// # Errors
-    /// [`RecvError::Empty`] if there is nothing; else as [`recv_back`](Sender::recv_back).
-    pub fn try_recv_back<R>(&self) -> Result<R, RecvError>
-    where
-        C: Codec<R>,
-    {
-        self.receive_back(Deadline::now())
-    }
-
-    /// Like [`recv_back`](Sender::recv_back), and waits at most `timeout`.
-    ///
-    /// # Errors
-    /// [`RecvError::Timeout`] if nothing came; else as [`recv_back`](Sender::recv_back).
-    pub fn recv_back_timeout<R>(&self, timeout: Duration) -> Result<R, RecvError>
-    where
-        C: Codec<R>,
-    {
-        self.receive_back(Deadline::after(timeout))
-    }
-
-    fn receive_back<R>(&self, deadline: Deadline) -> Result<R, RecvError>
-    where
-        C: Codec<R>,
-    {
-        let accept = |reader: Reader<'_>| Some(C::decode(reader));
-        let value = self.accept_back_unless(deadline, |_| false, accept, |_| Ok(Lost::GiveUp))?;
-        value.map_err(|error| RecvError::Decode { channel: self.control.name(), error })
-    }
-
     /// Waits until `accept` makes something of an answer. Whenever no receiver is there, `lost`
     /// says whether to go on waiting for the next one; it is over when no answer stands there and
     /// `is_over` said so before the look.
@@ -202,7 +156,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<R, RecvError> {
         let mut state = self.enter().map_err(back_error)?;
         if state.answers.is_none() {
-            return Err(RecvError::NoWayBack { channel: self.control.name() });
+            return Err(self.no_way_back());
         }
         let look = |sender: &Self, state: &mut State| {
             // Looked at first: an answer that stands there then came before its sender went.
@@ -220,7 +174,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             self.wait_or_lose(&mut state, deadline, self.spin, &look, lost)
                 .map_err(|Stop(error)| error)?;
             let Some(answers) = state.answers.as_mut() else {
-                return Err(RecvError::NoWayBack { channel: self.control.name() });
+                return Err(self.no_way_back());
             };
             // NB: taken here and not by `look`, since what that finds is handed up through memory.
             let found = answers.next(&self.control, self.lane, deadline, &mut accept);
@@ -233,6 +187,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 return Err(super::nothing_came(&self.control, deadline));
             }
         }
+    }
+
+    #[cold]
+    fn no_way_back(&self) -> RecvError {
+        let what = "its header has no rings for answers, which a server's or a mailbox's has: another \
+                    program wrote over it";
+        RecvError::Corrupt { channel: self.control.name(), what: what.to_owned() }
     }
 }
 
@@ -266,7 +227,6 @@ pub(super) fn back_error(error: SendError) -> RecvError {
         SendError::Full { channel } => RecvError::Empty { channel },
         SendError::Timeout { channel } => RecvError::Timeout { channel },
         SendError::Removed { channel } => RecvError::Removed { channel },
-        SendError::NoWayBack { channel } => RecvError::NoWayBack { channel },
         SendError::NotWoken { channel, error } => RecvError::NotWoken { channel, error },
         SendError::Reentrant { channel } => RecvError::Reentrant { channel },
         SendError::Forked { channel } => RecvError::Forked { channel },

@@ -56,7 +56,7 @@ pub use lease::Lease;
 pub use options::Options;
 pub use receiver::Receiver;
 pub(crate) use returns::Due;
-pub use returns::Origin;
+pub(crate) use returns::Origin;
 pub use sender::Sender;
 #[cfg(all(test, loom))]
 pub(crate) use space::{look_at_line, stay_in_line};

@@ -121,7 +121,7 @@ impl<T, C: Codec<T>> Options<T, C> {
 
     /// The size of the ring from the receiver back to each sender, in bytes, as
     /// [`capacity`](Options::capacity); default 0: none.
-    pub fn return_capacity(mut self, bytes: usize) -> Self {
+    pub(crate) fn return_capacity(mut self, bytes: usize) -> Self {
         self.return_capacity = bytes;
         self
     }
@@ -364,11 +364,11 @@ impl<T, C: Codec<T>> Options<T, C> {
         if self.inline_limit == 0 && self.capacity == 0 {
             return invalid("inline_limit and capacity are both 0: no path is left".to_owned());
         }
-        let Spelling { return_capacity, no_return_ring, .. } = self.spelling;
+        let Spelling { no_return_ring, .. } = self.spelling;
         let layout = Layout {
             lanes: self.lanes,
             ring_lines: ring_lines("capacity", self.capacity, self.spelling.no_ring)?,
-            return_lines: ring_lines(return_capacity, self.return_capacity, no_return_ring)?,
+            return_lines: ring_lines("reply_capacity", self.return_capacity, no_return_ring)?,
             inline_limit: self.inline_limit,
             max_value: self.max_value,
         };

@@ -1,14 +1,12 @@
 //! The way back: from the receiver to the sender of a value.
 //!
-//! A channel with a [`return_capacity`](crate::Options::return_capacity) has a second ring in each
-//! lane. The receiver writes to it and never waits for it; the sender waits for it on the same bell
+//! A server's or a mailbox's channel has a second ring in each lane. The receiver writes to it and never waits for it; the sender waits for it on the same bell
 //! on which it waits for room and for the receiver's death. Each answer begins with the generation
 //! of the lane's owner that it is for, so an owner never reads what was meant for the last one.
 //!
 //! An answer longer than half the ring goes in fragments, straight into the ring while the sender
 //! takes them as fast. What it does not take in a moment that is bounded is kept in this process, up
-//! to the channel's longest value in all; so is a reply that finds the ring full, since the receiver
-//! of a request goes on receiving. It goes when the sender has made room: the sender then rings the
+//! to the channel's longest value in all; so is one that finds the ring full. It goes when the sender has made room: the sender then rings the
 //! receiver, which looks after what waits whenever it looks for values. So the receiver never waits
 //! for a sender that is slow.
 //!
@@ -17,9 +15,14 @@
 //! | `chunks` | an answer that goes as it is encoded |
 //! | `waiting` | answers that wait for room in this process |
 //! | `in_hand` | requests that an answer is due to |
+//! | `plain` | values that come back without a head of a layer above, for tests and models |
 
 mod chunks;
 mod in_hand;
+#[cfg(all(any(test, fuzzing), feature = "bincode"))]
+mod plain;
+#[cfg(all(test, not(loom), feature = "bincode"))]
+mod tests;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -33,16 +36,14 @@ use self::chunks::ChunkedAnswer;
 use self::waiting::Waiting;
 use super::calls::has_cancelled;
 use super::encoded::{Chunk, Encoded, NotEncoded};
-use super::receiver::Receiver;
 use super::sender::{lane_damage, not_woken};
-use crate::codec::{Codec, EncodeError, WriteError, Writer};
+use crate::codec::{EncodeError, WriteError, Writer};
 use crate::control::{ADDRESS, Control, lane_word, semaphores};
-use crate::error::{RecvError, SendError};
+use crate::error::SendError;
 use crate::ring::{Damage, Flags, Producer, Reservation};
 use crate::sys::bytes::in_chunks;
 use crate::sys::{AtomicU64, Deadline, Fault, Mutex, Ordering, fault};
-use crate::tag::{Message, Select, Tag};
-use crate::transfer;
+use crate::tag::Tag;
 
 /// Payload of a fragment, in bytes, where the ring has room for so much: they pipeline best.
 const FRAGMENT: usize = 8 << 10;
@@ -50,15 +51,6 @@ const FRAGMENT: usize = 8 << 10;
 /// How long an answer in fragments waits for its sender to make room, at a time and in all.
 const WAIT: Duration = Duration::from_micros(100);
 const WAIT_IN_ALL: Duration = Duration::from_millis(1);
-
-/// What becomes of an answer that finds the ring full.
-#[derive(Clone, Copy)]
-pub(super) enum WhenFull {
-    /// It is refused.
-    Refuse,
-    /// The receiver keeps it and sends it while it receives, as long as the caller waits for it.
-    Keep(Option<Due>),
-}
 
 /// The call that an answer is due to.
 #[derive(Clone, Copy)]
@@ -68,9 +60,9 @@ pub(crate) struct Due {
     pub(crate) deadline: Deadline,
 }
 
-/// Who sent a value: where [`Receiver::send_back`] answers to.
+/// Who sent a value: where an answer to it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Origin {
+pub(crate) struct Origin {
     pub(crate) lane: usize,
     /// Zero: the sender was gone when its value was received.
     pub(crate) generation: u64,
@@ -156,7 +148,9 @@ impl Returns {
         }
     }
 
-    /// Has a value encoded, and sends it behind a head of the layer above, without waiting.
+    /// Has a value encoded, and sends it behind a head of the layer above, without waiting: what finds
+    /// no room is kept, and goes while the receiver receives and the caller of the call that it is `due`
+    /// to waits for it.
     ///
     /// Encoding is the user's code, which may do anything, also answer the same sender: so it runs
     /// while no lock is taken, into memory of this process. From there a long answer goes into the ring
@@ -168,7 +162,7 @@ impl Returns {
         to: Origin,
         head: &[u8],
         encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
-        when_full: WhenFull,
+        due: Option<Due>,
     ) -> Result<(), SendError> {
         self.check(to)?;
         let max = usize::try_from(self.max_value()).unwrap_or(usize::MAX);
@@ -183,7 +177,6 @@ impl Returns {
         if too_long {
             return Err(self.too_long());
         }
-        let found_full = chunks.found_full;
         let sent = match chunks.failure.take() {
             Some(failure) => Err(failure),
             None => {
@@ -191,18 +184,16 @@ impl Returns {
                 let value = &chunk.memory()[..len];
                 if !chunks.has_begun() {
                     let answer = Answer { generation: to.generation, head, value };
-                    return self.send(to, &answer, when_full);
+                    return self.send(to, &answer, due);
                 }
                 chunks.finish(value)
             }
         };
         drop(chunks);
         match sent {
-            Err(SendError::Full { .. })
-                if !found_full || matches!(when_full, WhenFull::Keep(_)) =>
-            {
+            Err(SendError::Full { .. }) => {
                 drop(chunk);
-                self.keep_value(to, head, encode, when_full)
+                self.keep_value(to, head, encode, due)
             }
             sent => sent,
         }
@@ -215,18 +206,13 @@ impl Returns {
         to: Origin,
         head: &[u8],
         encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
-        when_full: WhenFull,
+        due: Option<Due>,
     ) -> Result<(), SendError> {
         let value = Encoded::new(self.max_value(), encode).map_err(|error| match error {
             NotEncoded::TooLong => self.too_long(),
             NotEncoded::Failed(error) => self.unencodable(error),
         })?;
-        let due = match when_full {
-            WhenFull::Keep(due) => due,
-            WhenFull::Refuse => None,
-        };
-        let answer = Answer { generation: to.generation, head, value: &value };
-        self.send(to, &answer, WhenFull::Keep(due))
+        self.send(to, &Answer { generation: to.generation, head, value: &value }, due)
     }
 
     /// Sends encoded bytes behind a head of the layer above, without waiting.
@@ -235,17 +221,17 @@ impl Returns {
         to: Origin,
         head: &[u8],
         value: &[u8],
-        when_full: WhenFull,
+        due: Option<Due>,
     ) -> Result<(), SendError> {
         self.check(to)?;
         if value.len() as u64 > self.max_value() {
             return Err(self.too_long());
         }
-        self.send(to, &Answer { generation: to.generation, head, value }, when_full)
+        self.send(to, &Answer { generation: to.generation, head, value }, due)
     }
 
-    /// Refuses what cannot be answered: on a channel that is a parent process's, is gone or has no way
-    /// back, and to a sender that is gone or cannot be.
+    /// Refuses what cannot be answered: on a channel that is a parent process's or gone, and to a sender
+    /// that is gone or cannot be.
     fn check(&self, to: Origin) -> Result<(), SendError> {
         let control = &*self.control;
         if !control.is_ours() {
@@ -254,13 +240,9 @@ impl Returns {
         if control.is_removed() {
             return Err(control.removed().into());
         }
-        if self.lanes.is_empty() {
-            return Err(SendError::NoWayBack { channel: control.name() });
-        }
         if to.lane >= self.lanes.len() {
             let what = format!(
-                "the value's origin is lane {}, and there are {}: another program wrote over it, or \
-                 it is another channel's",
+                "the value's origin is lane {}, and there are {}: another program wrote over it",
                 to.lane,
                 self.lanes.len()
             );
@@ -272,7 +254,7 @@ impl Returns {
         Ok(())
     }
 
-    fn send(&self, to: Origin, answer: &Answer<'_>, when_full: WhenFull) -> Result<(), SendError> {
+    fn send(&self, to: Origin, answer: &Answer<'_>, due: Option<Due>) -> Result<(), SendError> {
         let mut way = self.way(to.lane);
         // Once more: encoding may have taken its time.
         self.check(to)?;
@@ -281,17 +263,13 @@ impl Returns {
         }
         if way.waiting.is_empty() && !self.is_busy(&way) {
             let sent = match self.send_now(&mut way, to.lane, answer) {
-                Err(SendError::Full { .. }) if matches!(when_full, WhenFull::Keep(_)) => false,
+                Err(SendError::Full { .. }) => false,
                 sent => sent? || self.stream(&mut way, to, answer)?,
             };
             if sent {
                 return Ok(());
             }
         }
-        let due = match when_full {
-            WhenFull::Keep(due) => due,
-            WhenFull::Refuse => None,
-        };
         self.send_later(&mut way, to.lane, answer, due)
     }
 
@@ -453,51 +431,5 @@ impl Returns {
             way.producer = Some(producer);
         }
         Ok(way.producer.as_mut().expect("it was just attached"))
-    }
-}
-
-impl<T, C: Codec<T>> Receiver<T, C> {
-    /// Like [`recv_matching`](Receiver::recv_matching), and says who sent the value.
-    ///
-    /// ```
-    /// use sysv_channel::{Channel, Select};
-    ///
-    /// let squares = Channel::<u64>::options().return_capacity(4096).private()?;
-    /// let (tx, rx) = (squares.sender()?, squares.receiver()?);
-    /// tx.send(&7)?;
-    /// let (request, origin) = rx.recv_from(Select::Any)?;
-    /// rx.send_back(origin, &format!("{}", request.value * request.value))?;
-    /// assert_eq!(tx.recv_back::<String>()?, "49");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`recv_matching`](Receiver::recv_matching).
-    pub fn recv_from(&self, select: Select) -> Result<(Message<T>, Origin), RecvError> {
-        self.receive_from(select, Deadline::never(), |reader, tag, origin| {
-            Ok((Message { tag, value: C::decode(reader)? }, origin))
-        })
-    }
-
-    /// Sends a value back to the sender of another one, without waiting.
-    ///
-    /// One longer than half of the channel's
-    /// [`return_capacity`](crate::Options::return_capacity) goes in fragments, as fast as the other
-    /// side takes them and while this receiver receives.
-    ///
-    /// # Errors
-    /// [`SendError::Full`] if that sender has not taken what was sent to it before,
-    /// [`SendError::Disconnected`] if it is gone, [`SendError::TooLong`] for more than the channel's
-    /// [`max_value`](crate::Options::max_value), [`SendError::NoWayBack`] on a channel without one,
-    /// [`SendError::Corrupt`] if no sender can be where the value is said to come from,
-    /// [`SendError::Encode`] for a value that cannot be encoded; [`SendError`] otherwise.
-    pub fn send_back<R>(&self, to: Origin, value: &R) -> Result<(), SendError>
-    where
-        C: Codec<R>,
-    {
-        transfer::sending::<R, _, _>(|| {
-            let encode = |out: &mut Writer<'_>| transfer::encode::<R, C>(value, out);
-            self.returns.send_value(to, &[], encode, WhenFull::Refuse)
-        })
     }
 }

@@ -165,7 +165,7 @@ impl Header {
                 ("private", header.private.to_string()),
                 (spelling.lanes, layout.lanes.to_string()),
                 ("capacity", bytes(layout.ring_lines)),
-                (spelling.return_capacity, bytes(layout.return_lines)),
+                ("reply_capacity", bytes(layout.return_lines)),
                 ("inline_limit", layout.inline_limit.to_string()),
                 ("max_value", layout.max_value.to_string()),
                 ("mode", format!("{:04o}", header.mode)),

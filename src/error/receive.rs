@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::text::{channel, damaged, forked, no_way_back, removed};
+use super::text::{channel, damaged, forked, removed};
 use crate::codec::DecodeError;
 use crate::name::Name;
 use crate::sys::SystemError;
@@ -74,12 +74,6 @@ pub enum RecvError {
         channel: Arc<Name>,
         /// What the kernel says.
         error: SystemError,
-    },
-    /// The channel has no way back: see
-    /// [`Options::return_capacity`](crate::Options::return_capacity).
-    NoWayBack {
-        /// The channel.
-        channel: Arc<Name>,
     },
     /// The endpoint is in the middle of another call: a `Deserialize` uses it, or a
     /// [`Lease`](crate::Lease) of it is still held.
@@ -169,7 +163,6 @@ impl fmt::Display for RecvError {
                 "a sender of {} waits for room that there is now, and could not be woken: {error}",
                 channel(name)
             ),
-            RecvError::NoWayBack { channel: name } => no_way_back(f, name),
             RecvError::Reentrant { channel: name } => write!(
                 f,
                 "this endpoint of {} is in the middle of another call: a Deserialize must not use \

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::text::{Named, channel, damaged, forked, no_way_back, removed};
+use super::text::{Named, channel, damaged, forked, removed};
 use crate::codec::EncodeError;
 use crate::name::Name;
 use crate::sys::SystemError;
@@ -89,12 +89,6 @@ pub enum SendError {
         channel: Arc<Name>,
         /// What the kernel says.
         error: SystemError,
-    },
-    /// The channel has no way back: see
-    /// [`Options::return_capacity`](crate::Options::return_capacity).
-    NoWayBack {
-        /// The channel.
-        channel: Arc<Name>,
     },
     /// The sender is in the middle of another call: a `Serialize`, the iterator of
     /// [`send_all`](crate::Sender::send_all) or the closure of
@@ -226,7 +220,6 @@ impl fmt::Display for SendError {
                 "the value was sent, but the receiver of {} sleeps and could not be woken: {error}",
                 channel(name)
             ),
-            SendError::NoWayBack { channel: name } => no_way_back(f, name),
             SendError::Reentrant { channel: name } => write!(
                 f,
                 "this sender of {} is in the middle of another call: a Serialize, the iterator of \

@@ -78,29 +78,20 @@ impl fmt::Display for Unmapped<'_> {
     }
 }
 
-/// What two options of a channel are called by the layer that the user meets, and which of its rings
-/// that layer can do without.
+/// What the lanes of a channel are called by the layer that the user meets, and which of its rings that
+/// layer can do without.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spelling {
     pub(crate) lanes: &'static str,
-    pub(crate) return_capacity: &'static str,
     pub(crate) no_ring: bool,
     pub(crate) no_return_ring: bool,
 }
 
 impl Spelling {
-    pub(crate) const CHANNEL: Spelling = Spelling {
-        lanes: "lanes",
-        return_capacity: "return_capacity",
-        no_ring: true,
-        no_return_ring: true,
-    };
-    pub(crate) const SERVER: Spelling = Spelling {
-        lanes: "clients",
-        return_capacity: "reply_capacity",
-        no_ring: false,
-        no_return_ring: false,
-    };
+    pub(crate) const CHANNEL: Spelling =
+        Spelling { lanes: "lanes", no_ring: true, no_return_ring: true };
+    pub(crate) const SERVER: Spelling =
+        Spelling { lanes: "clients", no_ring: false, no_return_ring: false };
     pub(crate) const MAILBOX: Spelling =
         Spelling { lanes: "addresses", no_ring: true, ..Spelling::SERVER };
 }
@@ -121,10 +112,6 @@ pub(super) fn forked(f: &mut fmt::Formatter<'_>, name: &Name) -> fmt::Result {
          in the child",
         channel(name)
     )
-}
-
-pub(super) fn no_way_back(f: &mut fmt::Formatter<'_>, name: &Name) -> fmt::Result {
-    write!(f, "{} has no way back: create it with a return_capacity above 0", channel(name))
 }
 
 pub(super) fn damaged(f: &mut fmt::Formatter<'_>, name: &Name, what: &str) -> fmt::Result {

@@ -37,11 +37,9 @@ fn options_that_cannot_be_are_refused_with_what_can() {
         (options().inline_limit(0).capacity(0), vec!["both 0", "no path"]),
         (options().capacity(1), vec!["capacity is 1,", "4096 to 1099511627776", "or 0"]),
         (options().capacity(4095), vec!["capacity is 4095", "4096 to 1099511627776"]),
-        (options().return_capacity(100), vec!["return_capacity is 100", "4096 to 1099511627776"]),
         (options().max_value(0), vec!["max_value is 0", "at least 1"]),
         (options().capacity((1 << 40) + 1), vec!["capacity is 1099511627777", "1099511627776"]),
         (options().capacity(usize::MAX), vec!["capacity is", "1099511627776"]),
-        (options().return_capacity(usize::MAX), vec!["return_capacity is", "1099511627776"]),
     ];
     for (options, words) in wrong {
         let name = unique_name("wrong options");
@@ -62,7 +60,7 @@ fn the_largest_that_can_be_is_made() {
         options().lanes(4096).capacity(4096),
         options().inline_limit(msgmax().min(16_384) - 16),
         options().mode(0o777),
-        options().capacity(4096).return_capacity(4096).max_value(1500),
+        options().capacity(4096).max_value(1500),
         options().capacity(16 << 30).lanes(2),
         options().max_value(u64::MAX),
     ] {
@@ -225,7 +223,6 @@ fn every_send_error_reads_well() {
         (SendError::Timeout { channel: orders() }, &["full", "deadline"]),
         (SendError::Disconnected { channel: orders() }, &["receiver", "gone"]),
         (SendError::Removed { channel: orders() }, &["removed", "namespace", "again"]),
-        (SendError::NoWayBack { channel: orders() }, &["no way back", "return_capacity"]),
         (
             SendError::NotWoken { channel: orders(), error: system_error() },
             &["was sent", "receiver", "sleeps", "woken", "msgctl"],
@@ -265,7 +262,6 @@ fn every_receive_error_reads_well() {
         (RecvError::Timeout { channel: orders() }, &["empty", "deadline"]),
         (RecvError::Disconnected { channel: orders() }, &["other side", "gone"]),
         (RecvError::Removed { channel: orders() }, &["removed", "namespace", "again"]),
-        (RecvError::NoWayBack { channel: orders() }, &["no way back", "return_capacity"]),
         (
             RecvError::NotWoken { channel: orders(), error: system_error() },
             &["sender", "room", "woken", "msgctl"],
@@ -461,6 +457,10 @@ fn options_are_named_as_their_user_knows_them() {
     server(ServerOptions::new().capacity(0), &["capacity is 0", "no request"]);
     server(ServerOptions::new().reply_capacity(0), &["reply_capacity is 0", "no reply"]);
     server(ServerOptions::new().reply_capacity(1), &["reply_capacity is 1,", "4096"]);
+    server(
+        ServerOptions::new().reply_capacity(usize::MAX),
+        &["reply_capacity is", "1099511627776"],
+    );
     server(ServerOptions::new().max_value(0), &["max_value is 0"]);
     let mailbox = |options: MailboxOptions, words: &[&str]| {
         let bound = options.private::<u32, DefaultCodec>();
@@ -582,29 +582,4 @@ fn what_is_too_long_names_the_option_that_says_so() {
         assert!(matches!(error, SendError::TooLong { .. }), "{error}");
         reads(&error, &[option, "the channel at key 0x"]);
     }
-}
-
-#[test]
-fn an_origin_that_cannot_be_is_told_as_such() {
-    let options = Channel::<Bytes, Raw>::options().return_capacity(4096);
-    let (one, two) =
-        (options.clone().lanes(1).private().unwrap(), options.lanes(2).private().unwrap());
-    let rx = two.receiver().unwrap();
-    let (_first, second) = (two.sender().unwrap(), two.sender().unwrap());
-    second.send(&vec![1]).unwrap();
-    let (_, origin) = rx.recv_from(sysv_channel::Select::Any).unwrap();
-    let error = one.receiver().unwrap().send_back(origin, &vec![1]).unwrap_err();
-    assert!(matches!(error, SendError::Corrupt { .. }), "{error}");
-    reads(&error, &["the channel at key 0x", "origin is lane 1, and there are 1"]);
-}
-
-#[test]
-fn a_channel_without_a_way_back_says_so_on_both_sides() {
-    let channel = Channel::<Bytes, Raw>::private().unwrap();
-    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
-    tx.send(&vec![1]).unwrap();
-    let (_, origin) = rx.recv_from(sysv_channel::Select::Any).unwrap();
-    assert!(matches!(rx.send_back(origin, &vec![1]), Err(SendError::NoWayBack { .. })));
-    assert!(matches!(tx.recv_back::<Bytes>(), Err(RecvError::NoWayBack { .. })));
-    assert!(matches!(tx.try_recv_back::<Bytes>(), Err(RecvError::NoWayBack { .. })));
 }

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use sysv_channel::codec::{Bytes, Raw};
-use sysv_channel::{Channel, Select, SendError};
+use sysv_channel::{Channel, SendError};
 
 use super::{Shape, unique_name, watchdog};
 
@@ -72,42 +72,6 @@ fn every_limit_holds_to_the_byte() {
                     );
                 }
             });
-        }
-    }
-}
-
-#[test]
-fn every_limit_holds_to_the_byte_on_the_way_back() {
-    let _watchdog = watchdog("every_limit_holds_to_the_byte_on_the_way_back");
-    for shape in Shape::ALL {
-        let options = Channel::<Vec<u8>, Raw>::options().max_value(MAX_VALUE as u64);
-        let options = options.inline_limit(shape.inline_limit()).capacity(shape.capacity());
-        let channel = options.return_capacity(16 << 10).private().unwrap();
-        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
-        tx.send(&vec![]).unwrap();
-        let (_, origin) = rx.recv_from(Select::Any).unwrap();
-        // In front of an answer stand eight bytes that say whom it is for.
-        for limit in [0, 1, 48 - 8, LONGEST_RECORD - 8, MAX_VALUE] {
-            for len in [limit.saturating_sub(1), limit, limit + 1] {
-                let (value, about) = (bytes(len), format!("{shape:?}, {len} bytes"));
-                match rx.send_back(origin, &value) {
-                    Ok(()) => assert!(len <= MAX_VALUE, "{about}"),
-                    Err(SendError::TooLong { max, .. }) => {
-                        assert!(len > MAX_VALUE && max == MAX_VALUE as u64, "{about}");
-                        continue;
-                    }
-                    Err(error) => panic!("{about}: {error}"),
-                }
-                let answer = loop {
-                    match tx.try_recv_back::<Vec<u8>>() {
-                        Ok(answer) => break answer,
-                        Err(error) => assert!(error.is_empty(), "{about}: {error}"),
-                    }
-                    // What is kept goes while this receives.
-                    assert!(rx.try_recv().unwrap_err().is_empty());
-                };
-                assert!(answer == value, "{about}");
-            }
         }
     }
 }

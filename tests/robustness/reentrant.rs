@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sysv_channel::codec::{Bytes, Raw};
-use sysv_channel::{Channel, Origin, Receiver, RecvError, Select, SendError, Sender, TrustedPeers};
+use sysv_channel::{Channel, Receiver, RecvError, SendError, Sender, TrustedPeers};
 
 use super::{Shape, watchdog};
 
@@ -61,7 +61,7 @@ impl<'de> Deserialize<'de> for Meddler {
 fn channel(shape: Shape) -> Channel<Meddler> {
     // SAFETY: the channel is private, and only this test opens it.
     let trust = unsafe { TrustedPeers::promise() };
-    let options = shape.options().return_capacity(4096).in_place(trust);
+    let options = shape.options().in_place(trust);
     // A ring that holds what nobody receives while it is sent.
     let capacity = if shape == Shape::QueueOnly { 0 } else { 256 << 10 };
     options.capacity(capacity).private().unwrap()
@@ -111,7 +111,6 @@ fn a_serialize_cannot_send_on_the_sender_that_runs_it() {
         send_refused(inside.sender.send(&value));
         send_refused(inside.sender.try_send(&value));
         send_refused(inside.sender.send_all(&[value]).map(drop));
-        recv_refused(inside.sender.try_recv_back::<Meddler>());
     };
     for shape in Shape::ALL {
         with(shape, meddle, nothing, |inside| {
@@ -190,141 +189,6 @@ fn what_fills_or_feeds_a_call_cannot_send_either() {
     assert_eq!(tx.send_all(values).unwrap(), 2);
     let got: Vec<Bytes> = rx.try_iter().collect::<Result<_, _>>().unwrap();
     assert_eq!(got, [vec![1; 5].into(), two, three]);
-}
-
-/// The answers that are sent while another one is encoded, to the same sender.
-#[test]
-fn an_answer_can_be_sent_inside_of_another() {
-    let _watchdog = watchdog("an_answer_can_be_sent_inside_of_another");
-    thread_local! {
-        static INNER: RefCell<Option<(Rc<Receiver<u8>>, Origin)>> = const { RefCell::new(None) };
-    }
-    struct Outer(usize);
-    impl Serialize for Outer {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            if let Some((rx, to)) = INNER.take() {
-                rx.send_back(to, &Bytes::from(vec![1; 10])).unwrap();
-                // A panic inside leaves the way back as it was.
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    let _ = rx.send_back(to, &Panics);
-                }))
-                .unwrap_err();
-            }
-            Bytes::from(vec![2; self.0]).serialize(serializer)
-        }
-    }
-    struct Panics;
-    impl Serialize for Panics {
-        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            panic!("an answer that cannot be encoded");
-        }
-    }
-    impl<'de> Deserialize<'de> for Outer {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            Ok(Outer(Bytes::deserialize(deserializer)?.len()))
-        }
-    }
-    impl<'de> Deserialize<'de> for Panics {
-        fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-            Ok(Panics)
-        }
-    }
-    // In one record, and kept beside one that was kept before.
-    for len in [10, 1000, 60_000] {
-        let channel = Channel::<u8>::options().return_capacity(4096).private().unwrap();
-        let (tx, rx) = (channel.sender().unwrap(), Rc::new(channel.receiver().unwrap()));
-        tx.send(&1).unwrap();
-        let (_, origin) = rx.recv_from(Select::Any).unwrap();
-        INNER.set(Some((rx.clone(), origin)));
-        rx.send_back(origin, &Outer(len)).unwrap();
-        assert_eq!(tx.try_recv_back::<Bytes>().unwrap(), Bytes::from(vec![1; 10]));
-        let outer = loop {
-            match tx.try_recv_back::<Bytes>() {
-                Ok(outer) => break outer,
-                Err(error) => assert!(error.is_empty(), "{error}"),
-            }
-            assert!(rx.try_recv().unwrap_err().is_empty());
-        };
-        assert_eq!(outer, Bytes::from(vec![2; len]));
-    }
-}
-
-/// The answers that are sent when a part of another one, if it is long, has gone to the same sender.
-#[test]
-fn an_answer_can_be_sent_in_the_middle_of_another() {
-    let _watchdog = watchdog("an_answer_can_be_sent_in_the_middle_of_another");
-    thread_local! {
-        static INNER: RefCell<Option<(Rc<Receiver<u8>>, Origin)>> = const { RefCell::new(None) };
-    }
-    struct Outer(usize);
-    impl Serialize for Outer {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            (Bytes::from(vec![2; self.0]), Middle, Bytes::from(vec![3; self.0]))
-                .serialize(serializer)
-        }
-    }
-    struct Middle;
-    impl Serialize for Middle {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            if let Some((rx, to)) = INNER.take() {
-                rx.send_back(to, &(Bytes::from(vec![1; 10]), 7_u8, Bytes::default())).unwrap();
-                rx.send_back(to, &(Bytes::from(vec![1; 20_000]), 7_u8, Bytes::default())).unwrap();
-            }
-            7_u8.serialize(serializer)
-        }
-    }
-    struct Panics(usize);
-    impl Serialize for Panics {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            use serde::ser::SerializeTuple;
-            let mut tuple = serializer.serialize_tuple(2)?;
-            tuple.serialize_element(&Bytes::from(vec![4; self.0]))?;
-            panic!("an answer that cannot be encoded to its end");
-        }
-    }
-    impl<'de> Deserialize<'de> for Outer {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let (bytes, _, _) = <(Bytes, u8, Bytes)>::deserialize(deserializer)?;
-            Ok(Outer(bytes.len()))
-        }
-    }
-    impl<'de> Deserialize<'de> for Panics {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let (bytes, _) = <(Bytes, u8)>::deserialize(deserializer)?;
-            Ok(Panics(bytes.len()))
-        }
-    }
-    for (capacity, len) in [(4096, 10), (4096, 20_000), (65_536, 20_000), (1 << 20, 20_000)] {
-        let channel = Channel::<u8>::options().return_capacity(capacity).private().unwrap();
-        let (tx, rx) = (channel.sender().unwrap(), Rc::new(channel.receiver().unwrap()));
-        tx.send(&1).unwrap();
-        let (_, origin) = rx.recv_from(Select::Any).unwrap();
-        // Leaves the way back as it was.
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _ = rx.send_back(origin, &Panics(len));
-        }))
-        .unwrap_err();
-        INNER.set(Some((rx.clone(), origin)));
-        rx.send_back(origin, &Outer(len)).unwrap();
-        let mut got = Vec::new();
-        while got.len() < 3 {
-            match tx.try_recv_back::<(Bytes, u8, Bytes)>() {
-                Ok((first, seven, second)) => {
-                    assert_eq!(seven, 7);
-                    let all = |bytes: &[u8], byte| bytes.iter().all(|&it| it == byte);
-                    let inner = second.is_empty() && all(&first, 1);
-                    assert!(inner || all(&first, 2) && all(&second, 3));
-                    got.push((first.len(), second.len()));
-                }
-                Err(error) => assert!(error.is_empty(), "{error}"),
-            }
-            assert!(rx.try_recv().unwrap_err().is_empty());
-        }
-        got.sort_unstable();
-        let mut expected = [(10, 0), (20_000, 0), (len, len)];
-        expected.sort_unstable();
-        assert_eq!(got, expected);
-    }
 }
 
 #[test]

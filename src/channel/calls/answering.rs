@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use super::has_cancelled;
 use crate::channel::holders::Attention;
 use crate::channel::receiver::Receiver;
-use crate::channel::returns::{Due, Origin, Returns, WhenFull};
+use crate::channel::returns::{Due, Origin, Returns};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::Parked;
 use crate::error::{RecvError, SendError};
@@ -202,12 +202,12 @@ impl Caller {
         due: Due,
         encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), SendError> {
-        self.returns.send_value(self.origin, head, encode, WhenFull::Keep(Some(due)))
+        self.returns.send_value(self.origin, head, encode, Some(due))
     }
 
     /// Sends an answer that was encoded, behind a head.
     pub(crate) fn answer_with(&self, head: &[u8], bytes: &[u8]) -> Result<(), SendError> {
-        self.returns.send_bytes(self.origin, head, bytes, WhenFull::Keep(None))
+        self.returns.send_bytes(self.origin, head, bytes, None)
     }
 }
 

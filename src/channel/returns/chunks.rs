@@ -16,8 +16,6 @@ pub(super) struct ChunkedAnswer<'a> {
     head: &'a [u8],
     /// Missing before the first chunk went.
     record: Option<OpenRecord>,
-    /// Whether it found the ring full when it was to begin.
-    pub(super) found_full: bool,
     /// Why no more of it went.
     pub(super) failure: Option<SendError>,
 }
@@ -37,7 +35,7 @@ struct OpenRecord {
 
 impl<'a> ChunkedAnswer<'a> {
     pub(super) fn new(returns: &'a Returns, to: Origin, head: &'a [u8]) -> Self {
-        ChunkedAnswer { returns, to, head, record: None, found_full: false, failure: None }
+        ChunkedAnswer { returns, to, head, record: None, failure: None }
     }
 
     /// Whether a part of it went.
@@ -92,7 +90,6 @@ impl<'a> ChunkedAnswer<'a> {
             Some(_) => producer.reserve(len, tag).map_err(damaged)?,
             None => None,
         };
-        self.found_full = room.is_none();
         let room = room.ok_or_else(full)?;
         let position = producer.tail();
         self.record = Some(OpenRecord { room, filled: 0, position, started: false, left });

@@ -9,7 +9,7 @@ use crate::codec::Bincode;
 use crate::model::{check_to, set_queue_capacity};
 use crate::rpc::{ClientOptions, ConnectError, ServerOptions};
 use crate::sys::{Deadline, Fault};
-use crate::{Channel, Select, Sender};
+use crate::{Channel, Sender};
 
 /// A sender attaches and waits for what a receiver does that attaches.
 fn awaited(wait: impl Fn(&Sender<u8>) + Send + 'static) {
@@ -103,8 +103,8 @@ fn an_asker_and_an_answerer_that_attach_at_once_both_have_their_part() {
             tx
         });
         let rx = channel.receiver().unwrap();
-        let (message, origin) = rx.recv_from(Select::Any).unwrap();
-        rx.send_back(origin, &(message.value + 10)).unwrap();
+        let (value, origin) = rx.recv_from().unwrap();
+        rx.send_back(origin, &(value + 10)).unwrap();
         drop((asker.join().unwrap(), rx));
     };
     holds("asker and answerer attach", model);

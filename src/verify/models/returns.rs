@@ -6,7 +6,7 @@ use super::{finds, finds_killed, holds, holds_killed, mixed, process_with_receiv
 use crate::codec::Bincode;
 use crate::model::check_to;
 use crate::sys::{Deadline, Fault};
-use crate::{Channel, Options, Receiver, Select};
+use crate::{Channel, Options, Receiver};
 
 /// A feed with one lane and a way back.
 fn both_ways() -> Options<u8, Bincode> {
@@ -16,8 +16,8 @@ fn both_ways() -> Options<u8, Bincode> {
 /// Answers so many values, each with ten more; the sender that asked may be gone.
 fn answer(rx: &Receiver<u8>, values: usize) {
     for _ in 0..values {
-        let Ok((message, origin)) = rx.recv_from(Select::Any) else { return };
-        if let Err(error) = rx.send_back(origin, &(message.value + 10)) {
+        let Ok((value, origin)) = rx.recv_from() else { return };
+        if let Err(error) = rx.send_back(origin, &(value + 10)) {
             assert!(error.is_disconnected(), "{error}");
         }
     }
@@ -83,7 +83,7 @@ fn an_answer_in_fragments_arrives_whole() {
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         let answer: Vec<u8> = (0..170).collect();
         let receiver = thread::spawn(move || {
-            let (_, origin) = rx.recv_from(Select::Any).unwrap();
+            let (_, origin) = rx.recv_from().unwrap();
             // More than the ring holds: it begins at once, and again once that does not suffice.
             rx.send_back(origin, &answer).unwrap();
             assert_eq!(rx.recv().unwrap(), 2);

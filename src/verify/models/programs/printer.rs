@@ -210,8 +210,8 @@ fn call(scene: Scene, operation: Operation, name: &str, taken: &str, id: u8) -> 
         Operation::Reply(size) => {
             let len = if size == Size::Long { 150 } else { 1 };
             format!(
-                "let _ = {end}.recv_from(Select::Any).map(|(it, origin)| \
-                 {end}.send_back(origin, &vec![it.value[0]; {len}]))"
+                "let _ = {end}.recv_from().map(|(it, origin)| \
+                 {end}.send_back(origin, &vec![it[0]; {len}]))"
             )
         }
         Operation::Call(waits) => how(waits, "call", &format!("&{id}")),

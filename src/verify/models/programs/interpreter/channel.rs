@@ -143,15 +143,15 @@ impl Ends {
 
     fn reply(&self, scene: Scene, size: Size) -> Outcome {
         let Some(rx) = &self.receiver else { return Outcome::Absent };
-        let (message, origin) = match rx.recv_from(Select::Any) {
+        let (value, origin) = match rx.recv_from() {
             Ok(received) => received,
             Err(error) => return value_of(scene, Err(error)),
         };
         let len = if size == Size::Long { LONG_ANSWER } else { 1 };
-        match rx.send_back(origin, &vec![message.value[0]; len]) {
-            Ok(()) => value_of(scene, Ok(message.value)),
+        match rx.send_back(origin, &vec![value[0]; len]) {
+            Ok(()) => value_of(scene, Ok(value)),
             Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
-                Outcome::Unheard(message.value[0])
+                Outcome::Unheard(value[0])
             }
             Err(error) => failed(error),
         }
