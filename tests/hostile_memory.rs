@@ -523,22 +523,25 @@ impl Scribbler {
         self.set(at, odd(old));
     }
 
-    /// A lane's ring, or its way back: where its lines and its head are.
-    fn some_ring(&self) -> (usize, usize, usize) {
+    /// A lane's ring, or its way back, if there are any: where its lines and its head are.
+    fn some_ring(&self) -> Option<(usize, usize, usize)> {
         let map = self.map;
+        if map.ring_lines == 0 {
+            return None;
+        }
         let lane = below(map.lanes);
         let lines_at = map.rings_at() + lane * map.lane_rings();
         let block = map.lanes_at() + lane * BLOCK;
         if map.return_lines == 0 || random(3) > 0 {
-            (lines_at, map.ring_lines, block + 128)
+            Some((lines_at, map.ring_lines, block + 128))
         } else {
-            (lines_at + map.ring_lines * LINE, map.return_lines, block + 256)
+            Some((lines_at + map.ring_lines * LINE, map.return_lines, block + 256))
         }
     }
 
     /// A record near the oldest one, with a stamp that counts.
     fn forge_record(&self) {
-        let (lines_at, lines, head_at) = self.some_ring();
+        let Some((lines_at, lines, head_at)) = self.some_ring() else { return };
         let mut position = self.get(head_at);
         for _ in 0..1 + random(4) {
             let line = lines_at + position as usize % lines * LINE;
@@ -597,7 +600,7 @@ impl Scribbler {
             5 => self.spoil(word(3 * LINE, map.lanes_at())),
             6 | 7 => self.forge_record(),
             8 => {
-                let (lines_at, lines, _) = self.some_ring();
+                let Some((lines_at, lines, _)) = self.some_ring() else { return };
                 self.spoil(lines_at + below(lines) * LINE + below(2) * 8);
             }
             9 if map.inline_limit > 0 => {
@@ -605,7 +608,7 @@ impl Scribbler {
                 self.spoil(slot + below(3) * 8);
             }
             9 => {
-                let (lines_at, lines, _) = self.some_ring();
+                let Some((lines_at, lines, _)) = self.some_ring() else { return };
                 let line = lines_at + below(lines) * LINE;
                 (0..8).for_each(|at| self.set(line + at * 8, random(u64::MAX)));
             }
@@ -718,13 +721,13 @@ fn scribbled_memory_harms_no_server_and_no_client() {
             }
         }
         drop(scribbler);
-        stage.objects().into_iter().for_each(Object::remove);
+        stage.objects().into_iter().for_each(Object::remove_if_there);
     }
     for mut child in children {
         child.tell("enough");
         println!("{:?}", child.finish());
     }
-    stage.objects().into_iter().for_each(Object::remove);
+    stage.objects().into_iter().for_each(Object::remove_if_there);
 }
 
 /// Who comes after the scribbling; the others were there before.

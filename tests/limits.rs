@@ -9,7 +9,7 @@ use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use sysv_channel::codec::Raw;
 #[cfg(feature = "bincode")]
-use sysv_channel::rpc::{Client, ClientOptions, ReplyError, Server, ServerOptions};
+use sysv_channel::rpc::{Client, ClientOptions, ReplyError, ServeError, Server, ServerOptions};
 use sysv_channel::{AttachError, Channel, OpenError, Options, SendError, SystemErrorKind};
 
 type Bytes = Vec<u8>;
@@ -394,6 +394,26 @@ fn a_value_for_which_there_is_no_memory_is_an_error_that_names_its_length() {
         assert_eq!(rx.recv().unwrap(), [5; 5000]);
         sender.join().unwrap();
         leave_room(u64::MAX >> 2);
+    });
+}
+
+#[cfg(feature = "bincode")]
+#[test]
+fn threads_of_a_server_that_cannot_be_started_are_an_error() {
+    apart("threads_of_a_server_that_cannot_be_started_are_an_error", || {
+        let server: Server<u8, u8> = Server::bind("threads").unwrap();
+        let client: Client<u8, u8> = Client::connect("threads").unwrap();
+        let call = client.start(&1).unwrap();
+        leave_room(64 << 20);
+        let error = server.serve_concurrently(1000, |number| number + 1).unwrap_err();
+        leave_room(u64::MAX >> 2);
+        assert!(matches!(error, ServeError::NoThread { .. }), "{error}");
+        for word in ["server \"threads\"", "pthread_create", "RLIMIT_AS", "with fewer"] {
+            assert!(error.to_string().contains(word), "{word:?} is missing: {error}");
+        }
+        // The request is still there.
+        server.recv().unwrap().unwrap().reply(&2).unwrap();
+        assert_eq!(call.wait().unwrap(), 2);
     });
 }
 

@@ -419,10 +419,13 @@ fn a_server_does_not_start_what_is_late_or_cancelled() {
     assert!(left > Duration::from_secs(1) && left <= ten_seconds && !port.is_cancelled());
     drop(call);
     assert!(port.is_cancelled());
+    assert!(matches!(port.reply(&40), Err(ReplyError::ClientGone { .. })));
     let call = client.start_timeout(&5, Duration::from_millis(5)).unwrap();
     let request = server.recv().unwrap().unwrap();
     assert!(matches!(call.wait(), Err(CallError::Timeout { received: true, .. })));
-    assert!(request.into_parts().1.is_cancelled());
+    let (_, port) = request.into_parts();
+    assert!(port.is_cancelled());
+    assert!(matches!(port.reply(&50), Err(ReplyError::ClientGone { .. })));
 }
 
 #[test]
@@ -1576,7 +1579,8 @@ fn a_call_that_timed_out_keeps_no_server() {
     assert!(second.wait().unwrap_err().is_timeout());
     // The client has said so, and this is not kept where it finds no room.
     one.reply(&vec![7; 9].into()).unwrap();
-    two.reply(&vec![7; 100_000].into()).unwrap();
+    let late = two.reply(&vec![7; 100_000].into()).unwrap_err();
+    assert!(matches!(late, ReplyError::ClientGone { .. }), "{late}");
     drop(server);
     assert_eq!(first.wait().unwrap().len(), 9);
 }

@@ -4,11 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::Duration;
 
 use super::address::{Address, AddressOptions};
 use super::error::ReplyError;
-use super::reply::{self, Hold, Relay, Way, answer_at_home};
+use super::reply::{self, Hold, Link, Relay, Way, answer_at_home};
 use super::wire::{self, Forwarded, Head, ORDINARY, Status, Ticket, URGENT};
 use super::{BindError, Closer};
 #[cfg(all(test, feature = "bincode"))]
@@ -206,6 +207,8 @@ pub struct Mailbox<M, C = DefaultCodec> {
     relays: RefCell<Vec<(Handle, Weak<Relay>)>>,
     /// Until when no home is waited for, since one was in vain.
     hasty_until: Cell<Deadline>,
+    /// What it does before it is dropped: dropping knows no codec.
+    end: fn(&Self),
     message: PhantomData<fn(C) -> M>,
 }
 
@@ -243,6 +246,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     }
 
     fn new(name: Name, receiver: Receiver<(), Untyped>, options: AddressOptions) -> Self {
+        let is_private = matches!(name, Name::Handle(_));
         Mailbox {
             name,
             home: receiver.channel().handle(),
@@ -252,6 +256,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             told: Cell::new(0),
             relays: RefCell::default(),
             hasty_until: Cell::new(Deadline::now()),
+            end: if is_private { Self::drop_waiting } else { |_| () },
             message: PhantomData,
         }
     }
@@ -329,11 +334,13 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             let (told, lost) = self.lost();
             let received = if lost.is_empty() {
                 let stirring = !self.held.borrow().is_empty();
-                self.take(Select::UpTo(ORDINARY), deadline, Attention { told, stirring })
+                self.take(Select::UpTo(ORDINARY), deadline, Attention { told, stirring }, |_| true)
             } else {
                 // What a holder said before it went is urgent: it is here now or never comes.
                 let attention = Attention { told, stirring: false };
-                self.take(Select::UpTo(URGENT), Deadline::after(Duration::ZERO), attention)
+                self.take(Select::UpTo(URGENT), Deadline::after(Duration::ZERO), attention, |_| {
+                    true
+                })
             };
             match received {
                 Ok(Some(message)) => return Ok(Some(message)),
@@ -348,12 +355,29 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         }
     }
 
-    /// Receives a message, or `None` where it was for the mailbox itself.
+    /// Receives what nobody will receive any more, so that askers hear of the ports in it that other
+    /// actors passed on. Those that asked here see the actor's end.
+    fn drop_waiting(&self) {
+        let attention = Attention { told: self.receiver.holders_told(), stirring: false };
+        let is_away = |way: &Way| matches!(way, Way::Away(_));
+        // None that is told meanwhile need be seen.
+        for _ in 0..self.receiver.len().unwrap_or(0) {
+            match self.take(Select::Any, Deadline::now(), attention, is_away) {
+                Ok(message) => drop(message),
+                Err(RecvError::Decode { .. } | RecvError::Corrupt { .. }) => {}
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Receives a message, or `None` where it was for the mailbox itself. The ports in it answer where
+    /// `answers` says so.
     fn take(
         &self,
         select: Select,
         deadline: Deadline,
         attention: Attention,
+        answers: impl Fn(&Way) -> bool,
     ) -> Result<Option<M>, RecvError> {
         let ports = RefCell::new(Vec::<Came>::new());
         let make = |mut reader: Reader<'_>, from| -> Result<_, DecodeError> {
@@ -384,7 +408,9 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                 Ok(None)
             }
             Received::Told { message: Ok(message), .. } => {
-                ports.into_inner().into_iter().for_each(|came| came.hold.set(came.way));
+                for came in ports.into_inner().into_iter().filter(|came| answers(&came.way)) {
+                    came.hold.set(came.way);
+                }
                 Ok(Some(message))
             }
             Received::Told { ask, message: Err(error) } => {
@@ -411,10 +437,10 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                 before,
             };
         }
-        let relay = self.relay(ticket.home);
-        let before = relay.as_ref().and_then(|relay| relay.holding.hold(ticket.port()));
+        let link = self.relay(ticket.home).map(Link::new);
+        let before = link.as_ref().and_then(|link| link.holding().hold(ticket.port()));
         point!("port.held");
-        Came { ticket, hold, way: Way::Away(relay), before }
+        Came { ticket, hold, way: Way::Away(link), before }
     }
 
     /// Undoes what was done about ports that came with a message which its sender took back.
@@ -422,8 +448,8 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         for Came { ticket, way, before, .. } in ports {
             match (way, before) {
                 (Way::Home(_), Some(before)) => self.receiver.give_back(ticket.port(), before),
-                (Way::Away(Some(relay)), Some(before)) => {
-                    relay.holding.give_back(ticket.port(), before);
+                (Way::Away(Some(link)), Some(before)) => {
+                    link.holding().give_back(ticket.port(), before);
                 }
                 _ => {}
             }
@@ -502,6 +528,14 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     /// What closes the mailbox from another thread.
     pub fn closer(&self) -> Closer {
         self.receiver.closer()
+    }
+}
+
+impl<M, C> Drop for Mailbox<M, C> {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            (self.end)(self);
+        }
     }
 }
 

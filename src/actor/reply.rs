@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::address::AddressOptions;
 use super::error::ReplyError;
 use super::wire::{self, HEADS, REPLY_HEAD, Shape, Status, Ticket, URGENT, write_reply};
-use crate::channel::{Caller, Encoded, Holding, NotEncoded, Untyped};
+use crate::channel::{Caller, Encoded, Holding, NotEncoded, Origin, Untyped};
 use crate::codec::{Codec, EncodeError, Writer};
 use crate::control::BRIEFLY;
 use crate::error::{OpenError, SendError};
@@ -42,8 +42,9 @@ const ROOM: Duration = Duration::from_secs(1);
 /// Sending a value that contains a port passes the port on, be the value a message, a reply or a value
 /// of a plain [`Channel`]: once the send has succeeded, the port left behind does nothing, and one that
 /// was refused leaves it as it was. Any other encoding of a port, as for a log, is an error and leaves
-/// it as it was, too. While it is on its way in the mailbox of an actor that died, it waits there like
-/// the message, and the asker until its deadline. The receiver of a plain channel or of a
+/// it as it was, too, as is the sending of one that was passed on before. While it is on its way in the
+/// mailbox of an actor that was killed, it waits there like the message, and the asker until its deadline;
+/// a private mailbox that is dropped drops the ports in it. The receiver of a plain channel or of a
 /// [call](crate::rpc) is not known to hold the ports that come to it there: an asker waits until its
 /// deadline where that process dies. Nor is an actor known to hold a port whose home could not be
 /// opened when the port came, as where another process kept the lock of the home's channel for a tenth
@@ -94,7 +95,52 @@ pub(super) enum Way {
     /// Straight to the asker, from its home.
     Home(Caller),
     /// Through the home; connected with the first use.
-    Away(Option<Arc<Relay>>),
+    Away(Option<Link>),
+}
+
+/// The connection by which a port answers, and which actor at the home was there when it came.
+#[derive(Clone)]
+pub(super) struct Link {
+    relay: Arc<Relay>,
+    actor: u64,
+}
+
+impl Link {
+    pub(super) fn new(relay: Arc<Relay>) -> Self {
+        let actor = relay.holding.receiver();
+        Link { relay, actor }
+    }
+
+    pub(super) fn holding(&self) -> &Holding {
+        &self.relay.holding
+    }
+
+    /// Sends the home what it is to answer, if the asker is there and the actor that was asked: no other
+    /// answers for that one, and the asker knows of its end.
+    fn reply(
+        &self,
+        ticket: &Ticket,
+        status: Status,
+        bytes: &[u8],
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        let holding = self.holding();
+        if !holding.is_there(ticket.origin) || holding.has_ended(self.actor)? {
+            return Err(SendError::Disconnected { channel: holding.channel() });
+        }
+        self.relay.reply(ticket, status, bytes, deadline)
+    }
+}
+
+impl Way {
+    /// Whether the asker was killed, as far as this process can tell.
+    fn was_killed(&self, asker: Origin) -> bool {
+        match self {
+            Way::None | Way::Asker(_) | Way::Away(None) => false,
+            Way::Home(caller) => caller.was_killed(),
+            Way::Away(Some(link)) => link.holding().was_killed(asker),
+        }
+    }
 }
 
 impl Hold {
@@ -114,6 +160,16 @@ impl Hold {
         self.replace(Way::None)
     }
 
+    /// Whether it answers nothing any more, here, and neither can it be passed on.
+    fn is_spent(&self) -> bool {
+        match self.way() {
+            Way::None => true,
+            // Relaxed: the asker's own thread writes it.
+            Way::Asker(sent) => sent.load(Ordering::Relaxed),
+            Way::Home(_) | Way::Away(_) => false,
+        }
+    }
+
     fn way(&self) -> Way {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -121,17 +177,17 @@ impl Hold {
     /// The port came with an answer: it answers by a relay of its own.
     pub(super) fn receive(&self, ticket: &Ticket, options: AddressOptions, lock_wait: Duration) {
         // Where it fails, the port tries again when it is used.
-        let relay = Relay::connect(ticket.home, options, lock_wait).ok();
-        if let Some(relay) = &relay {
-            relay.holding.hold(ticket.port());
+        let link = Relay::connect(ticket.home, options, lock_wait).ok().map(Link::new);
+        if let Some(link) = &link {
+            link.holding().hold(ticket.port());
         }
-        self.set(Way::Away(relay));
+        self.set(Way::Away(link));
     }
 
     /// The port is another process's, or another thread's, now.
     fn pass_on(&self, ticket: &Ticket) {
         match self.take() {
-            Way::Away(Some(relay)) => relay.holding.pass_on(ticket.port()),
+            Way::Away(Some(link)) => link.holding().pass_on(ticket.port()),
             // Relaxed: the asker's own thread reads it.
             Way::Asker(sent) => sent.store(true, Ordering::Relaxed),
             _ => {}
@@ -143,7 +199,7 @@ impl Hold {
 pub(super) struct Relay {
     sender: Mutex<Sender<(), Untyped>>,
     /// Which ports it holds; no call waits for the sender to say so.
-    pub(super) holding: Holding,
+    holding: Holding,
 }
 
 impl Relay {
@@ -200,7 +256,8 @@ impl Port {
         let way = match self.hold.way() {
             Way::None | Way::Asker(_) => return Err(self.passed_on()),
             Way::Away(None) => {
-                Way::Away(Some(Relay::connect(self.ticket.home, self.options, lock_wait)?))
+                let relay = Relay::connect(self.ticket.home, self.options, lock_wait)?;
+                Way::Away(Some(Link::new(relay)))
             }
             way => return Ok(way),
         };
@@ -214,16 +271,25 @@ impl Port {
         let sent = match &way {
             Way::None | Way::Asker(_) | Way::Away(None) => return Err(self.passed_on()),
             Way::Home(caller) => answer_at_home(caller, self.ticket.ask, Status::Reply, bytes),
-            Way::Away(Some(relay)) => {
+            Way::Away(Some(link)) => {
                 // Before the relay is free: threads that answer by it do not add up their waits.
                 let deadline = Deadline::after(ROOM);
-                relay.reply(&self.ticket, Status::Reply, bytes, deadline)
+                link.reply(&self.ticket, Status::Reply, bytes, deadline)
             }
         };
-        if sent.as_ref().is_err_and(|error| !error.was_sent()) {
-            self.hold.set(way);
+        match sent {
+            Err(error) if !error.was_sent() => {
+                self.hold.set(way);
+                Err(error.into())
+            }
+            // Looked at when the reply has gone, and delays it not.
+            _ if way.was_killed(self.ticket.origin) => Err(self.gone()),
+            sent => Ok(sent?),
         }
-        sent.map_err(ReplyError::from)
+    }
+
+    fn gone(&self) -> ReplyError {
+        ReplyError::Gone { mailbox: Arc::new(Name::Handle(self.ticket.home)) }
     }
 
     /// Ends the port with the reason why there is no reply. It waits for no room.
@@ -240,14 +306,14 @@ impl Port {
             Way::Home(caller) => {
                 let _ = answer_at_home(&caller, self.ticket.ask, status, text.as_bytes());
             }
-            Way::Away(Some(relay)) => {
+            Way::Away(Some(link)) => {
                 // One that was sent is on its way, if its home was woken or not.
-                let tell = || relay.reply(&self.ticket, status, text.as_bytes(), Deadline::now());
+                let tell = || link.reply(&self.ticket, status, text.as_bytes(), Deadline::now());
                 let told = status != Status::Dropped
                     && tell().as_ref().map_or_else(Refusal::was_sent, |()| true);
                 if !told {
                     // Which takes no room in the home's mailbox.
-                    relay.holding.drop_port(self.ticket.port());
+                    link.holding().drop_port(self.ticket.port());
                 }
             }
         }
@@ -317,8 +383,8 @@ impl<R, C: Codec<R>> ReplyTo<R, C> {
                 Way::Home(caller) => {
                     encoded::<R, C>(reply, caller.max_value(), || caller.channel())
                 }
-                Way::Away(Some(relay)) => {
-                    let holding = &relay.holding;
+                Way::Away(Some(link)) => {
+                    let holding = link.holding();
                     encoded::<R, C>(reply, holding.max_value(), || holding.channel())
                 }
                 Way::None | Way::Asker(_) | Way::Away(None) => return Err(port.passed_on()),
@@ -397,6 +463,12 @@ pub(super) fn decoding<V>(options: AddressOptions, decode: impl FnOnce() -> V) -
 impl<R, C> Serialize for ReplyTo<R, C> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (ticket, hold) = (self.port.ticket, self.port.hold.clone());
+        if hold.is_spent() {
+            return Err(ser::Error::custom(
+                "this reply port was passed on already: the value that it went with was sent, and it \
+                 can be sent with no other",
+            ));
+        }
         if !transfer::when_sent(move || hold.pass_on(&ticket)) {
             return Err(ser::Error::custom(
                 "a reply port can only be encoded in a value that is being sent, which passes it on",

@@ -166,6 +166,29 @@ impl Holding {
         }
     }
 
+    /// Which receiver came last at the home.
+    pub(crate) fn receiver(&self) -> u64 {
+        // Acquire: as in `Sender::receiver`.
+        self.control.word(word::RECEIVER_GENERATION).load(Ordering::Acquire)
+    }
+
+    /// Whether the receiver of that generation is gone from the home.
+    pub(crate) fn has_ended(&self, receiver: u64) -> Result<bool, SendError> {
+        let there = self.control.has_receiver();
+        let there = there.map_err(|error| SendError::from(self.control.slept(error)))?;
+        Ok(!there || self.receiver() != receiver)
+    }
+
+    /// Whether the asker of a port is still there, as far as it told.
+    pub(crate) fn is_there(&self, asker: Origin) -> bool {
+        asker.is_there(&self.control)
+    }
+
+    /// Whether the asker of a port was killed, which takes a system call.
+    pub(crate) fn was_killed(&self, asker: Origin) -> bool {
+        asker.was_killed(&self.control)
+    }
+
     /// How errors name the home.
     pub(crate) fn channel(&self) -> Arc<Name> {
         self.control.name()

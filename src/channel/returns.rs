@@ -69,6 +69,21 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
+    /// Whether the lane is still the sender's, as far as it told.
+    pub(super) fn is_there(self, control: &Control) -> bool {
+        let Origin { lane, generation } = self;
+        // Relaxed: a lane that changes hands in this moment drops what is not its own.
+        let owner = |lane| control.lane_word(lane, lane_word::GENERATION).load(Ordering::Relaxed);
+        lane < control.layout().lanes && owner(lane) == generation
+    }
+
+    /// Whether the sender was killed, which takes a system call. One that goes by itself has another
+    /// generation before it gives its lane up. Where the kernel refuses to say, it may be there.
+    pub(super) fn was_killed(self, control: &Control) -> bool {
+        self.is_there(control)
+            && semaphores::is_zero(control.set, semaphores::lane_role(self.lane)) == Ok(true)
+    }
+
     /// The sender of the record at `position`.
     pub(super) fn of_record(control: &Control, lane: usize, position: u64) -> Self {
         // Acquire: pairs with the owner's Release in `Sender::prepare`, which comes after it said
@@ -306,9 +321,7 @@ impl Returns {
 
     /// Whether the lane's owner is still the one that asked.
     pub(super) fn is_there(&self, lane: usize, generation: u64) -> bool {
-        // Relaxed: a lane that changes hands in this moment drops what is not its own.
-        let owner = self.control.lane_word(lane, lane_word::GENERATION).load(Ordering::Relaxed);
-        owner == generation
+        Origin { lane, generation }.is_there(&self.control)
     }
 
     /// Whether the way is another answer's until that is whole.

@@ -121,6 +121,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// 128 KiB, goes in fragments: `send` then returns when a receiver has received it, also on a
     /// channel that is empty. A thread that sends such a value to its own receiver waits for ever.
     ///
+    /// A receiver that is dropped, or whose process exits, says so to the next call. One that was killed
+    /// cannot: values go into the channel as long as there is room, for the next receiver, and the first
+    /// call that finds none is [`Disconnected`](SendError::Disconnected).
+    ///
     /// # Errors
     /// [`SendError::Disconnected`] if the receiver is gone, [`SendError::Removed`] if the channel was
     /// removed, [`SendError::TooLong`] or [`SendError::Encode`] for a value that the channel does not

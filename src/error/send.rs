@@ -37,7 +37,8 @@ pub enum SendError {
         /// The channel.
         channel: Arc<Name>,
     },
-    /// A receiver has come and none is attached now.
+    /// A receiver has come and none is attached now. One that was killed has not said so: the kernel is
+    /// asked when a call finds no room, so there may be no word of it before.
     Disconnected {
         /// The channel.
         channel: Arc<Name>,

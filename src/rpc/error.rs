@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::SystemError;
 use crate::codec::DecodeError;
 use crate::error::text::server;
 use crate::error::{RecvError, SendError};
@@ -280,6 +281,13 @@ pub enum ServeError {
     },
     /// Receiving failed.
     Receive(RecvError),
+    /// A thread to serve with could not be started. Nothing was received.
+    NoThread {
+        /// The server.
+        server: Arc<Name>,
+        /// What the kernel says.
+        error: SystemError,
+    },
 }
 
 impl ServeError {
@@ -315,6 +323,11 @@ impl fmt::Display for ServeError {
                 server(name)
             ),
             ServeError::Receive(error) => write!(f, "no request could be received: {error}"),
+            ServeError::NoThread { server: name, error } => write!(
+                f,
+                "{} could not start all of its threads: {error}; or serve with fewer",
+                server(name)
+            ),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::error::text::server;
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::BindOptions;
-use crate::sys::{ClockOffset, Deadline, Fault, fault};
+use crate::sys::{ClockOffset, Deadline, Fault, SystemError, fault};
 use crate::transfer::Refusal;
 use crate::{DefaultCodec, Owner, Receiver, panics, transfer};
 
@@ -233,7 +233,7 @@ where
     /// them do so at a time, their calls wait until the first deadline.
     ///
     /// # Errors
-    /// As [`recv`](Server::recv).
+    /// [`ServeError::NoThread`] if the threads could not be started; else as [`recv`](Server::recv).
     pub fn serve_concurrently(
         &self,
         threads: usize,
@@ -248,8 +248,10 @@ where
         let home = self.receiver.channel().handle();
         let crew = Crew { free: AtomicU64::new(0), bell: self.receiver.bell() };
         thread::scope(|scope| {
+            // Dropped at the end, which ends the threads.
+            let give = give;
             for _ in 0..threads {
-                scope.spawn(|| {
+                let serve = || {
                     let _serving = (threads == 1).then(|| Serving::begin(home));
                     let next = || {
                         crew.come_free();
@@ -258,10 +260,13 @@ where
                     while let Ok(request) = next() {
                         request.handle(&handler);
                     }
-                });
+                };
+                let started = thread::Builder::new().spawn_scoped(scope, serve);
+                started.map_err(|error| ServeError::NoThread {
+                    server: self.receiver.name(),
+                    error: SystemError::of_thread(&error),
+                })?;
             }
-            // Dropped at the end, which ends the threads.
-            let give = give;
             // Requests are decoded here, by the user's code.
             let _serving = Serving::begin(home);
             loop {
@@ -502,10 +507,15 @@ impl<R, C: Codec<R>> Responder<R, C> {
     /// [`ReplyError::Full`] if it leaves its replies unread, [`ReplyError::TooLong`] or
     /// [`ReplyError::Send`] for a reply that cannot be sent. A server can ignore them all.
     pub fn reply(mut self, reply: &R) -> Result<(), ReplyError> {
+        let gone = |port: &Port| ReplyError::ClientGone { server: port.caller.channel() };
+        if self.port.was_given_up() {
+            self.port.answered = true;
+            return Err(gone(&self.port));
+        }
         self.send(reply)?;
         // Looked at when the reply has gone, and delays it not.
         if self.port.caller.was_killed() {
-            return Err(ReplyError::ClientGone { server: self.port.caller.channel() });
+            return Err(gone(&self.port));
         }
         Ok(())
     }

@@ -89,6 +89,11 @@ impl SystemError {
         SystemError { object: object.into(), call, errno }
     }
 
+    /// Why a thread was not started.
+    pub(crate) fn of_thread(error: &io::Error) -> Self {
+        SystemError::new("a thread", "pthread_create", error.raw_os_error().unwrap_or_default())
+    }
+
     /// What the kernel says of an object that is removed, where it does not refuse the call.
     pub(crate) fn removed(object: ObjectName) -> Self {
         SystemError::new(object, "stat", libc::EIDRM)
@@ -118,7 +123,7 @@ impl SystemError {
             libc::EIDRM => Removed,
             libc::EINVAL if !self.makes_object() => Removed,
             libc::EINVAL | libc::ENOSPC | libc::ENOMEM | libc::ENFILE => LimitReached,
-            libc::EAGAIN if self.call == "clone" => LimitReached,
+            libc::EAGAIN if matches!(self.call, "clone" | "pthread_create") => LimitReached,
             libc::EAGAIN => WouldBlock,
             libc::EACCES | libc::EPERM => PermissionDenied,
             libc::ENOMSG => NoMessage,
@@ -170,6 +175,12 @@ impl SystemError {
             ("clone", libc::EAGAIN) => {
                 "this user, or its control group, may start no more processes; raise RLIMIT_NPROC \
                  (ulimit -u), see setrlimit(2), or pids.max"
+                    .into()
+            }
+            ("pthread_create", libc::EAGAIN) => {
+                "this user, its control group or this process has no room for another; raise \
+                 RLIMIT_NPROC (ulimit -u) or pids.max, or RLIMIT_AS (ulimit -v), which holds the \
+                 stacks"
                     .into()
             }
             ("semop", libc::ENOSPC) => "the kernel has no room for another undo entry".into(),

@@ -82,6 +82,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 }
 
 impl<T, C> Receiver<T, C> {
+    /// How errors name the channel.
+    pub(crate) fn name(&self) -> Arc<Name> {
+        self.control.name()
+    }
+
     /// Has it receive nothing more.
     pub(crate) fn close(&self) {
         self.returns.close_receiver();
@@ -172,11 +177,9 @@ impl Caller {
         self.returns.is_there(self.origin.lane, self.origin.generation)
     }
 
-    /// Whether it was killed, which takes a system call. Whoever goes by itself becomes nobody's
-    /// lane before it gives the role up.
+    /// Whether it was killed, which takes a system call.
     pub(crate) fn was_killed(&self) -> bool {
-        let Origin { lane, generation } = self.origin;
-        !self.returns.is_owned(lane) && self.returns.is_there(lane, generation)
+        self.origin.was_killed(self.returns.control())
     }
 
     /// How errors name the channel.
