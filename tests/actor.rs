@@ -1013,6 +1013,22 @@ fn a_private_mailbox_that_is_dropped_drops_the_ports_that_wait_there() {
 }
 
 #[test]
+fn a_forwarded_reply_for_which_nobody_waits_keeps_no_mailbox() {
+    let stage = Stage::new("forwarded and late");
+    let home = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let address = home.address();
+    let error = address.ask_timeout(Counter::Keep, Duration::from_millis(1)).unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    let other = Mailbox::<Counter>::private().unwrap();
+    other.address().tell(&home.recv().unwrap().unwrap()).unwrap();
+    let Some(Counter::Keep(reply)) = other.recv().unwrap() else { panic!() };
+    // It goes by the home, which receives no more.
+    reply.send(&1).unwrap();
+    drop((other, home, address));
+    assert_eq!(stage.objects(), []);
+}
+
+#[test]
 fn who_waits_for_room_in_a_private_mailbox_is_told_when_its_actor_is_killed() {
     let stage = Stage::new("private and full");
     let addresses = Mailbox::<Address<Counter>>::bind(stage.name()).unwrap();

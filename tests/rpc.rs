@@ -486,6 +486,29 @@ fn replying_to_a_client_that_was_killed_is_an_error_that_the_server_can_ignore()
 }
 
 #[test]
+fn requests_keep_no_channel_when_server_and_clients_are_gone() {
+    let stage = Stage::new("killed with a request");
+    // As a last user that goes, and as what a sweep finds.
+    for swept in [false, true] {
+        let server = started(&stage, "records");
+        server.stop();
+        let other = (!swept).then(|| Caller::connect(stage.name()).unwrap());
+        let mut client = stage.child("asks and waits", &[]);
+        client.expect("connected");
+        let process = client.id();
+        until(|| is_asleep(process));
+        client.kill();
+        server.kill();
+        assert_eq!(stage.objects().len(), 2);
+        match other {
+            Some(last) => drop(last),
+            None => drop(sysv_channel::sweep().unwrap()),
+        }
+        assert_eq!(stage.objects(), []);
+    }
+}
+
+#[test]
 fn a_client_that_has_its_reply_and_goes_at_once_is_no_error() {
     let stage = Stage::new("goes at once");
     let server = Server::<u64, u64>::bind(stage.name()).unwrap();

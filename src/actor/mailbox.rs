@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::address::{Address, AddressOptions};
 use super::error::ReplyError;
 use super::reply::{self, Hold, Link, Relay, Way, answer_at_home};
-use super::wire::{self, Forwarded, Head, ORDINARY, Status, Ticket, URGENT};
+use super::wire::{self, FORWARDED, Forwarded, Head, ORDINARY, Status, Ticket};
 use super::{BindError, Closer};
 #[cfg(all(test, feature = "bincode"))]
 use crate::Options;
@@ -246,7 +246,6 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     }
 
     fn new(name: Name, receiver: Receiver<(), Untyped>, options: AddressOptions) -> Self {
-        let is_private = matches!(name, Name::Handle(_));
         Mailbox {
             name,
             home: receiver.channel().handle(),
@@ -256,7 +255,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             told: Cell::new(0),
             relays: RefCell::default(),
             hasty_until: Cell::new(Deadline::now()),
-            end: if is_private { Self::drop_waiting } else { |_| () },
+            end: Self::receive_last,
             message: PhantomData,
         }
     }
@@ -336,11 +335,10 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                 let stirring = !self.held.borrow().is_empty();
                 self.take(Select::UpTo(ORDINARY), deadline, Attention { told, stirring }, |_| true)
             } else {
-                // What a holder said before it went is urgent: it is here now or never comes.
+                // What a holder said before it went is here now or never comes.
                 let attention = Attention { told, stirring: false };
-                self.take(Select::UpTo(URGENT), Deadline::after(Duration::ZERO), attention, |_| {
-                    true
-                })
+                let now = Deadline::after(Duration::ZERO);
+                self.take(Select::Exactly(FORWARDED), now, attention, |_| true)
             };
             match received {
                 Ok(Some(message)) => return Ok(Some(message)),
@@ -355,14 +353,17 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         }
     }
 
-    /// Receives what nobody will receive any more, so that askers hear of the ports in it that other
-    /// actors passed on. Those that asked here see the actor's end.
-    fn drop_waiting(&self) {
+    /// Receives what nobody will receive any more: replies on their way to their askers, and all that is
+    /// in a private mailbox, so that askers hear of the ports in it that other actors passed on. Those that
+    /// asked here see the actor's end.
+    fn receive_last(&self) {
+        let is_private = matches!(self.name, Name::Handle(_));
+        let select = if is_private { Select::Any } else { Select::Exactly(FORWARDED) };
         let attention = Attention { told: self.receiver.holders_told(), stirring: false };
         let is_away = |way: &Way| matches!(way, Way::Away(_));
-        // None that is told meanwhile need be seen.
+        // None that comes meanwhile need be seen.
         for _ in 0..self.receiver.len().unwrap_or(0) {
-            match self.take(Select::Any, Deadline::now(), attention, is_away) {
+            match self.take(select, Deadline::now(), attention, is_away) {
                 Ok(message) => drop(message),
                 Err(RecvError::Decode { .. } | RecvError::Corrupt { .. }) => {}
                 Err(_) => break,

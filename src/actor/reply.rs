@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::AddressOptions;
 use super::error::ReplyError;
-use super::wire::{self, HEADS, REPLY_HEAD, Shape, Status, Ticket, URGENT, write_reply};
+use super::wire::{self, FORWARDED, HEADS, REPLY_HEAD, Shape, Status, Ticket, write_reply};
 use crate::channel::{Caller, Encoded, Holding, NotEncoded, Origin, Untyped};
 use crate::codec::{Codec, EncodeError, Writer};
 use crate::control::BRIEFLY;
@@ -238,7 +238,7 @@ impl Relay {
             Ok(out.write(bytes)?)
         };
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        sender.send_as(URGENT, REPLY_HEAD, encode, deadline)
+        sender.send_as(FORWARDED, REPLY_HEAD, encode, deadline)
     }
 }
 

@@ -21,12 +21,11 @@ use crate::control::Heads;
 use crate::name::Handle;
 use crate::service::{Kind, Protocol};
 
-/// The tags of a mailbox: the kernel hands out the lowest first.
-pub(super) const URGENT: Tag = Tag::DEFAULT;
-pub(super) const ORDINARY: Tag = match Tag::new(2) {
-    Some(tag) => tag,
-    None => Tag::DEFAULT,
-};
+/// The tags of a mailbox: the kernel hands out the lowest first. Replies that go through the port's home,
+/// urgent messages, and the others.
+pub(super) const FORWARDED: Tag = Tag::DEFAULT;
+pub(super) const URGENT: Tag = Tag::new(2).unwrap();
+pub(super) const ORDINARY: Tag = Tag::new(3).unwrap();
 
 const TOLD: u8 = 0;
 const REPLY: u8 = 1;

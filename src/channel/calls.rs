@@ -17,17 +17,13 @@
 //! |---|---|
 //! | `asking` | the sender: a request, its answer, and what became of it |
 //! | `answering` | the receiver: who sent a request, closing, draining |
-//! | `requests` | what becomes of requests whose sender goes |
 
 mod answering;
 mod asking;
-mod requests;
 
 pub use answering::Closer;
 pub(crate) use answering::{Caller, InHand, ReceiverBell};
 pub(crate) use asking::Unanswered;
-pub(crate) use requests::Requester;
-pub(super) use requests::begin_requests;
 
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::{Control, lane_word};

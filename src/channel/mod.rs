@@ -48,7 +48,7 @@ use crate::ring::{Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
 pub use calls::Closer;
-pub(crate) use calls::{Caller, InHand, ReceiverBell, Requester, Unanswered, Untyped};
+pub(crate) use calls::{Caller, InHand, ReceiverBell, Unanswered, Untyped};
 pub(crate) use encoded::{Encoded, NotEncoded};
 pub(crate) use holders::{Attention, Holding, LostPort, Port, Whereabouts};
 pub use iter::{IntoIter, Iter, TryIter};

@@ -62,6 +62,7 @@ pub struct Options<T, C> {
     schema: Option<Schema>,
     any_type: bool,
     heads: Heads,
+    calls: bool,
     lock_wait: Duration,
     trust: Option<TrustedPeers>,
     /// How errors name the options.
@@ -85,6 +86,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             schema: None,
             any_type: false,
             heads: Heads::default(),
+            calls: false,
             lock_wait: Duration::MAX,
             trust: None,
             spelling: Spelling::CHANNEL,
@@ -194,6 +196,12 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// Has errors name the options as the layer above does.
     pub(crate) fn spelling(mut self, spelling: Spelling) -> Self {
         self.spelling = spelling;
+        self
+    }
+
+    /// Says whether what is sent are requests, which nobody waits for once the channel has no user.
+    pub(crate) fn calls(mut self, calls: bool) -> Self {
+        self.calls = calls;
         self
     }
 
@@ -333,6 +341,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             mode: self.mode,
             durable: self.durable && !private,
             private,
+            calls: self.calls,
             owner: self.owner,
             schema,
             codec: C::NAME,

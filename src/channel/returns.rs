@@ -80,8 +80,10 @@ impl Origin {
     /// Whether the sender was killed, which takes a system call. One that goes by itself has another
     /// generation before it gives its lane up. Where the kernel refuses to say, it may be there.
     pub(super) fn was_killed(self, control: &Control) -> bool {
-        self.is_there(control)
+        // In this order: one that goes by itself says so before it gives its lane up.
+        self.lane < control.layout().lanes
             && semaphores::is_zero(control.set, semaphores::lane_role(self.lane)) == Ok(true)
+            && self.is_there(control)
     }
 
     /// The sender of the record at `position`.

@@ -87,8 +87,7 @@ pub(super) fn remove_unused(
     match identify(key, set, Owner::Myself, known)? {
         Identified::Channel(mapped, queue) => {
             let control = Control::new(mapped, set, queue);
-            let stays = !even_with_values
-                && (control.header.durable || !control.header.private && control.holds_values());
+            let stays = !even_with_values && control.stays();
             let removed = if stays { Ok(()) } else { control.remove_all() };
             control.detach();
             removed?;
@@ -213,9 +212,15 @@ impl Control {
         if is_mine { self.remove_objects() } else { Ok(()) }
     }
 
-    /// Whether a value waits that no receiver has received: not one that was taken back, nor a request
-    /// that its client knows will not be executed. Asked under the lock, with no endpoint attached but those
-    /// of a process that exits.
+    /// Whether the channel stays that has no user: for its next one, which has its values. Requests
+    /// are none, since their callers are users.
+    pub(super) fn stays(&self) -> bool {
+        let header = &self.header;
+        header.durable || !header.private && !header.calls && self.holds_values()
+    }
+
+    /// Whether a value waits that no receiver has received, and that was not taken back. Asked under the
+    /// lock, with no endpoint attached but those of a process that exits.
     pub(crate) fn holds_values(&self) -> bool {
         let Some(queue) = self.queue else {
             return (0..self.claimed()).any(|lane| self.lane_holds(lane, None));
@@ -259,13 +264,11 @@ impl Control {
 
     /// Whether a value waits in a lane's ring: any, or the one whose last record stands there.
     fn lane_holds(&self, lane: usize, position: Option<u64>) -> bool {
-        let not_executed = self.lane_word(lane, lane_word::NOT_EXECUTED).load(Ordering::Relaxed);
         // Nothing is written: where the process exits, a thread of it may still receive.
         Consumer::holds_value(self.segment.clone(), self.layout().ring(lane), |start, last| {
-            let given_up = start < not_executed;
             let long = Long(self.lane_word(lane, lane_word::LONG));
             let taken_back = start != last && !long.is_open(start);
-            position.is_none_or(|position| position == last) && !given_up && !taken_back
+            position.is_none_or(|position| position == last) && !taken_back
         })
     }
 

@@ -12,6 +12,8 @@ use crate::sys::{Fault, Key, MessageQueue, Ordering, Segment, fault};
 const DURABLE: u64 = 1;
 /// Bit of the flags word: the channel has no name, and is removed even if it holds values.
 const PRIVATE: u64 = 2;
+/// Bit of the flags word: what is sent are requests, which nobody waits for once no user is there.
+const CALLS: u64 = 4;
 
 /// A private copy of what the creator wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub(crate) struct Header {
     pub(crate) mode: u32,
     pub(crate) durable: bool,
     pub(crate) private: bool,
+    /// Whether its values are requests.
+    pub(crate) calls: bool,
     /// The id of its queue, if it has one.
     pub(crate) queue: Option<i32>,
     pub(crate) fingerprint: u128,
@@ -62,7 +66,8 @@ impl Header {
         set(word::FINGERPRINT_HIGH, (self.fingerprint >> 64) as u64);
         let durable = if self.durable { DURABLE } else { 0 };
         let private = if self.private { PRIVATE } else { 0 };
-        set(word::FLAGS, durable | private);
+        let calls = if self.calls { CALLS } else { 0 };
+        set(word::FLAGS, durable | private | calls);
         set(word::KEY, u64::from(self.key.raw() as u32));
         set(word::INCARNATION, self.incarnation);
         set(word::MODE, u64::from(self.mode));
@@ -139,6 +144,7 @@ impl Header {
             mode: get(word::MODE) as u32 & 0o777,
             durable: flags & DURABLE != 0,
             private: flags & PRIVATE != 0,
+            calls: flags & CALLS != 0,
             queue: get(word::QUEUE).checked_sub(1).and_then(|id| i32::try_from(id).ok()),
             fingerprint: u128::from(get(word::FINGERPRINT_HIGH)) << 64
                 | u128::from(get(word::FINGERPRINT_LOW)),

@@ -154,9 +154,6 @@ pub(crate) mod lane_word {
     /// The end of the longest prefix of consumed records, and a hint of it that may lag behind.
     pub(crate) const HEAD: usize = 2 * LINE;
     pub(crate) const HEAD_HINT: usize = 3 * LINE;
-    /// Where in the ring the requests end of which their clients know that no server will execute
-    /// them; one that was not consumed and ends there or before is dropped.
-    pub(crate) const NOT_EXECUTED: usize = 3 * LINE + 8;
     pub(crate) const RETURN_HEAD: usize = 4 * LINE;
     pub(crate) const RETURN_HEAD_HINT: usize = 5 * LINE;
 

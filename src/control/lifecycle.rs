@@ -51,6 +51,8 @@ pub(crate) struct Wanted {
     pub(crate) mode: u32,
     pub(crate) durable: bool,
     pub(crate) private: bool,
+    /// Whether its values are requests.
+    pub(crate) calls: bool,
     pub(crate) owner: Owner,
     pub(crate) schema: Schema,
     pub(crate) codec: &'static str,
@@ -71,6 +73,7 @@ impl Wanted {
             mode: self.mode,
             durable: self.durable,
             private: self.private,
+            calls: self.calls,
             queue: None,
             fingerprint: self.schema.fingerprint(),
             name: self.name.text().to_owned(),
@@ -258,7 +261,7 @@ fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Outcome, 
                 control.begin_new_life();
                 return Ok(Outcome::Use(Box::new(control)));
             }
-            if control.header.durable || control.holds_values() {
+            if control.stays() {
                 let refused = wanted.check(key, &control.header);
                 let durable = control.header.durable;
                 let difference = control.header.other_options(&wanted.header(key), wanted.spelling);
@@ -503,6 +506,7 @@ impl Wanted {
             mode: 0,
             durable: false,
             private: false,
+            calls: false,
             owner: Owner::Myself,
             schema: Schema::bytes(""),
             codec: "",

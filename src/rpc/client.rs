@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use super::error::CallError;
 use super::{ConnectError, RequestHead, Status, own};
-use crate::channel::{Requester, Unanswered};
+use crate::channel::{Unanswered, Untyped};
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::ConnectOptions;
 use crate::sys::{ClockOffset, Deadline, Fault, fault};
 use crate::transfer::Refusal;
-use crate::{DefaultCodec, Owner, panics};
+use crate::{DefaultCodec, Owner, Sender, panics};
 
 /// What a client is connected with.
 #[derive(Debug, Clone)]
@@ -111,13 +111,16 @@ impl ClientOptions {
         })
     }
 
-    fn sender<Q, R, C>(&self, name: &Name, wait: Duration) -> Result<Requester, ConnectError>
+    fn sender<Q, R, C>(
+        &self,
+        name: &Name,
+        wait: Duration,
+    ) -> Result<Sender<(), Untyped>, ConnectError>
     where
         C: Codec<Q> + Codec<R>,
     {
         let protocol = super::protocol::<Q, R, C>();
-        let sender = self.connect.connect::<Q, C>(protocol, name, wait)?;
-        Requester::new(sender).map_err(ConnectError::Open)
+        self.connect.connect::<Q, C>(protocol, name, wait)
     }
 }
 
@@ -136,7 +139,7 @@ pub struct Client<Q, R, C = DefaultCodec> {
 
 /// The connection, which is made again when the server's channel was removed.
 struct Line<R> {
-    sender: Requester,
+    sender: Sender<(), Untyped>,
     /// Whether its channel was removed: the next call has another.
     removed: bool,
     last_call: u64,
@@ -145,6 +148,13 @@ struct Line<R> {
     /// The answer to the call that is made now, if it came while its request was still being sent: a
     /// server answers a long request in the moment in which it hands it over.
     early: Option<Result<R, CallError>>,
+}
+
+impl<R> Drop for Line<R> {
+    fn drop(&mut self) {
+        // A server starts none of the calls that were started, and another client has the lane.
+        self.sender.retire();
+    }
 }
 
 /// How a request is sent.
@@ -302,12 +312,6 @@ where
         let outcome = line.early.take();
         line.started.insert(call, Started { end, outcome });
         Ok(Pending { client: self, request, call, deadline })
-    }
-
-    /// See [`Requester::exit`].
-    #[cfg(all(test, loom))]
-    pub(crate) fn exit(&self) -> [Arc<dyn crate::sys::AtExit>; 2] {
-        self.line.borrow().sender.exit()
     }
 
     fn line(&self) -> Result<std::cell::RefMut<'_, Line<R>>, CallError> {

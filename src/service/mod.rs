@@ -75,6 +75,7 @@ impl Protocol {
     ) -> Options<T, C> {
         let Protocol { kind, schema, heads } = self;
         let options = options.spelling(kind.spelling()).schema(schema).heads(heads);
+        let options = options.calls(kind == Kind::Server);
         match spin {
             Some(time) => options.spin(time),
             None => options,

@@ -142,8 +142,6 @@ faults! {
     ServingNotAwaited,
     /// A sender that waits for a receiver's end does not see that another one has its role.
     SuccessorNotSeen,
-    /// An exit does not wait until a client that is dropped has given its requests up.
-    ExitNotAwaited,
     /// Which receiver came last is read Relaxed, before the answers of the one before it.
     ReceiverRelaxed,
     /// A receiver that drains is not rung when the last value in hand is let go.

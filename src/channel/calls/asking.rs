@@ -237,10 +237,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
             // SeqCst: pairs with the fence of `Caller::is_there` after the hand-over.
             fence(Ordering::SeqCst);
         }
-        let word = |at| self.control.lane_word(self.lane, at);
-        // Relaxed: read by a last user, after this one let go of the channel.
-        let owner_start = word(lane_word::OWNER_START).load(Ordering::Relaxed);
-        word(lane_word::NOT_EXECUTED).store(owner_start, Ordering::Relaxed);
         Ok(())
     }
 

@@ -116,7 +116,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
         point!("attach.generation");
         if control.layout().return_lines > 0 {
             calls::forget_cancelled(control, self.lane);
-            calls::begin_requests(control, self.lane);
             let answers = Answers::attach(control, self.lane, self.generation);
             state.answers = Some(answers.map_err(|damage| AttachError::Corrupt {
                 channel: control.name(),

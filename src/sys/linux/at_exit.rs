@@ -69,11 +69,6 @@ impl AtExit for Making {
 /// Keeps the process from exiting while something is made; `None` if it exits already, and what
 /// were made would stay.
 pub(crate) fn begin() -> Option<Entry> {
-    register(Weak::<Making>::new())
-}
-
-/// Has something given up when this process exits; `None` if it exits already.
-pub(crate) fn register(what: Weak<dyn AtExit>) -> Option<Entry> {
     static HANDLED: AtomicBool = AtomicBool::new(false);
     // Two threads may both find nothing: a handler that runs twice does no harm.
     if !HANDLED.load(Ordering::Relaxed) {
@@ -91,7 +86,7 @@ pub(crate) fn register(what: Weak<dyn AtExit>) -> Option<Entry> {
     }
     entries.next += 1;
     let number = entries.next;
-    entries.all.insert(number, what);
+    entries.all.insert(number, Weak::<Making>::new());
     Some(Entry { token: held.token, number })
 }
 

@@ -15,7 +15,6 @@ mod semaphore;
 
 /// What threads of one process exclude each other with.
 pub(crate) type Mutex<T> = std::sync::Mutex<T>;
-pub(crate) type MutexGuard<'a, T> = std::sync::MutexGuard<'a, T>;
 
 pub(crate) use atomics::{AtomicU64, Ordering, current_processor, fence, spin_budget, spin_hint};
 pub(crate) use barrier::{heavy_barrier, light_barrier, register_waker};

@@ -10,10 +10,6 @@ pub(crate) fn begin() -> Option<Entry> {
     Some(Entry)
 }
 
-pub(crate) fn register(_what: Weak<dyn AtExit>) -> Option<Entry> {
-    Some(Entry)
-}
-
 impl Entry {
     pub(crate) fn is(&self, _what: Weak<dyn AtExit>) -> bool {
         true

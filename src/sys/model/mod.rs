@@ -29,7 +29,6 @@ pub use process::{Process, Running, killed_anybody};
 
 /// What threads of one process exclude each other with.
 pub(crate) type Mutex<T> = loom::sync::Mutex<T>;
-pub(crate) type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
 
 /// The smallest ring, in lines; models need small ones.
 pub(crate) const MIN_RING_LINES: usize = 2;

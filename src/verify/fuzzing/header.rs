@@ -73,6 +73,7 @@ fn sound(layout: Layout) -> Header {
         mode: 0o600,
         durable: false,
         private: true,
+        calls: false,
         queue: None,
         fingerprint: 1,
         name: "fuzz".to_owned(),

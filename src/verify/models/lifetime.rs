@@ -1,15 +1,11 @@
 //! Creating, opening, closing and removing, by several at once, with death in between.
 
-use std::time::Duration;
-
 use loom::thread;
 
-use super::calls::{client, pair};
 use super::{finds, finds_killed, holds, holds_killed, mixed, open, ring_only};
 use crate::codec::Schema;
 use crate::control;
 use crate::model::Process;
-use crate::rpc::{Server, ServerOptions};
 use crate::sys::{Fault, MessageQueue, SegmentId, SemaphoreSet};
 use crate::{Channel, Name, OpenError, SendError};
 
@@ -267,40 +263,6 @@ fn a_user_that_is_refused_gives_the_lock_back() {
     };
     holds("refused while another opens", model);
     finds("refused while another opens", &[Fault::LockKept], model);
-}
-
-#[test]
-fn a_client_that_is_dropped_while_its_process_exits_leaves_no_request() {
-    let model = || {
-        let (server, client) = pair("exit");
-        std::mem::forget(client.start(&1).unwrap());
-        drop(server);
-        let held = client.exit();
-        let exit = thread::spawn(move || held.iter().for_each(|held| held.at_exit()));
-        drop(client);
-        exit.join().unwrap();
-        nothing_is_left("exit");
-    };
-    holds("client dropped at exit", model);
-    finds("client dropped at exit", &[Fault::ExitNotAwaited], model);
-    // One that gives a call up and makes another while its process exits. Its server was killed, so
-    // that no hint says that there is none.
-    let model = || {
-        let process = Process::new();
-        let options = ServerOptions::new().clients(1).capacity(8 * 64).reply_capacity(2 * 64);
-        let server: Server<u8, u8> = process.enter(|| options.bind("exit").unwrap());
-        let client = client("exit");
-        process.kill_at(0).spawn(move || drop(server)).join();
-        let held = client.exit();
-        let exit = thread::spawn(move || held.iter().for_each(|held| held.at_exit()));
-        assert!(client.try_call(&1).is_err());
-        let _ = client.start_timeout(&2, Duration::ZERO).map(std::mem::forget);
-        std::mem::forget(client);
-        exit.join().unwrap();
-        nothing_is_left("exit");
-    };
-    holds("client that goes on at exit", model);
-    finds("client that goes on at exit", &[Fault::ExitNotAwaited], model);
 }
 
 #[test]
