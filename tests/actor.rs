@@ -1570,7 +1570,7 @@ fn a_mailbox_without_room_for_replies_is_refused() {
     ];
     for bound in bound {
         let error = bound.unwrap_err();
-        assert!(matches!(error, BindError::Open(OpenError::InvalidOptions(_))), "{error}");
+        assert!(matches!(error, BindError::InvalidOptions { .. }), "{error}");
         assert!(error.to_string().contains("reply_capacity"), "{error}");
     }
 }

@@ -195,7 +195,7 @@ fn queues_are_too_small_for_a_message() {
         }
         let words = ["inline_limit of 1024", "1040 bytes", "holds 500", "kernel.msgmnb"];
         let error = refused(&options(), &words);
-        assert!(matches!(error, OpenError::InvalidOptions(_)));
+        assert!(matches!(error, OpenError::InvalidOptions { .. }));
         works(&options().inline_limit(484));
         refused(&options().inline_limit(485), &["501 bytes", "holds 500"]);
     });
@@ -209,7 +209,7 @@ fn messages_are_too_short_for_a_value() {
         }
         let words = ["inline_limit is 1024", "at most 484", "kernel.msgmax is 500"];
         let error = refused(&options(), &words);
-        assert!(matches!(error, OpenError::InvalidOptions(_)));
+        assert!(matches!(error, OpenError::InvalidOptions { .. }));
         let channel = options().inline_limit(484).create("limits").unwrap();
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         tx.send(&vec![1; 484]).unwrap();

@@ -1001,7 +1001,7 @@ fn a_server_without_room_for_replies_is_refused() {
     let stage = Stage::new("no replies");
     let bound: Result<Calculator, _> = ServerOptions::new().reply_capacity(0).bind(stage.name());
     let error = bound.unwrap_err();
-    assert!(matches!(error, BindError::Open(_)), "{error}");
+    assert!(matches!(error, BindError::InvalidOptions { .. }), "{error}");
     assert!(error.to_string().contains("reply_capacity"), "{error}");
 }
 

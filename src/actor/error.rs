@@ -204,7 +204,9 @@ impl fmt::Display for AskError {
                 write!(f, "the reply from {} cannot be decoded: {error}", mailbox(name))
             }
             AskError::Tell(error) => error.fmt(f),
-            AskError::Wait(error) => write!(f, "waiting for the reply failed: {error}"),
+            AskError::Wait(error) => {
+                write!(f, "waiting for the reply failed: {}", error.in_words_of(mailbox))
+            }
         }
     }
 }
@@ -303,10 +305,16 @@ impl fmt::Display for ReplyError {
                  greater MailboxOptions::max_value",
                 mailbox(name)
             ),
-            ReplyError::Open(error) => write!(f, "the way back cannot be opened: {error}"),
-            ReplyError::Attach(error) => write!(f, "the way back cannot be taken: {error}"),
+            ReplyError::Open(error) => {
+                write!(f, "the way back cannot be opened: {}", error.in_words_of(mailbox))
+            }
+            ReplyError::Attach(error) => {
+                write!(f, "the way back cannot be taken: {}", error.in_words_of(mailbox))
+            }
             ReplyError::Send(error) if error.was_sent() => error.fmt(f),
-            ReplyError::Send(error) => write!(f, "the reply could not be sent: {error}"),
+            ReplyError::Send(error) => {
+                write!(f, "the reply could not be sent: {}", error.in_words_of(mailbox))
+            }
         }
     }
 }
@@ -352,7 +360,9 @@ impl fmt::Display for WatchError {
                 write!(f, "the actor of {} has not ended until the deadline", mailbox(name))
             }
             WatchError::Connect(error) => write!(f, "the address cannot be connected: {error}"),
-            WatchError::Watch(error) => write!(f, "watching failed: {error}"),
+            WatchError::Watch(error) => {
+                write!(f, "watching failed: {}", error.in_words_of(mailbox))
+            }
         }
     }
 }

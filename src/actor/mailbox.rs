@@ -115,8 +115,8 @@ impl MailboxOptions {
     /// wait there.
     ///
     /// # Errors
-    /// [`BindError::AlreadyBound`] if there is an actor, [`BindError::Open`] if its channel could not be
-    /// created or opened, as for options that cannot be; [`BindError::Attach`] otherwise.
+    /// [`BindError::AlreadyBound`] if there is an actor, [`BindError::InvalidOptions`] for options
+    /// that cannot be, [`BindError::Open`] if its channel could not be created or opened; [`BindError::Attach`] otherwise.
     pub fn bind<M, C: Codec<M>>(&self, name: impl Into<Name>) -> Result<Mailbox<M, C>, BindError> {
         self.bind_by(name.into(), Deadline::now())
     }
@@ -139,7 +139,8 @@ impl MailboxOptions {
     /// [`address`](Mailbox::address). It goes with its last user, messages included.
     ///
     /// # Errors
-    /// [`BindError::Open`] if its channel could not be created, as for options that cannot be;
+    /// [`BindError::InvalidOptions`] for options that cannot be, [`BindError::Open`] if its channel
+    /// could not be created;
     /// [`BindError::Attach`] otherwise.
     pub fn private<M, C: Codec<M>>(&self) -> Result<Mailbox<M, C>, BindError> {
         let receiver = self.bind.private::<M, C>(wire::protocol::<M, C>())?;

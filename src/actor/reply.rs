@@ -40,7 +40,7 @@ const ROOM: Duration = Duration::from_secs(1);
 /// the process that holds it.
 ///
 /// Sending a value that contains a port passes the port on, be the value a message, a reply or a value
-/// of a plain [`Channel`]: once the send has succeeded, the port left behind does nothing, and one that
+/// of a plain [`Channel`] or [`Queue`](crate::Queue): once the send has succeeded, the port left behind does nothing, and one that
 /// was refused leaves it as it was. Any other encoding of a port, as for a log, is an error and leaves
 /// it as it was, too, as is the sending of one that was passed on before. While it is on its way in the
 /// mailbox of an actor that was killed, it waits there like the message, and the asker until its deadline;

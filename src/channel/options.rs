@@ -242,7 +242,8 @@ impl<T, C: Codec<T>> Options<T, C> {
     }
 
     /// Opens the channel, and waits for a creator if
-    /// [`wait_for_creation`](Options::wait_for_creation) says so.
+    /// [`wait_for_creation`](Options::wait_for_creation) says so. A [`Key`](crate::Key) opens whatever
+    /// channel has it, also one that has a name.
     ///
     /// # Errors
     /// [`OpenError::NotFound`] if there is no such channel; [`OpenError::WrongType`],
@@ -307,19 +308,19 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// Creates, if the kernel's limits allow a channel of these sizes.
     fn make(&self, wanted: &Wanted) -> Result<Control, OpenError> {
         if self.inline_limit > message_limits().0.saturating_sub(ENVELOPE) {
-            return Err(self.inline_limit_refused());
+            return Err(wanted.invalid(self.inline_limit_refused()));
         }
         control::create(wanted)
     }
 
-    fn inline_limit_refused(&self) -> OpenError {
+    fn inline_limit_refused(&self) -> String {
         let (msgmax, _) = message_limits();
         let longest = msgmax.saturating_sub(ENVELOPE);
-        OpenError::InvalidOptions(format!(
+        format!(
             "inline_limit is {}, and may be at most {longest}: the sysctl kernel.msgmax is {msgmax}, \
              less {ENVELOPE} bytes of envelope",
             self.inline_limit,
-        ))
+        )
     }
 
     fn channel(&self, control: Control) -> Result<Channel<T, C>, OpenError> {
@@ -335,9 +336,13 @@ impl<T, C: Codec<T>> Options<T, C> {
         if let Some(why) = schema.undecodable() {
             return Err(OpenError::Undecodable { name, why: why.to_owned() });
         }
+        let layout = self.layout().map_err(|what| {
+            let name = (!private).then(|| name.clone());
+            OpenError::InvalidOptions { name, what }
+        })?;
         Ok(Wanted {
             name,
-            layout: self.layout()?,
+            layout,
             mode: self.mode,
             durable: self.durable && !private,
             private,
@@ -351,14 +356,14 @@ impl<T, C: Codec<T>> Options<T, C> {
         })
     }
 
-    fn layout(&self) -> Result<Layout, OpenError> {
-        let invalid = |what: String| Err(OpenError::InvalidOptions(what));
+    /// Where everything stands; or which option cannot be, and what it may be.
+    fn layout(&self) -> Result<Layout, String> {
         if !(1..=MAX_LANES).contains(&self.lanes) {
             let option = self.spelling.lanes;
-            return invalid(format!("{option} is {}, and may be 1 to {MAX_LANES}", self.lanes));
+            return Err(format!("{option} is {}, and may be 1 to {MAX_LANES}", self.lanes));
         }
         if self.mode & !0o777 != 0 || self.mode & 0o600 != 0o600 {
-            return invalid(format!(
+            return Err(format!(
                 "mode is {:04o}: it must be permission bits, and let the owner read and write",
                 self.mode
             ));
@@ -368,10 +373,10 @@ impl<T, C: Codec<T>> Options<T, C> {
             return Err(self.inline_limit_refused());
         }
         if self.max_value == 0 {
-            return invalid("max_value is 0, and must be at least 1".to_owned());
+            return Err("max_value is 0, and must be at least 1".to_owned());
         }
         if self.inline_limit == 0 && self.capacity == 0 {
-            return invalid("inline_limit and capacity are both 0: no path is left".to_owned());
+            return Err("inline_limit and capacity are both 0: no path is left".to_owned());
         }
         let Spelling { no_return_ring, .. } = self.spelling;
         let layout = Layout {
@@ -382,7 +387,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             max_value: self.max_value,
         };
         if !layout.is_sound() {
-            return invalid(format!(
+            return Err(format!(
                 "{} is {} and capacity is {}: their product is more than an address space holds",
                 self.spelling.lanes, self.lanes, self.capacity
             ));
@@ -397,15 +402,15 @@ impl<T, C> Clone for Options<T, C> {
     }
 }
 
-fn ring_lines(option: &str, bytes: usize, or_none: bool) -> Result<u64, OpenError> {
+fn ring_lines(option: &str, bytes: usize, or_none: bool) -> Result<u64, String> {
     if bytes == 0 {
         return Ok(0);
     }
     if !(MIN_CAPACITY..=MAX_CAPACITY).contains(&bytes) {
         let or_none = if or_none { ", or 0 for no ring" } else { "" };
-        return Err(OpenError::InvalidOptions(format!(
+        return Err(format!(
             "{option} is {bytes}, and may be {MIN_CAPACITY} to {MAX_CAPACITY}{or_none}"
-        )));
+        ));
     }
     Ok((bytes.next_power_of_two() / LINE) as u64)
 }

@@ -65,6 +65,12 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// Says which of its options cannot be.
+    pub(crate) fn invalid(&self, what: String) -> OpenError {
+        let name = (!self.private).then(|| self.name.clone());
+        OpenError::InvalidOptions { name, what }
+    }
+
     fn header(&self, key: Key) -> Header {
         Header {
             layout: self.layout,
@@ -299,7 +305,7 @@ fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Outcome, 
 fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenError> {
     let header = wanted.header(key);
     let Some(plan) = header.layout.plan() else {
-        return Err(OpenError::InvalidOptions("the rings do not fit into memory".to_owned()));
+        return Err(wanted.invalid("the rings do not fit into memory".to_owned()));
     };
     // An unfinished segment is known for ours by this process in the signature.
     semaphores::settle(set, None)?;
@@ -311,7 +317,7 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
         if header.layout.has_queue() {
             let made = MessageQueue::create(key, wanted.mode).map_err(|error| taken(key, error))?;
             queue.set(Some(made));
-            check_capacity(made, &header.layout)?;
+            check_capacity(wanted, made)?;
         }
         let queue = queue.get();
         let queue_id = queue.map(|queue| queue.id());
@@ -330,13 +336,14 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
 }
 
 /// Refuses messages that the queue could never take: sending one would wait for ever.
-fn check_capacity(queue: MessageQueue, layout: &Layout) -> Result<(), OpenError> {
+fn check_capacity(wanted: &Wanted, queue: MessageQueue) -> Result<(), OpenError> {
+    let layout = &wanted.layout;
     let capacity = queue.stat()?.capacity;
     let needed = layout.message_len() as u64;
     if needed <= capacity {
         return Ok(());
     }
-    Err(OpenError::InvalidOptions(format!(
+    Err(wanted.invalid(format!(
         "an inline_limit of {} makes messages of {needed} bytes, and the queue holds {capacity}: \
          lower it, or raise the sysctl kernel.msgmnb",
         layout.inline_limit

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::text::{Process, channel, damaged, forked, removed};
+use super::text::{InWords, Process, Words, channel, damaged, forked, removed};
 use crate::name::Name;
 use crate::sys::SystemError;
 
@@ -59,31 +59,45 @@ impl AttachError {
     }
 }
 
+impl AttachError {
+    /// The text in the words of the layer that the user meets.
+    pub(crate) fn in_words_of(&self, named: Words) -> InWords<'_, Self> {
+        InWords { error: self, named }
+    }
+}
+
 impl fmt::Display for AttachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        self.in_words_of(channel).fmt(f)
+    }
+}
+
+impl fmt::Display for InWords<'_, AttachError> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = self.named;
+        match self.error {
             AttachError::LanesExhausted { channel: name, lanes: 1 } => write!(
                 f,
                 "the one lane of {} has a sender: close it, or create the channel with more lanes \
                  (Options::lanes)",
-                channel(name)
+                named(name)
             ),
             AttachError::LanesExhausted { channel: name, lanes } => write!(
                 f,
                 "all {lanes} lanes of {} have a sender: close one, or create the channel with more \
                  (Options::lanes)",
-                channel(name)
+                named(name)
             ),
             AttachError::ReceiverExists { channel: name, pid } => write!(
                 f,
                 "{} has the receiver of {}: a channel has one at a time",
                 Process(*pid),
-                channel(name)
+                named(name)
             ),
-            AttachError::Removed { channel: name } => removed(f, name),
-            AttachError::Forked { channel: name } => forked(f, name),
-            AttachError::Corrupt { channel: name, what } => damaged(f, name, what),
-            AttachError::System { channel: name, error } => write!(f, "{}: {error}", channel(name)),
+            AttachError::Removed { channel: name } => removed(f, &named(name)),
+            AttachError::Forked { channel: name } => forked(f, &named(name)),
+            AttachError::Corrupt { channel: name, what } => damaged(f, &named(name), what),
+            AttachError::System { channel: name, error } => write!(f, "{}: {error}", named(name)),
         }
     }
 }

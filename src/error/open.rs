@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::AttachError;
-use super::text::{Process, Unmapped, channel};
+use super::text::{InWords, Process, Unmapped, Words, channel};
 use crate::name::{InvalidName, Name};
 use crate::sys::{Key, SystemError};
 
@@ -22,7 +22,12 @@ pub enum OpenError {
     /// The name is empty or longer than 255 bytes.
     InvalidName(InvalidName),
     /// Options that contradict each other or that the kernel's limits do not allow.
-    InvalidOptions(String),
+    InvalidOptions {
+        /// The name; `None` for what is private.
+        name: Option<Name>,
+        /// Which option, and what it may be.
+        what: String,
+    },
     /// There is no such channel, or not yet.
     NotFound {
         /// What was asked for.
@@ -120,7 +125,7 @@ pub enum OpenError {
         /// What is wrong with it.
         what: String,
     },
-    /// Another process has held the channel's lock for too long; it is stopped, perhaps.
+    /// Another process has held the channel's lock for five seconds; it is stopped, perhaps.
     Busy {
         /// What was asked for.
         name: Name,
@@ -145,17 +150,40 @@ pub enum OpenError {
     System(SystemError),
 }
 
+/// What to do about another type.
+const SAME_TYPE: &str = "build all programs with one type, or end those that use the other one and, if it \
+                         is still there then, remove it with unlink";
+
+impl OpenError {
+    /// The text in the words of the layer that the user meets.
+    pub(crate) fn in_words_of(&self, named: Words) -> InWords<'_, Self> {
+        InWords { error: self, named }
+    }
+}
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        self.in_words_of(channel).fmt(f)
+    }
+}
+
+impl fmt::Display for InWords<'_, OpenError> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = self.named;
+        match self.error {
             OpenError::InvalidName(error) => error.fmt(f),
-            OpenError::InvalidOptions(what) => write!(f, "unusable options: {what}"),
+            OpenError::InvalidOptions { name: Some(name), what } => {
+                write!(f, "{} cannot be made with these options: {what}", named(name))
+            }
+            OpenError::InvalidOptions { name: None, what } => {
+                write!(f, "nothing private can be made with these options: {what}")
+            }
             OpenError::NotFound { name: name @ Name::Handle(_) } => write!(
                 f,
                 "{}, which was to be opened by its handle, is gone: its last user has closed it, \
                  or it is in another ipc namespace (a container has its own); a process that hands \
                  out a handle keeps the channel until the other has opened it",
-                channel(name)
+                named(name)
             ),
             OpenError::NotFound { name } => write!(
                 f,
@@ -163,10 +191,10 @@ impl fmt::Display for OpenError {
                  another has removed it, it is in another ipc namespace (a container has its own), or \
                  what has that name is a bare Queue; a program that opens it is started after the one \
                  that creates it, or waits for that",
-                channel(name)
+                named(name)
             ),
             OpenError::AlreadyExists { name } => {
-                write!(f, "{} exists and is in use: open it, or take another name", channel(name))
+                write!(f, "{} exists and is in use: open it, or take another name", named(name))
             }
             OpenError::KeyCollision { key, found } => write!(
                 f,
@@ -192,37 +220,37 @@ impl fmt::Display for OpenError {
             ),
             OpenError::WrongType { name, mine, theirs, difference } if mine == theirs => write!(
                 f,
-                "{} carries another {theirs} than the {mine} of this program: {difference}",
-                channel(name)
+                "{} carries another {theirs} than the {mine} of this program: {difference}; {SAME_TYPE}",
+                named(name)
             ),
             OpenError::WrongType { name, mine, theirs, difference } => write!(
                 f,
-                "{} carries {theirs}, this program asked for {mine}: {difference}",
-                channel(name)
+                "{} carries {theirs}, this program asked for {mine}: {difference}; {SAME_TYPE}",
+                named(name)
             ),
             OpenError::WrongCodec { name, mine, theirs } => write!(
                 f,
                 "the values of {} are encoded by {theirs:?}, this program asked for {mine:?}: name \
                  the same codec on both sides",
-                channel(name)
+                named(name)
             ),
             OpenError::Undecodable { name, why } => write!(
                 f,
                 "{} cannot carry this type: {why}; a plain channel takes the type as it is if \
                  Options::schema vouches for it",
-                channel(name)
+                named(name)
             ),
             OpenError::LongerValues { name, mine, theirs } => write!(
                 f,
                 "{} takes values of up to {theirs} bytes, this program is ready for {mine}: open \
                  it with max_value({theirs})",
-                channel(name)
+                named(name)
             ),
             OpenError::OtherOptions { name, durable, difference } => write!(
                 f,
                 "{} is unused, but {}, and was created with other options ({difference}): open it, \
                  create it with the same, or remove it with unlink",
-                channel(name),
+                named(name),
                 if *durable { "durable" } else { "still holds values" }
             ),
             OpenError::Corrupt { key, what } => write!(
@@ -234,15 +262,15 @@ impl fmt::Display for OpenError {
                 "{} holds the lock of {} and does not give it back: it may be stopped; continue or \
                  end it",
                 Process(*pid),
-                channel(name)
+                named(name)
             ),
             OpenError::Unsettled { name } => write!(
                 f,
                 "{} was made and removed by other processes, time and again, while this one looked \
                  for it: try again, or see to it that its users keep it",
-                channel(name)
+                named(name)
             ),
-            OpenError::Attach(error) => error.fmt(f),
+            OpenError::Attach(error) => error.in_words_of(named).fmt(f),
             OpenError::UndoIgnored => f.write_str(
                 "this kernel ignores SEM_UNDO (gVisor does), so a peer's death would go unnoticed: \
                  channels do not work here",
@@ -251,7 +279,7 @@ impl fmt::Display for OpenError {
                 f,
                 "this process is exiting and has given up its channels: it neither creates nor opens \
                  {}",
-                channel(name)
+                named(name)
             ),
             OpenError::System(error) => error.fmt(f),
         }

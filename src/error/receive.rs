@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::text::{channel, damaged, forked, removed};
+use super::text::{InWords, Words, channel, damaged, forked, removed};
 use crate::codec::DecodeError;
 use crate::name::Name;
 use crate::sys::SystemError;
@@ -124,54 +124,68 @@ impl RecvError {
     }
 }
 
+impl RecvError {
+    /// The text in the words of the layer that the user meets.
+    pub(crate) fn in_words_of(&self, named: Words) -> InWords<'_, Self> {
+        InWords { error: self, named }
+    }
+}
+
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        self.in_words_of(channel).fmt(f)
+    }
+}
+
+impl fmt::Display for InWords<'_, RecvError> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = self.named;
+        match self.error {
             RecvError::Empty { channel: name } => {
-                write!(f, "{} is empty now; recv waits for a value", channel(name))
+                write!(f, "{} is empty now; recv waits for a value", named(name))
             }
             RecvError::Timeout { channel: name } => {
-                write!(f, "{} stayed empty until the deadline", channel(name))
+                write!(f, "{} stayed empty until the deadline", named(name))
             }
             RecvError::Disconnected { channel: name } => {
-                write!(f, "the other side of {} is gone and nothing is left", channel(name))
+                write!(f, "the other side of {} is gone and nothing is left", named(name))
             }
-            RecvError::Removed { channel: name } => removed(f, name),
+            RecvError::Removed { channel: name } => removed(f, &named(name)),
             RecvError::Decode { channel: name, error } => {
-                write!(f, "a value of {} cannot be decoded and was dropped: {error}", channel(name))
+                write!(f, "a value of {} cannot be decoded and was dropped: {error}", named(name))
             }
             RecvError::NoSelection { channel: name } => write!(
                 f,
                 "{} has only rings and hands values over in order: create it with an inline_limit \
                  above 0 to select by tag",
-                channel(name)
+                named(name)
             ),
             RecvError::NotTrusted { channel: name } => write!(
                 f,
                 "reading in place from {} needs the promise that all peers keep to the protocol: \
                  Options::in_place",
-                channel(name)
+                named(name)
             ),
             RecvError::SlotsFull { channel: name } => write!(
                 f,
                 "values of {} that dead receivers had in hand wait to be taken, and none has the \
                  tag asked for: receive them with Select::Any first",
-                channel(name)
+                named(name)
             ),
             RecvError::NotWoken { channel: name, error } => write!(
                 f,
                 "a sender of {} waits for room that there is now, and could not be woken: {error}",
-                channel(name)
+                named(name)
             ),
             RecvError::Reentrant { channel: name } => write!(
                 f,
                 "this endpoint of {} is in the middle of another call: a Deserialize must not use \
                  the endpoint that runs it, and a Lease has to be dropped before the next call",
-                channel(name)
+                named(name)
             ),
-            RecvError::Forked { channel: name } => forked(f, name),
-            RecvError::Corrupt { channel: name, what } => damaged(f, name, what),
-            RecvError::System { channel: name, error } => write!(f, "{}: {error}", channel(name)),
+            RecvError::Forked { channel: name } => forked(f, &named(name)),
+            RecvError::Corrupt { channel: name, what } => damaged(f, &named(name), what),
+            RecvError::System { channel: name, error } => write!(f, "{}: {error}", named(name)),
         }
     }
 }

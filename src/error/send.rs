@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::text::{Named, channel, damaged, forked, removed};
+use super::text::{InWords, Words, channel, damaged, forked, removed};
 use crate::codec::EncodeError;
 use crate::name::Name;
 use crate::sys::SystemError;
@@ -141,23 +141,43 @@ impl SendError {
     }
 }
 
-impl SendError {
-    /// The text in the words of the layer that the user meets, where an option of its is the cure.
-    pub(crate) fn in_words_of(&self, named: fn(&Name) -> Named<'_>) -> impl fmt::Display {
-        InWordsOf { error: self, named }
+impl Refusal for SendError {
+    fn was_sent(&self) -> bool {
+        matches!(self, SendError::NotWoken { .. })
     }
 }
 
-struct InWordsOf<'a> {
-    error: &'a SendError,
-    named: fn(&Name) -> Named<'_>,
+impl SendError {
+    /// The text in the words of the layer that the user meets.
+    pub(crate) fn in_words_of(&self, named: Words) -> InWords<'_, Self> {
+        InWords { error: self, named }
+    }
 }
 
-impl fmt::Display for InWordsOf<'_> {
+impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.in_words_of(channel).fmt(f)
+    }
+}
+
+impl fmt::Display for InWords<'_, SendError> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = self.named;
         match self.error {
-            SendError::TooLong { channel, max, option } => {
-                let named = (self.named)(channel);
+            SendError::Full { channel: name } => write!(
+                f,
+                "{} is full: wait for room with send, or try again when its receiver has received",
+                named(name)
+            ),
+            SendError::Timeout { channel: name } => {
+                write!(f, "{} stayed full until the deadline; the value was not sent", named(name))
+            }
+            SendError::Disconnected { channel: name } => {
+                write!(f, "the receiver of {} is gone; the value was not sent", named(name))
+            }
+            SendError::Removed { channel: name } => removed(f, &named(name)),
+            SendError::TooLong { channel: name, max, option } => {
+                let named = named(name);
                 let enlarge = named.enlarge();
                 write!(
                     f,
@@ -165,8 +185,8 @@ impl fmt::Display for InWordsOf<'_> {
                      {named}: {enlarge}{option}"
                 )
             }
-            SendError::NeedsWaiting { channel, len, max } => {
-                let named = (self.named)(channel);
+            SendError::NeedsWaiting { channel: name, len, max } => {
+                let named = named(name);
                 let enlarge = named.enlarge();
                 write!(
                     f,
@@ -174,63 +194,30 @@ impl fmt::Display for InWordsOf<'_> {
                      than {max}, and so needs a call that waits; or {enlarge}capacity"
                 )
             }
-            error => error.fmt(f),
-        }
-    }
-}
-
-impl Refusal for SendError {
-    fn was_sent(&self) -> bool {
-        matches!(self, SendError::NotWoken { .. })
-    }
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SendError::Full { channel: name } => write!(
-                f,
-                "{} is full: wait for room with send, or try again when its receiver has received",
-                channel(name)
-            ),
-            SendError::Timeout { channel: name } => {
-                write!(
-                    f,
-                    "{} stayed full until the deadline; the value was not sent",
-                    channel(name)
-                )
-            }
-            SendError::Disconnected { channel: name } => {
-                write!(f, "the receiver of {} is gone; the value was not sent", channel(name))
-            }
-            SendError::Removed { channel: name } => removed(f, name),
-            SendError::TooLong { .. } | SendError::NeedsWaiting { .. } => {
-                self.in_words_of(channel).fmt(f)
-            }
             SendError::QueueTooSmall { channel: name, needed, capacity } => write!(
                 f,
                 "the value needs a message of {needed} bytes, and the queue of {} holds only \
                  {capacity} now: its msg_qbytes was lowered (msgctl), raise it again",
-                channel(name)
+                named(name)
             ),
             SendError::Encode { channel: name, error } => {
-                write!(f, "a value for {} could not be encoded: {error}", channel(name))
+                write!(f, "a value for {} could not be encoded: {error}", named(name))
             }
             SendError::NotWoken { channel: name, error } => write!(
                 f,
                 "the value was sent, but the receiver of {} sleeps and could not be woken: {error}",
-                channel(name)
+                named(name)
             ),
             SendError::Reentrant { channel: name } => write!(
                 f,
                 "this sender of {} is in the middle of another call: a Serialize, the iterator of \
                  send_all and the closure of send_with must not use the sender that runs them; give \
                  them another one (Sender::try_clone)",
-                channel(name)
+                named(name)
             ),
-            SendError::Forked { channel: name } => forked(f, name),
-            SendError::Corrupt { channel: name, what } => damaged(f, name, what),
-            SendError::System { channel: name, error } => write!(f, "{}: {error}", channel(name)),
+            SendError::Forked { channel: name } => forked(f, &named(name)),
+            SendError::Corrupt { channel: name, what } => damaged(f, &named(name), what),
+            SendError::System { channel: name, error } => write!(f, "{}: {error}", named(name)),
         }
     }
 }

@@ -11,6 +11,15 @@ pub(crate) struct Named<'a> {
     pub(crate) name: &'a Name,
 }
 
+/// How the layer that the user meets calls what has a name.
+pub(crate) type Words = fn(&Name) -> Named<'_>;
+
+/// An error whose text is in such words.
+pub(crate) struct InWords<'a, E> {
+    pub(super) error: &'a E,
+    pub(super) named: Words,
+}
+
 pub(crate) fn channel(name: &Name) -> Named<'_> {
     Named { what: "channel", name }
 }
@@ -34,6 +43,14 @@ impl Named<'_> {
             "server" => "bind it with a larger ServerOptions::",
             "mailbox" => "bind it with a larger MailboxOptions::",
             _ => "create it with a larger ",
+        }
+    }
+
+    /// What a program does to use it.
+    fn ways_in(&self) -> &'static str {
+        match self.what {
+            "server" | "mailbox" => "bind or connect",
+            _ => "create or open",
         }
     }
 }
@@ -96,24 +113,24 @@ impl Spelling {
         Spelling { lanes: "addresses", no_ring: true, ..Spelling::SERVER };
 }
 
-pub(super) fn removed(f: &mut fmt::Formatter<'_>, name: &Name) -> fmt::Result {
+pub(super) fn removed(f: &mut fmt::Formatter<'_>, named: &Named<'_>) -> fmt::Result {
     write!(
         f,
-        "{} was removed (unlink, ipcrm), or this process left its ipc namespace: what it held is \
-         lost; create or open it again",
-        channel(name)
+        "{named} was removed (unlink, ipcrm), or this process left its ipc namespace: what it held is \
+         lost; {} it again",
+        named.ways_in()
     )
 }
 
-pub(super) fn forked(f: &mut fmt::Formatter<'_>, name: &Name) -> fmt::Result {
+pub(super) fn forked(f: &mut fmt::Formatter<'_>, named: &Named<'_>) -> fmt::Result {
     write!(
         f,
-        "this endpoint of {} belongs to the parent of this forked process: open the channel again \
-         in the child",
-        channel(name)
+        "this endpoint of {named} belongs to the parent of this forked process: {} it again in the \
+         child",
+        named.ways_in()
     )
 }
 
-pub(super) fn damaged(f: &mut fmt::Formatter<'_>, name: &Name, what: &str) -> fmt::Result {
-    write!(f, "the shared memory of {} is damaged: {what}", channel(name))
+pub(super) fn damaged(f: &mut fmt::Formatter<'_>, named: &Named<'_>, what: &str) -> fmt::Result {
+    write!(f, "the shared memory of {named} is damaged: {what}")
 }

@@ -195,9 +195,11 @@ impl fmt::Display for CallError {
             CallError::Send(error) => {
                 write!(f, "the request could not be sent: {}", error.in_words_of(server))
             }
-            CallError::Wait(error) => write!(f, "waiting for the reply failed: {error}"),
+            CallError::Wait(error) => {
+                write!(f, "waiting for the reply failed: {}", error.in_words_of(server))
+            }
             CallError::Reconnect(error) => {
-                write!(f, "the server is gone, and no other was found: {error}")
+                write!(f, "the server is gone, and the next one cannot be called: {error}")
             }
         }
     }
@@ -253,7 +255,9 @@ impl fmt::Display for ReplyError {
                 server(name)
             ),
             ReplyError::Send(error) if error.was_sent() => error.fmt(f),
-            ReplyError::Send(error) => write!(f, "the reply could not be sent: {error}"),
+            ReplyError::Send(error) => {
+                write!(f, "the reply could not be sent: {}", error.in_words_of(server))
+            }
         }
     }
 }
@@ -322,7 +326,9 @@ impl fmt::Display for ServeError {
                  namespace: bind the server again",
                 server(name)
             ),
-            ServeError::Receive(error) => write!(f, "no request could be received: {error}"),
+            ServeError::Receive(error) => {
+                write!(f, "no request could be received: {}", error.in_words_of(server))
+            }
             ServeError::NoThread { server: name, error } => write!(
                 f,
                 "{} could not start all of its threads: {error}; or serve with fewer",

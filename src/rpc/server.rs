@@ -99,7 +99,8 @@ impl ServerOptions {
     }
 
     /// How long a server that is closed or dropped goes on until what it has received is answered
-    /// and the replies have gone; default five seconds. What no caller waits for any more, since it is
+    /// and the replies have gone; default five seconds. A handler that runs under [`serve`](Server::serve)
+    /// or [`serve_concurrently`](Server::serve_concurrently) is waited for beside that. What no caller waits for any more, since it is
     /// dead, late or cancelled, is not waited for either, and its reply is thrown away.
     pub fn drain(mut self, time: Duration) -> Self {
         self.drain = time;
@@ -110,8 +111,8 @@ impl ServerOptions {
     /// wait there.
     ///
     /// # Errors
-    /// [`BindError::AlreadyBound`] if there is a server, [`BindError::Open`] if its channel could not be
-    /// created or opened, as for options that cannot be; [`BindError::Attach`] otherwise.
+    /// [`BindError::AlreadyBound`] if there is a server, [`BindError::InvalidOptions`] for options
+    /// that cannot be, [`BindError::Open`] if its channel could not be created or opened; [`BindError::Attach`] otherwise.
     pub fn bind<Q, R, C>(&self, name: impl Into<Name>) -> Result<Server<Q, R, C>, BindError>
     where
         C: Codec<Q> + Codec<R>,
@@ -227,7 +228,8 @@ where
     }
 
     /// Answers as many requests at a time as there are `threads`, until it is
-    /// [closed](Server::closer). This thread receives; requests beyond wait in their clients' rings.
+    /// [closed](Server::closer). This thread receives; requests beyond wait in their clients' rings. No
+    /// thread counts as one.
     ///
     /// A handler may call this very server as long as another thread is free to answer: where all of
     /// them do so at a time, their calls wait until the first deadline.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ATTEMPTS, BindError, Protocol, Service};
+use super::{ATTEMPTS, BindError, Kind, Protocol, Service};
 use crate::channel::Untyped;
 use crate::codec::Codec;
 use crate::error::{AttachError, OpenError};
@@ -58,17 +58,18 @@ impl BindOptions {
         name: Name,
         deadline: Deadline,
     ) -> Result<Receiver<(), Untyped>, BindError> {
-        self.check()?;
         let kind = protocol.kind;
+        self.check(kind, Some(&name))?;
         let options = self.channel::<T, C>(protocol);
         for _ in 0..ATTEMPTS {
             let channel = match options.create(name.clone()) {
                 Err(OpenError::AlreadyExists { .. }) => match options.open(name.clone()) {
                     Err(OpenError::NotFound { .. }) => continue,
-                    channel => channel?,
+                    channel => channel,
                 },
-                channel => channel?,
+                channel => channel,
             };
+            let channel = channel.map_err(|error| BindError::of_open(kind, error))?;
             match channel.untyped().receiver_by(deadline) {
                 Ok(receiver) => return Ok(receiver),
                 Err(AttachError::ReceiverExists { pid, .. }) => {
@@ -92,18 +93,21 @@ impl BindOptions {
         &self,
         protocol: Protocol,
     ) -> Result<Receiver<(), Untyped>, BindError> {
-        self.check()?;
-        let channel = self.channel::<T, C>(protocol).private()?;
+        let kind = protocol.kind;
+        self.check(kind, None)?;
+        let channel = self.channel::<T, C>(protocol).private();
+        let channel = channel.map_err(|error| BindError::of_open(kind, error))?;
         channel.untyped().receiver().map_err(BindError::Attach)
     }
 
     /// What would be no service: a channel of which one direction is missing.
-    fn check(&self) -> Result<(), BindError> {
+    fn check(&self, kind: Kind, name: Option<&Name>) -> Result<(), BindError> {
         let missing = match self {
             BindOptions { capacity: 0, inline_limit: 0, .. } => "capacity is 0: no request",
             BindOptions { reply_capacity: 0, .. } => "reply_capacity is 0: no reply",
             _ => return Ok(()),
         };
-        Err(BindError::Open(OpenError::InvalidOptions(format!("{missing} could be sent"))))
+        let service = name.map(|name| Service::new(kind, name.clone()));
+        Err(BindError::InvalidOptions { service, what: format!("{missing} could be sent") })
     }
 }

@@ -62,6 +62,13 @@ pub enum BindError {
         /// The server or mailbox.
         service: Service,
     },
+    /// Options that contradict each other or that the kernel's limits do not allow.
+    InvalidOptions {
+        /// The server or mailbox; `None` for a private one.
+        service: Option<Service>,
+        /// Which option, and what it may be.
+        what: String,
+    },
     /// The channel could not be opened or created.
     Open(OpenError),
     /// The channel could not be received from.
@@ -83,6 +90,12 @@ impl fmt::Display for BindError {
                 "another process was still bound to {service} at the deadline: end it, or stand by \
                  for longer"
             ),
+            BindError::InvalidOptions { service: Some(service), what } => {
+                write!(f, "{service} cannot be bound with these options: {what}")
+            }
+            BindError::InvalidOptions { service: None, what } => {
+                write!(f, "nothing private can be bound with these options: {what}")
+            }
             BindError::Open(error) => error.fmt(f),
             BindError::Attach(error) => error.fmt(f),
         }
@@ -91,9 +104,15 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
-impl From<OpenError> for BindError {
-    fn from(error: OpenError) -> Self {
-        BindError::Open(error)
+impl BindError {
+    pub(super) fn of_open(kind: Kind, error: OpenError) -> Self {
+        match error {
+            OpenError::InvalidOptions { name, what } => {
+                let service = name.map(|name| Service::new(kind, name));
+                BindError::InvalidOptions { service, what }
+            }
+            error => BindError::Open(error),
+        }
     }
 }
 

@@ -45,8 +45,8 @@ fn options_that_cannot_be_are_refused_with_what_can() {
         let name = unique_name("wrong options");
         for refused in [options.create(&*name), options.open_or_create(&*name), options.private()] {
             let error = refused.unwrap_err();
-            assert!(matches!(error, OpenError::InvalidOptions(_)), "{error}");
-            reads(&error, &[&["unusable options"], &words[..]].concat());
+            assert!(matches!(error, OpenError::InvalidOptions { .. }), "{error}");
+            reads(&error, &[&["with these options"], &words[..]].concat());
         }
         let left = Channel::<Bytes, Raw>::open(&*name);
         assert!(matches!(left, Err(OpenError::NotFound { .. })));
@@ -120,7 +120,14 @@ fn every_open_error_reads_well() {
     let name = || Name::from("orders");
     let object = || "message queue 0x0000162e".to_owned();
     for (error, words) in [
-        (OpenError::InvalidOptions("lanes is 0".into()), &["options", "lanes is 0"][..]),
+        (
+            OpenError::InvalidOptions { name: Some("orders".into()), what: "lanes is 0".into() },
+            &["channel \"orders\"", "options", "lanes is 0"][..],
+        ),
+        (
+            OpenError::InvalidOptions { name: None, what: "lanes is 0".into() },
+            &["private", "options", "lanes is 0"],
+        ),
         (
             OpenError::NotFound { name: name() },
             &["channel \"orders\" is not there", "ipc namespace", "Queue"],
@@ -356,10 +363,9 @@ fn every_error_of_a_call_names_its_server() {
     ] {
         named(&error, words);
     }
-    // What a channel's error says is part of these, which name it.
-    let of_channel = |error: &dyn Error| names(error, "channel \"calculator\"", &[]);
-    of_channel(&CallError::Send(SendError::Forked { channel: server() }));
-    of_channel(&CallError::Wait(RecvError::Forked { channel: server() }));
+    // What the channel's error says is part of these, in their words.
+    named(&CallError::Send(SendError::Forked { channel: server() }), &[]);
+    named(&CallError::Wait(RecvError::Forked { channel: server() }), &[]);
     let refused = || SendError::NeedsWaiting { channel: server(), len: 50_000, max: 32_768 };
     let words = ["50000", "32768", "ServerOptions::capacity"];
     named(&CallError::Send(refused()), &words);
@@ -369,8 +375,8 @@ fn every_error_of_a_call_names_its_server() {
     let gone = rpc::ConnectError::NotFound { service };
     named(&gone, &["not there", "start the program first that binds it"]);
     named(&CallError::Reconnect(gone), &[]);
-    of_channel(&ServeError::Receive(RecvError::Forked { channel: server() }));
-    of_channel(&rpc::ReplyError::Send(SendError::Forked { channel: server() }));
+    named(&ServeError::Receive(RecvError::Forked { channel: server() }), &[]);
+    named(&rpc::ReplyError::Send(SendError::Forked { channel: server() }), &[]);
 }
 
 #[test]
@@ -428,17 +434,16 @@ fn every_error_of_an_actor_names_its_mailbox() {
         named(&error, words);
         assert!(error.is_timeout());
     }
-    let of_channel = |error: &dyn Error| names(error, "channel \"calculator\"", &[]);
-    of_channel(&TellError::Send(SendError::Forked { channel: mailbox() }));
-    of_channel(&AskError::Wait(RecvError::Forked { channel: mailbox() }));
-    of_channel(&WatchError::Watch(SendError::Forked { channel: mailbox() }));
-    of_channel(&actor::ReplyError::Send(SendError::Forked { channel: mailbox() }));
+    named(&TellError::Send(SendError::Forked { channel: mailbox() }), &[]);
+    named(&AskError::Wait(RecvError::Forked { channel: mailbox() }), &[]);
+    named(&WatchError::Watch(SendError::Forked { channel: mailbox() }), &[]);
+    named(&actor::ReplyError::Send(SendError::Forked { channel: mailbox() }), &[]);
     let refused = || SendError::NeedsWaiting { channel: mailbox(), len: 50_000, max: 32_768 };
     let words = ["50000", "32768", "MailboxOptions::capacity"];
     named(&TellError::Send(refused()), &words);
     let gone = actor::ConnectError::NotFound { service: service() };
     named(&WatchError::Connect(gone), &["not there", "start the program first that binds it"]);
-    of_channel(&actor::ReplyError::Open(OpenError::NotFound { name: name() }));
+    named(&actor::ReplyError::Open(OpenError::NotFound { name: name() }), &[]);
 }
 
 /// Servers and mailboxes are refused in the words of their own options.
@@ -448,7 +453,9 @@ fn options_are_named_as_their_user_knows_them() {
         let bound = options.bind::<u32, u32, DefaultCodec>(&*unique_name("words of a server"));
         let error = bound.unwrap_err();
         reads(&error, words);
-        let text = error.to_string();
+        // The name has the crate's.
+        let text = error.to_string().replace("sysv-channel", "");
+        assert!(text.starts_with("server "), "{text}");
         assert!(!text.contains("lanes") && !text.contains("return_"), "{text}");
         assert!(!text.contains("channel") && !text.contains("inline"), "{text}");
     };
