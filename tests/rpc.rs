@@ -977,6 +977,39 @@ fn a_call_that_is_made_again_in_vain_says_that_it_had_been_received() {
 }
 
 #[test]
+fn a_server_that_was_closed_gives_its_place_up_when_it_has_served() {
+    for threads in [1, 2] {
+        let stage = Stage::new("served to the end");
+        let server: Server<u64, u64> = Server::bind(stage.name()).unwrap();
+        let client = Client::<u64, u64>::connect(stage.name()).unwrap();
+        let closer = server.closer();
+        let serving = thread::spawn(move || {
+            let served = match threads {
+                1 => server.serve(|number| number + 1),
+                threads => server.serve_concurrently(threads, |number| number + 1),
+            };
+            served.unwrap();
+            server
+        });
+        assert_eq!(client.call(&1).unwrap(), 2);
+        closer.close();
+        let server = serving.join().unwrap();
+        let error = client.try_call(&2).unwrap_err();
+        assert!(matches!(error, CallError::ServerDied { received: false, .. }), "{error}");
+        assert!(server.try_recv().unwrap().is_none());
+        let next: Server<u64, u64> = Server::bind(stage.name()).unwrap();
+        let call = client.start(&3).unwrap();
+        next.recv().unwrap().unwrap().reply(&4).unwrap();
+        // The first takes nothing with it.
+        drop(server);
+        assert_eq!(call.wait().unwrap(), 4);
+        let call = client.start(&5).unwrap();
+        next.recv().unwrap().unwrap().reply(&6).unwrap();
+        assert_eq!(call.wait().unwrap(), 6);
+    }
+}
+
+#[test]
 fn a_started_call_waits_for_the_next_server_where_the_last_was_closed() {
     let stage = Stage::new("started without a server");
     let server: Server<u64, u64> = Server::bind(stage.name()).unwrap();

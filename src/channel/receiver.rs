@@ -50,6 +50,8 @@ pub struct Receiver<T, C = DefaultCodec> {
     pub(super) stays_open: bool,
     /// Whether it has said which receiver it is.
     serving: bool,
+    /// Whether it is the receiver no more.
+    released: Cell<bool>,
     /// What ends waiting, as a deadline does, beside values.
     pub(super) attention: Cell<Option<Attention>>,
     value: PhantomData<fn(C) -> T>,
@@ -96,6 +98,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             returns: Arc::new(Returns::new(control.clone(), spin)),
             stays_open: false,
             serving: false,
+            released: Cell::new(false),
             attention: Cell::new(None),
             value: PhantomData,
             // From here on dropping the receiver gives the role back.
@@ -677,9 +680,10 @@ impl Drop for OnPanic<'_> {
     }
 }
 
-impl<T, C> Drop for Receiver<T, C> {
-    fn drop(&mut self) {
-        if !self.control.is_ours() {
+impl<T, C> Receiver<T, C> {
+    /// Gives the role up, for good.
+    pub(super) fn release(&self) {
+        if !self.control.is_ours() || self.released.replace(true) {
             return;
         }
         self.returns.close();
@@ -688,6 +692,17 @@ impl<T, C> Drop for Receiver<T, C> {
         // A set that is gone needs no goodbye.
         let lanes = self.control.layout().lanes;
         let _ = semaphores::release_receiver(self.control.set, lanes, self.serving);
+    }
+
+    /// Whether it is the receiver no more.
+    pub(super) fn is_released(&self) -> bool {
+        self.released.get()
+    }
+}
+
+impl<T, C> Drop for Receiver<T, C> {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

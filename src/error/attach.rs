@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::text::{InWords, Process, Words, channel, damaged, forked, removed};
+use super::text::{Process, Told, Words, channel, damaged, forked, removed};
 use crate::name::Name;
 use crate::sys::SystemError;
 
@@ -59,23 +59,15 @@ impl AttachError {
     }
 }
 
-impl AttachError {
-    /// The text in the words of the layer that the user meets.
-    pub(crate) fn in_words_of(&self, named: Words) -> InWords<'_, Self> {
-        InWords { error: self, named }
-    }
-}
-
 impl fmt::Display for AttachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.in_words_of(channel).fmt(f)
+        self.tell(channel, f)
     }
 }
 
-impl fmt::Display for InWords<'_, AttachError> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = self.named;
-        match self.error {
+impl Told for AttachError {
+    fn tell(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             AttachError::LanesExhausted { channel: name, lanes: 1 } => write!(
                 f,
                 "the one lane of {} has a sender: close it, or create the channel with more lanes \

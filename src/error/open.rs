@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::AttachError;
-use super::text::{InWords, Process, Unmapped, Words, channel};
+use super::text::{Process, Told, Unmapped, Words, channel};
 use crate::name::{InvalidName, Name};
 use crate::sys::{Key, SystemError};
 
@@ -154,24 +154,16 @@ pub enum OpenError {
 const SAME_TYPE: &str = "build all programs with one type, or end those that use the other one and, if it \
                          is still there then, remove it with unlink";
 
-impl OpenError {
-    /// The text in the words of the layer that the user meets.
-    pub(crate) fn in_words_of(&self, named: Words) -> InWords<'_, Self> {
-        InWords { error: self, named }
-    }
-}
-
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.in_words_of(channel).fmt(f)
+        self.tell(channel, f)
     }
 }
 
-impl fmt::Display for InWords<'_, OpenError> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = self.named;
-        match self.error {
-            OpenError::InvalidName(error) => error.fmt(f),
+impl Told for OpenError {
+    fn tell(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::InvalidName(error) => write!(f, "{error}"),
             OpenError::InvalidOptions { name: Some(name), what } => {
                 write!(f, "{} cannot be made with these options: {what}", named(name))
             }
@@ -270,7 +262,7 @@ impl fmt::Display for InWords<'_, OpenError> {
                  for it: try again, or see to it that its users keep it",
                 named(name)
             ),
-            OpenError::Attach(error) => error.in_words_of(named).fmt(f),
+            OpenError::Attach(error) => error.tell(named, f),
             OpenError::UndoIgnored => f.write_str(
                 "this kernel ignores SEM_UNDO (gVisor does), so a peer's death would go unnoticed: \
                  channels do not work here",
@@ -281,7 +273,7 @@ impl fmt::Display for InWords<'_, OpenError> {
                  {}",
                 named(name)
             ),
-            OpenError::System(error) => error.fmt(f),
+            OpenError::System(error) => write!(f, "{error}"),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::text::{InWords, Words, channel, damaged, forked, removed};
+use super::text::{Told, Words, channel, damaged, forked, removed};
 use crate::codec::DecodeError;
 use crate::name::Name;
 use crate::sys::SystemError;
@@ -31,8 +31,7 @@ pub enum RecvError {
         /// The channel.
         channel: Arc<Name>,
     },
-    /// Senders have come, none is attached now and nothing is left. For what comes back to a sender:
-    /// the receiver is gone.
+    /// Senders have come, none is attached now and nothing is left.
     Disconnected {
         /// The channel.
         channel: Arc<Name>,
@@ -124,23 +123,15 @@ impl RecvError {
     }
 }
 
-impl RecvError {
-    /// The text in the words of the layer that the user meets.
-    pub(crate) fn in_words_of(&self, named: Words) -> InWords<'_, Self> {
-        InWords { error: self, named }
-    }
-}
-
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.in_words_of(channel).fmt(f)
+        self.tell(channel, f)
     }
 }
 
-impl fmt::Display for InWords<'_, RecvError> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = self.named;
-        match self.error {
+impl Told for RecvError {
+    fn tell(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             RecvError::Empty { channel: name } => {
                 write!(f, "{} is empty now; recv waits for a value", named(name))
             }

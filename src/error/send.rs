@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::text::{InWords, Words, channel, damaged, forked, removed};
+use super::text::{Told, Words, channel, damaged, forked, removed};
 use crate::codec::EncodeError;
 use crate::name::Name;
 use crate::sys::SystemError;
@@ -147,23 +147,15 @@ impl Refusal for SendError {
     }
 }
 
-impl SendError {
-    /// The text in the words of the layer that the user meets.
-    pub(crate) fn in_words_of(&self, named: Words) -> InWords<'_, Self> {
-        InWords { error: self, named }
-    }
-}
-
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.in_words_of(channel).fmt(f)
+        self.tell(channel, f)
     }
 }
 
-impl fmt::Display for InWords<'_, SendError> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = self.named;
-        match self.error {
+impl Told for SendError {
+    fn tell(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             SendError::Full { channel: name } => write!(
                 f,
                 "{} is full: wait for room with send, or try again when its receiver has received",

@@ -14,10 +14,25 @@ pub(crate) struct Named<'a> {
 /// How the layer that the user meets calls what has a name.
 pub(crate) type Words = fn(&Name) -> Named<'_>;
 
-/// An error whose text is in such words.
-pub(crate) struct InWords<'a, E> {
-    pub(super) error: &'a E,
-    pub(super) named: Words,
+/// An error that is told in the words of a layer.
+pub(crate) trait Told {
+    fn tell(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+
+    /// Its text in such words.
+    fn in_words_of(&self, named: Words) -> InWords<'_, Self> {
+        InWords { error: self, named }
+    }
+}
+
+pub(crate) struct InWords<'a, E: ?Sized> {
+    error: &'a E,
+    named: Words,
+}
+
+impl<E: Told + ?Sized> fmt::Display for InWords<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.tell(self.named, f)
+    }
 }
 
 pub(crate) fn channel(name: &Name) -> Named<'_> {

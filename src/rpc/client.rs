@@ -217,7 +217,7 @@ where
     }
 
     /// Like [`call`](Client::call), but does not wait for room for the request, nor for a server; one that
-    /// was closed is there until it is dropped. A request that was sent is waited for, and made again where
+    /// was closed is there until [`serve`](crate::rpc::Server::serve) returns or it is dropped. A request that was sent is waited for, and made again where
     /// it may be, as by `call`.
     ///
     /// # Errors

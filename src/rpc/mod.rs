@@ -34,8 +34,8 @@
 //! - No server executes a call twice. One that may be [repeated](ClientOptions::repeatable) is made
 //!   again when its server is gone, and the next one may execute it again.
 //! - A server that is [closed](Server::closer) answers what it has received, for at most
-//!   [`ServerOptions::drain`]. What it has not received waits until it is dropped, and then is one's that
-//!   stands by; else its caller is told at once that it was not received, or waits for the next server if
+//!   [`ServerOptions::drain`]. What it has not received waits until [`Server::serve`] returns or the server
+//!   is dropped, and then is one's that stands by; else its caller is told at once that it was not received, or waits for the next server if
 //!   the call may be repeated.
 //! - No client makes the server wait: replies that one leaves unread wait in the server's memory, up
 //!   to [`ServerOptions::max_value`], and are lost beyond that.

@@ -17,7 +17,7 @@ use super::{ANSWER_HEAD, BindError, Closer, RequestHead, Status};
 use crate::Options;
 use crate::channel::{Due, InHand, ReceiverBell, Untyped};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
-use crate::error::text::server;
+use crate::error::text::{Told, server};
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::BindOptions;
@@ -172,17 +172,19 @@ pub struct Server<Q, R, C = DefaultCodec> {
 }
 
 impl<Q, R, C> Server<Q, R, C> {
-    /// Waits until what was received is answered, for as long as that may take in all.
-    fn drain(&self) {
-        self.receiver.drain(*self.drained_by.get_or_init(|| Deadline::after(self.drain)));
+    /// Receives nothing more, waits until what was received is answered, for as long as that may take in
+    /// all, and lets the next server have the place.
+    fn end(&self) {
+        self.receiver.end(*self.drained_by.get_or_init(|| Deadline::after(self.drain)));
     }
 }
 
 impl<Q, R, C> Drop for Server<Q, R, C> {
     fn drop(&mut self) {
-        self.receiver.close();
-        if !thread::panicking() {
-            self.drain();
+        if thread::panicking() {
+            self.receiver.close();
+        } else {
+            self.end();
         }
     }
 }
@@ -223,7 +225,7 @@ where
             request?.handle(&mut handler);
         }
         drop(serving);
-        self.drain();
+        self.end();
         Ok(())
     }
 
@@ -283,7 +285,7 @@ where
             crew.wait(self, |free| free == threads as u64);
             Ok(())
         })?;
-        self.drain();
+        self.end();
         Ok(())
     }
 

@@ -92,6 +92,14 @@ impl<T, C> Receiver<T, C> {
         self.returns.close_receiver();
     }
 
+    /// Closes it, waits until every request in hand is answered that a caller waits for, at most until
+    /// the deadline, and lets the next receiver have its place.
+    pub(crate) fn end(&self, deadline: Deadline) {
+        self.close();
+        self.drain(deadline);
+        self.release();
+    }
+
     /// Sends what answers wait for room until it is `over`, and receives nothing; `false` at the
     /// deadline, or when the channel is gone. Whatever makes it over has to ring.
     pub(crate) fn attend(&self, deadline: Deadline, over: impl Fn() -> bool) -> bool {
@@ -122,8 +130,8 @@ impl<T, C> Receiver<T, C> {
 
     /// Waits until every request in hand is answered, and every answer has gone, that a caller waits
     /// for.
-    pub(crate) fn drain(&self, deadline: Deadline) {
-        if !self.control.is_ours() || self.returns.is_idle() {
+    fn drain(&self, deadline: Deadline) {
+        if !self.control.is_ours() || self.is_released() || self.returns.is_idle() {
             return;
         }
         self.returns.watch(true);
@@ -148,7 +156,8 @@ impl Closer {
     /// [`ServerOptions::drain`](crate::rpc::ServerOptions::drain) is over.
     ///
     /// Messages that a mailbox has not received stay for the next actor. Requests that a server has not
-    /// received wait until the server is dropped, as does a call that is made meanwhile. Then they are the
+    /// received wait until then, or until the server is dropped that is not served by
+    /// [`serve`](crate::rpc::Server::serve), as does a call that is made meanwhile. Then they are the
     /// next server's if one [stands by](crate::rpc::ServerOptions::stand_by) or if they may be
     /// [repeated](crate::rpc::ClientOptions::repeatable). Other callers are told at once:
     /// [`ServerDied`](crate::rpc::CallError::ServerDied), not received.
