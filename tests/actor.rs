@@ -224,6 +224,20 @@ fn replies_of_any_length_arrive_whole() {
 }
 
 #[test]
+fn a_long_reply_arrives_although_its_actor_drops_its_mailbox_at_once() {
+    let stage = Stage::new("long reply and the end");
+    let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let address = mailbox.address();
+    let asked = thread::spawn(move || {
+        address.ask_timeout(|reply| Counter::Long(10_000_000, reply), FOR_EVER)
+    });
+    let Some(Counter::Long(len, reply)) = mailbox.recv().unwrap() else { panic!() };
+    reply.send(&vec![7; len as usize].into()).unwrap();
+    drop(mailbox);
+    assert_eq!(asked.join().unwrap().unwrap().len(), 10_000_000);
+}
+
+#[test]
 fn urgent_messages_overtake() {
     let stage = Stage::new("urgent");
     let mailbox = Mailbox::<u32>::bind(stage.name()).unwrap();

@@ -27,6 +27,9 @@ use crate::{DefaultCodec, Owner, Receiver, Select, panics};
 /// before its deadline counts: more than stand in a queue, since a message may stand behind them.
 const ERRANDS_BEFORE_DEADLINE: usize = 10_000;
 
+/// How long a mailbox that is dropped waits until askers have taken their replies.
+const LAST_REPLIES: Duration = Duration::from_secs(1);
+
 /// How long no other home of a port is waited for, once one was in vain.
 const HASTY: Duration = Duration::from_secs(1);
 
@@ -176,6 +179,9 @@ impl MailboxOptions {
 ///
 /// Replies that were forwarded to other processes come by here: they go on to the askers, and their
 /// holders' deaths are noticed, while the actor receives.
+///
+/// One that is dropped waits for a second at most while askers take replies that were too long for their
+/// rings.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -356,7 +362,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
 
     /// Receives what nobody will receive any more: replies on their way to their askers, and all that is
     /// in a private mailbox, so that askers hear of the ports in it that other actors passed on. Those that
-    /// asked here see the actor's end.
+    /// asked here see the actor's end. Then it waits for those that take long replies in this moment.
     fn receive_last(&self) {
         let is_private = matches!(self.name, Name::Handle(_));
         let select = if is_private { Select::Any } else { Select::Exactly(FORWARDED) };
@@ -370,6 +376,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                 Err(_) => break,
             }
         }
+        self.receiver.send_kept(Deadline::after(LAST_REPLIES));
     }
 
     /// Receives a message, or `None` where it was for the mailbox itself. The ports in it answer where

@@ -1,6 +1,8 @@
 //! What comes back to a sender: see `returns` for the other side.
 
-use super::inbox::{SPARE, append};
+use std::mem;
+
+use super::joined::Joined;
 use super::sender::{Sender, State};
 use crate::codec::{Codec, Reader};
 use crate::control::{Control, Slept, lane_word};
@@ -14,7 +16,7 @@ pub(super) struct Answers {
     /// Whom answers must be for.
     generation: u64,
     /// The fragments of an answer that were collected so far.
-    partial: Option<(Vec<u8>, usize)>,
+    partial: Option<Joined>,
     /// Memory for the next one.
     spare: Vec<u8>,
 }
@@ -80,29 +82,24 @@ impl Answers {
         accept: &mut impl FnMut(Reader<'_>) -> Option<R>,
     ) -> Result<Option<R>, Damage> {
         let taking = Taking { consumer: &mut self.consumer, record };
-        if record.flags.is_first() {
-            let (bytes, missing) =
-                self.partial.get_or_insert_with(|| (std::mem::take(&mut self.spare), 0));
-            if !fault(Fault::HalfAnswerKept) {
-                bytes.clear();
-                *missing = 0;
-            }
+        let goes_on = fault(Fault::HalfAnswerKept) && self.partial.is_some();
+        if record.flags.is_first() && !goes_on {
+            let before = self.partial.take().map(Joined::into_memory);
+            let memory = before.unwrap_or_else(|| mem::take(&mut self.spare));
+            self.partial = Some(Joined::begin(memory));
         }
-        let Some((mut bytes, mut missing)) = self.partial.take() else { return Ok(None) };
-        if (bytes.len() + missing).saturating_add(record.len) as u64 > control.longest_answer() {
-            let what = "its fragments make an answer longer than the channel's maximum";
-            return Err(Damage { position: record.position, what });
-        }
-        taking.consumer.read(record, |reader| append(&mut bytes, &mut missing, reader));
+        let Some(mut joined) = self.partial.take() else { return Ok(None) };
+        joined.append(taking.consumer, record, control.longest_answer())?;
         if !record.flags.is_last() {
-            self.partial = Some((bytes, missing));
+            self.partial = Some(joined);
             return Ok(None);
         }
         drop(taking);
-        let mut reader = Reader::of_beginning(&bytes, missing);
-        let found = is_for(self.generation, &mut reader).then(|| accept(reader)).flatten();
-        if bytes.capacity() <= SPARE {
-            self.spare = bytes;
+        let generation = self.generation;
+        let found = joined
+            .read(|mut reader| is_for(generation, &mut reader).then(|| accept(reader)).flatten());
+        if let Some(spare) = joined.into_spare() {
+            self.spare = spare;
         }
         Ok(found)
     }

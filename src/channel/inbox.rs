@@ -3,6 +3,7 @@
 use std::mem;
 
 use super::Ready;
+use super::joined::{Joined, SPARE};
 use crate::codec::{ReadError, Reader};
 use crate::control::{Control, Doorbell, lane_word};
 use crate::error::RecvError;
@@ -20,25 +21,18 @@ pub(super) struct Inbox {
     /// How far fragments were looked for, where descriptors decide the order of values.
     scanned: u64,
     partial: Option<Partial>,
-    /// The bytes of a value in fragments that is ready, and how many more it has, for which there
-    /// was no memory.
-    whole: Vec<u8>,
-    missing: usize,
+    /// A value in fragments that is ready.
+    whole: Joined,
     /// Memory for the next one, and how long the last one was, if not longer than `SPARE`.
     spare: Vec<u8>,
     last_len: usize,
 }
 
-/// How much memory is kept for the next value in fragments, in bytes.
-pub(super) const SPARE: usize = 1 << 20;
-
 /// The fragments of a value that were collected so far.
 struct Partial {
     /// Where the first one stood: what the value is known by.
     start: u64,
-    bytes: Vec<u8>,
-    /// How many more there were, once memory for them was not to be had.
-    missing: usize,
+    joined: Joined,
     /// Where the last fragment stands, once it was seen.
     last: Option<u64>,
 }
@@ -77,8 +71,7 @@ impl Inbox {
             damaged_under: None,
             scanned: 0,
             partial: None,
-            whole: Vec::new(),
-            missing: 0,
+            whole: Joined::default(),
             spare: Vec::new(),
             last_len: 0,
         }
@@ -241,16 +234,15 @@ impl Inbox {
     fn collect_fragment(&mut self, control: &Control, record: &Record) -> Result<(), Damage> {
         if record.flags.is_first() {
             // Whatever was there before will not be completed: its sender gave up or died.
-            let before = self.partial.take().map(|partial| partial.bytes);
-            let mut bytes = before.unwrap_or_else(|| mem::take(&mut self.spare));
-            bytes.clear();
-            // Where this fails, growing will.
-            let _ = bytes.try_reserve(self.last_len);
-            self.partial = Some(Partial { start: record.position, bytes, missing: 0, last: None });
+            let before = self.partial.take().map(|partial| partial.joined.into_memory());
+            let memory = before.unwrap_or_else(|| mem::take(&mut self.spare));
+            let mut joined = Joined::begin(memory);
+            joined.expect(self.last_len);
+            self.partial = Some(Partial { start: record.position, joined, last: None });
         }
         let Some(consumer) = self.consumer.as_mut() else { return Ok(()) };
         if let Some(partial) = &mut self.partial {
-            partial.append(control, consumer, record)?;
+            partial.joined.append(consumer, record, control.longest_value())?;
         }
         consumer.consume(record);
         Ok(())
@@ -267,10 +259,10 @@ impl Inbox {
         else {
             return Ok(None);
         };
-        partial.append(control, consumer, &record)?;
-        let Partial { start, bytes, missing, .. } = partial;
-        self.last_len = bytes.len().min(SPARE);
-        (self.whole, self.missing) = (bytes, missing);
+        partial.joined.append(consumer, &record, control.longest_value())?;
+        let Partial { start, joined, .. } = partial;
+        self.last_len = joined.len().min(SPARE);
+        self.whole = joined;
         Ok(Some(Ready::Long { lane: self.lane, record, start, slot }))
     }
 
@@ -352,26 +344,18 @@ impl Inbox {
 
     /// The bytes of a value in fragments that is ready, if there was memory for all of them.
     pub(super) fn whole(&self) -> Result<&[u8], ReadError> {
-        match Reader::of_beginning(&self.whole, self.missing).no_memory() {
-            Some(error) => Err(error),
-            None => Ok(&self.whole),
-        }
+        self.whole.bytes()
     }
 
     /// Has the bytes of a value in fragments that is ready read, and perhaps moved out.
     pub(super) fn read_whole<R>(&mut self, read: impl FnOnce(Reader<'_>) -> R) -> R {
-        if self.missing > 0 {
-            return read(Reader::of_beginning(&self.whole, self.missing));
-        }
-        read(Reader::of_vector(&mut self.whole))
+        self.whole.read(read)
     }
 
     /// Gives back the memory of a value in fragments that was handed over.
     pub(super) fn forget_whole(&mut self) {
-        let whole = mem::take(&mut self.whole);
-        self.missing = 0;
-        if whole.capacity() <= SPARE {
-            self.spare = whole;
+        if let Some(spare) = mem::take(&mut self.whole).into_spare() {
+            self.spare = spare;
         }
     }
 
@@ -430,41 +414,4 @@ impl Drop for InHand<'_> {
             self.inbox.ring_if_moved(self.control);
         }
     }
-}
-
-impl Partial {
-    /// Appends a fragment's bytes, if the value does not become too long by them.
-    fn append(
-        &mut self,
-        control: &Control,
-        consumer: &Consumer,
-        record: &Record,
-    ) -> Result<(), Damage> {
-        let len = (self.bytes.len() + self.missing).saturating_add(record.len);
-        if len as u64 > control.longest_value() {
-            let what = "its fragments make a value longer than the channel's maximum";
-            return Err(Damage { position: record.position, what });
-        }
-        consumer.read(record, |reader| append(&mut self.bytes, &mut self.missing, reader));
-        Ok(())
-    }
-}
-
-/// How much of a value is kept for which there is no memory, in bytes: the head that says who asked.
-const BEGINNING: usize = 256;
-
-/// Appends a fragment to the bytes of a value; or, once there is no memory for them, counts it. The
-/// sender waits until its value is consumed, so the rest is consumed all the same, and the receiver
-/// gets an error from decoding.
-pub(super) fn append(bytes: &mut Vec<u8>, missing: &mut usize, fragment: Reader<'_>) {
-    let len = fragment.remaining();
-    if *missing == 0 && fragment.append_to(bytes).is_ok() {
-        return;
-    }
-    if *missing == 0 {
-        *missing = bytes.len().saturating_sub(BEGINNING);
-        bytes.truncate(BEGINNING);
-        bytes.shrink_to_fit();
-    }
-    *missing = missing.saturating_add(len);
 }

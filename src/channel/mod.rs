@@ -6,7 +6,8 @@
 //! | `sender` | which path a value takes, waiting for room |
 //! | `receiver` | waiting for values, handing them over |
 //! | `intake` | where the receiver looks: slots, lanes, queue |
-//! | `inbox` | one lane as the receiver sees it, fragments |
+//! | `inbox` | one lane as the receiver sees it |
+//! | `joined` | the fragments of a value or an answer, joined |
 //! | `iter` | a receiver's values one after another |
 //! | `lease` | a value read in place |
 //! | `returns`, `answers` | the way back from the receiver to a sender, and its other end |
@@ -26,6 +27,7 @@ mod holders;
 mod inbox;
 mod intake;
 mod iter;
+mod joined;
 mod lease;
 mod options;
 mod receiver;

@@ -504,7 +504,9 @@ impl<R, C> Responder<R, C> {
 }
 
 impl<R, C: Codec<R>> Responder<R, C> {
-    /// Replies, without waiting.
+    /// Replies, without waiting. A reply for which the client's ring has too little room waits in the
+    /// server's memory, and goes while the server receives or is dropped: a process that ends before that,
+    /// by a kill or by `exit`, loses it, and the client is told.
     ///
     /// # Errors
     /// [`ReplyError::ClientGone`] if the client is gone or has given the call up,

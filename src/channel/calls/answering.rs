@@ -128,6 +128,13 @@ impl<T, C> Receiver<T, C> {
         }
     }
 
+    /// Waits until every answer has gone that waits for room, at most until the deadline.
+    pub(crate) fn send_kept(&self, deadline: Deadline) {
+        if self.returns.keeps_answers() {
+            self.drain(deadline);
+        }
+    }
+
     /// Waits until every request in hand is answered, and every answer has gone, that a caller waits
     /// for.
     fn drain(&self, deadline: Deadline) {

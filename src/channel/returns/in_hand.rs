@@ -35,8 +35,7 @@ impl Returns {
     /// Whether no answer waits and none is due that its caller waits for.
     pub(in crate::channel) fn is_idle(&self) -> bool {
         // In this order: an answer waits before its request is let go.
-        !(0..self.lanes.len()).any(|lane| self.is_due(lane))
-            && self.waiting_lanes.load(Ordering::Relaxed) == 0
+        !(0..self.lanes.len()).any(|lane| self.is_due(lane)) && !self.keeps_answers()
     }
 
     /// Whether the lane's owner waits for an answer to a request in hand.

@@ -70,12 +70,19 @@ impl Returns {
         self.forward(way, lane).map_err(|damage| self.damaged(lane, damage))
     }
 
+    /// Whether answers wait for room.
+    #[inline]
+    pub(in crate::channel) fn keeps_answers(&self) -> bool {
+        // Relaxed: raised by this process.
+        self.waiting_lanes.load(Ordering::Relaxed) != 0
+    }
+
     /// Sends what waited and has room now. `before_sleep`, answers for a sender that was killed are
     /// dropped, which takes a system call.
     #[inline]
     pub(in crate::channel) fn look_after(&self, before_sleep: bool) {
-        // Relaxed: raised by this process, and looked at again before the receiver sleeps.
-        if self.waiting_lanes.load(Ordering::Relaxed) != 0 {
+        // Looked at again before the receiver sleeps.
+        if self.keeps_answers() {
             self.forward_all(before_sleep);
         }
     }
@@ -115,7 +122,7 @@ impl Returns {
     /// When the first of those that wait is late, or of the requests in hand where these are watched.
     pub(in crate::channel) fn next_late(&self) -> Deadline {
         let mut next = Deadline::never();
-        if self.waiting_lanes.load(Ordering::Relaxed) != 0 {
+        if self.keeps_answers() {
             let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let late = |lane| Some(self.way(lane).waiting.front()?.due?.deadline);
             next = waiting.into_iter().filter_map(late).fold(next, Deadline::earlier);
