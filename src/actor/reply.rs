@@ -40,15 +40,19 @@ const ROOM: Duration = Duration::from_secs(1);
 /// the process that holds it.
 ///
 /// Sending a value that contains a port passes the port on, be the value a message, a reply or a value
-/// of a plain [`Channel`] or [`Queue`](crate::Queue): once the send has succeeded, the port left behind does nothing, and one that
-/// was refused leaves it as it was. Any other encoding of a port, as for a log, is an error and leaves
-/// it as it was, too, as is the sending of one that was passed on before. While it is on its way in the
-/// mailbox of an actor that was killed, it waits there like the message, and the asker until its deadline;
-/// a private mailbox that is dropped drops the ports in it. The receiver of a plain channel or of a
-/// [call](crate::rpc) is not known to hold the ports that come to it there: an asker waits until its
-/// deadline where that process dies. Nor is an actor known to hold a port whose home could not be
-/// opened when the port came, as where another process kept the lock of the home's channel for a tenth
-/// of a second: not before the port is used.
+/// of a plain [`Channel`] or [`Queue`](crate::Queue): once the send has succeeded, the port left behind
+/// does nothing, and one that was refused leaves it as it was. Any other encoding of a port, as for a log,
+/// is an error and leaves it as it was, too, as is the sending of one that was passed on before.
+///
+/// Nobody knows of a port, and its asker waits until the deadline:
+///
+/// - while it is on its way in the mailbox of an actor that was killed, or whose process exited: it waits
+///   there like the message. A mailbox without a name that is dropped drops the ports in it;
+/// - in a message that cannot be decoded as far as the port, and in a reply that comes after its own asker
+///   gave up;
+/// - where the process dies that received it from a plain channel, a queue or a [call](crate::rpc);
+/// - where an actor that received it dies before it used the port, if the port's home could not be opened
+///   when it came, as where another process kept the lock of the home's channel for a tenth of a second.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
