@@ -620,6 +620,28 @@ fn the_asker_is_told_of_a_message_that_panics_while_it_is_decoded() {
 }
 
 #[test]
+fn a_reply_that_panics_while_it_is_decoded_is_the_error_of_its_ask() {
+    let mailbox = Mailbox::<Asked>::private().unwrap();
+    let address = mailbox.address();
+    let answering = thread::spawn(move || {
+        for _ in 0..2 {
+            let Asked(number, reply) = mailbox.recv().unwrap().unwrap();
+            reply.send(&Fragile(number)).unwrap();
+        }
+    });
+    let error = address.ask_timeout(|reply| Asked(2, reply), FOR_EVER).map(drop).unwrap_err();
+    assert!(
+        matches!(&error, AskError::Decode { error, .. } if error.to_string().contains("broke"))
+    );
+    assert_eq!(address.ask_timeout(|reply| Asked(4, reply), FOR_EVER).unwrap().0, 4);
+    answering.join().unwrap();
+}
+
+/// Asks for something fragile.
+#[derive(Serialize, Deserialize)]
+struct Asked(u64, ReplyTo<Fragile>);
+
+#[test]
 fn a_port_in_a_message_that_panics_while_it_is_decoded_is_dropped() {
     let stage = Stage::new("fragile port");
     let mailbox = Mailbox::<Question>::bind(stage.name()).unwrap();
@@ -1058,7 +1080,8 @@ fn who_waits_for_room_in_a_private_mailbox_is_told_when_its_actor_is_killed() {
         let teller = told.recv().unwrap();
         until(|| is_asleep(format_args!("self/task/{teller}")));
         actor.kill();
-        assert!(telling.join().unwrap().unwrap_err().is_gone());
+        let error = telling.join().unwrap().unwrap_err();
+        assert!(error.is_gone() && error.to_string().contains("never has another"), "{error}");
     });
 }
 

@@ -404,12 +404,14 @@ fn threads_of_a_server_that_cannot_be_started_are_an_error() {
         let server: Server<u8, u8> = Server::bind("threads").unwrap();
         let client: Client<u8, u8> = Client::connect("threads").unwrap();
         let call = client.start(&1).unwrap();
-        leave_room(64 << 20);
-        let error = server.serve_concurrently(1000, |number| number + 1).unwrap_err();
-        leave_room(u64::MAX >> 2);
-        assert!(matches!(error, ServeError::NoThread { .. }), "{error}");
-        for word in ["server \"threads\"", "pthread_create", "RLIMIT_AS", "with fewer"] {
-            assert!(error.to_string().contains(word), "{word:?} is missing: {error}");
+        for threads in [1000, usize::MAX] {
+            leave_room(64 << 20);
+            let error = server.serve_concurrently(threads, |number| number + 1).unwrap_err();
+            leave_room(u64::MAX >> 2);
+            assert!(matches!(error, ServeError::NoThread { .. }), "{error}");
+            for word in ["server \"threads\"", "pthread_create", "RLIMIT_AS", "with fewer"] {
+                assert!(error.to_string().contains(word), "{word:?} is missing: {error}");
+            }
         }
         // The request is still there.
         server.recv().unwrap().unwrap().reply(&2).unwrap();

@@ -23,7 +23,7 @@ use crate::error::{AttachError, RecvError, SendError};
 use crate::name::{Handle, Name};
 use crate::service::{ConnectOptions, Kind};
 use crate::sys::{Deadline, Fault, Key, fault};
-use crate::{DefaultCodec, Owner, Sender, Tag, transfer};
+use crate::{DefaultCodec, Owner, Sender, Tag, panics, transfer};
 
 /// How long a call waits that names no time.
 pub(super) const TEN_SECONDS: Duration = Duration::from_secs(10);
@@ -287,7 +287,7 @@ impl<M, C: Codec<M>> Address<M, C> {
             Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
                 return Err(AskError::Died { mailbox: self.mailbox() });
             }
-            Err(error) => return Err(tell_error(error).into()),
+            Err(error) => return Err(self.tell_error(error).into()),
         }
         if !port_sent.load(Ordering::Relaxed) {
             // It was told without its port: no reply can come.
@@ -391,7 +391,7 @@ impl<M, C: Codec<M>> Address<M, C> {
                 Err(SendError::Disconnected { .. }) => {
                     return Err(AskError::Died { mailbox: self.mailbox() });
                 }
-                Err(error) => return Err(tell_error(error).into()),
+                Err(error) => return Err(self.tell_error(error).into()),
             }
         }
     }
@@ -421,11 +421,11 @@ impl<M, C: Codec<M>> Address<M, C> {
                 match line.sender.is_abandoned() {
                     Ok(false) | Err(SendError::Removed { .. }) => {}
                     Ok(true) => return Err(TellError::Gone { mailbox: self.mailbox() }),
-                    Err(error) => return Err(tell_error(error)),
+                    Err(error) => return Err(self.tell_error(error)),
                 }
                 let error = match send::<M, C>(&line.sender, tag, 0, message, deadline) {
                     Err(error) if error.is_disconnected() || error.is_removed() => error,
-                    sent => return sent.map_err(tell_error),
+                    sent => return sent.map_err(|error| self.tell_error(error)),
                 };
                 // There is no actor: one may come until the deadline.
                 let next = if line.sender.is_removed() {
@@ -438,7 +438,7 @@ impl<M, C: Codec<M>> Address<M, C> {
                 match next {
                     Ok(()) => {}
                     Err(SendError::Removed { .. }) => *place = None,
-                    Err(error) => return Err(tell_error(error)),
+                    Err(error) => return Err(self.tell_error(error)),
                 }
             }
         })
@@ -449,6 +449,17 @@ impl<M, C: Codec<M>> Address<M, C> {
         place.map_err(|_| ConnectError::Reentrant {
             service: Service::new(Kind::Mailbox, self.mailbox()),
         })
+    }
+
+    fn tell_error(&self, error: SendError) -> TellError {
+        match error {
+            SendError::Full { .. } => TellError::Full { mailbox: self.mailbox() },
+            SendError::Timeout { .. } => TellError::Timeout { mailbox: self.mailbox() },
+            SendError::Disconnected { .. } | SendError::Removed { .. } => {
+                TellError::Gone { mailbox: self.mailbox() }
+            }
+            error => TellError::Send(error),
+        }
     }
 
     /// How errors name the mailbox.
@@ -485,24 +496,13 @@ fn send<M, C: Codec<M>>(
     sender.send_as(tag, head.len(), encode, deadline)
 }
 
-fn tell_error(error: SendError) -> TellError {
-    match error {
-        SendError::Full { channel: mailbox } => TellError::Full { mailbox },
-        SendError::Timeout { channel: mailbox } => TellError::Timeout { mailbox },
-        SendError::Disconnected { channel: mailbox } | SendError::Removed { channel: mailbox } => {
-            TellError::Gone { mailbox }
-        }
-        error => TellError::Send(error),
-    }
-}
-
 fn outcome<R, C: Codec<R>>(
     mailbox: &Arc<Name>,
     status: Status,
     reader: Reader<'_>,
 ) -> Result<R, AskError> {
     if status == Status::Reply {
-        return C::decode(reader)
+        return panics::decoding(|| C::decode(reader))
             .map_err(|error| AskError::Decode { mailbox: mailbox.clone(), error });
     }
     let mailbox = mailbox.clone();

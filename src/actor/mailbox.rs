@@ -115,7 +115,7 @@ impl MailboxOptions {
     }
 
     /// Binds a mailbox to a name. One whose last actor ended is taken over with the messages that
-    /// wait there.
+    /// wait there, and with the options of that actor as long as there are any or addresses are connected.
     ///
     /// # Errors
     /// [`BindError::AlreadyBound`] if there is an actor, [`BindError::InvalidOptions`] for options

@@ -50,8 +50,9 @@
 //!   A private one has one actor: once that has ended, telling and asking say so at once.
 //!   [`Address::is_alive`] asks.
 //! - An asker is told at once when the actor's process ends, and when the actor that holds the reply
-//!   port drops it or dies, wherever it was forwarded to, be the mailbox that was asked full or not.
-//! - A forwarded reply goes through the mailbox that was asked, while its actor receives.
+//!   port drops it or dies, wherever it was forwarded to. [`ReplyTo`] says where nobody knows of a port.
+//! - A forwarded reply, and word of a forwarded port, go through the mailbox that was asked, while its actor
+//!   receives, be it full or not.
 //! - A reply port is passed on by a send that succeeds, and by nothing else.
 //! - [`Watch`] tells at once that an actor has ended, however it did: the kernel rings.
 //! - [Urgent](Address::tell_urgent) messages overtake all others.

@@ -52,7 +52,8 @@ const ROOM: Duration = Duration::from_secs(1);
 ///   gave up;
 /// - where the process dies that received it from a plain channel, a queue or a [call](crate::rpc);
 /// - where an actor that received it dies before it used the port, if the port's home could not be opened
-///   when it came, as where another process kept the lock of the home's channel for a tenth of a second.
+///   when it came, as where it has no place left, or another process kept the lock of its channel for a
+///   tenth of a second.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};

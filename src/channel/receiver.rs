@@ -230,7 +230,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.receive_message(select, Deadline::after(timeout))
     }
 
-    /// Appends up to `max` values to `batch`: waits for the first, takes what else is there.
+    /// Appends up to `max` values to `batch`: waits for the first, takes what else is there. A receiver
+    /// that is killed meanwhile takes along what it has appended.
     /// Returns how many it appended. With a `max` of 0 that is 0 at once, whatever waits and whatever
     /// became of the channel.
     ///

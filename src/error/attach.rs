@@ -68,18 +68,16 @@ impl fmt::Display for AttachError {
 impl Told for AttachError {
     fn tell(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AttachError::LanesExhausted { channel: name, lanes: 1 } => write!(
-                f,
-                "the one lane of {} has a sender: close it, or create the channel with more lanes \
-                 (Options::lanes)",
-                named(name)
-            ),
-            AttachError::LanesExhausted { channel: name, lanes } => write!(
-                f,
-                "all {lanes} lanes of {} have a sender: close one, or create the channel with more \
-                 (Options::lanes)",
-                named(name)
-            ),
+            AttachError::LanesExhausted { channel: name, lanes } => {
+                let named = named(name);
+                let (place, more) = named.places();
+                match lanes {
+                    1 => write!(f, "the one {place} of {named} is taken: close it, or {more}"),
+                    _ => {
+                        write!(f, "all {lanes} {place}s of {named} are taken: close one, or {more}")
+                    }
+                }
+            }
             AttachError::ReceiverExists { channel: name, pid } => write!(
                 f,
                 "{} has the receiver of {}: a channel has one at a time",

@@ -168,7 +168,7 @@ impl Told for OpenError {
                 write!(f, "{} cannot be made with these options: {what}", named(name))
             }
             OpenError::InvalidOptions { name: None, what } => {
-                write!(f, "nothing private can be made with these options: {what}")
+                write!(f, "a private channel cannot be made with these options: {what}")
             }
             OpenError::NotFound { name: name @ Name::Handle(_) } => write!(
                 f,

@@ -61,6 +61,15 @@ impl Named<'_> {
         }
     }
 
+    /// What its users take, and how there are more.
+    pub(super) fn places(&self) -> (&'static str, &'static str) {
+        match self.what {
+            "server" => ("place", "bind it for more (ServerOptions::clients)"),
+            "mailbox" => ("place", "bind it for more (MailboxOptions::addresses)"),
+            _ => ("lane", "create it with more (Options::lanes)"),
+        }
+    }
+
     /// What a program does to use it.
     fn ways_in(&self) -> &'static str {
         match self.what {

@@ -207,7 +207,8 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
-/// Why a reply did not go. A server can ignore it: the other side has given up, died, or is told.
+/// Why a reply did not go. A server can ignore it: the other side has given up, died, or is told, but for
+/// [`Full`](ReplyError::Full).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplyError {
@@ -216,7 +217,8 @@ pub enum ReplyError {
         /// The server.
         server: Arc<Name>,
     },
-    /// The client has left so many replies unread that there is no room for this one.
+    /// The client has left so many replies unread that there is no room for this one, nor for word of it:
+    /// its caller waits until the deadline.
     Full {
         /// The server.
         server: Arc<Name>,

@@ -25,6 +25,9 @@ use crate::sys::{ClockOffset, Deadline, Fault, SystemError, fault};
 use crate::transfer::Refusal;
 use crate::{DefaultCodec, Owner, Receiver, panics, transfer};
 
+/// How many requests wait for threads that are free, at most.
+const MAX_GIVEN: usize = 1024;
+
 /// What a server is bound with.
 ///
 /// ```
@@ -66,8 +69,8 @@ impl ServerOptions {
         self
     }
 
-    /// The size of each client's ring of replies, in bytes; default 64 KiB. Longer replies go in
-    /// fragments. What a client leaves unread beyond waits in the server's memory.
+    /// The size of each client's ring of replies, in bytes; default 64 KiB. Replies longer than half of it
+    /// go in fragments. What a client leaves unread beyond waits in the server's memory.
     pub fn reply_capacity(mut self, bytes: usize) -> Self {
         self.bind.reply_capacity = bytes;
         self
@@ -108,7 +111,7 @@ impl ServerOptions {
     }
 
     /// Binds a server to a name. One whose last server died is taken over with the requests that
-    /// wait there.
+    /// wait there, and with the options of that server as long as clients are connected to it.
     ///
     /// # Errors
     /// [`BindError::AlreadyBound`] if there is a server, [`BindError::InvalidOptions`] for options
@@ -247,7 +250,8 @@ where
         Q: Send,
     {
         let threads = threads.max(1);
-        let (give, given) = mpsc::sync_channel::<Request<Q, R, C>>(threads);
+        // No more are given than threads are free.
+        let (give, given) = mpsc::sync_channel::<Request<Q, R, C>>(threads.min(MAX_GIVEN));
         let given = Mutex::new(given);
         let home = self.receiver.channel().handle();
         let crew = Crew { free: AtomicU64::new(0), bell: self.receiver.bell() };

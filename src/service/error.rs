@@ -69,6 +69,16 @@ pub enum BindError {
         /// Which option, and what it may be.
         what: String,
     },
+    /// Clients or addresses are still connected to an earlier server or mailbox of the name, whose values
+    /// may be longer than these options allow.
+    LongerValues {
+        /// The server or mailbox.
+        service: Service,
+        /// The longest encoded value by these options, in bytes.
+        mine: u64,
+        /// The longest that they may send.
+        theirs: u64,
+    },
     /// The channel could not be opened or created.
     Open(OpenError),
     /// The channel could not be received from.
@@ -94,8 +104,15 @@ impl fmt::Display for BindError {
                 write!(f, "{service} cannot be bound with these options: {what}")
             }
             BindError::InvalidOptions { service: None, what } => {
-                write!(f, "nothing private can be bound with these options: {what}")
+                write!(f, "a private mailbox cannot be made with these options: {what}")
             }
+            BindError::LongerValues { service, mine, theirs } => write!(
+                f,
+                "{service} has values of up to {theirs} bytes as long as those are connected that an \
+                 earlier one had, and is to be bound for {mine}: bind it with \
+                 {}::max_value({theirs}), or when they are gone",
+                service.kind.bind_options()
+            ),
             BindError::Open(error) => error.fmt(f),
             BindError::Attach(error) => error.fmt(f),
         }
@@ -110,6 +127,9 @@ impl BindError {
             OpenError::InvalidOptions { name, what } => {
                 let service = name.map(|name| Service::new(kind, name));
                 BindError::InvalidOptions { service, what }
+            }
+            OpenError::LongerValues { name, mine, theirs } => {
+                BindError::LongerValues { service: Service::new(kind, name), mine, theirs }
             }
             error => BindError::Open(error),
         }
@@ -184,8 +204,8 @@ impl fmt::Display for ConnectError {
                 let peers = service.kind.spelling().lanes;
                 write!(
                     f,
-                    "{clients} {peers} are connected to {service}, as many as it takes: drop one, or \
-                     bind it for more ({}::{peers})",
+                    "as many {peers} are connected to {service} as it takes ({clients}): drop one, or \
+                     bind it for more ({}::{peers}) when all of them are gone",
                     service.kind.bind_options()
                 )
             }

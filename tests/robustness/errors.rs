@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sysv_channel::actor::{AskError, MailboxOptions, TellError, WatchError};
 use sysv_channel::codec::{DecodeError, EncodeError, Raw};
-use sysv_channel::rpc::{CallError, Client, ServeError, Server, ServerOptions};
+use sysv_channel::rpc::{BindError, CallError, Client, ServeError, Server, ServerOptions};
 use sysv_channel::{
     AttachError, Channel, DefaultCodec, Key, Name, OpenError, Options, QueueError, RecvError,
     SendError, SystemError, actor, rpc,
@@ -317,7 +317,7 @@ fn every_error_of_a_call_names_its_server() {
     );
     named(&rpc::BindError::Timeout { service: service() }, &["still", "deadline"]);
     let full = rpc::ConnectError::TooManyClients { service: service(), clients: 3 };
-    named(&full, &["3 clients", "ServerOptions::clients"]);
+    named(&full, &["clients", "takes (3)", "ServerOptions::clients"]);
     for (error, words) in [
         (
             CallError::Timeout { server: server(), received: true },
@@ -390,7 +390,7 @@ fn every_error_of_an_actor_names_its_mailbox() {
     );
     named(&actor::BindError::Timeout { service: service() }, &["still", "deadline"]);
     let full = actor::ConnectError::TooManyClients { service: service(), clients: 3 };
-    named(&full, &["3 addresses", "MailboxOptions::addresses"]);
+    named(&full, &["addresses", "takes (3)", "MailboxOptions::addresses"]);
     named(&actor::ConnectError::Reentrant { service: service() }, &["Serialize", "clone"]);
     for (error, words) in [
         (TellError::Full { mailbox: mailbox() }, &["full", "tell"][..]),
@@ -479,6 +479,20 @@ fn options_are_named_as_their_user_knows_them() {
     mailbox(MailboxOptions::new().addresses(0), &["addresses is 0", "1 to 4096"]);
     mailbox(MailboxOptions::new().reply_capacity(0), &["reply_capacity is 0", "no reply"]);
     mailbox(MailboxOptions::new().reply_capacity(1), &["reply_capacity is 1,", "4096"]);
+}
+
+#[test]
+fn a_server_is_told_that_clients_of_an_earlier_one_keep_its_options() {
+    let name = unique_name("an earlier server");
+    let bind = |max| ServerOptions::new().max_value(max).bind::<u32, u32, DefaultCodec>(&*name);
+    let earlier = bind(8192).unwrap();
+    let client = Client::<u32, u32>::connect(&*name).unwrap();
+    drop(earlier);
+    let error = bind(100).unwrap_err();
+    assert!(matches!(error, BindError::LongerValues { mine: 100, theirs: 8192, .. }), "{error}");
+    reads(&error, &["server \"", "ServerOptions::max_value(8192)", "earlier"]);
+    drop(client);
+    bind(100).unwrap();
 }
 
 #[test]

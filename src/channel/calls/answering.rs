@@ -158,7 +158,7 @@ impl<T, C> Receiver<T, C> {
 pub struct Closer(Weak<Returns>);
 
 impl Closer {
-    /// Ends the call that receives: a mailbox's as soon as it has nothing in hand, a server's as soon as
+    /// Ends the call that receives: a mailbox's as soon as it has no message in hand, a server's as soon as
     /// what it has received is answered, and the replies have gone or
     /// [`ServerOptions::drain`](crate::rpc::ServerOptions::drain) is over.
     ///
