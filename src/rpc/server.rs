@@ -517,17 +517,20 @@ impl<R, C: Codec<R>> Responder<R, C> {
     /// [`ReplyError::Full`] if it leaves its replies unread, [`ReplyError::TooLong`] or
     /// [`ReplyError::Send`] for a reply that cannot be sent. A server can ignore them all.
     pub fn reply(mut self, reply: &R) -> Result<(), ReplyError> {
-        let gone = |port: &Port| ReplyError::ClientGone { server: port.caller.channel() };
-        if self.port.was_given_up() {
+        // NB: without a look at the clock, and without the fence of `was_given_up`: with both, a call and
+        // its reply took 1.05 of the time.
+        let gone = if self.port.caller.takes_answer(self.port.head.call) {
+            self.send(reply)?;
+            // Looked at when the reply has gone, and delays it not.
+            self.port.caller.was_killed()
+        } else {
             self.port.answered = true;
-            return Err(gone(&self.port));
+            true
+        };
+        match gone {
+            true => Err(ReplyError::ClientGone { server: self.port.caller.channel() }),
+            false => Ok(()),
         }
-        self.send(reply)?;
-        // Looked at when the reply has gone, and delays it not.
-        if self.port.caller.was_killed() {
-            return Err(gone(&self.port));
-        }
-        Ok(())
     }
 
     fn send(&mut self, reply: &R) -> Result<(), ReplyError> {

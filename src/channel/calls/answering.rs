@@ -213,6 +213,11 @@ impl Caller {
         has_cancelled(self.returns.control(), self.origin.lane, call)
     }
 
+    /// Whether it takes an answer to this call, as far as it told. A caller whose deadline passes tells.
+    pub(crate) fn takes_answer(&self, call: u64) -> bool {
+        self.origin.is_there(self.returns.control()) && !self.has_cancelled(call)
+    }
+
     /// Has an answer encoded, and sends it behind a head. It is due to a call: where it has to wait and
     /// the caller waits no more for it, it is thrown away.
     pub(crate) fn answer_behind(
