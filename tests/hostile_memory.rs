@@ -142,18 +142,7 @@ impl Tally {
         match options(shape).open(name) {
             Ok(channel) => Some(channel),
             Err(error) => {
-                let expected = matches!(
-                    error,
-                    OpenError::NotFound { .. }
-                        | OpenError::Corrupt { .. }
-                        | OpenError::KeyCollision { .. }
-                        | OpenError::WrongVersion { .. }
-                        | OpenError::WrongMode { .. }
-                        | OpenError::WrongType { .. }
-                        | OpenError::WrongCodec { .. }
-                        | OpenError::LongerValues { .. }
-                        | OpenError::System(_)
-                );
+                let expected = is_of_a_scribbled_channel(&error);
                 self.error("open", error, expected);
                 thread::yield_now();
                 None
@@ -228,6 +217,22 @@ impl Tally {
     }
 }
 
+/// What no user of a channel is told unless the channel's memory was written over or removed.
+fn is_of_a_scribbled_channel(error: &OpenError) -> bool {
+    matches!(
+        error,
+        OpenError::NotFound { .. }
+            | OpenError::Corrupt { .. }
+            | OpenError::KeyCollision { .. }
+            | OpenError::WrongVersion { .. }
+            | OpenError::WrongMode { .. }
+            | OpenError::WrongType { .. }
+            | OpenError::WrongCodec { .. }
+            | OpenError::LongerValues { .. }
+            | OpenError::System(_)
+    )
+}
+
 fn send(name: &str, shape: Shape, tally: &mut Tally) {
     let mut id = 0;
     while go_on() {
@@ -286,23 +291,6 @@ fn server_options() -> ServerOptions {
 
 fn client_options() -> ClientOptions {
     ClientOptions::new().max_value(MAX_VALUE as u64).deadline(SHORT).wait_for_server(SHORT)
-}
-
-/// What no user of a channel is told unless the channel's memory was written over or removed.
-fn is_of_a_scribbled_channel(error: &OpenError) -> bool {
-    matches!(
-        error,
-        OpenError::NotFound { .. }
-            | OpenError::Corrupt { .. }
-            | OpenError::KeyCollision { .. }
-            | OpenError::WrongVersion { .. }
-            | OpenError::WrongMode { .. }
-            | OpenError::WrongType { .. }
-            | OpenError::WrongCodec { .. }
-            | OpenError::LongerValues { .. }
-            | OpenError::OtherOptions { .. }
-            | OpenError::System(_)
-    )
 }
 
 fn call(name: &str, tally: &mut Tally) {
@@ -365,6 +353,8 @@ fn serve(name: &str, tally: &mut Tally) {
             Ok(server) => server,
             Err(error) => {
                 let expected = match &error {
+                    BindError::Open(OpenError::OtherOptions { .. })
+                    | BindError::LongerValues { .. } => true,
                     BindError::Open(error) => is_of_a_scribbled_channel(error),
                     BindError::Attach(
                         AttachError::Corrupt { .. } | AttachError::Removed { .. },

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::codec::DecodeError;
-use crate::error::text::{Told, mailbox};
+use crate::error::text::{Describe, mailbox};
 use crate::error::{AttachError, OpenError, RecvError, SendError};
 use crate::name::Name;
 use crate::service::ConnectError;

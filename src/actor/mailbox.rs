@@ -119,7 +119,9 @@ impl MailboxOptions {
     ///
     /// # Errors
     /// [`BindError::AlreadyBound`] if there is an actor, [`BindError::InvalidOptions`] for options
-    /// that cannot be, [`BindError::Open`] if its channel could not be created or opened; [`BindError::Attach`] otherwise.
+    /// that cannot be, [`BindError::LongerValues`] if addresses of an earlier actor may send longer
+    /// messages, [`BindError::Open`] if its channel could not be created or opened;
+    /// [`BindError::Attach`] otherwise.
     pub fn bind<M, C: Codec<M>>(&self, name: impl Into<Name>) -> Result<Mailbox<M, C>, BindError> {
         self.bind_by(name.into(), Deadline::now())
     }
@@ -143,8 +145,7 @@ impl MailboxOptions {
     ///
     /// # Errors
     /// [`BindError::InvalidOptions`] for options that cannot be, [`BindError::Open`] if its channel
-    /// could not be created;
-    /// [`BindError::Attach`] otherwise.
+    /// could not be created; [`BindError::Attach`] otherwise.
     pub fn private<M, C: Codec<M>>(&self) -> Result<Mailbox<M, C>, BindError> {
         let receiver = self.bind.private::<M, C>(wire::protocol::<M, C>())?;
         let name = Name::Handle(receiver.channel().handle());
@@ -364,8 +365,8 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     /// in a private mailbox, so that askers hear of the ports in it that other actors passed on. Those that
     /// asked here see the actor's end. Then it waits for those that take long replies in this moment.
     fn receive_last(&self) {
-        let is_private = matches!(self.name, Name::Handle(_));
-        let select = if is_private { Select::Any } else { Select::Exactly(FORWARDED) };
+        let select =
+            if self.receiver.is_private() { Select::Any } else { Select::Exactly(FORWARDED) };
         let attention = Attention { told: self.receiver.holders_told(), stirring: false };
         let is_away = |way: &Way| matches!(way, Way::Away(_));
         // None that comes meanwhile need be seen.

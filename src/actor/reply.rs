@@ -121,7 +121,7 @@ impl Link {
     }
 
     /// Sends the home what it is to answer, if the asker is there and the actor that was asked: no other
-    /// answers for that one, and the asker knows of its end.
+    /// answers for that one, and the asker knows of its end. Waits for room at most until the deadline.
     fn reply(
         &self,
         ticket: &Ticket,
@@ -133,7 +133,13 @@ impl Link {
         if !holding.is_there(ticket.origin) || holding.has_ended(self.actor)? {
             return Err(SendError::Disconnected { channel: holding.channel() });
         }
-        self.relay.reply(ticket, status, bytes, deadline)
+        let bytes = status.cut(bytes, holding.max_value());
+        let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
+            write_reply(out, ticket, status)?;
+            Ok(out.write(bytes)?)
+        };
+        let sender = self.relay.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        sender.send_as(FORWARDED, REPLY_HEAD, encode, deadline)
     }
 }
 
@@ -227,23 +233,6 @@ impl Relay {
         })?;
         let holding = sender.holding();
         Ok(Arc::new(Relay { sender: Mutex::new(sender), holding }))
-    }
-
-    /// Sends the home what it is to answer; waits for room at most until the deadline.
-    fn reply(
-        &self,
-        ticket: &Ticket,
-        status: Status,
-        bytes: &[u8],
-        deadline: Deadline,
-    ) -> Result<(), SendError> {
-        let bytes = status.cut(bytes, self.holding.max_value());
-        let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
-            write_reply(out, ticket, status)?;
-            Ok(out.write(bytes)?)
-        };
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        sender.send_as(FORWARDED, REPLY_HEAD, encode, deadline)
     }
 }
 

@@ -227,6 +227,11 @@ pub(crate) enum Whereabouts {
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
+    /// Whether the channel is private: no other receiver comes by its name.
+    pub(crate) fn is_private(&self) -> bool {
+        self.control.header.private
+    }
+
     /// How often holders said something.
     pub(crate) fn holders_told(&self) -> u64 {
         self.control.word(word::HOLDERS).load(Ordering::Acquire)

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::text::{Process, Told, Words, channel, damaged, forked, removed};
+use super::text::{Describe, Process, Words, channel, damaged, forked, removed};
 use crate::name::Name;
 use crate::sys::SystemError;
 
@@ -61,12 +61,12 @@ impl AttachError {
 
 impl fmt::Display for AttachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.tell(channel, f)
+        self.describe(channel, f)
     }
 }
 
-impl Told for AttachError {
-    fn tell(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Describe for AttachError {
+    fn describe(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AttachError::LanesExhausted { channel: name, lanes } => {
                 let named = named(name);

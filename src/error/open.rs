@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::AttachError;
-use super::text::{Process, Told, Unmapped, Words, channel};
+use super::text::{Describe, Process, Unmapped, Words, channel};
 use crate::name::{InvalidName, Name};
 use crate::sys::{Key, SystemError};
 
@@ -156,12 +156,12 @@ const SAME_TYPE: &str = "build all programs with one type, or end those that use
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.tell(channel, f)
+        self.describe(channel, f)
     }
 }
 
-impl Told for OpenError {
-    fn tell(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Describe for OpenError {
+    fn describe(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::InvalidName(error) => write!(f, "{error}"),
             OpenError::InvalidOptions { name: Some(name), what } => {
@@ -262,7 +262,7 @@ impl Told for OpenError {
                  for it: try again, or see to it that its users keep it",
                 named(name)
             ),
-            OpenError::Attach(error) => error.tell(named, f),
+            OpenError::Attach(error) => error.describe(named, f),
             OpenError::UndoIgnored => f.write_str(
                 "this kernel ignores SEM_UNDO (gVisor does), so a peer's death would go unnoticed: \
                  channels do not work here",

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::text::{Told, Words, channel, damaged, forked, removed};
+use super::text::{Describe, Words, channel, damaged, forked, removed};
 use crate::codec::DecodeError;
 use crate::name::Name;
 use crate::sys::SystemError;
@@ -125,12 +125,12 @@ impl RecvError {
 
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.tell(channel, f)
+        self.describe(channel, f)
     }
 }
 
-impl Told for RecvError {
-    fn tell(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Describe for RecvError {
+    fn describe(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RecvError::Empty { channel: name } => {
                 write!(f, "{} is empty now; recv waits for a value", named(name))

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::text::{Told, Words, channel, damaged, forked, removed};
+use super::text::{Describe, Words, channel, damaged, forked, removed};
 use crate::codec::EncodeError;
 use crate::name::Name;
 use crate::sys::SystemError;
@@ -149,12 +149,12 @@ impl Refusal for SendError {
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.tell(channel, f)
+        self.describe(channel, f)
     }
 }
 
-impl Told for SendError {
-    fn tell(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Describe for SendError {
+    fn describe(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SendError::Full { channel: name } => write!(
                 f,

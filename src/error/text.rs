@@ -11,12 +11,12 @@ pub(crate) struct Named<'a> {
     pub(crate) name: &'a Name,
 }
 
-/// How the layer that the user meets calls what has a name.
+/// What the layer that the user meets calls a thing with a name.
 pub(crate) type Words = fn(&Name) -> Named<'_>;
 
-/// An error that is told in the words of a layer.
-pub(crate) trait Told {
-    fn tell(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+/// An error whose text can be in the words of a layer.
+pub(crate) trait Describe {
+    fn describe(&self, named: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 
     /// Its text in such words.
     fn in_words_of(&self, named: Words) -> InWords<'_, Self> {
@@ -24,14 +24,15 @@ pub(crate) trait Told {
     }
 }
 
+/// An error in the words of a layer, to be displayed.
 pub(crate) struct InWords<'a, E: ?Sized> {
     error: &'a E,
     named: Words,
 }
 
-impl<E: Told + ?Sized> fmt::Display for InWords<'_, E> {
+impl<E: Describe + ?Sized> fmt::Display for InWords<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.tell(self.named, f)
+        self.error.describe(self.named, f)
     }
 }
 

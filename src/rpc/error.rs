@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::SystemError;
 use crate::codec::DecodeError;
-use crate::error::text::{Told, server};
+use crate::error::text::{Describe, server};
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::ConnectError;

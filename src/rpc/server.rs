@@ -17,7 +17,7 @@ use super::{ANSWER_HEAD, BindError, Closer, RequestHead, Status};
 use crate::Options;
 use crate::channel::{Due, InHand, ReceiverBell, Untyped};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
-use crate::error::text::{Told, server};
+use crate::error::text::{Describe, server};
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::BindOptions;
@@ -115,7 +115,9 @@ impl ServerOptions {
     ///
     /// # Errors
     /// [`BindError::AlreadyBound`] if there is a server, [`BindError::InvalidOptions`] for options
-    /// that cannot be, [`BindError::Open`] if its channel could not be created or opened; [`BindError::Attach`] otherwise.
+    /// that cannot be, [`BindError::LongerValues`] if clients of an earlier server may send longer
+    /// requests, [`BindError::Open`] if its channel could not be created or opened;
+    /// [`BindError::Attach`] otherwise.
     pub fn bind<Q, R, C>(&self, name: impl Into<Name>) -> Result<Server<Q, R, C>, BindError>
     where
         C: Codec<Q> + Codec<R>,
