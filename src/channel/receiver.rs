@@ -1,4 +1,12 @@
-//! The receiving endpoint: waiting for values, and handing them over.
+//! The receiving endpoint: its calls, and handing values over.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `attach` | taking the receiver's role, and giving it up |
+//! | `wait` | waiting for values |
+
+mod attach;
+mod wait;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
@@ -7,17 +15,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::holders::Attention;
-use super::inbox::InHand;
 use super::intake::Intake;
 use super::lease::Lease;
 use super::returns::{Origin, Returns};
 use super::{Channel, Ready};
 use crate::DefaultCodec;
 use crate::codec::{Codec, DecodeError, Reader};
-use crate::control::{Control, Parked, Slept, VALUES_BETWEEN_LOOKS, semaphores, word};
-use crate::error::{AttachError, RecvError};
-use crate::ring::{Peeked, TrustedPeers};
-use crate::sys::{Deadline, Fault, Ordering, fault, fence};
+use crate::control::{Control, Slept, VALUES_BETWEEN_LOOKS, word};
+use crate::error::RecvError;
+use crate::ring::TrustedPeers;
+use crate::sys::{Deadline, Ordering};
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
 
@@ -74,67 +81,6 @@ impl From<Slept> for RecvError {
 }
 
 impl<T, C: Codec<T>> Receiver<T, C> {
-    /// Takes the receiver's role, waiting until it is free, at most until `deadline`.
-    pub(super) fn attach(
-        control: Arc<Control>,
-        spin: Duration,
-        trust: Option<TrustedPeers>,
-        deadline: Deadline,
-    ) -> Result<Self, AttachError> {
-        if !control.is_ours() {
-            return Err(AttachError::Forked { channel: control.name() });
-        }
-        super::check_there(&control)?;
-        let lanes = control.layout().lanes;
-        let failed = |error| super::attach_error(&control, error);
-        if !semaphores::take_receiver(control.set, lanes, deadline).map_err(failed)? {
-            let pid = control.set.last_pid(semaphores::RECEIVER).map_err(failed)?;
-            return Err(AttachError::ReceiverExists { channel: control.name(), pid });
-        }
-        let mut receiver = Receiver {
-            spin,
-            trust,
-            state: RefCell::new(State { intake: Intake::new(&control), looked_at_senders: false }),
-            returns: Arc::new(Returns::new(control.clone(), spin)),
-            stays_open: false,
-            serving: false,
-            released: Cell::new(false),
-            attention: Cell::new(None),
-            value: PhantomData,
-            // From here on dropping the receiver gives the role back.
-            control,
-        };
-        let control = &receiver.control;
-        let failed = |error| super::attach_error(control, error);
-        control.reset_bell(control.items_bell(), spin).map_err(failed)?;
-        point!("attach.role");
-        // Release, both: a sender that sees a receiver's generation sees what its predecessor
-        // answered, and one that sees that a receiver has come sees its generation. See `calls`.
-        control.word(word::RECEIVER_GENERATION).fetch_add(1, Ordering::Release);
-        control.word(word::RECEIVER_CAME).swap(1, Ordering::Release);
-        point!("attach.receiver");
-        // The generation comes before: a sender that sees the semaphore raised reads this receiver's.
-        semaphores::serve(control.set, lanes).map_err(failed)?;
-        point!("attach.serving");
-        receiver.serving = true;
-        let control = &receiver.control;
-        control.word(word::RECEIVER_LEFT).swap(0, Ordering::Relaxed);
-        if !fault(Fault::NoAttachFence) {
-            // SeqCst: pairs with the fence of a sender that parks. This receiver sees its lane claimed,
-            // or that sender sees that a receiver has come.
-            fence(Ordering::SeqCst);
-        }
-        // Senders sleep that were there when the last receiver went, or that wait for the first one:
-        // they have to look again.
-        for lane in 0..control.claimed() {
-            if !fault(Fault::ReceiverStartNotPublished) {
-                super::calls::publish_receiver_start(control, lane);
-            }
-            control.ring(control.lane_bell(lane));
-        }
-        Ok(receiver)
-    }
-
     /// Receives the next value, and waits until there is one.
     ///
     /// # Errors
@@ -408,183 +354,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
     }
 
-    /// The next value of a channel without a queue, if it is a record that comes while this spins;
-    /// else `wait` sees to it, and `spin` says how long that is to spin.
-    // NB: what follows is `wait` again, for the one case that a busy feed sees, because a `Ready`
-    // in a `Result` is handed up through memory, where the processor waits for its parts. So nothing
-    // larger than a word goes up here: measured with a plain struct of 48 bytes, 12 ns a value.
-    #[inline(always)]
-    fn next_in_feed<'s>(
-        &'s self,
-        state: &'s mut State,
-        deadline: Deadline,
-        spin: &mut Duration,
-    ) -> Option<(usize, InHand<'s>)> {
-        let control = &*self.control;
-        if control.queue.is_some() {
-            return None;
-        }
-        let mut peeked = state.intake.peek(control);
-        if peeked == Peeked::Empty && !deadline.is_now() {
-            let ends = state.intake.ends(control);
-            let seen = control.spin(self.spin, deadline, ends, || {
-                // A sender that makes room for the rest of an answer waits for it, and sends
-                // nothing before.
-                self.returns.look_after(false);
-                match state.intake.peek(control) {
-                    Peeked::Empty if self.is_closed() => Err(Closed),
-                    Peeked::Empty => Ok(None),
-                    seen => Ok(Some(seen)),
-                }
-            });
-            if let Ok(Some(seen)) = seen {
-                peeked = seen;
-            }
-        }
-        match peeked {
-            Peeked::Value => state.intake.in_hand(control),
-            // Padding, for one: the value behind it is about to come.
-            Peeked::Other => None,
-            Peeked::Empty => {
-                *spin = Duration::ZERO;
-                None
-            }
-        }
-    }
-
-    /// Looks until a value is ready, the deadline has passed or the senders are gone.
-    #[inline]
-    fn wait(
-        &self,
-        state: &mut State,
-        select: Select,
-        deadline: Deadline,
-        spin: Duration,
-    ) -> Result<Ready, RecvError> {
-        let control = &*self.control;
-        if let Some(ready) = state.intake.look(control, select, false, deadline)? {
-            return Ok(ready);
-        }
-        if deadline.is_now() {
-            return self.poll(state, select);
-        }
-        let spun = control.spin(spin, deadline, state.intake.ends(control), || {
-            self.returns.look_after(false);
-            let found = state.intake.look(control, select, false, deadline)?;
-            if found.is_none() && self.is_closed() {
-                return Err(self.disconnected());
-            }
-            if found.is_none() && self.is_told() {
-                return Err(RecvError::Timeout { channel: control.name() });
-            }
-            Ok(found)
-        })?;
-        if let Some(ready) = spun {
-            return Ok(ready);
-        }
-        let (mut late, mut parks) = (false, 0);
-        loop {
-            self.count(word::RECEIVER_PARKS, 1);
-            let parked = control.park(control.items_bell(), deadline, parks, || {
-                if self.is_closed() {
-                    return Err(self.disconnected());
-                }
-                self.returns.look_after(true);
-                if let Some(ready) = state.intake.look(control, select, true, deadline)? {
-                    return Ok(Some(ready));
-                }
-                if self.is_told() {
-                    return Err(RecvError::Timeout { channel: control.name() });
-                }
-                if !state.looked_at_senders {
-                    // Looked at before the last look for values, which then finds all there are.
-                    if self.senders_are_gone()? {
-                        let last = if fault(Fault::NoLastLook) {
-                            None
-                        } else {
-                            state.intake.look(control, select, true, deadline)?
-                        };
-                        return last.map(Some).ok_or_else(|| self.senders_gone());
-                    }
-                    state.looked_at_senders = true;
-                }
-                Ok(None)
-            })?;
-            match parked {
-                Parked::Found(ready) => return Ok(ready),
-                Parked::Rung => {}
-                Parked::Stirred | Parked::NapOver => state.looked_at_senders = false,
-            }
-            parks = parks.saturating_add(1);
-            self.count(word::RECEIVER_WAKEUPS, 1);
-            if let Some(ready) = state.intake.look(control, select, true, deadline)? {
-                return Ok(ready);
-            }
-            // The bell may be rung for nothing, time and again.
-            if std::mem::replace(&mut late, deadline.has_passed()) || self.is_attentive() {
-                return Err(RecvError::Timeout { channel: control.name() });
-            }
-        }
-    }
-
-    /// What a caller that does not wait is told when nothing was found.
-    fn poll(&self, state: &mut State, select: Select) -> Result<Ready, RecvError> {
-        let control = &*self.control;
-        // Relaxed, and cleared before the look: a hint that lets this call ask the kernel.
-        let left = control.word(word::SENDER_LEFT);
-        let left = left.load(Ordering::Relaxed) != 0 && left.swap(0, Ordering::Relaxed) != 0;
-        if left || state.intake.is_time_to_ask() {
-            control.poll_removed_now_and_then();
-            if control.is_removed() {
-                return Err(control.removed().into());
-            }
-            let gone = self.senders_are_gone()?;
-            let deadline = Deadline::now();
-            if let Some(ready) = state.intake.look(control, select, true, deadline)? {
-                return Ok(ready);
-            }
-            if gone {
-                // So that the next call asks again, and says the same.
-                control.word(word::SENDER_LEFT).swap(1, Ordering::Relaxed);
-                return Err(self.senders_gone());
-            }
-        }
-        Err(RecvError::Empty { channel: control.name() })
-    }
-
     #[cold]
     pub(crate) fn undecodable(&self, error: DecodeError) -> RecvError {
         RecvError::Decode { channel: self.control.name(), error }
-    }
-
-    #[cold]
-    fn disconnected(&self) -> RecvError {
-        RecvError::Disconnected { channel: self.control.name() }
-    }
-
-    /// What is said where the senders are gone: as of a sender whose receiver is.
-    #[cold]
-    fn senders_gone(&self) -> RecvError {
-        match self.control.was_removed() {
-            true => self.control.removed().into(),
-            false => self.disconnected(),
-        }
-    }
-
-    /// Whether senders have come and none is attached now.
-    fn senders_are_gone(&self) -> Result<bool, RecvError> {
-        if self.stays_open || self.control.header.durable || !self.control.senders_came() {
-            return Ok(false);
-        }
-        match self.control.has_sender() {
-            Ok(there) => Ok(!there),
-            Err(error) => Err(self.control.slept(error).into()),
-        }
-    }
-
-    #[inline]
-    fn count(&self, at: usize, more: u64) {
-        count(&self.control, at, more);
     }
 
     /// How many values wait to be received now. They are counted where they stand: by a system call
@@ -629,9 +401,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         Channel::from_control(self.control.clone(), self.spin, self.trust)
     }
 }
-
-/// Why a receiver stopped looking.
-struct Closed;
 
 /// How many values in a row may be taken back before the deadline counts.
 const WITHDRAWN_BEFORE_DEADLINE: usize = 64;
@@ -678,32 +447,6 @@ struct OnPanic<'a> {
 impl Drop for OnPanic<'_> {
     fn drop(&mut self) {
         self.state.intake.hand_over(self.control, self.ready);
-    }
-}
-
-impl<T, C> Receiver<T, C> {
-    /// Gives the role up, for good.
-    pub(super) fn release(&self) {
-        if !self.control.is_ours() || self.released.replace(true) {
-            return;
-        }
-        self.returns.close();
-        // The hint comes before the role is given up, so that it is there when the bells ring.
-        self.control.word(word::RECEIVER_LEFT).swap(1, Ordering::Relaxed);
-        // A set that is gone needs no goodbye.
-        let lanes = self.control.layout().lanes;
-        let _ = semaphores::release_receiver(self.control.set, lanes, self.serving);
-    }
-
-    /// Whether it is the receiver no more.
-    pub(super) fn is_released(&self) -> bool {
-        self.released.get()
-    }
-}
-
-impl<T, C> Drop for Receiver<T, C> {
-    fn drop(&mut self) {
-        self.release();
     }
 }
 

@@ -1,0 +1,105 @@
+//! Taking the receiver's role, and giving it up.
+
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Receiver, State};
+use crate::channel::intake::Intake;
+use crate::channel::returns::Returns;
+use crate::channel::{attach_error, calls, check_there};
+use crate::codec::Codec;
+use crate::control::{Control, semaphores, word};
+use crate::error::AttachError;
+use crate::ring::TrustedPeers;
+use crate::sys::{Deadline, Fault, Ordering, fault, fence};
+
+impl<T, C: Codec<T>> Receiver<T, C> {
+    /// Takes the receiver's role, waiting until it is free, at most until `deadline`.
+    pub(in crate::channel) fn attach(
+        control: Arc<Control>,
+        spin: Duration,
+        trust: Option<TrustedPeers>,
+        deadline: Deadline,
+    ) -> Result<Self, AttachError> {
+        if !control.is_ours() {
+            return Err(AttachError::Forked { channel: control.name() });
+        }
+        check_there(&control)?;
+        let lanes = control.layout().lanes;
+        let failed = |error| attach_error(&control, error);
+        if !semaphores::take_receiver(control.set, lanes, deadline).map_err(failed)? {
+            let pid = control.set.last_pid(semaphores::RECEIVER).map_err(failed)?;
+            return Err(AttachError::ReceiverExists { channel: control.name(), pid });
+        }
+        let mut receiver = Receiver {
+            spin,
+            trust,
+            state: RefCell::new(State { intake: Intake::new(&control), looked_at_senders: false }),
+            returns: Arc::new(Returns::new(control.clone(), spin)),
+            stays_open: false,
+            serving: false,
+            released: Cell::new(false),
+            attention: Cell::new(None),
+            value: PhantomData,
+            // From here on dropping the receiver gives the role back.
+            control,
+        };
+        let control = &receiver.control;
+        let failed = |error| attach_error(control, error);
+        control.reset_bell(control.items_bell(), spin).map_err(failed)?;
+        point!("attach.role");
+        // Release, both: a sender that sees a receiver's generation sees what its predecessor
+        // answered, and one that sees that a receiver has come sees its generation. See `calls`.
+        control.word(word::RECEIVER_GENERATION).fetch_add(1, Ordering::Release);
+        control.word(word::RECEIVER_CAME).swap(1, Ordering::Release);
+        point!("attach.receiver");
+        // The generation comes before: a sender that sees the semaphore raised reads this receiver's.
+        semaphores::serve(control.set, lanes).map_err(failed)?;
+        point!("attach.serving");
+        receiver.serving = true;
+        let control = &receiver.control;
+        control.word(word::RECEIVER_LEFT).swap(0, Ordering::Relaxed);
+        if !fault(Fault::NoAttachFence) {
+            // SeqCst: pairs with the fence of a sender that parks. This receiver sees its lane claimed,
+            // or that sender sees that a receiver has come.
+            fence(Ordering::SeqCst);
+        }
+        // Senders sleep that were there when the last receiver went, or that wait for the first one:
+        // they have to look again.
+        for lane in 0..control.claimed() {
+            if !fault(Fault::ReceiverStartNotPublished) {
+                calls::publish_receiver_start(control, lane);
+            }
+            control.ring(control.lane_bell(lane));
+        }
+        Ok(receiver)
+    }
+}
+
+impl<T, C> Receiver<T, C> {
+    /// Gives the role up, for good.
+    pub(in crate::channel) fn release(&self) {
+        if !self.control.is_ours() || self.released.replace(true) {
+            return;
+        }
+        self.returns.close();
+        // The hint comes before the role is given up, so that it is there when the bells ring.
+        self.control.word(word::RECEIVER_LEFT).swap(1, Ordering::Relaxed);
+        // A set that is gone needs no goodbye.
+        let lanes = self.control.layout().lanes;
+        let _ = semaphores::release_receiver(self.control.set, lanes, self.serving);
+    }
+
+    /// Whether it is the receiver no more.
+    pub(in crate::channel) fn is_released(&self) -> bool {
+        self.released.get()
+    }
+}
+
+impl<T, C> Drop for Receiver<T, C> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
