@@ -22,7 +22,6 @@ use crate::codec::Bincode as DefaultCodec;
 #[cfg(not(feature = "bincode"))]
 use crate::codec::Raw as DefaultCodec;
 use crate::codec::{Codec, Reader, Writer};
-use crate::name::Name;
 use crate::sys::{
     AtExit, Deadline, Key, MessageBuffer, MessageQueue, MessageSelect, QueueStat, SystemErrorKind,
     Wait, at_exit, message_limits, pause, process,
@@ -91,54 +90,6 @@ pub struct Queue<T, C = DefaultCodec> {
 }
 
 impl<T, C: Codec<T>> Queue<T, C> {
-    /// Mode, capacity and owner, where the defaults do not serve.
-    pub fn options() -> QueueOptions<T, C> {
-        QueueOptions::new()
-    }
-
-    /// Creates a queue that must not exist yet, with mode 0600.
-    ///
-    /// # Errors
-    /// See [`QueueOptions::create`].
-    ///
-    /// ```
-    /// use sysv_channel::{Key, Queue};
-    ///
-    /// # let path = std::env::temp_dir();
-    /// let key = Key::from_path(path, b'q')?;
-    /// let queue = Queue::<u32>::create(key)?;
-    /// assert!(Queue::<u32>::create(key).unwrap_err().is_already_exists());
-    /// queue.remove()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn create(name: impl Into<Name>) -> Result<Self, QueueError> {
-        Self::options().create(name)
-    }
-
-    /// Opens an existing queue of this user.
-    ///
-    /// # Errors
-    /// See [`QueueOptions::open`].
-    pub fn open(name: impl Into<Name>) -> Result<Self, QueueError> {
-        Self::options().open(name)
-    }
-
-    /// Opens the queue, or creates it if there is none.
-    ///
-    /// # Errors
-    /// See [`QueueOptions::open_or_create`].
-    pub fn open_or_create(name: impl Into<Name>) -> Result<Self, QueueError> {
-        Self::options().open_or_create(name)
-    }
-
-    /// Creates a queue with a random key, which is removed on drop.
-    ///
-    /// # Errors
-    /// See [`QueueOptions::private`].
-    pub fn private() -> Result<Self, QueueError> {
-        Self::options().private()
-    }
-
     fn new(queue: MessageQueue, key: Key) -> Self {
         Queue {
             queue,
@@ -517,7 +468,7 @@ impl<T, C> Queue<T, C> {
     /// [`PermissionDenied`](crate::SystemErrorKind::PermissionDenied) for others than the owner,
     /// and above `kernel.msgmnb` for others than root; [`QueueError::Removed`] if the queue was.
     pub fn set_capacity(&self, bytes: u64) -> Result<(), QueueError> {
-        options::check_capacity(bytes)?;
+        check_capacity(bytes)?;
         Ok(self.queue.set_capacity(bytes)?)
     }
 
@@ -541,7 +492,7 @@ impl<T, C> Queue<T, C> {
     /// # Ok::<(), sysv_channel::QueueError>(())
     /// ```
     pub fn set_permissions(&self, uid: u32, gid: u32, mode: u32) -> Result<(), QueueError> {
-        options::check_mode(mode)?;
+        check_mode(mode)?;
         let set = self.queue.set_permissions(uid, gid, mode);
         // The kernel says EINVAL for a queue that is gone and for a number that no user has alike.
         if set.as_ref().is_err_and(|error| error.kind() == SystemErrorKind::Removed)
@@ -593,6 +544,27 @@ impl Drop for Private {
             self.at_exit();
         }
     }
+}
+
+fn check_mode(mode: u32) -> Result<(), QueueError> {
+    if mode > 0o777 {
+        let what = format!("mode {mode:#o} has more than the nine permission bits");
+        return Err(QueueError::InvalidOption(what));
+    }
+    Ok(())
+}
+
+/// The kernel takes the capacity for an `int`, and would cut what is longer.
+fn check_capacity(bytes: u64) -> Result<(), QueueError> {
+    if bytes == 0 {
+        let what = "with a capacity of 0 bytes a queue takes no message";
+        return Err(QueueError::InvalidOption(what.to_owned()));
+    }
+    if bytes > i32::MAX as u64 {
+        let what = format!("a capacity of {bytes} bytes is more than the kernel's {}", i32::MAX);
+        return Err(QueueError::InvalidOption(what));
+    }
+    Ok(())
 }
 
 impl<T, C> fmt::Debug for Queue<T, C> {

@@ -7,8 +7,9 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use super::address::{Address, AddressOptions};
+use super::address::Address;
 use super::error::ReplyError;
+use super::options::AddressOptions;
 use super::reply::{self, Hold, Link, Relay, Way, answer_at_home};
 use super::wire::{self, FORWARDED, Forwarded, Head, ORDINARY, Status, Ticket};
 use super::{BindError, Closer};

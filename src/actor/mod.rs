@@ -62,13 +62,15 @@
 mod address;
 mod error;
 mod mailbox;
+mod options;
 mod reply;
 mod watch;
 mod wire;
 
-pub use address::{Address, AddressOptions};
+pub use address::Address;
 pub use error::{AskError, ReplyError, TellError, WatchError};
 pub use mailbox::{Mailbox, MailboxOptions};
+pub use options::AddressOptions;
 pub use reply::ReplyTo;
 pub use watch::Watch;
 

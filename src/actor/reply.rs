@@ -17,8 +17,8 @@ use serde::de::{DeserializeOwned, Deserializer};
 use serde::ser::{self, Serializer};
 use serde::{Deserialize, Serialize};
 
-use super::address::AddressOptions;
 use super::error::ReplyError;
+use super::options::AddressOptions;
 use super::wire::{self, FORWARDED, HEADS, REPLY_HEAD, Shape, Status, Ticket, write_reply};
 use crate::channel::{Caller, Encoded, Holding, NotEncoded, Origin, Untyped};
 use crate::codec::{Codec, EncodeError, Writer};

@@ -25,6 +25,9 @@ pub use answering::Closer;
 pub(crate) use answering::{Caller, InHand, ReceiverBell};
 pub(crate) use asking::Unanswered;
 
+use std::marker::PhantomData;
+
+use super::Channel;
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::{Control, lane_word};
 use crate::schema::Schema;
@@ -50,6 +53,14 @@ impl Codec<()> for Untyped {
 
     fn schema() -> Schema {
         Schema::bytes("Untyped")
+    }
+}
+
+impl<T, C: Codec<T>> Channel<T, C> {
+    /// The same channel, for a layer above that says by itself what its bytes are.
+    pub(crate) fn untyped(self) -> Channel<(), Untyped> {
+        let Channel { control, spin, trust, .. } = self;
+        Channel { control, spin, trust, value: PhantomData }
     }
 }
 

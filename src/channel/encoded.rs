@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::mem;
 use std::ops::Deref;
 
-use super::sender::changed_length;
 use crate::codec::{EncodeError, Writer};
 
 /// How much of a value is encoded at a time that goes on before it is whole, in bytes. It fits into a
@@ -76,7 +75,7 @@ impl Encoded {
         if !encoded.fill(max, &encode)? {
             encoded.make_room(encoded.len)?;
             if !encoded.fill(max, &encode)? {
-                return Err(NotEncoded::Failed(changed_length()));
+                return Err(NotEncoded::Failed(EncodeError::changed_length()));
             }
         }
         Ok(encoded)

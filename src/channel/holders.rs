@@ -15,8 +15,8 @@
 
 use std::sync::Arc;
 
+use super::origin::Origin;
 use super::receiver::Receiver;
-use super::returns::Origin;
 use super::sender::Sender;
 use crate::codec::Codec;
 use crate::control::{Control, lane_word, word};
@@ -198,15 +198,6 @@ impl Holding {
     pub(crate) fn max_value(&self) -> u64 {
         self.control.max_value()
     }
-}
-
-/// What ends a receiver's waiting, as a deadline does, beside values.
-#[derive(Clone, Copy)]
-pub(crate) struct Attention {
-    /// What [`Receiver::holders_told`] was: another holder said something since.
-    pub(crate) told: u64,
-    /// Whether everything that stirs does: a holder that dies says nothing.
-    pub(crate) stirring: bool,
 }
 
 /// A reply port that will not be answered.

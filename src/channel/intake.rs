@@ -6,7 +6,7 @@ use super::Ready;
 use super::envelope::Envelope;
 use super::inbox::{InHand, Inbox};
 use super::long::Long;
-use super::returns::Origin;
+use super::origin::Origin;
 use super::space::Space;
 use crate::codec::{ReadError, Reader};
 use crate::control::{Control, ENVELOPE, Ends, SLOTS, TYPE_WORD, lane_word, word};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use super::Ready;
-use super::receiver::{State, received};
+use super::receiver::state::{State, received};
 use crate::control::Control;
 use crate::ring::TrustedPeers;
 use crate::tag::Tag;

@@ -2,7 +2,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `options` | what a channel is created and opened with |
+//! | `options`, `open` | what a channel is created and opened with |
 //! | `sender` | which path a value takes, waiting for room |
 //! | `receiver` | waiting for values, handing them over |
 //! | `intake` | where the receiver looks: slots, lanes, queue |
@@ -12,6 +12,7 @@
 //! | `lease` | a value read in place |
 //! | `returns`, `answers` | the way back from the receiver to a sender, and its other end |
 //! | `encoded` | a value encoded in this process's memory |
+//! | `origin` | who sent a value |
 //! | `calls` | what request and response need of the two ends |
 //! | `holders` | which process holds an actor's reply port |
 //! | `space` | who has the room in the queue that comes free |
@@ -29,7 +30,9 @@ mod intake;
 mod iter;
 mod joined;
 mod lease;
+mod open;
 mod options;
+mod origin;
 mod receiver;
 mod returns;
 mod sender;
@@ -43,22 +46,24 @@ use std::time::Duration;
 
 use crate::DefaultCodec;
 use crate::codec::Codec;
-use crate::control::{self, Control, Owner, envelope, long};
-use crate::error::{AttachError, OpenError, RecvError};
-use crate::name::{Handle, Name};
-use crate::ring::{Record, TrustedPeers};
+use crate::control::{Control, envelope, long};
+use crate::error::{AttachError, RecvError};
+use crate::name::Handle;
+use crate::ring::{Damage, Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
 pub use calls::Closer;
 pub(crate) use calls::{Caller, InHand, ReceiverBell, Unanswered, Untyped};
 pub(crate) use encoded::{Encoded, NotEncoded};
-pub(crate) use holders::{Attention, Holding, LostPort, Port, Whereabouts};
+pub(crate) use holders::{Holding, LostPort, Port, Whereabouts};
 pub use iter::{IntoIter, Iter, TryIter};
 pub use lease::Lease;
+pub use open::channel;
 pub use options::Options;
+pub(crate) use origin::Origin;
+pub(crate) use receiver::Attention;
 pub use receiver::Receiver;
 pub(crate) use returns::Due;
-pub(crate) use returns::Origin;
 pub use sender::Sender;
 #[cfg(all(test, loom))]
 pub(crate) use space::{look_at_line, stay_in_line};
@@ -100,96 +105,9 @@ pub struct Channel<T, C = DefaultCodec> {
 }
 
 impl<T, C: Codec<T>> Channel<T, C> {
-    /// What a channel is created or opened with.
-    pub fn options() -> Options<T, C> {
-        Options::new()
-    }
-
-    /// Creates a channel with default options; adopts an unused one of the same kind, with the
-    /// values that it holds.
-    ///
-    /// # Errors
-    /// As [`Options::create`].
-    pub fn create(name: impl Into<Name>) -> Result<Self, OpenError> {
-        Self::options().create(name)
-    }
-
-    /// Opens a channel that was created.
-    ///
-    /// # Errors
-    /// As [`Options::open`].
-    pub fn open(name: impl Into<Name>) -> Result<Self, OpenError> {
-        Self::options().open(name)
-    }
-
-    /// Opens a channel, or creates it with default options.
-    ///
-    /// # Errors
-    /// As [`Options::open_or_create`].
-    pub fn open_or_create(name: impl Into<Name>) -> Result<Self, OpenError> {
-        Self::options().open_or_create(name)
-    }
-
-    /// Creates a channel that only those find who are given its [`handle`](Channel::handle).
-    ///
-    /// # Errors
-    /// As [`Options::private`].
-    pub fn private() -> Result<Self, OpenError> {
-        Self::options().private()
-    }
-
-    /// Removes a channel at once, also a durable one and one in use: its users are told that it
-    /// is gone, and the values that it holds are lost.
-    ///
-    /// # Errors
-    /// [`OpenError::NotFound`] if there is none, also where another process removes it in this moment:
-    /// of several that do, one has `Ok`. [`OpenError::NotOwned`] if it is another user's,
-    /// [`OpenError::KeyCollision`] if what is there is no channel or one of another name,
-    /// [`OpenError::Busy`] if another process keeps its lock; [`OpenError`] otherwise.
-    pub fn unlink(name: impl Into<Name>) -> Result<(), OpenError> {
-        control::unlink(&name.into(), Owner::Myself)
-    }
-
-    /// Attaches a sender.
-    ///
-    /// # Errors
-    /// [`AttachError::LanesExhausted`] if there are as many as the channel has lanes,
-    /// [`AttachError::Removed`] if the channel was removed; [`AttachError`] otherwise.
-    pub fn sender(&self) -> Result<Sender<T, C>, AttachError> {
-        Sender::attach(self.control.clone(), self.spin, self.trust)
-    }
-
-    /// Attaches the receiver.
-    ///
-    /// # Errors
-    /// [`AttachError::ReceiverExists`] if there is one, [`AttachError::Removed`] if the channel was
-    /// removed; [`AttachError`] otherwise.
-    pub fn receiver(&self) -> Result<Receiver<T, C>, AttachError> {
-        self.receiver_by(Deadline::now())
-    }
-
-    /// Attaches the receiver, waiting until the one that there is has gone.
-    pub(crate) fn receiver_by(&self, deadline: Deadline) -> Result<Receiver<T, C>, AttachError> {
-        Receiver::attach(self.control.clone(), self.spin, self.trust, deadline)
-    }
-
     /// A handle to this channel, to be sent to another process.
     pub fn handle(&self) -> Handle {
         self.control.handle()
-    }
-
-    /// What happened on the channel so far.
-    ///
-    /// # Errors
-    /// [`SystemError`], of kind [`Removed`](SystemErrorKind::Removed) if the channel was removed.
-    pub fn stats(&self) -> Result<Stats, SystemError> {
-        Stats::of(&self.control)
-    }
-
-    /// The same channel, for a layer above that says by itself what its bytes are.
-    pub(crate) fn untyped(self) -> Channel<(), Untyped> {
-        let Channel { control, spin, trust, .. } = self;
-        Channel { control, spin, trust, value: PhantomData }
     }
 
     fn from_control(control: Arc<Control>, spin: Duration, trust: Option<TrustedPeers>) -> Self {
@@ -217,26 +135,6 @@ impl<T, C> fmt::Debug for Channel<T, C> {
             .field("type", &header.type_name)
             .finish()
     }
-}
-
-/// A private channel with its two ends, like [`std::sync::mpsc::channel`].
-///
-/// ```
-/// let (tx, rx) = sysv_channel::channel::<u32>()?;
-/// tx.send(&7)?;
-/// assert_eq!(rx.recv()?, 7);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-/// As [`Options::private`], and [`OpenError::Attach`] if the ends could not be attached.
-pub fn channel<T>() -> Result<(Sender<T>, Receiver<T>), OpenError>
-where
-    DefaultCodec: Codec<T>,
-{
-    let channel = Channel::<T>::private()?;
-    let ends = || Ok((channel.sender()?, channel.receiver()?));
-    ends().map_err(OpenError::Attach)
 }
 
 /// What a receiver is told that found nothing until the deadline, or now.
@@ -281,4 +179,9 @@ fn check_there(control: &Control) -> Result<(), AttachError> {
         return Err(AttachError::Removed { channel: control.name() });
     }
     Ok(())
+}
+
+/// What is said of a lane whose ring is damaged.
+fn lane_damage(lane: usize, damage: Damage) -> String {
+    format!("lane {lane}, line {}: {}", damage.position, damage.what)
 }

@@ -3,9 +3,11 @@
 //! | file | subject |
 //! |---|---|
 //! | `attach` | taking the receiver's role, and giving it up |
+//! | `state` | what its calls change |
 //! | `wait` | waiting for values |
 
 mod attach;
+pub(super) mod state;
 mod wait;
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -14,17 +16,17 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::holders::Attention;
-use super::intake::Intake;
+use self::state::{OnPanic, State, received};
 use super::lease::Lease;
-use super::returns::{Origin, Returns};
+use super::origin::Origin;
+use super::returns::Returns;
 use super::{Channel, Ready};
 use crate::DefaultCodec;
 use crate::codec::{Codec, DecodeError, Reader};
-use crate::control::{Control, Slept, VALUES_BETWEEN_LOOKS, word};
+use crate::control::{Control, Slept};
 use crate::error::RecvError;
 use crate::ring::TrustedPeers;
-use crate::sys::{Deadline, Ordering};
+use crate::sys::Deadline;
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
 
@@ -64,10 +66,13 @@ pub struct Receiver<T, C = DefaultCodec> {
     value: PhantomData<fn(C) -> T>,
 }
 
-pub(super) struct State {
-    pub(super) intake: Intake,
-    /// Whether the senders' semaphore was looked at since something last stirred.
-    looked_at_senders: bool,
+/// What ends a receiver's waiting, as a deadline does, beside values.
+#[derive(Clone, Copy)]
+pub(crate) struct Attention {
+    /// What [`Receiver::holders_told`] was: another holder said something since.
+    pub(crate) told: u64,
+    /// Whether everything that stirs does: a holder that dies says nothing.
+    pub(crate) stirring: bool,
 }
 
 impl From<Slept> for RecvError {
@@ -416,38 +421,6 @@ fn count_withdrawn(
         return Ok(());
     }
     Err(super::nothing_came(control, deadline))
-}
-
-/// Adds to a figure that only the receiver writes.
-#[inline]
-fn count(control: &Control, at: usize, more: u64) -> u64 {
-    let word = control.word(at);
-    let sum = word.load(Ordering::Relaxed).wrapping_add(more);
-    word.store(sum, Ordering::Relaxed);
-    sum
-}
-
-/// Counts a value.
-#[inline]
-pub(super) fn received(control: &Control, len: usize) {
-    let values = count(control, word::RECEIVED_VALUES, 1);
-    if values.is_multiple_of(VALUES_BETWEEN_LOOKS) && cfg!(not(loom)) {
-        control.poll_removed();
-    }
-    count(control, word::RECEIVED_BYTES, len as u64);
-}
-
-/// Consumes what was ready when decoding it panics: a poisoned value never comes twice.
-struct OnPanic<'a> {
-    control: &'a Control,
-    state: &'a mut State,
-    ready: &'a Ready,
-}
-
-impl Drop for OnPanic<'_> {
-    fn drop(&mut self) {
-        self.state.intake.hand_over(self.control, self.ready);
-    }
 }
 
 impl<T, C> fmt::Debug for Receiver<T, C> {

@@ -5,8 +5,10 @@
 //! | `attach` | taking a lane, becoming its owner, giving it back |
 //! | `encode` | what a value is sent as |
 //! | `ring`, `queue`, `fragments` | the paths that it can take |
-//! | `wait` | waiting for room and for what comes back |
+//! | `wait` | waiting for room |
+//! | `accept` | waiting for what comes back |
 
+mod accept;
 mod attach;
 mod encode;
 mod fragments;
@@ -21,9 +23,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(super) use attach::lane_damage;
+pub(super) use accept::back_error;
 pub(super) use encode::{Encode, Headed, Request};
-pub(super) use ring::changed_length;
+pub(super) use wait::Lost;
 
 use super::Channel;
 use super::answers::Answers;

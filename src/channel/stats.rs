@@ -1,6 +1,8 @@
 //! Figures of a channel.
 
+use super::Channel;
 use super::envelope::Envelope;
+use crate::codec::Codec;
 use crate::control::long::Long;
 use crate::control::{Control, ENVELOPE, SLOTS, TYPE_WORD, lane_word, semaphores, word};
 use crate::ring::Consumer;
@@ -89,6 +91,16 @@ impl Stats {
             return Err(SystemError::removed(control.segment.id().name()));
         }
         Ok(stats)
+    }
+}
+
+impl<T, C: Codec<T>> Channel<T, C> {
+    /// What happened on the channel so far.
+    ///
+    /// # Errors
+    /// [`SystemError`], of kind [`Removed`](SystemErrorKind::Removed) if the channel was removed.
+    pub fn stats(&self) -> Result<Stats, SystemError> {
+        Stats::of(&self.control)
     }
 }
 

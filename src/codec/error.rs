@@ -38,6 +38,14 @@ enum Reason {
 const MAX_PATH: usize = 120;
 
 impl EncodeError {
+    /// For a value whose second encoding is longer than its first.
+    pub(crate) fn changed_length() -> Self {
+        EncodeError::new(
+            "the value was longer when it was encoded a second time: its Serialize must give the same \
+             bytes for the same value",
+        )
+    }
+
     /// An error that shows `message`.
     #[cold]
     pub fn new(message: impl Into<String>) -> Self {

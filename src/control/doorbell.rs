@@ -23,11 +23,9 @@
 //! waker cannot clear the ticket of a later sleeper. A post is a hint: nobody waits for one to
 //! arrive, and after each wake-up the state is looked at afresh.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Control, lane_word, semaphores, word};
-use crate::name::Name;
+use super::{Control, Slept, lane_word, semaphores, word};
 use crate::sys::{self, Deadline, Fault, Ordering, SystemError, fault};
 
 /// How long a sleeper first sleeps that cannot make the others' processors fence.
@@ -68,16 +66,6 @@ pub(crate) enum Parked<R> {
     Stirred,
     /// A nap is over in which no party rang.
     NapOver,
-}
-
-/// How a wait ended without what was waited for.
-pub(crate) enum Slept {
-    /// The deadline passed.
-    Timeout { channel: Arc<Name> },
-    /// The channel was removed.
-    Removed { channel: Arc<Name> },
-    /// A system call failed.
-    Failed { channel: Arc<Name>, error: SystemError },
 }
 
 impl Control {

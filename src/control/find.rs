@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::header::{BadHeader, Mapped};
-use super::lifecycle::gone_is_none;
 use super::ownership::check_mode;
 use super::removal::raise_alarm;
 use super::semaphores::{self, Claim, Ids, Own};
@@ -334,6 +333,16 @@ pub(super) fn remove_rest(
         raise_alarm(segment);
     }
     Ok(())
+}
+
+/// A set that vanished is no error: it is looked up again by its key.
+pub(super) fn gone_is_none<R>(
+    result: Result<Option<R>, OpenError>,
+) -> Result<Option<R>, OpenError> {
+    match result {
+        Err(OpenError::System(error)) if error.kind() == SystemErrorKind::Removed => Ok(None),
+        result => result,
+    }
 }
 
 pub(super) fn ignore_gone(removed: Result<(), SystemError>) -> Result<(), SystemError> {

@@ -36,6 +36,9 @@ pub(crate) const MAX_TYPE: usize = 255;
 /// Bytes kept for the type's shape; a longer one is cut, the fingerprint covers it whole.
 pub(crate) const MAX_SHAPE: usize = 1472;
 
+/// Bytes in front of the payload of each queue message: length, kind, lane, position.
+pub(crate) const ENVELOPE: usize = 16;
+
 /// Bytes in front of a message's text in a slot: the kernel writes the type there.
 pub(crate) const TYPE_WORD: usize = 8;
 

@@ -16,13 +16,12 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::closing::{Outcome, remove_unsigned};
 use super::find::{
-    Identified, Orphan, Rest, find_claim, find_orphan, find_set, foreign_set, identify,
-    identify_with_any_mode, ignore_gone, remove_rest, remove_wreck, set_name,
+    Identified, Orphan, Rest, find_claim, find_orphan, find_set, foreign_set, gone_is_none,
+    identify, identify_with_any_mode, ignore_gone, remove_rest, remove_wreck, set_name,
 };
 use super::header::Mapped;
-use super::lock::Locked;
+use super::lock::{Locked, Outcome, remove_unsigned};
 use super::semaphores::{self, Claim, Ids, TRIAL, USERS};
 use super::{Control, Header, Layout, Owner};
 use crate::error::OpenError;
@@ -521,16 +520,6 @@ impl Wanted {
             spelling: Spelling::CHANNEL,
             lock_wait: LOCK_PATIENCE,
         }
-    }
-}
-
-/// A set that vanished is no error: it is looked up again by its key.
-pub(super) fn gone_is_none<R>(
-    result: Result<Option<R>, OpenError>,
-) -> Result<Option<R>, OpenError> {
-    match result {
-        Err(OpenError::System(error)) if error.kind() == SystemErrorKind::Removed => Ok(None),
-        result => result,
     }
 }
 

@@ -1,8 +1,21 @@
-//! The lock of a channel, as a guard.
+//! The lock of a channel, as a guard; and what its holder removes.
 
-use super::closing::remove_if_unused;
-use super::semaphores;
-use crate::sys::{Deadline, Fault, SemaphoreSet, SystemError, fault, process};
+use super::find::{Identified, identify, ignore_gone};
+use super::semaphores::{self, USERS};
+use super::{Control, Owner};
+use crate::error::OpenError;
+use crate::sys::{Deadline, Fault, Key, SemaphoreSet, SystemError, fault, process};
+
+/// How often the last users may change before another party is left to look.
+const LOOKS: usize = 100;
+
+/// What to do with the lock after looking.
+pub(super) enum Outcome {
+    /// Become a user.
+    Use(Box<Control>),
+    /// The set may be gone: look it up again.
+    Retry,
+}
 
 /// A set whose lock this process holds, and gives back when this is dropped.
 ///
@@ -33,6 +46,23 @@ impl Locked {
 
     pub(super) fn set(&self) -> SemaphoreSet {
         self.set
+    }
+
+    /// Does something under the lock and gives it back.
+    pub(super) fn run(
+        self,
+        action: impl FnOnce(&Locked) -> Result<Outcome, OpenError>,
+    ) -> Result<Option<Control>, OpenError> {
+        match action(&self)? {
+            Outcome::Use(control) => match self.become_user() {
+                Ok(()) => Ok(Some(*control)),
+                Err(error) => {
+                    control.detach();
+                    Err(error.into())
+                }
+            },
+            Outcome::Retry => Ok(None),
+        }
     }
 
     /// Gives the lock back without another look.
@@ -68,4 +98,67 @@ impl Drop for Locked {
             let _ = remove_if_unused(self.set, None);
         }
     }
+}
+
+/// Removes the channel on this set if it is not in use and need not stay. `known` helps to tell its
+/// objects where it is not whole any more.
+///
+/// Nothing is lost when this fails: a creator of the name or `sweep` finds the rest.
+pub(super) fn remove_if_unused(
+    set: SemaphoreSet,
+    known: Option<&Control>,
+) -> Result<(), OpenError> {
+    for _ in 0..LOOKS {
+        if set.value(USERS)? != 0 {
+            return Ok(());
+        }
+        let Some(locked) = Locked::take(set, Deadline::now())? else { return Ok(()) };
+        let locked = locked.without_looking_again();
+        if set.value(USERS)? == 0 {
+            // One that is kept, for its values or because it is durable, has been looked at.
+            return remove_unused(locked, false, known).map(drop);
+        }
+    }
+    Ok(())
+}
+
+/// Removes a channel that is not in use, unless it has to stay; says whether it did, and gives the
+/// lock back.
+pub(super) fn remove_unused(
+    locked: Locked,
+    even_with_values: bool,
+    known: Option<&Control>,
+) -> Result<bool, OpenError> {
+    let set = locked.set();
+    let Some(key) = Key::new(set.key()) else { return Ok(false) };
+    match identify(key, set, Owner::Myself, known)? {
+        Identified::Channel(mapped, queue) => {
+            let control = Control::new(mapped, set, queue);
+            let stays = !even_with_values && control.stays();
+            let removed = if stays { Ok(()) } else { control.remove_all() };
+            control.detach();
+            removed?;
+            if stays {
+                return Ok(false);
+            }
+        }
+        Identified::Rest(rest) => {
+            rest.remove()?;
+            ignore_gone(set.remove())?;
+        }
+    }
+    locked.forget();
+    Ok(true)
+}
+
+/// Removes what a creator left that was killed before it signed; `false` if another process signed
+/// it. A creator that is alive finds its set signed or gone, and makes a new one.
+pub(super) fn remove_unsigned(set: SemaphoreSet) -> Result<bool, SystemError> {
+    if fault(Fault::UnsignedNotClaimed) {
+        return Ok(set.remove().is_ok());
+    }
+    let Some(locked) = Locked::claim(set)? else { return Ok(false) };
+    set.remove()?;
+    locked.forget();
+    Ok(true)
 }

@@ -32,17 +32,14 @@ use crate::sys::{
     self, AtomicU64, MessageQueue, Ordering, Segment, SemaphoreSet, SystemError, SystemErrorKind,
 };
 
-pub(crate) use doorbell::{Doorbell, Ends, Parked, Slept};
+pub(crate) use doorbell::{Doorbell, Ends, Parked};
 pub(crate) use find::is_channel;
 pub(crate) use header::{Header, cut};
-pub(crate) use layout::{Layout, MAX_LANES, SLOTS, TYPE_WORD, lane_word, word};
+pub(crate) use layout::{ENVELOPE, Layout, MAX_LANES, SLOTS, TYPE_WORD, lane_word, word};
 pub(crate) use lifecycle::{BRIEFLY, Wanted, create, open, unlink, wait_for};
 pub use ownership::Owner;
 pub(crate) use removal::VALUES_BETWEEN_LOOKS;
 pub use sweep::{Removed, sweep, sweep_all};
-
-/// Bytes in front of the payload of each queue message: length, kind, lane, position.
-pub(crate) const ENVELOPE: usize = 16;
 
 /// Bytes in front of an answer: the generation that it is for.
 pub(crate) const ADDRESS: usize = 8;
@@ -81,6 +78,16 @@ pub(crate) struct Control {
     closed: AtomicBool,
     /// Has it given up when the process exits; missing where this is no user.
     entry: Option<sys::at_exit::Entry>,
+}
+
+/// How a wait ended without what was waited for.
+pub(crate) enum Slept {
+    /// The deadline passed.
+    Timeout { channel: Arc<Name> },
+    /// The channel was removed.
+    Removed { channel: Arc<Name> },
+    /// A system call failed.
+    Failed { channel: Arc<Name>, error: SystemError },
 }
 
 impl Control {

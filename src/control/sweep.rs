@@ -1,8 +1,8 @@
 //! Removing what crashes left behind.
 
 use super::Owner;
-use super::closing::{remove_unsigned, remove_unused};
-use super::lock::Locked;
+
+use super::lock::{Locked, remove_unsigned, remove_unused};
 use super::semaphores::{self, Claim, USERS};
 use crate::error::OpenError;
 use crate::sys::{Deadline, Fault, Key, SemaphoreSet, SystemErrorKind, at_exit, fault};

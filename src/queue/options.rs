@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::{Queue, QueueError};
+use super::{Queue, QueueError, check_capacity, check_mode};
 use crate::codec::Codec;
 use crate::control::{self, Owner};
 use crate::name::Name;
@@ -180,6 +180,56 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     }
 }
 
+impl<T, C: Codec<T>> Queue<T, C> {
+    /// Mode, capacity and owner, where the defaults do not serve.
+    pub fn options() -> QueueOptions<T, C> {
+        QueueOptions::new()
+    }
+
+    /// Creates a queue that must not exist yet, with mode 0600.
+    ///
+    /// # Errors
+    /// See [`QueueOptions::create`].
+    ///
+    /// ```
+    /// use sysv_channel::{Key, Queue};
+    ///
+    /// # let path = std::env::temp_dir();
+    /// let key = Key::from_path(path, b'q')?;
+    /// let queue = Queue::<u32>::create(key)?;
+    /// assert!(Queue::<u32>::create(key).unwrap_err().is_already_exists());
+    /// queue.remove()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn create(name: impl Into<Name>) -> Result<Self, QueueError> {
+        Self::options().create(name)
+    }
+
+    /// Opens an existing queue of this user.
+    ///
+    /// # Errors
+    /// See [`QueueOptions::open`].
+    pub fn open(name: impl Into<Name>) -> Result<Self, QueueError> {
+        Self::options().open(name)
+    }
+
+    /// Opens the queue, or creates it if there is none.
+    ///
+    /// # Errors
+    /// See [`QueueOptions::open_or_create`].
+    pub fn open_or_create(name: impl Into<Name>) -> Result<Self, QueueError> {
+        Self::options().open_or_create(name)
+    }
+
+    /// Creates a queue with a random key, which is removed on drop.
+    ///
+    /// # Errors
+    /// See [`QueueOptions::private`].
+    pub fn private() -> Result<Self, QueueError> {
+        Self::options().private()
+    }
+}
+
 impl<T, C> fmt::Debug for QueueOptions<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueOptions")
@@ -188,27 +238,6 @@ impl<T, C> fmt::Debug for QueueOptions<T, C> {
             .field("owner", &self.owner)
             .finish()
     }
-}
-
-pub(super) fn check_mode(mode: u32) -> Result<(), QueueError> {
-    if mode > 0o777 {
-        let what = format!("mode {mode:#o} has more than the nine permission bits");
-        return Err(QueueError::InvalidOption(what));
-    }
-    Ok(())
-}
-
-/// The kernel takes the capacity for an `int`, and would cut what is longer.
-pub(super) fn check_capacity(bytes: u64) -> Result<(), QueueError> {
-    if bytes == 0 {
-        let what = "with a capacity of 0 bytes a queue takes no message";
-        return Err(QueueError::InvalidOption(what.to_owned()));
-    }
-    if bytes > i32::MAX as u64 {
-        let what = format!("a capacity of {bytes} bytes is more than the kernel's {}", i32::MAX);
-        return Err(QueueError::InvalidOption(what));
-    }
-    Ok(())
 }
 
 fn key_of(name: &Name) -> Result<Key, QueueError> {

@@ -4,9 +4,9 @@ use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
 use super::has_cancelled;
-use crate::channel::holders::Attention;
-use crate::channel::receiver::Receiver;
-use crate::channel::returns::{Due, Origin, Returns};
+use crate::channel::origin::Origin;
+use crate::channel::receiver::{Attention, Receiver};
+use crate::channel::returns::{Due, Returns};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::Parked;
 use crate::error::{RecvError, SendError};

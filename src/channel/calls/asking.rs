@@ -3,9 +3,9 @@
 use std::cell::{Cell, RefCell};
 
 use super::{cancelled, not_waited_for};
-use crate::channel::answers::{Lost, back_error, ring_for_waiting};
-use crate::channel::returns::Origin;
-use crate::channel::sender::{Headed, Request, Sender};
+use crate::channel::answers::ring_for_waiting;
+use crate::channel::origin::Origin;
+use crate::channel::sender::{Headed, Lost, Request, Sender, back_error};
 use crate::codec::{Codec, EncodeError, Reader, Writer};
 use crate::control::{lane_word, semaphores, word};
 use crate::error::{AttachError, RecvError, SendError};

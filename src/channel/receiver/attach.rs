@@ -5,15 +5,32 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Receiver, State};
+use super::Receiver;
+use super::state::State;
 use crate::channel::intake::Intake;
 use crate::channel::returns::Returns;
-use crate::channel::{attach_error, calls, check_there};
+use crate::channel::{Channel, attach_error, calls, check_there};
 use crate::codec::Codec;
 use crate::control::{Control, semaphores, word};
 use crate::error::AttachError;
 use crate::ring::TrustedPeers;
 use crate::sys::{Deadline, Fault, Ordering, fault, fence};
+
+impl<T, C: Codec<T>> Channel<T, C> {
+    /// Attaches the receiver.
+    ///
+    /// # Errors
+    /// [`AttachError::ReceiverExists`] if there is one, [`AttachError::Removed`] if the channel was
+    /// removed; [`AttachError`] otherwise.
+    pub fn receiver(&self) -> Result<Receiver<T, C>, AttachError> {
+        self.receiver_by(Deadline::now())
+    }
+
+    /// Attaches the receiver, waiting until the one that there is has gone.
+    pub(crate) fn receiver_by(&self, deadline: Deadline) -> Result<Receiver<T, C>, AttachError> {
+        Receiver::attach(self.control.clone(), self.spin, self.trust, deadline)
+    }
+}
 
 impl<T, C: Codec<T>> Receiver<T, C> {
     /// Takes the receiver's role, waiting until it is free, at most until `deadline`.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Receiver, State, count};
+use super::Receiver;
+use super::state::{State, count};
 use crate::channel::Ready;
 use crate::channel::inbox::InHand;
 use crate::codec::Codec;

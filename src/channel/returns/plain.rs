@@ -1,8 +1,8 @@
 //! The way back without a layer above it: for tests, models and fuzzing, which send plain values back.
 
 use super::{Due, Origin};
-use crate::channel::answers::Lost;
 use crate::channel::receiver::Receiver;
+use crate::channel::sender::Lost;
 use crate::channel::sender::Sender;
 use crate::codec::{Codec, Writer};
 use crate::error::{RecvError, SendError};

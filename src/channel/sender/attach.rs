@@ -7,16 +7,27 @@ use std::time::Duration;
 
 use super::{Sender, State};
 use crate::channel::answers::Answers;
-use crate::channel::{attach_error, calls, check_there, space};
+use crate::channel::{Channel, attach_error, calls, check_there, lane_damage, space};
 use crate::codec::Codec;
 use crate::control::{Control, lane_word, semaphores, word};
 use crate::error::AttachError;
-use crate::ring::{Damage, Producer, TrustedPeers};
+use crate::ring::{Producer, TrustedPeers};
 use crate::sys::{Fault, MessageBuffer, Ordering, fault, ordering};
 
 /// Memory for a message at first, in bytes: all that the kernel takes unless its msgmax was raised. It
 /// grows with values that are longer, since the channel's limit is what another process wrote.
 const USUAL_MESSAGE: usize = 8 << 10;
+
+impl<T, C: Codec<T>> Channel<T, C> {
+    /// Attaches a sender.
+    ///
+    /// # Errors
+    /// [`AttachError::LanesExhausted`] if there are as many as the channel has lanes,
+    /// [`AttachError::Removed`] if the channel was removed; [`AttachError`] otherwise.
+    pub fn sender(&self) -> Result<Sender<T, C>, AttachError> {
+        Sender::attach(self.control.clone(), self.spin, self.trust)
+    }
+}
 
 impl<T, C: Codec<T>> Sender<T, C> {
     /// Takes a free lane of the channel.
@@ -154,8 +165,4 @@ fn take_free_lane(control: &Control) -> Result<usize, AttachError> {
         }
     }
     Err(AttachError::LanesExhausted { channel: control.name(), lanes })
-}
-
-pub(in crate::channel) fn lane_damage(lane: usize, damage: Damage) -> String {
-    format!("lane {lane}, line {}: {}", damage.position, damage.what)
 }

@@ -1,8 +1,9 @@
 //! By ring: the value is encoded straight into the lane's memory.
 
 use super::queue::message;
-use super::{Encode, Sender, State, lane_damage};
+use super::{Encode, Sender, State};
 use crate::channel::envelope::Envelope;
+use crate::channel::lane_damage;
 use crate::codec::{Codec, EncodeError, Raw, Reader, Writer};
 use crate::control::ENVELOPE;
 use crate::error::SendError;
@@ -141,7 +142,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     #[cold]
     pub(super) fn changed_length(&self) -> SendError {
-        self.unencodable(changed_length())
+        self.unencodable(EncodeError::changed_length())
     }
 
     #[cold]
@@ -212,11 +213,4 @@ where
         }
         self.sent(len)
     }
-}
-
-pub(in crate::channel) fn changed_length() -> EncodeError {
-    EncodeError::new(
-        "the value was longer when it was encoded a second time: its Serialize must give the same \
-         bytes for the same value",
-    )
 }

@@ -3,11 +3,19 @@
 use std::time::Duration;
 
 use super::{Sender, State};
-use crate::channel::answers::Lost;
 use crate::codec::Codec;
 use crate::control::{Parked, Slept, lane_word};
 use crate::error::SendError;
 use crate::sys::{Deadline, Fault, fault};
+
+/// What to do while there is no receiver.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::channel) enum Lost {
+    /// Stop waiting.
+    GiveUp,
+    /// Wait for the next one.
+    Stay,
+}
 
 impl<T, C: Codec<T>> Sender<T, C> {
     /// Looks until there is something, the deadline has passed or the receiver is gone.

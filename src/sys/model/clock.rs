@@ -119,11 +119,7 @@ impl ClockOffset {
 pub fn expire_deadlines() {
     kernel::begin();
     kernel::yield_point();
-    kernel::with(|kernel| kernel.clock += 1);
-    let sets: Vec<_> = kernel::with(|kernel| kernel.sets.values().cloned().collect());
-    for set in sets {
-        set.expire();
-    }
+    kernel::expire();
 }
 
 /// Of this execution's deadlines, only short ones pass: no process finds the lock taken for too long.

@@ -1,5 +1,6 @@
 //! What one execution's processes share: objects, processes, the clock.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,10 +10,7 @@ use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread::{self, ThreadId};
 
-use super::queue::QueueObject;
-use super::segment::SegmentObject;
-use super::semaphore::SetObject;
-use crate::sys::{ObjectKind, ObjectName, SystemError};
+use crate::sys::{ObjectKind, ObjectName, Ownership, SystemError};
 
 pub(super) const ENOENT: i32 = 2;
 pub(super) const EAGAIN: i32 = 11;
@@ -35,13 +33,24 @@ loom::lazy_static! {
     static ref EXECUTION: u64 = EXECUTIONS.fetch_add(1, StdOrdering::Relaxed);
 }
 
+/// An object that one execution has made, of whichever kind.
+pub(super) trait Object: Any + Send + Sync {
+    /// What it is called where it is left behind, if it was not removed.
+    #[cfg(test)]
+    fn left(&self) -> Option<&'static str>;
+
+    /// Applies what a process that ended left to be undone.
+    fn exit(&self, _process: u64) {}
+
+    /// Ends every sleep whose deadline has passed.
+    fn expire(&self) {}
+}
+
 /// Everything of one execution. All threads of a model run on one thread of the operating system.
 pub(super) struct Kernel {
     execution: u64,
     next_id: i32,
-    pub(super) sets: BTreeMap<i32, Arc<SetObject>>,
-    pub(super) segments: BTreeMap<i32, Arc<SegmentObject>>,
-    pub(super) queues: BTreeMap<i32, Arc<QueueObject>>,
+    objects: BTreeMap<i32, Arc<dyn Object>>,
     processes: Vec<(ThreadId, u64)>,
     next_process: u64,
     /// How many steps each process that will be killed has left.
@@ -64,9 +73,7 @@ impl Kernel {
         Kernel {
             execution: 0,
             next_id: 0,
-            sets: BTreeMap::new(),
-            segments: BTreeMap::new(),
-            queues: BTreeMap::new(),
+            objects: BTreeMap::new(),
             processes: Vec::new(),
             next_process: MAIN,
             kills: BTreeMap::new(),
@@ -78,11 +85,6 @@ impl Kernel {
             names: None,
             step: None,
         }
-    }
-
-    pub(super) fn new_id(&mut self) -> i32 {
-        self.next_id += 1;
-        self.next_id
     }
 
     fn current(&self) -> u64 {
@@ -119,6 +121,37 @@ pub(super) fn begin() {
         kernel.names = Some(names);
         kernel.step = Some(step);
     });
+}
+
+/// Makes an object known, and gives it its id.
+pub(super) fn add(object: Arc<dyn Object>) -> i32 {
+    with(|kernel| {
+        kernel.next_id += 1;
+        kernel.objects.insert(kernel.next_id, object);
+        kernel.next_id
+    })
+}
+
+/// The object of this kind with that id.
+pub(super) fn object<O: Object>(id: i32) -> Option<Arc<O>> {
+    let object: Arc<dyn Any + Send + Sync> = with(|kernel| kernel.objects.get(&id).cloned())?;
+    object.downcast().ok()
+}
+
+/// All objects of this kind, by id.
+pub(super) fn objects<O: Object>() -> Vec<(i32, Arc<O>)> {
+    let ids: Vec<i32> = with(|kernel| kernel.objects.keys().copied().collect());
+    ids.into_iter().filter_map(|id| Some((id, object(id)?))).collect()
+}
+
+fn all_objects() -> Vec<Arc<dyn Object>> {
+    with(|kernel| kernel.objects.values().cloned().collect())
+}
+
+/// Time passes for one who sleeps in the kernel.
+pub(super) fn expire() {
+    with(|kernel| kernel.clock += 1);
+    all_objects().iter().for_each(|object| object.expire());
 }
 
 /// Holds the lock over names for `action`.
@@ -203,10 +236,7 @@ pub(super) fn end_process(process: u64) {
         kernel.kills.remove(&process);
         kernel.dying.retain(|&dying| dying != process);
     });
-    let sets: Vec<_> = with(|kernel| kernel.sets.values().cloned().collect());
-    for set in sets {
-        set.exit(process);
-    }
+    all_objects().iter().for_each(|object| object.exit(process));
     // Whatever the thread does from here on, it does for no process.
     with(|kernel| kernel.dying.push(process));
 }
@@ -231,12 +261,7 @@ pub(super) fn queue_capacity() -> u64 {
 #[cfg(test)]
 pub(crate) fn objects_left() -> Vec<String> {
     begin();
-    let (sets, segments, queues) =
-        with(|kernel| (kernel.sets.clone(), kernel.segments.clone(), kernel.queues.clone()));
-    let sets = sets.values().filter(|set| !set.is_removed()).map(|_| "a semaphore set");
-    let segments = segments.values().filter(|segment| !segment.is_removed()).map(|_| "a segment");
-    let queues = queues.values().filter(|queue| !queue.is_removed()).map(|_| "a queue");
-    sets.chain(segments).chain(queues).map(str::to_owned).collect()
+    all_objects().iter().filter_map(|object| object.left()).map(str::to_owned).collect()
 }
 
 pub(super) fn error(
@@ -247,4 +272,9 @@ pub(super) fn error(
     errno: i32,
 ) -> SystemError {
     SystemError::new(ObjectName { kind, key, id }, call, errno)
+}
+
+/// All objects of a model belong to one user.
+pub(super) fn ownership(key: i32, mode: u32) -> Ownership {
+    Ownership { key, uid: 0, gid: 0, creator_uid: 0, creator_gid: 0, mode }
 }

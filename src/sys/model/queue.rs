@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use loom::sync::{Condvar, Mutex};
 
-use super::kernel::{self, E2BIG, EAGAIN, EEXIST, EIDRM, ENOENT, ENOMSG};
+use super::kernel::{self, E2BIG, EAGAIN, EEXIST, EIDRM, ENOENT, ENOMSG, ownership};
 use super::segment::Segment;
-use super::semaphore::ownership;
 use crate::sys::{
     Key, MessageBuffer, MessageSelect, ObjectKind, ObjectName, QueueStat, SystemError, Wait,
 };
@@ -26,10 +25,11 @@ pub(super) struct QueueObject {
     changed: Condvar,
 }
 
-#[cfg(test)]
-impl QueueObject {
-    pub(super) fn is_removed(&self) -> bool {
-        self.state.lock().expect("a model's kernel does not panic").removed
+impl kernel::Object for QueueObject {
+    #[cfg(test)]
+    fn left(&self) -> Option<&'static str> {
+        let removed = self.state.lock().expect("a model's kernel does not panic").removed;
+        (!removed).then_some("a queue")
     }
 }
 
@@ -71,7 +71,7 @@ impl MessageQueue {
             if find(key.raw()).is_some() {
                 return Err(missing(key.raw(), EEXIST));
             }
-            let object = Arc::new(QueueObject {
+            let id = kernel::add(Arc::new(QueueObject {
                 key: key.raw(),
                 state: Mutex::new(State {
                     messages: VecDeque::new(),
@@ -83,12 +83,7 @@ impl MessageQueue {
                     last_receive: 0,
                 }),
                 changed: Condvar::new(),
-            });
-            let id = kernel::with(|kernel| {
-                let id = kernel.new_id();
-                kernel.queues.insert(id, object);
-                id
-            });
+            }));
             Ok(MessageQueue { id, key: key.raw() })
         })
     }
@@ -134,8 +129,8 @@ impl MessageQueue {
         wait: Wait,
         mut action: impl FnMut(&mut State) -> Result<R, i32>,
     ) -> Result<R, SystemError> {
-        let object = kernel::with(|kernel| kernel.queues.get(&self.id).cloned());
-        let object = object.ok_or_else(|| self.error(call, EIDRM))?;
+        let object =
+            kernel::object::<QueueObject>(self.id).ok_or_else(|| self.error(call, EIDRM))?;
         let mut state = object.state.lock().expect("a model's kernel does not panic");
         loop {
             if state.removed {
@@ -284,10 +279,8 @@ pub(crate) fn message_limits() -> (usize, usize) {
 }
 
 fn find(key: i32) -> Option<i32> {
-    let queues: Vec<_> = kernel::with(|kernel| {
-        kernel.queues.iter().map(|(&id, queue)| (id, queue.clone())).collect()
-    });
-    let mut queues = queues.into_iter().filter(|(_, queue)| queue.key == key);
+    let mut queues =
+        kernel::objects::<QueueObject>().into_iter().filter(|(_, queue)| queue.key == key);
     queues
         .find(|(_, queue)| !queue.state.lock().expect("a model's kernel does not panic").removed)
         .map(|(id, _)| id)

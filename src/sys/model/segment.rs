@@ -7,8 +7,7 @@ use loom::cell::{ConstPtr, MutPtr, UnsafeCell as UnsafeGuard};
 use loom::sync::Mutex;
 
 use super::AtomicU64;
-use super::kernel::{self, EEXIST, EIDRM, ENOENT};
-use super::semaphore::ownership;
+use super::kernel::{self, EEXIST, EIDRM, ENOENT, ownership};
 use crate::sys::bytes::{Reader, Writer};
 use crate::sys::{Key, ObjectKind, ObjectName, SegmentPlan, SegmentStat, SystemError};
 
@@ -35,10 +34,11 @@ pub(super) struct SegmentObject {
     memory: UnsafeCell<Vec<u64>>,
 }
 
-#[cfg(test)]
-impl SegmentObject {
-    pub(super) fn is_removed(&self) -> bool {
-        *self.removed.lock().expect("a model's kernel does not panic")
+impl kernel::Object for SegmentObject {
+    #[cfg(test)]
+    fn left(&self) -> Option<&'static str> {
+        let removed = *self.removed.lock().expect("a model's kernel does not panic");
+        (!removed).then_some("a segment")
     }
 }
 
@@ -78,7 +78,7 @@ impl SegmentId {
             let lines = (plan.len - plan.lines_at).div_ceil(LINE);
             let line =
                 || Line { stamp: UnsafeCell::new(AtomicU64::new(0)), guard: UnsafeGuard::new(()) };
-            let object = Arc::new(SegmentObject {
+            let id = kernel::add(Arc::new(SegmentObject {
                 key: key.raw(),
                 plan,
                 mode,
@@ -88,12 +88,7 @@ impl SegmentId {
                 plain: UnsafeGuard::new(()),
                 lines: (0..lines).map(|_| line()).collect(),
                 memory: UnsafeCell::new(vec![0; plan.len.div_ceil(8)]),
-            });
-            let id = kernel::with(|kernel| {
-                let id = kernel.new_id();
-                kernel.segments.insert(id, object);
-                id
-            });
+            }));
             Ok(SegmentId { id, key: key.raw() })
         })
     }
@@ -117,8 +112,7 @@ impl SegmentId {
             let name = self.name();
             SystemError::new(name, call, EIDRM)
         };
-        let object = kernel::with(|kernel| kernel.segments.get(&self.id).cloned());
-        let object = object.ok_or_else(gone)?;
+        let object = kernel::object::<SegmentObject>(self.id).ok_or_else(gone)?;
         let removed = *object.removed.lock().expect("a model's kernel does not panic");
         if removed { Err(gone()) } else { Ok(object) }
     }
@@ -343,10 +337,8 @@ impl Segment {
 }
 
 fn find(key: i32) -> Option<i32> {
-    let segments: Vec<_> = kernel::with(|kernel| {
-        kernel.segments.iter().map(|(&id, segment)| (id, segment.clone())).collect()
-    });
-    let mut segments = segments.into_iter().filter(|(_, segment)| segment.key == key);
+    let mut segments =
+        kernel::objects::<SegmentObject>().into_iter().filter(|(_, segment)| segment.key == key);
     segments
         .find(|(_, segment)| !*segment.removed.lock().expect("a model's kernel does not panic"))
         .map(|(id, _)| id)

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use loom::sync::{Condvar, Mutex, MutexGuard};
 
-use super::kernel::{self, EAGAIN, EEXIST, EIDRM, ENOENT, ERANGE};
-use super::{Deadline, process};
-use crate::sys::{Fault, Key, ObjectKind, Ownership, SemOp, SetStat, SystemError, fault};
+use super::clock::Deadline;
+use super::kernel::{self, EAGAIN, EEXIST, EIDRM, ENOENT, ERANGE, ownership};
+use crate::sys::{Fault, Key, ObjectKind, SemOp, SetStat, SystemError, fault};
 
 const HIGHEST: i32 = 32_767;
 
@@ -108,17 +108,18 @@ impl State {
 }
 
 impl SetObject {
-    #[cfg(test)]
-    pub(super) fn is_removed(&self) -> bool {
-        self.lock().removed
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("a model's kernel does not panic")
     }
+}
 
-    /// Applies what a process that ended left to be undone.
-    pub(super) fn exit(&self, process: u64) {
+impl kernel::Object for SetObject {
+    #[cfg(test)]
+    fn left(&self) -> Option<&'static str> {
+        (!self.lock().removed).then_some("a semaphore set")
+    }
+
+    fn exit(&self, process: u64) {
         let mut state = self.lock();
         if state.removed {
             return;
@@ -131,8 +132,7 @@ impl SetObject {
         }
     }
 
-    /// Ends every sleep whose deadline has passed.
-    pub(super) fn expire(&self) {
+    fn expire(&self) {
         self.lock().end_all(EAGAIN, |sleeper| sleeper.deadline.has_passed());
     }
 }
@@ -146,7 +146,7 @@ impl SemaphoreSet {
             if find(key.raw()).is_some() {
                 return Err(missing(key.raw(), EEXIST));
             }
-            let object = Arc::new(SetObject {
+            let id = kernel::add(Arc::new(SetObject {
                 key: key.raw(),
                 mode,
                 creator: kernel::current_process(),
@@ -159,12 +159,7 @@ impl SemaphoreSet {
                     used: false,
                     removed: false,
                 }),
-            });
-            let id = kernel::with(|kernel| {
-                let id = kernel.new_id();
-                kernel.sets.insert(id, object);
-                id
-            });
+            }));
             Ok(SemaphoreSet { id, key: key.raw() })
         })
     }
@@ -192,8 +187,7 @@ impl SemaphoreSet {
     }
 
     fn object(&self, call: &'static str) -> Result<Arc<SetObject>, SystemError> {
-        let object = kernel::with(|kernel| kernel.sets.get(&self.id).cloned());
-        object.ok_or_else(|| self.error(call, EIDRM))
+        kernel::object(self.id).ok_or_else(|| self.error(call, EIDRM))
     }
 
     /// One step on the set's state.
@@ -218,7 +212,7 @@ impl SemaphoreSet {
             return Err(self.error("semop", EIDRM));
         }
         let object = self.object("semop")?;
-        let process = process::token();
+        let process = kernel::current_process();
         let mut state = object.lock();
         if state.removed {
             return Err(self.error("semop", EIDRM));
@@ -307,25 +301,16 @@ impl SemaphoreSet {
             return Ok(Vec::new());
         }
         let all = kernel::with_names(|| {
-            kernel::with(|kernel| {
-                let sets = kernel.sets.iter();
-                sets.map(|(&id, set)| SemaphoreSet { id, key: set.key }).collect::<Vec<_>>()
-            })
+            let sets = kernel::objects::<SetObject>().into_iter();
+            sets.map(|(id, set)| SemaphoreSet { id, key: set.key }).collect::<Vec<_>>()
         });
         Ok(all.into_iter().filter_map(|set| Some((set, set.stat().ok()?))).collect())
     }
 }
 
-/// All objects of a model belong to one user.
-pub(super) fn ownership(key: i32, mode: u32) -> Ownership {
-    Ownership { key, uid: 0, gid: 0, creator_uid: 0, creator_gid: 0, mode }
-}
-
 /// The set that a key stands for now.
 fn find(key: i32) -> Option<i32> {
-    let sets: Vec<_> =
-        kernel::with(|kernel| kernel.sets.iter().map(|(&id, set)| (id, set.clone())).collect());
-    let mut sets = sets.into_iter().filter(|(_, set)| set.key == key);
+    let mut sets = kernel::objects::<SetObject>().into_iter().filter(|(_, set)| set.key == key);
     sets.find(|(_, set)| !set.lock().removed).map(|(id, _)| id)
 }
 

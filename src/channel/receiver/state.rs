@@ -1,0 +1,44 @@
+//! What a receiver's calls change, and what each value that is handed over changes.
+
+use crate::channel::Ready;
+use crate::channel::intake::Intake;
+use crate::control::{Control, VALUES_BETWEEN_LOOKS, word};
+use crate::sys::Ordering;
+
+pub(in crate::channel) struct State {
+    pub(in crate::channel) intake: Intake,
+    /// Whether the senders' semaphore was looked at since something last stirred.
+    pub(super) looked_at_senders: bool,
+}
+
+/// Adds to a figure that only the receiver writes.
+#[inline]
+pub(super) fn count(control: &Control, at: usize, more: u64) -> u64 {
+    let word = control.word(at);
+    let sum = word.load(Ordering::Relaxed).wrapping_add(more);
+    word.store(sum, Ordering::Relaxed);
+    sum
+}
+
+/// Counts a value.
+#[inline]
+pub(in crate::channel) fn received(control: &Control, len: usize) {
+    let values = count(control, word::RECEIVED_VALUES, 1);
+    if values.is_multiple_of(VALUES_BETWEEN_LOOKS) && cfg!(not(loom)) {
+        control.poll_removed();
+    }
+    count(control, word::RECEIVED_BYTES, len as u64);
+}
+
+/// Consumes what was ready when decoding it panics: a poisoned value never comes twice.
+pub(super) struct OnPanic<'a> {
+    pub(super) control: &'a Control,
+    pub(super) state: &'a mut State,
+    pub(super) ready: &'a Ready,
+}
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        self.state.intake.hand_over(self.control, self.ready);
+    }
+}
