@@ -7,7 +7,7 @@ use super::joined::{Joined, SPARE};
 use crate::codec::{ReadError, Reader};
 use crate::control::{Control, Doorbell, lane_word};
 use crate::error::RecvError;
-use crate::ring::{Consumer, Damage, Found, Peeked, Record};
+use crate::ring::{Consumer, Damage, Found, Peeked, Record, TrustedPeers};
 use crate::sys::{Deadline, Fault, Ordering, fault};
 
 /// A claimed lane's ring, and the fragments that were collected from it.
@@ -359,9 +359,19 @@ impl Inbox {
         }
     }
 
-    /// The consumer, for reading a record that is ready.
-    pub(super) fn consumer(&self) -> Option<&Consumer> {
-        self.consumer.as_ref()
+    /// Reads the encoded bytes of a record that is ready.
+    #[inline]
+    pub(super) fn read<R>(&self, record: &Record, read: impl FnOnce(Reader<'_>) -> R) -> R {
+        match &self.consumer {
+            Some(consumer) => consumer.read(record, read),
+            // A lane that is given up has nothing ready.
+            None => read(Reader::new(&[])),
+        }
+    }
+
+    /// Lends the encoded bytes of a record that is ready.
+    pub(super) fn lend(&self, record: &Record, trust: TrustedPeers) -> &[u8] {
+        self.consumer.as_ref().map_or(&[], |consumer| consumer.lend(record, trust))
     }
 
     /// The value that [`Inbox::peek`] saw.
@@ -397,10 +407,7 @@ impl InHand<'_> {
     /// Hands the encoded bytes to `read`.
     #[inline(always)]
     pub(super) fn read<R>(&self, read: impl FnOnce(Reader<'_>) -> R) -> R {
-        match self.inbox.consumer() {
-            Some(consumer) => consumer.read(&self.record, read),
-            None => read(Reader::new(&[])),
-        }
+        self.inbox.read(&self.record, read)
     }
 }
 

@@ -5,7 +5,8 @@
 //! | `options`, `open` | what a channel is created and opened with |
 //! | `sender` | which path a value takes, waiting for room |
 //! | `receiver` | waiting for values, handing them over |
-//! | `intake` | where the receiver looks: slots, lanes, queue |
+//! | `intake` | where the receiver looks, in the shape that the channel has |
+//! | `lanes`, `slots` | all lanes in turns; the queue, and the slots into which its messages come |
 //! | `inbox` | one lane as the receiver sees it |
 //! | `joined` | the fragments of a value or an answer, joined |
 //! | `iter` | a receiver's values one after another |
@@ -29,6 +30,7 @@ mod inbox;
 mod intake;
 mod iter;
 mod joined;
+mod lanes;
 mod lease;
 mod open;
 mod options;
@@ -36,6 +38,7 @@ mod origin;
 mod receiver;
 mod returns;
 mod sender;
+mod slots;
 mod space;
 mod stats;
 

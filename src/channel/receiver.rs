@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::state::{OnPanic, State, received};
+use super::inbox::InHand;
 use super::lease::Lease;
 use super::origin::Origin;
 use super::returns::Returns;
@@ -243,7 +244,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             self.trust.ok_or_else(|| RecvError::NotTrusted { channel: self.control.name() })?;
         let mut state = self.enter()?;
         let mut spin = self.spin;
-        let found = self.next_in_feed(&mut state, deadline, &mut spin);
+        let found = self.next_record(&mut state, deadline, &mut spin);
         let found = found.map(|(lane, in_hand)| (lane, in_hand.keep()));
         if let Some((lane, record)) = found {
             let ready = Ready::Record { lane, record, slot: None };
@@ -327,7 +328,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let mut withdrawn = 0;
         loop {
             let mut spin = self.spin;
-            if let Some((lane, in_hand)) = self.next_in_feed(&mut state, deadline, &mut spin) {
+            if let Some((lane, in_hand)) = self.next_record(&mut state, deadline, &mut spin) {
                 let record = *in_hand.record();
                 let asked = ask(&|| Origin::of_record(control, lane, record.position));
                 let value = in_hand.read(|reader| make(reader, record.tag, asked));
@@ -357,6 +358,24 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             // Its sender took it back while it was decoded: it was never sent.
             count_withdrawn(&self.control, &mut withdrawn, deadline)?;
         }
+    }
+
+    /// The next value where there is no queue to look at, if it is a record and comes while this spins.
+    #[inline(always)]
+    fn next_record<'s>(
+        &'s self,
+        state: &'s mut State,
+        deadline: Deadline,
+        spin: &mut Duration,
+    ) -> Option<(usize, InHand<'s>)> {
+        if state.intake.slots.is_some() {
+            return None;
+        }
+        state.intake.lanes.next_record(&self.control, deadline, spin, || {
+            // A sender that makes room for the rest of an answer waits for it, and sends nothing before.
+            self.returns.look_after(false);
+            self.is_closed()
+        })
     }
 
     #[cold]

@@ -358,8 +358,8 @@ impl Returns {
         }
         let wait = self.spin.saturating_mul(4).min(WAIT).min(*left);
         let until = Deadline::after(wait);
-        let ends = self.control.receiving_end(to.lane);
-        let found = self.control.spin(wait, until, ends, look)?;
+        let end = self.control.receiving_end(to.lane);
+        let found = self.control.spin(wait, until, end, look)?;
         *left = left.saturating_sub(wait - until.remaining().unwrap_or(wait).min(wait));
         found.ok_or_else(|| SendError::Full { channel: self.control.name() })
     }

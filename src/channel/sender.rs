@@ -318,11 +318,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// What follows a value that was sent.
     #[inline]
     fn sent(&self, len: usize) -> Result<(), SendError> {
-        let values = self.count(lane_word::SENT_VALUES, 1);
+        let block = self.control.layout().lane(self.lane);
+        let values = self.control.count(block + lane_word::SENT_VALUES, 1);
         if values.is_multiple_of(VALUES_BETWEEN_LOOKS) && cfg!(not(loom)) {
             self.control.poll_removed();
         }
-        self.count(lane_word::SENT_BYTES, len as u64);
+        self.control.count(block + lane_word::SENT_BYTES, len as u64);
         let rung = self.control.try_ring(self.control.items_bell());
         rung.or_else(|error| not_woken(&self.control, error))
     }
@@ -332,15 +333,6 @@ impl<T, C: Codec<T>> Sender<T, C> {
     fn ring_receiver(&self) -> Result<(), SendError> {
         let rung = self.control.try_ring(self.control.items_bell());
         rung.map_err(|error| self.control.slept(error).into())
-    }
-
-    /// Adds to a figure that only this lane's owner writes.
-    #[inline]
-    fn count(&self, at: usize, more: u64) -> u64 {
-        let word = self.control.lane_word(self.lane, at);
-        let sum = word.load(Ordering::Relaxed).wrapping_add(more);
-        word.store(sum, Ordering::Relaxed);
-        sum
     }
 
     /// Refuses to wait for a receiver that does not read this lane's ring any more.

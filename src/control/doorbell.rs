@@ -31,10 +31,6 @@ use crate::sys::{self, Deadline, Fault, Ordering, SystemError, fault};
 /// How long a sleeper first sleeps that cannot make the others' processors fence.
 const UNFENCED_NAP: Duration = Duration::from_millis(1);
 
-/// How many times a spinning side looks around before it asks the kernel whether its bell was rung:
-/// about a millisecond.
-const ROUNDS_UNASKED: u64 = 512;
-
 /// How long a sleeper first sleeps before it looks whether the channel's objects are still there. Each
 /// time it takes twice as long, `LOOKS_DOUBLED` times: a look costs an idle process 80 microseconds.
 const LOOK_FOR_OBJECTS: Duration = Duration::from_secs(1);
@@ -44,20 +40,11 @@ const LOOKS_DOUBLED: u32 = 6;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Doorbell {
     parked_at: usize,
-    bell: u16,
-}
-
-/// Where two ends say which processor they last waited on, and the bell of the one that waits: see
-/// [`Control::spin`].
-#[derive(Clone, Copy)]
-pub(crate) struct Ends {
-    mine: usize,
-    other: usize,
-    bell: u16,
+    pub(super) bell: u16,
 }
 
 /// How a sleep ended.
-pub(crate) enum Parked<R> {
+pub(super) enum Parked<R> {
     /// There was no need for it.
     Found(R),
     /// A peer rang.
@@ -82,20 +69,6 @@ impl Control {
             parked_at: self.layout().lane(lane) + lane_word::PARKED,
             bell: semaphores::lane_bell(lane),
         }
-    }
-
-    /// The receiver, which waits for the sender on `lane`.
-    #[inline]
-    pub(crate) fn receiving_end(&self, lane: usize) -> Ends {
-        let other = self.layout().lane(lane) + lane_word::PROCESSOR;
-        Ends { mine: word::RECEIVER_PROCESSOR, other, bell: semaphores::ITEMS }
-    }
-
-    /// The sender on `lane`, which waits for the receiver.
-    #[inline]
-    pub(crate) fn sending_end(&self, lane: usize) -> Ends {
-        let Ends { mine, other, .. } = self.receiving_end(lane);
-        Ends { mine: other, other: mine, bell: semaphores::lane_bell(lane) }
     }
 
     /// Wakes the party that sleeps at the bell, after something was made so. A refusal of the kernel's
@@ -190,67 +163,9 @@ impl Control {
         semaphores::empty(self.set, bell.bell)
     }
 
-    /// Looks until there is something, `spin` or the deadline is over, the other end turns out to
-    /// wait for this very processor, or the bell was rung, as the kernel does for the dead.
-    #[inline]
-    pub(crate) fn spin<R, E>(
-        &self,
-        spin: Duration,
-        deadline: Deadline,
-        ends: Ends,
-        mut look: impl FnMut() -> Result<Option<R>, E>,
-    ) -> Result<Option<R>, E> {
-        let spin = sys::spin_budget(deadline.remaining().map_or(spin, |left| left.min(spin)));
-        if spin.is_zero() {
-            return Ok(None);
-        }
-        let end = Deadline::after(spin);
-        // What is on its way is seen before anything else is asked.
-        let mut looks = 8;
-        for round in 1_u64.. {
-            for _ in 0..looks {
-                if let Some(found) = look()? {
-                    return Ok(Some(found));
-                }
-                sys::spin_hint();
-            }
-            let ask = round % ROUNDS_UNASKED == 0;
-            if self.share_processor(ends) || end.has_passed() || ask && self.was_rung(ends.bell) {
-                break;
-            }
-            if ask {
-                self.poll_removed_now_and_then();
-                if self.is_removed() {
-                    break;
-                }
-            }
-            looks = 64;
-        }
-        Ok(None)
-    }
-
-    /// Whether somebody posted to a bell, or there is none any more.
-    fn was_rung(&self, bell: u16) -> bool {
-        !matches!(semaphores::is_zero(self.set, bell), Ok(true))
-    }
-
-    /// Whether both ends last waited on the processor that this one runs on: then the other cannot
-    /// do what is waited for before this one sleeps.
-    ///
-    /// A hint: either may have moved since. Measured with two processes on one processor, a call and
-    /// its reply: 53 microseconds without, 12 with.
-    fn share_processor(&self, ends: Ends) -> bool {
-        let Some(here) = sys::current_processor() else { return false };
-        let said = self.word(ends.mine);
-        if said.load(Ordering::Relaxed) != here {
-            said.store(here, Ordering::Relaxed);
-        }
-        self.word(ends.other).load(Ordering::Relaxed) == here
-    }
-
     /// Sleeps at the bell, once, unless `look` finds something first. `parks` says how many times
     /// this call slept before.
-    pub(crate) fn park<R, E: From<Slept>>(
+    pub(super) fn park<R, E: From<Slept>>(
         &self,
         doorbell: Doorbell,
         deadline: Deadline,

@@ -21,6 +21,7 @@ mod ownership;
 mod removal;
 pub(crate) mod semaphores;
 mod sweep;
+mod wait;
 
 use std::sync::atomic::{AtomicBool, AtomicU64 as PrivateU64};
 use std::sync::{Arc, Mutex};
@@ -32,7 +33,8 @@ use crate::sys::{
     self, AtomicU64, MessageQueue, Ordering, Segment, SemaphoreSet, SystemError, SystemErrorKind,
 };
 
-pub(crate) use doorbell::{Doorbell, Ends, Parked};
+pub(crate) use doorbell::Doorbell;
+use doorbell::Parked;
 pub(crate) use find::is_channel;
 pub(crate) use header::{Header, cut};
 pub(crate) use layout::{ENVELOPE, Layout, MAX_LANES, SLOTS, TYPE_WORD, lane_word, word};
@@ -40,6 +42,7 @@ pub(crate) use lifecycle::{BRIEFLY, Wanted, create, open, unlink, wait_for};
 pub use ownership::Owner;
 pub(crate) use removal::VALUES_BETWEEN_LOOKS;
 pub use sweep::{Removed, sweep, sweep_all};
+pub(crate) use wait::{End, Look, Waiter};
 
 /// Bytes in front of an answer: the generation that it is for.
 pub(crate) const ADDRESS: usize = 8;

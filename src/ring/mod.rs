@@ -235,52 +235,6 @@ impl Ring {
     fn head_hint(&self) -> &AtomicU64 {
         self.segment.word(self.layout.head_hint_at)
     }
-
-    /// Copies and checks the header of the record whose stamp was seen at `position`.
-    #[inline(always)]
-    fn record(&self, position: u64) -> Result<Record, Damage> {
-        let damage = |what| Damage { position, what };
-        let offset = self.offset(position);
-        let mut word = [0; 8];
-        self.segment.copy_out(offset + 8, &mut word);
-        let word = u64::from_le_bytes(word);
-        let mut len = (word & 0xffff_ffff) as usize;
-        let mut tag = (word >> 32 & 0xff_ffff) as i64;
-        let flags = Flags((word >> 56) as u8);
-        let lines = (HEADER + len).div_ceil(LINE) as u64;
-        if lines > self.lines_to_end(position) {
-            return Err(damage("its length reaches over the end of the ring"));
-        }
-        if lines > 1 {
-            // NB: measured in calls whose requests and replies take two lines: 346 ns, 378 without.
-            self.segment.prefetch(offset + LINE);
-        }
-        let mut payload = offset + HEADER;
-        if flags.is_padding() {
-            if lines != self.lines_to_end(position) {
-                return Err(damage("its padding does not end with the ring"));
-            }
-            return Ok(Record { position, lines, payload, len, tag: Tag::DEFAULT, flags });
-        }
-        if lines > self.max_record_lines() {
-            return Err(damage("it is longer than half the ring"));
-        }
-        if flags.0 & Flags::WIDE != 0 {
-            if len < 8 {
-                return Err(damage("its length does not cover its tag"));
-            }
-            let mut wide = [0; 8];
-            self.segment.copy_out(payload, &mut wide);
-            tag = i64::from_le_bytes(wide);
-            payload += 8;
-            len -= 8;
-        }
-        if len as u64 > self.layout.max_value {
-            return Err(damage("it is longer than the channel's longest value"));
-        }
-        let tag = Tag::new(tag).ok_or(damage("its tag is not above zero"))?;
-        Ok(Record { position, lines, payload, len, tag, flags })
-    }
 }
 
 #[cfg(all(test, not(loom)))]

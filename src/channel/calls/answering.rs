@@ -2,13 +2,14 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::has_cancelled;
 use crate::channel::origin::Origin;
 use crate::channel::receiver::{Attention, Receiver};
 use crate::channel::returns::{Due, Returns};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
-use crate::control::Parked;
+use crate::control::{End, Look, Waiter};
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::sys::{Deadline, Ordering, fence};
@@ -103,27 +104,15 @@ impl<T, C> Receiver<T, C> {
     /// Sends what answers wait for room until it is `over`, and receives nothing; `false` at the
     /// deadline, or when the channel is gone. Whatever makes it over has to ring.
     pub(crate) fn attend(&self, deadline: Deadline, over: impl Fn() -> bool) -> bool {
-        let (mut late, mut parks) = (false, 0);
         loop {
-            let bell = self.control.items_bell();
             // An answer that is late is not waited for, nor one that is still due.
             let until = deadline.earlier(self.returns.next_late());
-            let parked = self.control.park(bell, until, parks, || -> Result<_, RecvError> {
-                self.returns.look_after(true);
-                Ok(over().then_some(()))
-            });
-            match parked {
-                Ok(Parked::Found(())) => return true,
-                Ok(_) => parks = parks.saturating_add(1),
-                // An answer became late, and not this wait.
-                Err(RecvError::Timeout { .. }) if !deadline.has_passed() => {
-                    parks = parks.saturating_add(1);
-                }
-                Err(_) => return over(),
-            }
-            // The bell may be rung for nothing, time and again.
-            if std::mem::replace(&mut late, deadline.has_passed()) {
-                return over();
+            let mut waiter = Attending { receiver: self, over: &over };
+            match self.control.wait(until, Duration::ZERO, &mut waiter) {
+                Ok(true) => return true,
+                // An answer became late, and not this wait, or it is time to look which is late next.
+                Ok(false) | Err(RecvError::Timeout { .. }) if !deadline.has_passed() => {}
+                _ => return over(),
             }
         }
     }
@@ -149,6 +138,34 @@ impl<T, C> Receiver<T, C> {
     /// What rings this receiver.
     pub(crate) fn bell(&self) -> ReceiverBell {
         ReceiverBell(self.returns.clone())
+    }
+}
+
+/// A receiver that receives nothing, until it is over.
+struct Attending<'a, T, C, F> {
+    receiver: &'a Receiver<T, C>,
+    over: &'a F,
+}
+
+impl<T, C, F: Fn() -> bool> Waiter for Attending<'_, T, C, F> {
+    /// Whether it is over; else something happened.
+    type Found = bool;
+    type Error = RecvError;
+
+    fn end(&self) -> End {
+        self.receiver.control.receiving_end(0)
+    }
+
+    fn look(&mut self, when: Look) -> Result<Option<bool>, RecvError> {
+        if when == Look::Woken {
+            return Ok(Some(false));
+        }
+        self.receiver.returns.look_after(true);
+        Ok((self.over)().then_some(true))
+    }
+
+    fn poll(&mut self) -> Result<bool, RecvError> {
+        Ok((self.over)())
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::channel::Ready;
 use crate::channel::intake::Intake;
 use crate::control::{Control, VALUES_BETWEEN_LOOKS, word};
-use crate::sys::Ordering;
 
 pub(in crate::channel) struct State {
     pub(in crate::channel) intake: Intake,
@@ -11,23 +10,14 @@ pub(in crate::channel) struct State {
     pub(super) looked_at_senders: bool,
 }
 
-/// Adds to a figure that only the receiver writes.
-#[inline]
-pub(super) fn count(control: &Control, at: usize, more: u64) -> u64 {
-    let word = control.word(at);
-    let sum = word.load(Ordering::Relaxed).wrapping_add(more);
-    word.store(sum, Ordering::Relaxed);
-    sum
-}
-
 /// Counts a value.
 #[inline]
 pub(in crate::channel) fn received(control: &Control, len: usize) {
-    let values = count(control, word::RECEIVED_VALUES, 1);
+    let values = control.count(word::RECEIVED_VALUES, 1);
     if values.is_multiple_of(VALUES_BETWEEN_LOOKS) && cfg!(not(loom)) {
         control.poll_removed();
     }
-    count(control, word::RECEIVED_BYTES, len as u64);
+    control.count(word::RECEIVED_BYTES, len as u64);
 }
 
 /// Consumes what was ready when decoding it panics: a poisoned value never comes twice.

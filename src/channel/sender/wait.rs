@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Sender, State};
 use crate::codec::Codec;
-use crate::control::{Parked, Slept, lane_word};
+use crate::control::{End, Look, Slept, Waiter};
 use crate::error::SendError;
 use crate::sys::{Deadline, Fault, fault};
 
@@ -31,61 +31,17 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Looks until there is something or the deadline has passed; whenever the receiver is gone,
     /// `lost` says whether that ends it too.
+    #[inline]
     pub(in crate::channel) fn wait_or_lose<R, E: From<SendError> + From<Slept>>(
         &self,
         state: &mut State,
         deadline: Deadline,
         spin: Duration,
-        mut look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
-        mut lost: impl FnMut(&Self) -> Result<Lost, E>,
+        look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
+        lost: impl FnMut(&Self) -> Result<Lost, E>,
     ) -> Result<R, E> {
-        if let Some(found) = look(self, state)? {
-            return Ok(found);
-        }
-        if deadline.is_now() {
-            self.control.poll_removed_now_and_then();
-            if self.control.is_removed() {
-                return Err(self.control.removed().into());
-            }
-            if !self.receiver_is_gone()? || lost(self)? == Lost::Stay {
-                return Err(SendError::Full { channel: self.control.name() }.into());
-            }
-            return self.last_look(state, look);
-        }
-        let ends = self.control.sending_end(self.lane);
-        if let Some(found) = self.control.spin(spin, deadline, ends, || look(self, state))? {
-            return Ok(found);
-        }
-        let (mut late, mut parks) = (false, 0);
-        loop {
-            self.count(lane_word::PARKS, 1);
-            let parked = self.control.park(self.bell, deadline, parks, || {
-                if let Some(found) = look(self, state)? {
-                    return Ok(Some(found));
-                }
-                if !state.looked_at_receiver {
-                    if self.receiver_is_gone()? && lost(self)? == Lost::GiveUp {
-                        return self.last_look(state, &mut look).map(Some);
-                    }
-                    state.looked_at_receiver = true;
-                }
-                Ok(None)
-            })?;
-            match parked {
-                Parked::Found(found) => return Ok(found),
-                Parked::Rung => {}
-                Parked::Stirred | Parked::NapOver => {
-                    (state.looked_at_receiver, state.looked_at_line) = (false, false);
-                    state.nap_over = matches!(parked, Parked::NapOver);
-                }
-            }
-            parks = parks.saturating_add(1);
-            self.count(lane_word::WAKEUPS, 1);
-            // The bell may be rung for nothing, time and again.
-            if std::mem::replace(&mut late, deadline.has_passed()) {
-                return Err(E::from(Slept::Timeout { channel: self.control.name() }));
-            }
-        }
+        let mut waiter = Waiting { sender: self, state, look, lost };
+        self.control.wait(deadline, spin, &mut waiter)
     }
 
     /// Sleeps on this lane's bell until `condition` holds, whichever receivers come and go meanwhile.
@@ -103,14 +59,90 @@ impl<T, C: Codec<T>> Sender<T, C> {
     pub(in crate::channel) fn has_looked_at_line(&self) {
         self.state.borrow_mut().looked_at_line = true;
     }
+}
+
+/// A sender that waits for what `look` finds.
+struct Waiting<'a, T, C, F, L> {
+    sender: &'a Sender<T, C>,
+    state: &'a mut State,
+    look: F,
+    lost: L,
+}
+
+impl<T, C, F, L, R, E> Waiting<'_, T, C, F, L>
+where
+    C: Codec<T>,
+    F: FnMut(&Sender<T, C>, &mut State) -> Result<Option<R>, E>,
+    L: FnMut(&Sender<T, C>) -> Result<Lost, E>,
+    E: From<SendError>,
+{
+    #[inline]
+    fn next(&mut self) -> Result<Option<R>, E> {
+        (self.look)(self.sender, self.state)
+    }
+
+    /// Whether the receiver is gone and that ends the wait.
+    fn gives_up(&mut self) -> Result<bool, E> {
+        Ok(self.sender.receiver_is_gone()? && (self.lost)(self.sender)? == Lost::GiveUp)
+    }
 
     /// Looks once more, now that the receiver is gone: it may have answered or made room before.
-    fn last_look<R, E: From<SendError>>(
-        &self,
-        state: &mut State,
-        mut look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
-    ) -> Result<R, E> {
-        let found = if fault(Fault::NoLastLook) { None } else { look(self, state)? };
-        found.ok_or_else(|| self.disconnected().into())
+    fn last_look(&mut self) -> Result<R, E> {
+        let found = if fault(Fault::NoLastLook) { None } else { self.next()? };
+        found.ok_or_else(|| self.sender.disconnected().into())
+    }
+}
+
+impl<T, C, F, L, R, E> Waiter for Waiting<'_, T, C, F, L>
+where
+    C: Codec<T>,
+    F: FnMut(&Sender<T, C>, &mut State) -> Result<Option<R>, E>,
+    L: FnMut(&Sender<T, C>) -> Result<Lost, E>,
+    E: From<SendError> + From<Slept>,
+{
+    type Found = R;
+    type Error = E;
+
+    #[inline]
+    fn end(&self) -> End {
+        self.sender.control.sending_end(self.sender.lane)
+    }
+
+    #[inline]
+    fn look(&mut self, when: Look) -> Result<Option<R>, E> {
+        match when {
+            Look::First | Look::Spinning => self.next(),
+            Look::Parked => {
+                if let Some(found) = self.next()? {
+                    return Ok(Some(found));
+                }
+                if !self.state.looked_at_receiver {
+                    if self.gives_up()? {
+                        return self.last_look().map(Some);
+                    }
+                    self.state.looked_at_receiver = true;
+                }
+                Ok(None)
+            }
+            // A look may be a system call, and the next follows at once.
+            Look::Woken => Ok(None),
+        }
+    }
+
+    fn poll(&mut self) -> Result<R, E> {
+        let control = &self.sender.control;
+        control.poll_removed_now_and_then();
+        if control.is_removed() {
+            return Err(control.removed().into());
+        }
+        if self.gives_up()? {
+            return self.last_look();
+        }
+        Err(SendError::Full { channel: control.name() }.into())
+    }
+
+    fn stirred(&mut self, nap_over: bool) {
+        (self.state.looked_at_receiver, self.state.looked_at_line) = (false, false);
+        self.state.nap_over = nap_over;
     }
 }
