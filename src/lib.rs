@@ -137,6 +137,7 @@ mod transfer;
 pub use channel::{
     Channel, IntoIter, Iter, Lease, Options, Receiver, Sender, Stats, TryIter, channel,
 };
+pub use codec::DefaultCodec;
 pub use control::{Owner, Removed, sweep, sweep_all};
 pub use error::{AttachError, OpenError, RecvError, SendError};
 pub use name::{Handle, InvalidName, Name};
@@ -148,14 +149,6 @@ pub use tag::{InvalidTag, Message, Select, Tag};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use verify::fuzzing;
-
-/// The codec of channels and queues that name none.
-#[cfg(feature = "bincode")]
-pub type DefaultCodec = codec::Bincode;
-
-/// The codec of channels and queues that name none: without the feature `bincode`, bytes only.
-#[cfg(not(feature = "bincode"))]
-pub type DefaultCodec = codec::Raw;
 
 /// The README's programs, compiled and run with the documentation's.
 #[cfg(all(doctest, feature = "bincode"))]

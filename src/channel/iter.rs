@@ -3,8 +3,7 @@
 use std::fmt;
 
 use super::receiver::Receiver;
-use crate::DefaultCodec;
-use crate::codec::Codec;
+use crate::codec::{Codec, DefaultCodec};
 use crate::error::RecvError;
 
 impl<T, C: Codec<T>> Receiver<T, C> {

@@ -47,8 +47,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::DefaultCodec;
-use crate::codec::Codec;
+use crate::codec::{Codec, DefaultCodec};
 use crate::control::{Control, envelope, long};
 use crate::error::{AttachError, RecvError};
 use crate::name::Handle;

@@ -47,9 +47,6 @@ use crate::sys::bytes::in_chunks;
 use crate::sys::{AtomicU64, Deadline, Fault, Mutex, Ordering, fault};
 use crate::tag::Tag;
 
-/// Payload of a fragment, in bytes, where the ring has room for so much: they pipeline best.
-const FRAGMENT: usize = 8 << 10;
-
 /// How long an answer in fragments waits for its sender to make room, at a time and in all.
 const WAIT: Duration = Duration::from_micros(100);
 const WAIT_IN_ALL: Duration = Duration::from_millis(1);

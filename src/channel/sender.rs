@@ -29,8 +29,7 @@ pub(super) use wait::Lost;
 
 use super::Channel;
 use super::answers::Answers;
-use crate::DefaultCodec;
-use crate::codec::{Codec, Writer};
+use crate::codec::{Codec, DefaultCodec, Writer};
 use crate::control::{Control, Doorbell, ENVELOPE, Slept, VALUES_BETWEEN_LOOKS, lane_word, word};
 use crate::error::{AttachError, SendError};
 use crate::ring::{Producer, Record, TrustedPeers};

@@ -53,6 +53,14 @@ pub use self::raw::Raw;
 pub use crate::schema::Schema;
 pub use crate::sys::bytes::{ReadError, Reader, WriteError, Writer};
 
+/// The codec of channels and queues that name none.
+#[cfg(feature = "bincode")]
+pub type DefaultCodec = Bincode;
+
+/// The codec of channels and queues that name none: without the feature `bincode`, bytes only.
+#[cfg(not(feature = "bincode"))]
+pub type DefaultCodec = Raw;
+
 /// How values of type `T` become bytes and bytes become values of type `T`.
 ///
 /// A program can bring its own:

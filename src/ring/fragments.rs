@@ -1,7 +1,9 @@
-//! A value longer than half the ring, written straight into it in fragments.
+//! A value longer than half the ring, cut into fragments: as it is encoded straight into the ring
+//! ([`Producer::stream`]), as its bytes come ([`Cutter`]), or one fragment at a time of bytes that are all
+//! there ([`Producer::send_fragment`]).
 
 use super::producer::{Producer, Reservation};
-use super::{Flags, LINE};
+use super::{Damage, Flags, LINE};
 use crate::sys::bytes::{Piece, Pieces, WriteError, Writer};
 use crate::tag::Tag;
 
@@ -50,7 +52,80 @@ impl<E> Pieces for Fragments<'_, E> {
     }
 }
 
+/// A value whose bytes come one after another: it fills one record, or fragments. The ring is no other
+/// value's meanwhile.
+pub(crate) struct Cutter {
+    tag: Tag,
+    room: Reservation,
+    /// How much of it is filled.
+    filled: usize,
+    /// Where it will be published.
+    position: u64,
+    /// Whether a fragment was published.
+    started: bool,
+}
+
+impl Cutter {
+    /// Begins with this room.
+    pub(crate) fn new(producer: &Producer, tag: Tag, room: Reservation) -> Self {
+        Cutter { tag, room, filled: 0, position: producer.tail(), started: false }
+    }
+
+    /// Whether the ring is still as this left it: it may have been found damaged, and attached anew.
+    pub(crate) fn goes_on(&self, producer: &Producer) -> bool {
+        producer.tail() == self.position
+    }
+
+    /// Writes what comes next. `find_room` is asked for room of a given length, after the fragment before
+    /// was published; what it fails with ends the value.
+    pub(crate) fn append<E>(
+        &mut self,
+        producer: &mut Producer,
+        mut bytes: &[u8],
+        mut find_room: impl FnMut(&mut Producer, usize) -> Result<Reservation, E>,
+    ) -> Result<(), E> {
+        while !bytes.is_empty() {
+            if self.filled == self.room.len {
+                producer.publish(self.filled, self.tag, Flags::part(!self.started, false));
+                self.started = true;
+                let room = find_room(producer, producer.fragment_len(self.tag));
+                self.position = producer.tail();
+                (self.room, self.filled) = (room?, 0);
+            }
+            let len = bytes.len().min(self.room.len - self.filled);
+            let (now, later) = bytes.split_at(len);
+            let written =
+                producer.fill(self.room.part(self.filled, len), |writer| writer.write(now));
+            debug_assert!(written.is_ok());
+            self.filled += len;
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Publishes the last fragment, or the whole value.
+    pub(crate) fn finish(self, producer: &mut Producer) {
+        producer.publish(self.filled, self.tag, Flags::part(!self.started, true));
+    }
+}
+
 impl Producer {
+    /// Publishes as much of a value as goes into one fragment, if there is room now; says how much went.
+    /// `first` says whether the value begins with these bytes; it ends with them.
+    pub(crate) fn send_fragment(
+        &mut self,
+        tag: Tag,
+        bytes: &[u8],
+        first: bool,
+    ) -> Result<Option<usize>, Damage> {
+        let len = bytes.len().min(self.fragment_len(tag));
+        let Some(room) = self.reserve(len, tag)? else { return Ok(None) };
+        let written = self.fill(room, |writer| writer.write(&bytes[..len]));
+        debug_assert!(written.is_ok());
+        self.publish(len, tag, Flags::part(first, len == bytes.len()));
+        Ok(Some(len))
+    }
+
     /// Payload bytes of a fragment with `tag`.
     pub(crate) fn fragment_len(&self, tag: Tag) -> usize {
         let header = LINE - self.max_payload(tag) % LINE;

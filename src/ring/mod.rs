@@ -41,6 +41,7 @@ use crate::sys::{AtomicU64, Segment};
 use crate::tag::Tag;
 
 pub(crate) use consumer::{Consumer, Found, Peeked};
+pub(crate) use fragments::Cutter;
 pub(crate) use lend::lend;
 pub(crate) use producer::{Producer, Reservation};
 

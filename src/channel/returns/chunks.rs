@@ -6,7 +6,7 @@ use super::{Origin, Returns, WAIT_IN_ALL, Way};
 use crate::codec::WriteError;
 use crate::control::ADDRESS;
 use crate::error::SendError;
-use crate::ring::{Flags, Reservation};
+use crate::ring::Cutter;
 use crate::tag::Tag;
 
 /// An answer that goes into the ring as it is encoded.
@@ -14,28 +14,17 @@ pub(super) struct ChunkedAnswer<'a> {
     returns: &'a Returns,
     to: Origin,
     head: &'a [u8],
-    /// Missing before the first chunk went.
-    record: Option<OpenRecord>,
+    /// What is being written; missing before the first chunk went.
+    record: Option<Cutter>,
+    /// How long to wait for room.
+    left: Duration,
     /// Why no more of it went.
     pub(super) failure: Option<SendError>,
 }
 
-/// The record or fragment that is being written.
-struct OpenRecord {
-    room: Reservation,
-    /// How much of it is filled.
-    filled: usize,
-    /// Where it will be published.
-    position: u64,
-    /// Whether a fragment was published.
-    started: bool,
-    /// How long to wait for room.
-    left: Duration,
-}
-
 impl<'a> ChunkedAnswer<'a> {
     pub(super) fn new(returns: &'a Returns, to: Origin, head: &'a [u8]) -> Self {
-        ChunkedAnswer { returns, to, head, record: None, failure: None }
+        ChunkedAnswer { returns, to, head, record: None, left: WAIT_IN_ALL, failure: None }
     }
 
     /// Whether a part of it went.
@@ -78,54 +67,34 @@ impl<'a> ChunkedAnswer<'a> {
         let (tag, lane) = (Tag::DEFAULT, self.to.lane);
         let damaged = |damage| returns.damaged(lane, damage);
         let producer = returns.producer(way, lane).map_err(damaged)?;
-        let mut left = WAIT_IN_ALL;
         // All that there is, for what comes behind it.
         let free = producer.reserve_available(tag).map_err(damaged)?;
         let room = match free {
             Some(_) if len > producer.max_payload(tag) => {
                 let len = producer.fragment_len(tag);
-                Some(returns.find_room(producer, self.to, len, &mut left)?)
+                Some(returns.find_room(producer, self.to, len, &mut self.left)?)
             }
             Some(room) if room.len >= len => Some(room),
             Some(_) => producer.reserve(len, tag).map_err(damaged)?,
             None => None,
         };
         let room = room.ok_or_else(full)?;
-        let position = producer.tail();
-        self.record = Some(OpenRecord { room, filled: 0, position, started: false, left });
+        self.record = Some(Cutter::new(producer, tag, room));
         way.busy = true;
         Ok(())
     }
 
-    fn append(&mut self, way: &mut Way, mut bytes: &[u8]) -> Result<(), SendError> {
-        let (returns, tag) = (self.returns, Tag::DEFAULT);
+    fn append(&mut self, way: &mut Way, bytes: &[u8]) -> Result<(), SendError> {
+        let (returns, to) = (self.returns, self.to);
         let record = self.record.as_mut().expect("it has begun");
-        let producer = returns.producer(way, self.to.lane);
-        let producer = producer.map_err(|damage| returns.damaged(self.to.lane, damage))?;
-        if producer.tail() != record.position {
-            // The ring was found damaged meanwhile.
+        let producer = returns.producer(way, to.lane);
+        let producer = producer.map_err(|damage| returns.damaged(to.lane, damage))?;
+        if !record.goes_on(producer) {
             return Err(SendError::Disconnected { channel: returns.control.name() });
         }
-        while !bytes.is_empty() {
-            if record.filled == record.room.len {
-                producer.publish(record.filled, tag, Flags::part(!record.started, false));
-                record.started = true;
-                record.position = producer.tail();
-                let len = producer.fragment_len(tag);
-                let room = returns.find_room(producer, self.to, len, &mut record.left);
-                record.position = producer.tail();
-                record.room = room?;
-                record.filled = 0;
-            }
-            let len = bytes.len().min(record.room.len - record.filled);
-            let (now, later) = bytes.split_at(len);
-            let room = record.room.part(record.filled, len);
-            let written = producer.fill(room, |writer| writer.write(now));
-            debug_assert!(written.is_ok());
-            record.filled += len;
-            bytes = later;
-        }
-        Ok(())
+        record.append(producer, bytes, |producer, len| {
+            returns.find_room(producer, to, len, &mut self.left)
+        })
     }
 
     /// Sends the rest.
@@ -136,7 +105,7 @@ impl<'a> ChunkedAnswer<'a> {
         if written.is_ok()
             && let (Some(record), Some(producer)) = (self.record.take(), &mut way.producer)
         {
-            producer.publish(record.filled, Tag::DEFAULT, Flags::part(!record.started, true));
+            record.finish(producer);
             self.end(&mut way);
             drop(way);
             return returns.ring(self.to.lane);

@@ -2,11 +2,11 @@
 
 use std::sync::PoisonError;
 
-use super::{Answer, Due, FRAGMENT, Returns, Way};
+use super::{Answer, Due, Returns, Way};
 use crate::codec::EncodeError;
 use crate::control::lane_word;
 use crate::error::SendError;
-use crate::ring::{Damage, Flags};
+use crate::ring::Damage;
 use crate::sys::{Deadline, Ordering};
 use crate::tag::Tag;
 
@@ -140,7 +140,6 @@ impl Returns {
     }
 
     pub(super) fn forward(&self, way: &mut Way, lane: usize) -> Result<(), Damage> {
-        let tag = Tag::DEFAULT;
         if self.is_busy(way) {
             return Ok(());
         }
@@ -159,13 +158,11 @@ impl Returns {
                 break;
             };
             let left = &waiting.bytes[waiting.gone..];
-            let len = left.len().min(FRAGMENT).min(producer.max_payload(tag));
-            let Some(room) = producer.reserve(len, tag)? else { break };
-            let written = producer.fill(room, |writer| writer.write(&left[..len]));
-            debug_assert!(written.is_ok());
-            producer.publish(len, tag, Flags::part(waiting.gone == 0, len == left.len()));
+            let Some(gone) = producer.send_fragment(Tag::DEFAULT, left, waiting.gone == 0)? else {
+                break;
+            };
             sent = true;
-            waiting.gone += len;
+            waiting.gone += gone;
             if waiting.gone == waiting.bytes.len() {
                 way.pop();
             }
