@@ -15,7 +15,7 @@ use super::error::{AskError, TellError, WatchError};
 use super::options::AddressOptions;
 use super::reply::{ReplyTo, decoding};
 use super::watch::Watch;
-use super::wire::{self, ORDINARY, Shape, Status, Ticket, URGENT};
+use super::wire::{self, ORDINARY, Shape, Ticket, URGENT};
 use super::{ConnectError, Service};
 use crate::channel::Untyped;
 use crate::codec::{Codec, EncodeError, Reader, Writer};
@@ -23,6 +23,7 @@ use crate::control::BRIEFLY;
 use crate::error::{AttachError, RecvError, SendError};
 use crate::name::{Handle, Name};
 use crate::service::Kind;
+use crate::service::reply::{self, Status};
 use crate::sys::{Deadline, Fault, Key, fault};
 use crate::{DefaultCodec, Sender, Tag, panics, transfer};
 
@@ -253,7 +254,7 @@ impl<M, C: Codec<M>> Address<M, C> {
         }
         let mut came = Vec::new();
         let answer = line.sender.wait_for_answer_of(receiver, deadline, |mut reader| {
-            let (ask, status) = wire::read_answer(&mut reader)?;
+            let (ask, status) = reply::read_head(&mut reader)?;
             // Others are for asks that are not waited for any more.
             (ask == ticket.ask || fault(Fault::AskNotCompared)).then(|| {
                 let decode = || outcome::<R, C>(&self.name, status, reader);
@@ -465,7 +466,9 @@ fn outcome<R, C: Codec<R>>(
     }
     let mailbox = mailbox.clone();
     match status {
-        Status::Reply | Status::Dropped => Err(AskError::Dropped { mailbox }),
+        Status::Reply | Status::Dropped | Status::Panicked | Status::Closed => {
+            Err(AskError::Dropped { mailbox })
+        }
         Status::Unreadable => Err(AskError::Unreadable { mailbox, why: reader.read_text() }),
         Status::Unsendable => Err(AskError::Unsendable { mailbox, why: reader.read_text() }),
     }

@@ -11,7 +11,7 @@ use super::address::Address;
 use super::error::ReplyError;
 use super::options::AddressOptions;
 use super::reply::{self, Hold, Link, Relay, Way, answer_at_home};
-use super::wire::{self, FORWARDED, Forwarded, Head, ORDINARY, Status, Ticket};
+use super::wire::{self, FORWARDED, Forwarded, Head, ORDINARY, Ticket};
 use super::{BindError, Closer};
 #[cfg(all(test, feature = "bincode"))]
 use crate::Options;
@@ -21,6 +21,7 @@ use crate::control::BRIEFLY;
 use crate::error::{OpenError, RecvError};
 use crate::name::{Handle, Name};
 use crate::service::BindOptions;
+use crate::service::reply::Status;
 use crate::sys::{Deadline, Fault, fault};
 use crate::{DefaultCodec, Owner, Receiver, Select, panics};
 

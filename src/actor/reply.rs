@@ -19,12 +19,13 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ReplyError;
 use super::options::AddressOptions;
-use super::wire::{self, FORWARDED, HEADS, REPLY_HEAD, Shape, Status, Ticket, write_reply};
+use super::wire::{FORWARDED, HEADS, REPLY_HEAD, Shape, Ticket, write_reply};
 use crate::channel::{Caller, Encoded, Holding, NotEncoded, Origin, Untyped};
 use crate::codec::{Codec, EncodeError, Writer};
 use crate::control::BRIEFLY;
 use crate::error::{OpenError, SendError};
 use crate::name::Name;
+use crate::service::reply::{self, Status};
 use crate::sys::{Deadline, Mutex};
 use crate::transfer::Refusal;
 use crate::{AttachError, Channel, DefaultCodec, Sender, transfer};
@@ -322,7 +323,7 @@ pub(super) fn answer_at_home(
     bytes: &[u8],
 ) -> Result<(), SendError> {
     let bytes = status.cut(bytes, caller.max_value());
-    caller.answer_with(&wire::answer(ask, status), bytes)
+    caller.answer_with(&reply::head(ask, status), bytes)
 }
 
 /// Encodes, up to `max` bytes. Encoding is the user's code, which may do anything, also use other

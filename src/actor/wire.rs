@@ -5,7 +5,7 @@
 //! | told | the value, in the mailbox's codec |
 //! | reply | lane, generation, status, what it says: forwarded to the home of the port |
 //!
-//! An answer is the ask's number, a status and what it says.
+//! A reply that goes straight to the asker is the ask's number, a status and what it says.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,6 +19,7 @@ use crate::channel::{Origin, Port};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Schema, Writer};
 use crate::control::Heads;
 use crate::name::Handle;
+use crate::service::reply::{self, Status};
 use crate::service::{Kind, Protocol};
 
 /// The tags of a mailbox: the kernel hands out the lowest first. Replies that go through the port's home,
@@ -30,48 +31,17 @@ pub(super) const ORDINARY: Tag = Tag::new(3).unwrap();
 const TOLD: u8 = 0;
 const REPLY: u8 = 1;
 
-/// Bytes in front of a value that is told, of a reply that goes through the port's home, and of an
-/// answer.
+/// Bytes in front of a value that is told, and of a reply that goes through the port's home.
 pub(super) const TOLD_HEAD: usize = 9;
 pub(super) const REPLY_HEAD: usize = 22;
-pub(super) const ANSWER_HEAD: usize = 9;
 
-pub(super) const HEADS: Heads = Heads { value: REPLY_HEAD, answer: ANSWER_HEAD };
+pub(super) const HEADS: Heads = Heads { value: REPLY_HEAD, answer: reply::HEAD };
 
 /// What everybody on a mailbox's channel must agree on.
 pub(super) fn protocol<M, C: Codec<M>>() -> Protocol {
     let none = Schema::bytes("ring");
     let schema = Schema::both("Mailbox", [("message", &C::schema()), ("reply", &none)]);
     Protocol { kind: Kind::Mailbox, schema, heads: HEADS }
-}
-
-/// What an answer says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(super) enum Status {
-    /// The reply.
-    Reply = 0,
-    /// Nothing: the port was dropped, or its holder died.
-    Dropped = 1,
-    /// Why the message could not be decoded, as text.
-    Unreadable = 2,
-    /// Why the reply could not be sent, as text.
-    Unsendable = 3,
-}
-
-impl Status {
-    pub(super) fn read(byte: u8) -> Option<Self> {
-        use Status::*;
-        [Reply, Dropped, Unreadable, Unsendable].into_iter().find(|&is| is as u8 == byte)
-    }
-
-    /// What goes of the bytes: all of a reply, and of a reason as much as the longest value has.
-    pub(super) fn cut(self, bytes: &[u8], max: u64) -> &[u8] {
-        match usize::try_from(max) {
-            Ok(max) if self != Status::Reply && bytes.len() > max => &bytes[..max],
-            _ => bytes,
-        }
-    }
 }
 
 /// Which ask a reply is for: the home of the port, the asker's lane there, and the ask.
@@ -148,20 +118,6 @@ pub(super) fn write_reply(
     out.write(&(ticket.origin.lane as u32).to_le_bytes())?;
     out.write(&ticket.origin.generation.to_le_bytes())?;
     Ok(out.write(&[status as u8])?)
-}
-
-/// The head of an answer.
-pub(super) fn answer(ask: u64, status: Status) -> [u8; ANSWER_HEAD] {
-    let mut head = [status as u8; ANSWER_HEAD];
-    head[..8].copy_from_slice(&ask.to_le_bytes());
-    head
-}
-
-/// What an answer begins with.
-pub(super) fn read_answer(reader: &mut Reader<'_>) -> Option<(u64, Status)> {
-    let ask = number(reader).ok()?;
-    let [status] = reader.read_array().ok()?;
-    Some((ask, Status::read(status)?))
 }
 
 impl Serialize for Ticket {

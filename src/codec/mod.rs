@@ -118,12 +118,4 @@ pub trait Codec<T>: 'static {
 
     /// The shape of `T`, which both ends of a channel must agree on.
     fn schema() -> Schema;
-
-    /// The value's encoding, if it already lies in memory as such.
-    ///
-    /// What [`encode`](Codec::encode) writes must be the same bytes.
-    fn as_bytes(value: &T) -> Option<&[u8]> {
-        let _ = value;
-        None
-    }
 }

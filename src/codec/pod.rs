@@ -10,7 +10,7 @@ use super::{Codec, DecodeError, EncodeError, Reader, Schema, Writer};
 /// every byte of the struct is data and that any bytes make a value.
 ///
 /// ```
-/// use sysv_channel::codec::{Codec, Pod, Reader};
+/// use sysv_channel::codec::{Codec, Pod, Reader, Writer};
 /// use zerocopy::{FromBytes, Immutable, IntoBytes};
 ///
 /// /// `struct order { uint64_t id; uint32_t quantity; uint32_t price; }`
@@ -23,9 +23,11 @@ use super::{Codec, DecodeError, EncodeError, Reader, Schema, Writer};
 /// }
 ///
 /// let order = Order { id: 7, quantity: 2, price: 99 };
-/// let bytes = Pod::as_bytes(&order).unwrap_or_default();
-/// assert_eq!(bytes.len(), 16);
-/// assert_eq!(Pod::decode(Reader::new(bytes)), Ok(order));
+/// let mut memory = [0; 16];
+/// Pod::encode(&order, &mut Writer::new(&mut memory))?;
+/// assert_eq!(memory, order.as_bytes());
+/// assert_eq!(Pod::decode(Reader::new(&memory)), Ok(order));
+/// # Ok::<(), sysv_channel::codec::EncodeError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pod;
@@ -50,11 +52,6 @@ impl<T: FromBytes + IntoBytes + Immutable + 'static> Codec<T> for Pod {
 
     fn schema() -> Schema {
         Schema::layout(std::any::type_name::<T>(), size_of::<T>(), align_of::<T>())
-    }
-
-    #[inline]
-    fn as_bytes(value: &T) -> Option<&[u8]> {
-        Some(value.as_bytes())
     }
 }
 
@@ -87,7 +84,7 @@ mod tests {
         let mut writer = Writer::new(&mut memory);
         assert_eq!(Pod::encode(&ORDER, &mut writer), Ok(()));
         assert_eq!(writer.len(), 16);
-        assert_eq!(<Pod as Codec<Order>>::as_bytes(&ORDER), Some(&memory[..]));
+        assert_eq!(ORDER.as_bytes(), &memory[..]);
         assert_eq!(Pod::decode(Reader::new(&memory)), Ok(ORDER));
     }
 

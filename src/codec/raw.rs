@@ -9,7 +9,6 @@ use super::{Bytes, Codec, DecodeError, EncodeError, Reader, Schema, Writer};
 ///
 /// let bytes: Vec<u8> = Raw::decode(Reader::new(b"as they are"))?;
 /// assert_eq!(bytes, b"as they are");
-/// assert_eq!(Raw::as_bytes(&bytes), Some(&b"as they are"[..]));
 /// # Ok::<(), sysv_channel::codec::DecodeError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +30,6 @@ impl Codec<Vec<u8>> for Raw {
     fn schema() -> Schema {
         Schema::bytes("bytes")
     }
-
-    #[inline]
-    fn as_bytes(value: &Vec<u8>) -> Option<&[u8]> {
-        Some(value)
-    }
 }
 
 impl Codec<Bytes> for Raw {
@@ -54,11 +48,6 @@ impl Codec<Bytes> for Raw {
     fn schema() -> Schema {
         <Raw as Codec<Vec<u8>>>::schema()
     }
-
-    #[inline]
-    fn as_bytes(value: &Bytes) -> Option<&[u8]> {
-        Some(value)
-    }
 }
 
 #[cfg(test)]
@@ -73,7 +62,6 @@ mod tests {
         let mut writer = Writer::new(&mut memory);
         assert_eq!(Raw::encode(&value, &mut writer), Ok(()));
         let length = writer.len();
-        assert_eq!(Raw::as_bytes(&value), Some(&memory[..length]));
         assert_eq!(Raw::decode(Reader::new(&memory[..length])), Ok(value));
     }
 

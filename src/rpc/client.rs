@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::CallError;
-use super::{ConnectError, RequestHead, Status, own};
+use super::{ConnectError, RequestHead, own};
 use crate::channel::{Unanswered, Untyped};
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::ConnectOptions;
+use crate::service::reply::{self, Status};
 use crate::sys::{ClockOffset, Deadline, Fault, fault};
 use crate::transfer::Refusal;
 use crate::{DefaultCodec, Owner, Sender, panics};
@@ -352,7 +353,7 @@ where
             *early = None;
             // The server may have to be rid of its replies before it has room.
             let sent = sender.send_behind::<Q, C>(&head, request, room_by, |mut reader| {
-                let Some((answered, status)) = read_head(&mut reader) else { return };
+                let Some((answered, status)) = reply::read_head(&mut reader) else { return };
                 if answered == call && !fault(Fault::EarlyAnswerLost) {
                     *early = Some(read_guarded::<R, C>(&self.name, status, reader));
                 } else {
@@ -425,7 +426,7 @@ where
         loop {
             let Line { sender, started, .. } = &mut *line;
             let accept = |mut reader: Reader<'_>| {
-                let (answered, status) = read_head(&mut reader)?;
+                let (answered, status) = reply::read_head(&mut reader)?;
                 if answered == call {
                     return Some(read_outcome(&self.name, status, reader, |reader| {
                         C::decode(reader)
@@ -518,7 +519,7 @@ fn note_answer<R, C: Codec<R>>(
     started: &mut BTreeMap<u64, Started<R>>,
     mut reader: Reader<'_>,
 ) {
-    if let Some((call, status)) = read_head(&mut reader) {
+    if let Some((call, status)) = reply::read_head(&mut reader) {
         note::<R, C>(server, started, call, status, reader);
     }
 }
@@ -530,14 +531,6 @@ fn read_guarded<R, C: Codec<R>>(
     reader: Reader<'_>,
 ) -> Result<R, CallError> {
     read_outcome(server, status, reader, |reader| panics::decoding(|| C::decode(reader)))
-}
-
-/// Which call an answer is for, and of what kind; `None` if it is no answer.
-#[inline]
-fn read_head(reader: &mut Reader<'_>) -> Option<(u64, Status)> {
-    let call = u64::from_le_bytes(reader.read_array().ok()?);
-    let [status] = reader.read_array().ok()?;
-    Some((call, Status::read(status)?))
 }
 
 /// What an answer says behind its head.

@@ -59,7 +59,7 @@ pub use crate::service::{BindError, ConnectError, Service};
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::Heads;
 use crate::schema::Schema;
-use crate::service::{Kind, Protocol};
+use crate::service::{Kind, Protocol, reply};
 use crate::sys::{ClockOffset, Deadline};
 
 /// What stands in front of a request: the call's number and its deadline.
@@ -85,36 +85,7 @@ impl RequestHead {
 /// Bytes in front of a request.
 const REQUEST_HEAD: usize = 16;
 
-/// Bytes in front of what an answer says: the call's number and the status.
-const ANSWER_HEAD: usize = 9;
-
-const HEADS: Heads = Heads { value: REQUEST_HEAD, answer: ANSWER_HEAD };
-
-/// What kind of answer follows the call's number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-enum Status {
-    /// The reply.
-    Reply = 0,
-    /// The handler's panic, as text.
-    Panicked = 1,
-    /// Nothing: the request was dropped.
-    Dropped = 2,
-    /// Why the request could not be decoded, as text.
-    Unreadable = 3,
-    /// Why the reply could not be sent, as text.
-    Unsendable = 4,
-    /// Nothing: the server was closed and dropped the request.
-    Closed = 5,
-}
-
-impl Status {
-    fn read(byte: u8) -> Option<Self> {
-        use Status::*;
-        let all = [Reply, Panicked, Dropped, Unreadable, Unsendable, Closed];
-        all.into_iter().find(|&is| is as u8 == byte)
-    }
-}
+const HEADS: Heads = Heads { value: REQUEST_HEAD, answer: reply::HEAD };
 
 /// What client and server must agree on.
 fn protocol<Q, R, C: Codec<Q> + Codec<R>>() -> Protocol {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::error::{ReplyError, ServeError};
 use super::own::Serving;
-use super::{ANSWER_HEAD, BindError, Closer, RequestHead, Status};
+use super::{BindError, Closer, RequestHead};
 #[cfg(all(test, loom))]
 use crate::Options;
 use crate::channel::{Due, InHand, ReceiverBell, Untyped};
@@ -21,6 +21,7 @@ use crate::error::text::{Describe, server};
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::BindOptions;
+use crate::service::reply::{self, Status};
 use crate::sys::{ClockOffset, Deadline, Fault, SystemError, fault};
 use crate::transfer::Refusal;
 use crate::{DefaultCodec, Owner, Receiver, panics, transfer};
@@ -572,16 +573,14 @@ impl Port {
         answer: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), SendError> {
         self.answered = true;
-        let mut head = [status as u8; ANSWER_HEAD];
-        head[..8].copy_from_slice(&self.head.call.to_le_bytes());
+        let head = reply::head(self.head.call, status);
         let due = Due { call: self.head.call, deadline: self.head.deadline };
         self.caller.answer_behind(&head, due, answer)
     }
 
     fn tell(&mut self, status: Status, text: &str) {
         // A caller that does not take its replies cannot be told either.
-        let max = usize::try_from(self.caller.max_value()).unwrap_or(usize::MAX);
-        let reason = &text.as_bytes()[..text.len().min(max)];
+        let reason = status.cut(text.as_bytes(), self.caller.max_value());
         let _ = self.answer(status, |out| Ok(out.write(reason)?));
     }
 }

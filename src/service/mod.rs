@@ -5,11 +5,13 @@
 //! |---|---|
 //! | `bind` | binding a name, standing by for it |
 //! | `connect` | connecting to what is bound |
+//! | `reply` | what a reply begins with |
 //! | `error` | what can go wrong, in the words of a server's user or of a mailbox's |
 
 mod bind;
 mod connect;
 mod error;
+pub(crate) mod reply;
 
 pub(crate) use bind::BindOptions;
 pub(crate) use connect::ConnectOptions;
