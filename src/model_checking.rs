@@ -32,9 +32,9 @@
 //! use sysv_channel::{Receiver, Sender};
 //!
 //! /// Answers each number with its double, until there are no more.
-//! pub fn double(requests: &Receiver<u8>, answers: &Sender<u8>) {
+//! pub fn double(requests: &Receiver<u8>, replies: &Sender<u8>) {
 //!     for request in requests {
-//!         answers.send(&(2 * request.unwrap())).unwrap();
+//!         replies.send(&(2 * request.unwrap())).unwrap();
 //!     }
 //! }
 //! ```
@@ -55,12 +55,12 @@
 //! }
 //!
 //! #[test]
-//! fn the_answer_comes() {
+//! fn the_reply_comes() {
 //!     let executions = check(|| {
-//!         let (requests, answers) = (options().private().unwrap(), options().private().unwrap());
-//!         let (ask, hear) = (requests.sender().unwrap(), answers.receiver().unwrap());
-//!         let (asked, answer) = (requests.receiver().unwrap(), answers.sender().unwrap());
-//!         let worker = thread::spawn(move || protocol::double(&asked, &answer));
+//!         let (requests, replies) = (options().private().unwrap(), options().private().unwrap());
+//!         let (ask, hear) = (requests.sender().unwrap(), replies.receiver().unwrap());
+//!         let (asked, reply) = (requests.receiver().unwrap(), replies.sender().unwrap());
+//!         let worker = thread::spawn(move || protocol::double(&asked, &reply));
 //!         ask.send(&21).unwrap();
 //!         assert_eq!(hear.recv().unwrap(), 42);
 //!         drop(ask);
@@ -128,7 +128,7 @@
 //! so that attaching is not explored with the rest. Name the schema (`Options::schema`), or its
 //! tracing runs in each execution. A model that cannot fail proves nothing: break the protocol, and
 //! see it fail. `tests/protocol.rs` of this crate is a whole example: a client and a worker with a
-//! request, an answer and a stop, in which loom finds a lost request, and the worker that loses none.
+//! request, a reply and a stop, in which loom finds a lost request, and the worker that loses none.
 //!
 //! # What is modelled, and what is not
 //!

@@ -15,7 +15,7 @@ use super::error::{AskError, TellError, WatchError};
 use super::options::AddressOptions;
 use super::reply::{ReplyTo, decoding};
 use super::watch::Watch;
-use super::wire::{self, ORDINARY, Shape, Ticket, URGENT};
+use super::wire::{self, ORDINARY, PortAddress, Shape, URGENT};
 use super::{ConnectError, Service};
 use crate::channel::Untyped;
 use crate::codec::{Codec, EncodeError, Reader, Writer};
@@ -94,19 +94,19 @@ impl AddressOptions {
 pub struct Address<M, C = DefaultCodec> {
     name: Arc<Name>,
     options: AddressOptions,
-    line: RefCell<Option<Line>>,
+    connection: RefCell<Option<Connection>>,
     message: PhantomData<fn(M) -> C>,
 }
 
 /// The connection, which is made again when the mailbox was removed.
-struct Line {
+struct Connection {
     sender: Sender<(), Untyped>,
 }
 
-impl Drop for Line {
+impl Drop for Connection {
     fn drop(&mut self) {
         // So that the actor that answers knows before another address has the place.
-        self.sender.retire();
+        self.sender.end_generation();
     }
 }
 
@@ -222,20 +222,22 @@ impl<M, C: Codec<M>> Address<M, C> {
         C: Codec<R>,
     {
         let deadline = Deadline::after(timeout);
-        let (mut receiver, ticket) = self.next_ask(deadline)?;
+        let (mut receiver, address) = self.next_ask(deadline)?;
         // The address is free meanwhile: the user's code may use it.
         let port_sent = Arc::new(AtomicBool::new(false));
-        let message = message(ReplyTo::of_asker(ticket, port_sent.clone()));
+        let message = message(ReplyTo::of_asker(address, port_sent.clone()));
         let mut place = self.place().map_err(TellError::from)?;
-        let Some(line) = place.as_mut().filter(|line| line.sender.origin() == ticket.origin) else {
+        let Some(connection) =
+            place.as_mut().filter(|connection| connection.sender.origin() == address.origin)
+        else {
             return Err(AskError::Died { mailbox: self.mailbox() });
         };
         let sent = transfer::sending::<M, _, _>(|| {
             loop {
-                match send::<M, C>(&line.sender, ORDINARY, ticket.ask, &message, deadline) {
+                match send::<M, C>(&connection.sender, ORDINARY, address.ask, &message, deadline) {
                     // It was not told, and the next actor may come until the deadline.
-                    Err(SendError::Disconnected { .. }) if !line.sender.is_removed() => {
-                        receiver = line.sender.await_receiver(deadline)?;
+                    Err(SendError::Disconnected { .. }) if !connection.sender.is_removed() => {
+                        receiver = connection.sender.await_receiver(deadline)?;
                     }
                     sent => return sent,
                 }
@@ -253,10 +255,10 @@ impl<M, C: Codec<M>> Address<M, C> {
             return Err(AskError::Dropped { mailbox: self.mailbox() });
         }
         let mut came = Vec::new();
-        let answer = line.sender.wait_for_answer_of(receiver, deadline, |mut reader| {
+        let reply = connection.sender.wait_for_reply_of(receiver, deadline, |mut reader| {
             let (ask, status) = reply::read_head(&mut reader)?;
             // Others are for asks that are not waited for any more.
-            (ask == ticket.ask || fault(Fault::AskNotCompared)).then(|| {
+            (ask == address.ask || fault(Fault::AskNotCompared)).then(|| {
                 let decode = || outcome::<R, C>(&self.name, status, reader);
                 let (outcome, ports) = decoding(self.options, decode);
                 came = ports;
@@ -264,12 +266,12 @@ impl<M, C: Codec<M>> Address<M, C> {
             })
         });
         let brief = Deadline::after(BRIEFLY);
-        for (ticket, hold) in came {
-            hold.receive(&ticket, self.options, brief.remaining().unwrap_or_default());
+        for (address, hold) in came {
+            hold.receive(&address, self.options, brief.remaining().unwrap_or_default());
         }
-        match answer {
+        match reply {
             // The one that comes next says so of a port whose holder found no actor to reply to.
-            Ok(Err(AskError::Dropped { mailbox })) if line.sender.is_replaced(receiver) => {
+            Ok(Err(AskError::Dropped { mailbox })) if connection.sender.is_replaced(receiver) => {
                 Err(AskError::Died { mailbox })
             }
             Ok(outcome) => outcome,
@@ -290,13 +292,13 @@ impl<M, C: Codec<M>> Address<M, C> {
     pub fn watch(&self) -> Result<Watch, WatchError> {
         let deadline = Deadline::after(TEN_SECONDS);
         let mut place = self.connected(deadline)?;
-        if place.as_ref().is_some_and(|line| line.sender.is_removed()) {
+        if place.as_ref().is_some_and(|connection| connection.sender.is_removed()) {
             drop(place.take());
             drop(place);
             place = self.connected(deadline)?;
         }
-        let line = place.as_ref().expect("it was just connected");
-        let sender = line.sender.try_clone();
+        let connection = place.as_ref().expect("it was just connected");
+        let sender = connection.sender.try_clone();
         let sender = sender.map_err(|error| ConnectError::of_attach(Kind::Mailbox, error))?;
         Watch::begin(sender, deadline)
     }
@@ -311,7 +313,7 @@ impl<M, C: Codec<M>> Address<M, C> {
             Err(ConnectError::NotFound { .. }) => return Ok(false),
             place => place?,
         };
-        if place.as_ref().is_some_and(|line| line.sender.is_removed()) {
+        if place.as_ref().is_some_and(|connection| connection.sender.is_removed()) {
             *place = None;
             drop(place);
             // One made again under the name, if there is any.
@@ -320,8 +322,8 @@ impl<M, C: Codec<M>> Address<M, C> {
                 place => place?,
             };
         }
-        let line = place.as_ref().expect("it was just connected");
-        match line.sender.has_receiver() {
+        let connection = place.as_ref().expect("it was just connected");
+        match connection.sender.has_receiver() {
             Err(SendError::System { channel, error }) => {
                 Err(ConnectError::Attach(AttachError::System { channel, error }))
             }
@@ -331,7 +333,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     }
 
     /// The number and the way back of the next ask, and the actor that is to answer it.
-    fn next_ask(&self, deadline: Deadline) -> Result<(u64, Ticket), AskError> {
+    fn next_ask(&self, deadline: Deadline) -> Result<(u64, PortAddress), AskError> {
         drop(self.place().map_err(TellError::from)?);
         loop {
             let mut place = match self.connected(deadline) {
@@ -340,11 +342,14 @@ impl<M, C: Codec<M>> Address<M, C> {
                 }
                 place => place.map_err(TellError::from)?,
             };
-            let line = place.as_mut().expect("it was just connected");
-            match line.sender.await_receiver(deadline) {
+            let connection = place.as_mut().expect("it was just connected");
+            match connection.sender.await_receiver(deadline) {
                 Ok(receiver) => {
-                    let (origin, ask) = (line.sender.origin(), line.sender.next_ask());
-                    return Ok((receiver, Ticket { home: line.sender.handle(), origin, ask }));
+                    let (origin, ask) = (connection.sender.origin(), connection.sender.next_ask());
+                    return Ok((
+                        receiver,
+                        PortAddress { home: connection.sender.handle(), origin, ask },
+                    ));
                 }
                 Err(SendError::Removed { .. }) => *place = None,
                 Err(SendError::Disconnected { .. }) => {
@@ -374,25 +379,25 @@ impl<M, C: Codec<M>> Address<M, C> {
                     }
                     place => place?,
                 };
-                let line = place.as_ref().expect("it was just connected");
+                let connection = place.as_ref().expect("it was just connected");
                 // NB: a system call for each message to a private mailbox, 0.25 microseconds: the
                 // kernel alone knows of a kill.
-                match line.sender.is_abandoned() {
+                match connection.sender.is_abandoned() {
                     Ok(false) | Err(SendError::Removed { .. }) => {}
                     Ok(true) => return Err(TellError::Gone { mailbox: self.mailbox() }),
                     Err(error) => return Err(self.tell_error(error)),
                 }
-                let error = match send::<M, C>(&line.sender, tag, 0, message, deadline) {
+                let error = match send::<M, C>(&connection.sender, tag, 0, message, deadline) {
                     Err(error) if error.is_disconnected() || error.is_removed() => error,
                     sent => return sent.map_err(|error| self.tell_error(error)),
                 };
                 // There is no actor: one may come until the deadline.
-                let next = if line.sender.is_removed() {
+                let next = if connection.sender.is_removed() {
                     Err(error)
                 } else if deadline.is_now() {
                     return Err(TellError::Gone { mailbox: self.mailbox() });
                 } else {
-                    line.sender.await_receiver(deadline).map(drop)
+                    connection.sender.await_receiver(deadline).map(drop)
                 };
                 match next {
                     Ok(()) => {}
@@ -403,8 +408,8 @@ impl<M, C: Codec<M>> Address<M, C> {
         })
     }
 
-    fn place(&self) -> Result<RefMut<'_, Option<Line>>, ConnectError> {
-        let place = self.line.try_borrow_mut();
+    fn place(&self) -> Result<RefMut<'_, Option<Connection>>, ConnectError> {
+        let place = self.connection.try_borrow_mut();
         place.map_err(|_| ConnectError::Reentrant {
             service: Service::new(Kind::Mailbox, self.mailbox()),
         })
@@ -426,14 +431,17 @@ impl<M, C: Codec<M>> Address<M, C> {
         self.name.clone()
     }
 
-    /// The line, connected if it is not.
-    fn connected(&self, deadline: Deadline) -> Result<RefMut<'_, Option<Line>>, ConnectError> {
+    /// The connection, connected if it is not.
+    fn connected(
+        &self,
+        deadline: Deadline,
+    ) -> Result<RefMut<'_, Option<Connection>>, ConnectError> {
         let mut place = self.place()?;
         if place.is_none() {
             let wait = deadline.remaining().unwrap_or(Duration::MAX);
             let protocol = wire::protocol::<M, C>();
             let sender = self.options.connect.connect::<M, C>(protocol, &self.name, wait)?;
-            *place = Some(Line { sender });
+            *place = Some(Connection { sender });
         }
         Ok(place)
     }
@@ -477,7 +485,7 @@ fn outcome<R, C: Codec<R>>(
 impl<M, C> Address<M, C> {
     /// The address of this name, which connects with its first use.
     pub(super) fn of(name: impl Into<Arc<Name>>, options: AddressOptions) -> Self {
-        Address { name: name.into(), options, line: RefCell::new(None), message: PhantomData }
+        Address { name: name.into(), options, connection: RefCell::new(None), message: PhantomData }
     }
 
     /// The same address with other options, for one that came in a message.

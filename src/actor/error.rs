@@ -233,7 +233,7 @@ pub enum ReplyError {
         /// The mailbox that was asked.
         mailbox: Arc<Name>,
     },
-    /// The asker has left so many answers unread that there is no room for this one, or the mailbox
+    /// The asker has left so many replies unread that there is no room for this one, or the mailbox
     /// through which a forwarded reply goes was full for a second; the asker was told, if that was
     /// possible.
     Full {

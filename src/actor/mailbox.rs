@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::address::Address;
 use super::error::ReplyError;
 use super::options::AddressOptions;
-use super::reply::{self, Hold, Link, Relay, Way, answer_at_home};
-use super::wire::{self, FORWARDED, Forwarded, Head, ORDINARY, Ticket};
+use super::reply::{self, Hold, Link, Relay, Route, reply_at_home};
+use super::wire::{self, FORWARDED, Forwarded, Head, ORDINARY, PortAddress};
 use super::{BindError, Closer};
 #[cfg(all(test, feature = "bincode"))]
 use crate::Options;
-use crate::channel::{Attention, LostPort, Origin, Port, Untyped, Whereabouts};
+use crate::channel::{Interest, LostPort, Origin, PortId, Untyped, Whereabouts};
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::BRIEFLY;
 use crate::error::{OpenError, RecvError};
@@ -224,9 +224,9 @@ pub struct Mailbox<M, C = DefaultCodec> {
 
 /// A port that came with a message.
 struct Came {
-    ticket: Ticket,
+    address: PortAddress,
     hold: Hold,
-    way: Way,
+    way: Route,
     /// What its home is told if the message is taken back.
     before: Option<u64>,
 }
@@ -342,13 +342,13 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             errands += 1;
             let (told, lost) = self.lost();
             let received = if lost.is_empty() {
-                let stirring = !self.held.borrow().is_empty();
-                self.take(Select::UpTo(ORDINARY), deadline, Attention { told, stirring }, |_| true)
+                let any_wakeup = !self.held.borrow().is_empty();
+                self.take(Select::UpTo(ORDINARY), deadline, Interest { told, any_wakeup }, |_| true)
             } else {
                 // What a holder said before it went is here now or never comes.
-                let attention = Attention { told, stirring: false };
+                let interest = Interest { told, any_wakeup: false };
                 let now = Deadline::after(Duration::ZERO);
-                self.take(Select::Exactly(FORWARDED), now, attention, |_| true)
+                self.take(Select::Exactly(FORWARDED), now, interest, |_| true)
             };
             match received {
                 Ok(Some(message)) => return Ok(Some(message)),
@@ -369,11 +369,11 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     fn receive_last(&self) {
         let select =
             if self.receiver.is_private() { Select::Any } else { Select::Exactly(FORWARDED) };
-        let attention = Attention { told: self.receiver.holders_told(), stirring: false };
-        let is_away = |way: &Way| matches!(way, Way::Away(_));
+        let interest = Interest { told: self.receiver.holder_changes(), any_wakeup: false };
+        let is_away = |way: &Route| matches!(way, Route::Away(_));
         // None that comes meanwhile need be seen.
         for _ in 0..self.receiver.len().unwrap_or(0) {
-            match self.take(select, Deadline::now(), attention, is_away) {
+            match self.take(select, Deadline::now(), interest, is_away) {
                 Ok(message) => drop(message),
                 Err(RecvError::Decode { .. } | RecvError::Corrupt { .. }) => {}
                 Err(_) => break,
@@ -383,13 +383,13 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     }
 
     /// Receives a message, or `None` where it was for the mailbox itself. The ports in it answer where
-    /// `answers` says so.
+    /// `replies` says so.
     fn take(
         &self,
         select: Select,
         deadline: Deadline,
-        attention: Attention,
-        answers: impl Fn(&Way) -> bool,
+        interest: Interest,
+        replies: impl Fn(&Route) -> bool,
     ) -> Result<Option<M>, RecvError> {
         let ports = RefCell::new(Vec::<Came>::new());
         let make = |mut reader: Reader<'_>, from| -> Result<_, DecodeError> {
@@ -409,10 +409,10 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             let (message, came) = reply::decoding(self.options, decode);
             ports
                 .borrow_mut()
-                .extend(came.into_iter().map(|(ticket, hold)| self.came(ticket, hold)));
+                .extend(came.into_iter().map(|(address, hold)| self.came(address, hold)));
             Ok((Received::Told { ask, message }, from))
         };
-        let received = self.receiver.receive_selected(select, deadline, attention, make);
+        let received = self.receiver.receive_selected(select, deadline, interest, make);
         let (received, from) = received.inspect_err(|_| self.give_back(ports.take()))?;
         match received {
             Received::Reply(reply) => {
@@ -420,48 +420,48 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                 Ok(None)
             }
             Received::Told { message: Ok(message), .. } => {
-                for came in ports.into_inner().into_iter().filter(|came| answers(&came.way)) {
+                for came in ports.into_inner().into_iter().filter(|came| replies(&came.way)) {
                     came.hold.set(came.way);
                 }
                 Ok(Some(message))
             }
             Received::Told { ask, message: Err(error) } => {
                 if ask != 0 {
-                    self.answer(from, ask, Status::Unreadable, error.to_string().as_bytes());
+                    self.reply(from, ask, Status::Unreadable, error.to_string().as_bytes());
                 }
                 ports.into_inner().into_iter().for_each(|came| {
-                    reply::drop_port(came.ticket, came.way);
+                    reply::drop_port(came.address, came.way);
                 });
                 Err(self.receiver.undecodable(error))
             }
         }
     }
 
-    /// How a port that has just come answers. Its home is told who holds it before the message
+    /// How a port that has just come replies. Its home is told who holds it before the message
     /// counts as received, so that a holder's death is always noticed by one of them.
-    fn came(&self, ticket: Ticket, hold: Hold) -> Came {
-        if ticket.home == self.home {
-            let before = self.receiver.take_home(ticket.port());
+    fn came(&self, address: PortAddress, hold: Hold) -> Came {
+        if address.home == self.home {
+            let before = self.receiver.take_home(address.port());
             return Came {
-                ticket,
+                address,
                 hold,
-                way: Way::Home(self.receiver.caller(ticket.origin)),
+                way: Route::Home(self.receiver.caller(address.origin)),
                 before,
             };
         }
-        let link = self.relay(ticket.home).map(Link::new);
-        let before = link.as_ref().and_then(|link| link.holding().hold(ticket.port()));
+        let link = self.relay(address.home).map(Link::new);
+        let before = link.as_ref().and_then(|link| link.holding().hold(address.port()));
         point!("port.held");
-        Came { ticket, hold, way: Way::Away(link), before }
+        Came { address, hold, way: Route::Away(link), before }
     }
 
     /// Undoes what was done about ports that came with a message which its sender took back.
     fn give_back(&self, ports: Vec<Came>) {
-        for Came { ticket, way, before, .. } in ports {
+        for Came { address, way, before, .. } in ports {
             match (way, before) {
-                (Way::Home(_), Some(before)) => self.receiver.give_back(ticket.port(), before),
-                (Way::Away(Some(link)), Some(before)) => {
-                    link.holding().give_back(ticket.port(), before);
+                (Route::Home(_), Some(before)) => self.receiver.give_back(address.port(), before),
+                (Route::Away(Some(link)), Some(before)) => {
+                    link.holding().give_back(address.port(), before);
                 }
                 _ => {}
             }
@@ -492,24 +492,24 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         }
     }
 
-    fn answer(&self, to: Origin, ask: u64, status: Status, bytes: &[u8]) {
+    fn reply(&self, to: Origin, ask: u64, status: Status, bytes: &[u8]) {
         let caller = self.receiver.caller(to);
-        // An asker that is gone, or does not take its answers, has itself to blame.
-        let _ = answer_at_home(&caller, ask, status, bytes);
+        // An asker that is gone, or does not take its replies, has itself to blame.
+        let _ = reply_at_home(&caller, ask, status, bytes);
     }
 
     /// Passes a reply on from the process that held the port.
     fn forward(&self, reply: Forwarded) {
         let Forwarded { origin, ask, status, bytes } = reply;
-        self.receiver.take_home(Port { lane: origin.lane, ask });
-        self.answer(origin, ask, status, &bytes);
+        self.receiver.take_home(PortId { lane: origin.lane, ask });
+        self.reply(origin, ask, status, &bytes);
     }
 
     /// The ports that were dropped elsewhere or whose holders are gone, and how often holders had
     /// said something when these were looked at.
     fn lost(&self) -> (u64, Vec<LostPort>) {
         let mut held = self.held.borrow_mut();
-        let told = self.receiver.holders_told();
+        let told = self.receiver.holder_changes();
         if told != self.told.replace(told) {
             *held = self.receiver.lanes_with_holder();
         }
@@ -532,7 +532,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     fn give_up(&self, lost: Vec<LostPort>) {
         for port in lost {
             if let Some((asker, ask)) = self.receiver.give_up(port) {
-                self.answer(asker, ask, Status::Dropped, &[]);
+                self.reply(asker, ask, Status::Dropped, &[]);
             }
         }
     }

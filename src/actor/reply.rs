@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ReplyError;
 use super::options::AddressOptions;
-use super::wire::{FORWARDED, HEADS, REPLY_HEAD, Shape, Ticket, write_reply};
+use super::wire::{FORWARDED, HEADS, PortAddress, REPLY_HEAD, Shape, write_reply};
 use crate::channel::{Caller, Encoded, Holding, NotEncoded, Origin, Untyped};
 use crate::codec::{Codec, EncodeError, Writer};
 use crate::control::BRIEFLY;
@@ -76,13 +76,13 @@ const ROOM: Duration = Duration::from_secs(1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ReplyTo<R, C = DefaultCodec> {
-    port: Port,
+    port: UntypedPort,
     reply: PhantomData<fn(R) -> C>,
 }
 
 /// The part of a port that knows no types.
-struct Port {
-    ticket: Ticket,
+struct UntypedPort {
+    address: PortAddress,
     hold: Hold,
     /// What its home is opened with.
     options: AddressOptions,
@@ -90,10 +90,10 @@ struct Port {
 
 /// How a port answers; shared with the call that decodes or sends it in this moment.
 #[derive(Clone)]
-pub(super) struct Hold(Arc<std::sync::Mutex<Way>>);
+pub(super) struct Hold(Arc<std::sync::Mutex<Route>>);
 
 #[derive(Clone)]
-pub(super) enum Way {
+pub(super) enum Route {
     /// Not at all: one that was passed on, or one that has answered.
     None,
     /// Not at all: the asker's own, which says here whether it was sent.
@@ -125,18 +125,18 @@ impl Link {
     /// answers for that one, and the asker knows of its end. Waits for room at most until the deadline.
     fn reply(
         &self,
-        ticket: &Ticket,
+        address: &PortAddress,
         status: Status,
         bytes: &[u8],
         deadline: Deadline,
     ) -> Result<(), SendError> {
         let holding = self.holding();
-        if !holding.is_there(ticket.origin) || holding.has_ended(self.actor)? {
+        if !holding.is_there(address.origin) || holding.has_ended(self.actor)? {
             return Err(SendError::Disconnected { channel: holding.channel() });
         }
         let bytes = status.cut(bytes, holding.max_value());
         let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
-            write_reply(out, ticket, status)?;
+            write_reply(out, address, status)?;
             Ok(out.write(bytes)?)
         };
         let sender = self.relay.sender.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,64 +144,69 @@ impl Link {
     }
 }
 
-impl Way {
+impl Route {
     /// Whether the asker was killed, as far as this process can tell.
     fn was_killed(&self, asker: Origin) -> bool {
         match self {
-            Way::None | Way::Asker(_) | Way::Away(None) => false,
-            Way::Home(caller) => caller.was_killed(),
-            Way::Away(Some(link)) => link.holding().was_killed(asker),
+            Route::None | Route::Asker(_) | Route::Away(None) => false,
+            Route::Home(caller) => caller.was_killed(),
+            Route::Away(Some(link)) => link.holding().was_killed(asker),
         }
     }
 }
 
 impl Hold {
-    fn new(way: Way) -> Self {
+    fn new(way: Route) -> Self {
         Hold(Arc::new(std::sync::Mutex::new(way)))
     }
 
-    pub(super) fn set(&self, way: Way) {
+    pub(super) fn set(&self, way: Route) {
         drop(self.replace(way));
     }
 
-    fn replace(&self, way: Way) -> Way {
+    fn replace(&self, way: Route) -> Route {
         mem::replace(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), way)
     }
 
-    fn take(&self) -> Way {
-        self.replace(Way::None)
+    fn take(&self) -> Route {
+        self.replace(Route::None)
     }
 
     /// Whether it answers nothing any more, here, and neither can it be passed on.
     fn is_spent(&self) -> bool {
         match self.way() {
-            Way::None => true,
+            Route::None => true,
             // Relaxed: the asker's own thread writes it.
-            Way::Asker(sent) => sent.load(Ordering::Relaxed),
-            Way::Home(_) | Way::Away(_) => false,
+            Route::Asker(sent) => sent.load(Ordering::Relaxed),
+            Route::Home(_) | Route::Away(_) => false,
         }
     }
 
-    fn way(&self) -> Way {
+    fn way(&self) -> Route {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The port came with an answer: it answers by a relay of its own.
-    pub(super) fn receive(&self, ticket: &Ticket, options: AddressOptions, lock_wait: Duration) {
+    /// The port came with a reply: it answers by a relay of its own.
+    pub(super) fn receive(
+        &self,
+        address: &PortAddress,
+        options: AddressOptions,
+        lock_wait: Duration,
+    ) {
         // Where it fails, the port tries again when it is used.
-        let link = Relay::connect(ticket.home, options, lock_wait).ok().map(Link::new);
+        let link = Relay::connect(address.home, options, lock_wait).ok().map(Link::new);
         if let Some(link) = &link {
-            link.holding().hold(ticket.port());
+            link.holding().hold(address.port());
         }
-        self.set(Way::Away(link));
+        self.set(Route::Away(link));
     }
 
     /// The port is another process's, or another thread's, now.
-    fn pass_on(&self, ticket: &Ticket) {
+    fn pass_on(&self, address: &PortAddress) {
         match self.take() {
-            Way::Away(Some(link)) => link.holding().pass_on(ticket.port()),
+            Route::Away(Some(link)) => link.holding().pass_on(address.port()),
             // Relaxed: the asker's own thread reads it.
-            Way::Asker(sent) => sent.store(true, Ordering::Relaxed),
+            Route::Asker(sent) => sent.store(true, Ordering::Relaxed),
             _ => {}
         }
     }
@@ -237,22 +242,22 @@ impl Relay {
     }
 }
 
-impl Port {
-    fn new(ticket: Ticket, way: Way) -> Self {
-        Port { ticket, hold: Hold::new(way), options: AddressOptions::of_this_moment() }
+impl UntypedPort {
+    fn new(address: PortAddress, way: Route) -> Self {
+        UntypedPort { address, hold: Hold::new(way), options: AddressOptions::of_this_moment() }
     }
 
     fn passed_on(&self) -> ReplyError {
-        ReplyError::PassedOn { mailbox: Arc::new(Name::Handle(self.ticket.home)) }
+        ReplyError::PassedOn { mailbox: Arc::new(Name::Handle(self.address.home)) }
     }
 
     /// How it answers, connected; an error if it does not.
-    fn way(&self, lock_wait: Duration) -> Result<Way, ReplyError> {
+    fn way(&self, lock_wait: Duration) -> Result<Route, ReplyError> {
         let way = match self.hold.way() {
-            Way::None | Way::Asker(_) => return Err(self.passed_on()),
-            Way::Away(None) => {
-                let relay = Relay::connect(self.ticket.home, self.options, lock_wait)?;
-                Way::Away(Some(Link::new(relay)))
+            Route::None | Route::Asker(_) => return Err(self.passed_on()),
+            Route::Away(None) => {
+                let relay = Relay::connect(self.address.home, self.options, lock_wait)?;
+                Route::Away(Some(Link::new(relay)))
             }
             way => return Ok(way),
         };
@@ -261,15 +266,15 @@ impl Port {
     }
 
     /// Replies with what was encoded; the port has answered then, or is as it was.
-    fn answer(&self, bytes: &[u8]) -> Result<(), ReplyError> {
+    fn reply(&self, bytes: &[u8]) -> Result<(), ReplyError> {
         let way = self.hold.take();
         let sent = match &way {
-            Way::None | Way::Asker(_) | Way::Away(None) => return Err(self.passed_on()),
-            Way::Home(caller) => answer_at_home(caller, self.ticket.ask, Status::Reply, bytes),
-            Way::Away(Some(link)) => {
-                // Before the relay is free: threads that answer by it do not add up their waits.
+            Route::None | Route::Asker(_) | Route::Away(None) => return Err(self.passed_on()),
+            Route::Home(caller) => reply_at_home(caller, self.address.ask, Status::Reply, bytes),
+            Route::Away(Some(link)) => {
+                // Before the relay is free: threads that reply by it do not add up their waits.
                 let deadline = Deadline::after(ROOM);
-                link.reply(&self.ticket, Status::Reply, bytes, deadline)
+                link.reply(&self.address, Status::Reply, bytes, deadline)
             }
         };
         match sent {
@@ -278,13 +283,13 @@ impl Port {
                 Err(error.into())
             }
             // Looked at when the reply has gone, and delays it not.
-            _ if way.was_killed(self.ticket.origin) => Err(self.gone()),
+            _ if way.was_killed(self.address.origin) => Err(self.gone()),
             sent => Ok(sent?),
         }
     }
 
     fn gone(&self) -> ReplyError {
-        ReplyError::Gone { mailbox: Arc::new(Name::Handle(self.ticket.home)) }
+        ReplyError::Gone { mailbox: Arc::new(Name::Handle(self.address.home)) }
     }
 
     /// Ends the port with the reason why there is no reply. It waits for no room.
@@ -294,21 +299,21 @@ impl Port {
             // An asker that cannot be told hears nothing until its deadline.
             Err(_) => return,
         };
-        self.hold.set(Way::None);
+        self.hold.set(Route::None);
         match way {
-            Way::None | Way::Asker(_) | Way::Away(None) => {}
-            // An asker that cannot be told is gone, or does not take its answers.
-            Way::Home(caller) => {
-                let _ = answer_at_home(&caller, self.ticket.ask, status, text.as_bytes());
+            Route::None | Route::Asker(_) | Route::Away(None) => {}
+            // An asker that cannot be told is gone, or does not take its replies.
+            Route::Home(caller) => {
+                let _ = reply_at_home(&caller, self.address.ask, status, text.as_bytes());
             }
-            Way::Away(Some(link)) => {
+            Route::Away(Some(link)) => {
                 // One that was sent is on its way, if its home was woken or not.
-                let tell = || link.reply(&self.ticket, status, text.as_bytes(), Deadline::now());
+                let tell = || link.reply(&self.address, status, text.as_bytes(), Deadline::now());
                 let told = status != Status::Dropped
                     && tell().as_ref().map_or_else(Refusal::was_sent, |()| true);
                 if !told {
                     // Which takes no room in the home's mailbox.
-                    link.holding().drop_port(self.ticket.port());
+                    link.holding().drop_port(self.address.port());
                 }
             }
         }
@@ -316,14 +321,14 @@ impl Port {
 }
 
 /// Answers an ask from the process whose mailbox was asked.
-pub(super) fn answer_at_home(
+pub(super) fn reply_at_home(
     caller: &Caller,
     ask: u64,
     status: Status,
     bytes: &[u8],
 ) -> Result<(), SendError> {
     let bytes = status.cut(bytes, caller.max_value());
-    caller.answer_with(&reply::head(ask, status), bytes)
+    caller.reply_with(&reply::head(ask, status), bytes)
 }
 
 /// Encodes, up to `max` bytes. Encoding is the user's code, which may do anything, also use other
@@ -339,7 +344,7 @@ fn encoded<R, C: Codec<R>>(
     })
 }
 
-impl Drop for Port {
+impl Drop for UntypedPort {
     fn drop(&mut self) {
         self.end(Status::Dropped, "");
     }
@@ -347,13 +352,13 @@ impl Drop for Port {
 
 impl<R, C> ReplyTo<R, C> {
     /// The asker's own, to be sent, which then says so.
-    pub(super) fn of_asker(ticket: Ticket, sent: Arc<AtomicBool>) -> Self {
-        ReplyTo { port: Port::new(ticket, Way::Asker(sent)), reply: PhantomData }
+    pub(super) fn of_asker(address: PortAddress, sent: Arc<AtomicBool>) -> Self {
+        ReplyTo { port: UntypedPort::new(address, Route::Asker(sent)), reply: PhantomData }
     }
 
     /// One that was decoded, and does nothing yet.
-    fn new(ticket: Ticket) -> Self {
-        ReplyTo { port: Port::new(ticket, Way::None), reply: PhantomData }
+    fn new(address: PortAddress) -> Self {
+        ReplyTo { port: UntypedPort::new(address, Route::None), reply: PhantomData }
     }
 }
 
@@ -376,16 +381,16 @@ impl<R, C: Codec<R>> ReplyTo<R, C> {
         let port = &self.port;
         let answered = transfer::sending::<R, _, _>(|| {
             let bytes = match port.way(ROOM)? {
-                Way::Home(caller) => {
+                Route::Home(caller) => {
                     encoded::<R, C>(reply, caller.max_value(), || caller.channel())
                 }
-                Way::Away(Some(link)) => {
+                Route::Away(Some(link)) => {
                     let holding = link.holding();
                     encoded::<R, C>(reply, holding.max_value(), || holding.channel())
                 }
-                Way::None | Way::Asker(_) | Way::Away(None) => return Err(port.passed_on()),
+                Route::None | Route::Asker(_) | Route::Away(None) => return Err(port.passed_on()),
             };
-            port.answer(&bytes?)
+            port.reply(&bytes?)
         });
         use ReplyError::{Full, Send, TooLong};
         if let Err(error @ (TooLong { .. } | Send(_) | Full { .. })) = &answered
@@ -399,17 +404,17 @@ impl<R, C: Codec<R>> ReplyTo<R, C> {
 
 impl<R, C> fmt::Debug for ReplyTo<R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplyTo").field("ask", &self.port.ticket.ask).finish_non_exhaustive()
+        f.debug_struct("ReplyTo").field("ask", &self.port.address.ask).finish_non_exhaustive()
     }
 }
 
 /// Ends a port that came with a message which cannot be decoded.
-pub(super) fn drop_port(ticket: Ticket, way: Way) {
-    drop(Port::new(ticket, way));
+pub(super) fn drop_port(address: PortAddress, way: Route) {
+    drop(UntypedPort::new(address, way));
 }
 
 /// Ports that this thread decodes in this moment.
-pub(super) type Ports = Vec<(Ticket, Hold)>;
+pub(super) type Ports = Vec<(PortAddress, Hold)>;
 
 #[cfg(not(loom))]
 use std::thread_local;
@@ -458,40 +463,40 @@ pub(super) fn decoding<V>(options: AddressOptions, decode: impl FnOnce() -> V) -
 
 impl<R, C> Serialize for ReplyTo<R, C> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (ticket, hold) = (self.port.ticket, self.port.hold.clone());
+        let (address, hold) = (self.port.address, self.port.hold.clone());
         if hold.is_spent() {
             return Err(ser::Error::custom(
                 "this reply port was passed on already: the value that it went with was sent, and it \
                  can be sent with no other",
             ));
         }
-        if !transfer::when_sent(move || hold.pass_on(&ticket)) {
+        if !transfer::when_sent(move || hold.pass_on(&address)) {
             return Err(ser::Error::custom(
                 "a reply port can only be encoded in a value that is being sent, which passes it on",
             ));
         }
-        (self.port.ticket, Shape::<R>::new()).serialize(serializer)
+        (self.port.address, Shape::<R>::new()).serialize(serializer)
     }
 }
 
 impl<'de, R: DeserializeOwned, C> Deserialize<'de> for ReplyTo<R, C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (ticket, _) = <(Ticket, Shape<R>)>::deserialize(deserializer)?;
-        let reply = ReplyTo::new(ticket);
+        let (address, _) = <(PortAddress, Shape<R>)>::deserialize(deserializer)?;
+        let reply = ReplyTo::new(address);
         if transfer::is_tracing() {
             return Ok(reply);
         }
         let hold = reply.port.hold.clone();
         let collected = COMING.with(|coming| match &mut *coming.borrow_mut() {
             Some(ports) => {
-                ports.push((ticket, hold.clone()));
+                ports.push((address, hold.clone()));
                 true
             }
             None => false,
         });
         let later = hold.clone();
-        if !collected && !transfer::when_received(move || later.set(Way::Away(None))) {
-            hold.set(Way::Away(None));
+        if !collected && !transfer::when_received(move || later.set(Route::Away(None))) {
+            hold.set(Route::Away(None));
         }
         Ok(reply)
     }

@@ -1,4 +1,4 @@
-//! What stands in a mailbox's messages, in answers, and in ports and addresses inside of values.
+//! What stands in a mailbox's messages, in replies, and in ports and addresses inside of values.
 //!
 //! | message | after its kind and ask |
 //! |---|---|
@@ -15,7 +15,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use crate::Tag;
-use crate::channel::{Origin, Port};
+use crate::channel::{Origin, PortId};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Schema, Writer};
 use crate::control::Heads;
 use crate::name::Handle;
@@ -35,7 +35,7 @@ const REPLY: u8 = 1;
 pub(super) const TOLD_HEAD: usize = 9;
 pub(super) const REPLY_HEAD: usize = 22;
 
-pub(super) const HEADS: Heads = Heads { value: REPLY_HEAD, answer: reply::HEAD };
+pub(super) const HEADS: Heads = Heads { value: REPLY_HEAD, reply: reply::HEAD };
 
 /// What everybody on a mailbox's channel must agree on.
 pub(super) fn protocol<M, C: Codec<M>>() -> Protocol {
@@ -46,16 +46,16 @@ pub(super) fn protocol<M, C: Codec<M>>() -> Protocol {
 
 /// Which ask a reply is for: the home of the port, the asker's lane there, and the ask.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Ticket {
+pub(super) struct PortAddress {
     pub(super) home: Handle,
     pub(super) origin: Origin,
     pub(super) ask: u64,
 }
 
-impl Ticket {
+impl PortAddress {
     /// The port at its home.
-    pub(super) fn port(&self) -> Port {
-        Port { lane: self.origin.lane, ask: self.ask }
+    pub(super) fn port(&self) -> PortId {
+        PortId { lane: self.origin.lane, ask: self.ask }
     }
 }
 
@@ -110,27 +110,27 @@ pub(super) fn told(ask: u64) -> [u8; TOLD_HEAD] {
 /// The head of a reply that goes through the port's home.
 pub(super) fn write_reply(
     out: &mut Writer<'_>,
-    ticket: &Ticket,
+    address: &PortAddress,
     status: Status,
 ) -> Result<(), EncodeError> {
     out.write(&[REPLY])?;
-    out.write(&ticket.ask.to_le_bytes())?;
-    out.write(&(ticket.origin.lane as u32).to_le_bytes())?;
-    out.write(&ticket.origin.generation.to_le_bytes())?;
+    out.write(&address.ask.to_le_bytes())?;
+    out.write(&(address.origin.lane as u32).to_le_bytes())?;
+    out.write(&address.origin.generation.to_le_bytes())?;
     Ok(out.write(&[status as u8])?)
 }
 
-impl Serialize for Ticket {
+impl Serialize for PortAddress {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Ticket { home, origin, ask } = self;
+        let PortAddress { home, origin, ask } = self;
         (home, origin.lane as u32, origin.generation, ask).serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Ticket {
+impl<'de> Deserialize<'de> for PortAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (home, lane, generation, ask) = <(Handle, u32, u64, u64)>::deserialize(deserializer)?;
-        Ok(Ticket { home, origin: Origin { lane: lane as usize, generation }, ask })
+        Ok(PortAddress { home, origin: Origin { lane: lane as usize, generation }, ask })
     }
 }
 

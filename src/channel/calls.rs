@@ -15,14 +15,14 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `asking` | the sender: a request, its answer, and what became of it |
+//! | `asking` | the sender: a request, its reply, and what became of it |
 //! | `answering` | the receiver: who sent a request, closing, draining |
 
 mod answering;
 mod asking;
 
 pub use answering::Closer;
-pub(crate) use answering::{Caller, InHand, ReceiverBell};
+pub(crate) use answering::{Caller, ReceiverBell, RequestGuard};
 pub(crate) use asking::Unanswered;
 
 use std::marker::PhantomData;
@@ -72,12 +72,12 @@ pub(super) fn publish_receiver_start(control: &Control, lane: usize) {
     let layout = control.layout().ring(lane);
     let head = control.word(layout.head_at).load(Ordering::Relaxed);
     // Release: pairs with the Acquire in `was_consumed_by_a_predecessor`; a caller that sees this
-    // sees the answers of the predecessors.
+    // sees the replies of the predecessors.
     control.lane_word(lane, lane_word::RECEIVER_START).swap(head, Ordering::Release);
     point!("attach.receiver_start");
 }
 
-/// Whether the caller waits no more for the answer to a call.
+/// Whether the caller waits no more for the reply to a call.
 pub(super) fn has_cancelled(control: &Control, lane: usize, call: u64) -> bool {
     call < not_waited_for(control, lane).load(Ordering::Relaxed)
         || cancelled(control, lane, call).load(Ordering::Relaxed) == call
@@ -112,11 +112,11 @@ mod tests {
     use crate::sys::Deadline;
     use crate::tag::Tag;
 
-    /// Values and answers, with the heads that the channel's layer has, from a program that puts one
+    /// Values and replies, with the heads that the channel's layer has, from a program that puts one
     /// byte more in front.
     #[test]
     fn nothing_longer_than_the_longest_value_is_received_behind_any_head() {
-        let heads = [(0, 0), (16, 9), (22, 9)].map(|(value, answer)| Heads { value, answer });
+        let heads = [(0, 0), (16, 9), (22, 9)].map(|(value, reply)| Heads { value, reply });
         // In messages, in messages beside records, in records, and in fragments.
         let shapes = [(2048, 0, 1000), (256, 4096, 1000), (0, 4096, 1000), (0, 4096, 9000)];
         for heads in heads {
@@ -147,12 +147,12 @@ mod tests {
                     drop((sent, rx));
 
                     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
-                    let head = vec![1; heads.answer + more];
+                    let head = vec![1; heads.reply + more];
                     let caller = rx.caller(tx.origin());
-                    caller.answer_with(&head, &vec![7; max]).unwrap();
+                    caller.reply_with(&head, &vec![7; max]).unwrap();
                     let mut got = None;
                     let end = loop {
-                        let taken = tx.take_answers(|reader| got = Some(reader.remaining()));
+                        let taken = tx.take_replies(|reader| got = Some(reader.remaining()));
                         if taken.is_err() || got.is_some() {
                             break taken;
                         }
@@ -160,7 +160,7 @@ mod tests {
                         assert!(rx.try_recv().unwrap_err().is_empty(), "{about}");
                     };
                     match end {
-                        Ok(()) => assert_eq!((more, got), (0, Some(heads.answer + max)), "{about}"),
+                        Ok(()) => assert_eq!((more, got), (0, Some(heads.reply + max)), "{about}"),
                         Err(RecvError::Corrupt { .. }) => assert_eq!((more, got), (1, None)),
                         Err(error) => panic!("{about}: {error}"),
                     }

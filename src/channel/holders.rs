@@ -1,6 +1,6 @@
 //! Which process holds an actor's reply port, where that is not the process that was asked.
 //!
-//! The actor that was asked, the port's home, sends the answer and has to notice when the process that
+//! The actor that was asked, the port's home, sends the reply and has to notice when the process that
 //! holds the port dies. So a holder writes into the block of the asker's lane which lane at the home
 //! is its own, before the message that brought the port counts as received. That takes no room in the
 //! home's queue, so no holder waits for a home that is full, and none goes unnoticed there.
@@ -42,12 +42,12 @@ const FIRST_LANE: u64 = 2;
 
 /// A reply port at its home: the asker's lane, and the number of the ask.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Port {
+pub(crate) struct PortId {
     pub(crate) lane: usize,
     pub(crate) ask: u64,
 }
 
-impl Port {
+impl PortId {
     fn with(self, who: u64) -> u64 {
         self.ask << ASK_AT | who
     }
@@ -133,8 +133,8 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
-    /// This process holds the port. Returns what to [give it back](Holding::give_back) with.
-    pub(crate) fn hold(&self, port: Port) -> Option<u64> {
+    /// This process holds the port. ReplyProducers what to [give it back](Holding::give_back) with.
+    pub(crate) fn hold(&self, port: PortId) -> Option<u64> {
         if !self.control.is_ours() {
             return None;
         }
@@ -144,7 +144,7 @@ impl Holding {
     }
 
     /// The process that sent the port took it back.
-    pub(crate) fn give_back(&self, port: Port, before: u64) {
+    pub(crate) fn give_back(&self, port: PortId, before: u64) {
         if self.control.is_ours()
             && move_on(&self.control, port.lane, port.held_by(self.me), before)
         {
@@ -153,14 +153,14 @@ impl Holding {
     }
 
     /// The port is another process's now, which says so itself.
-    pub(crate) fn pass_on(&self, port: Port) {
+    pub(crate) fn pass_on(&self, port: PortId) {
         if self.control.is_ours() && port.lane < self.control.layout().lanes {
             move_on(&self.control, port.lane, port.held_by(self.me), NONE);
         }
     }
 
     /// The port was dropped.
-    pub(crate) fn drop_port(&self, port: Port) {
+    pub(crate) fn drop_port(&self, port: PortId) {
         if self.control.is_ours() && port.say(&self.control, port.with(DROPPED)).is_some() {
             tell_home(&self.control);
         }
@@ -175,7 +175,7 @@ impl Holding {
     /// Whether the receiver of that generation is gone from the home.
     pub(crate) fn has_ended(&self, receiver: u64) -> Result<bool, SendError> {
         let there = self.control.has_receiver();
-        let there = there.map_err(|error| SendError::from(self.control.slept(error)))?;
+        let there = there.map_err(|error| SendError::from(self.control.wait_error(error)))?;
         Ok(!there || self.receiver() != receiver)
     }
 
@@ -203,7 +203,7 @@ impl Holding {
 /// A reply port that will not be answered.
 #[derive(Clone, Copy)]
 pub(crate) struct LostPort {
-    port: Port,
+    port: PortId,
     holder: u64,
 }
 
@@ -224,7 +224,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// How often holders said something.
-    pub(crate) fn holders_told(&self) -> u64 {
+    pub(crate) fn holder_changes(&self) -> u64 {
         self.control.word(word::HOLDERS).load(Ordering::Acquire)
     }
 
@@ -241,7 +241,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let control = &self.control;
         let holder = control.lane_word(lane, lane_word::HOLDER).load(Ordering::Acquire);
         let ask = control.lane_word(lane, lane_word::LAST_ASK).load(Ordering::Relaxed);
-        let port = Port { lane, ask };
+        let port = PortId { lane, ask };
         if !port.is_of(holder) {
             if holder != NONE {
                 // Of an ask that is not waited for.
@@ -271,36 +271,36 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// Gives a lost port up: says who asked and what, unless another holder has it now.
     pub(crate) fn give_up(&self, lost: LostPort) -> Option<(Origin, u64)> {
-        let LostPort { port: Port { lane, ask }, holder } = lost;
+        let LostPort { port: PortId { lane, ask }, holder } = lost;
         // Acquire: as in `Origin::of_record`.
         let generation = self.control.lane_word(lane, lane_word::GENERATION);
         let asker = Origin { lane, generation: generation.load(Ordering::Acquire) };
         move_on(&self.control, lane, holder, NONE).then_some((asker, ask))
     }
 
-    /// The port is here, at home. Returns what to [give it back](Receiver::give_back) with.
-    pub(crate) fn take_home(&self, port: Port) -> Option<u64> {
+    /// The port is here, at home. ReplyProducers what to [give it back](Receiver::give_back) with.
+    pub(crate) fn take_home(&self, port: PortId) -> Option<u64> {
         port.say(&self.control, NONE)
     }
 
     /// The process that sent the port home took it back.
-    pub(crate) fn give_back(&self, port: Port, before: u64) {
+    pub(crate) fn give_back(&self, port: PortId, before: u64) {
         if before != NONE && move_on(&self.control, port.lane, NONE, before) {
             tell_home(&self.control);
         }
     }
 
     /// Whether a holder said something since it was last looked.
-    pub(super) fn is_told(&self) -> bool {
+    pub(super) fn has_holder_changed(&self) -> bool {
         // Relaxed: `ring` and `park` order it.
         !fault(Fault::HoldersNotLookedAt)
-            && self.attention.get().is_some_and(|attention| {
-                self.control.word(word::HOLDERS).load(Ordering::Relaxed) != attention.told
+            && self.interest.get().is_some_and(|interest| {
+                self.control.word(word::HOLDERS).load(Ordering::Relaxed) != interest.told
             })
     }
 
     /// Whether waiting ends when something stirred.
-    pub(super) fn is_attentive(&self) -> bool {
-        self.attention.get().is_some_and(|attention| attention.stirring)
+    pub(super) fn ends_on_any_wakeup(&self) -> bool {
+        self.interest.get().is_some_and(|interest| interest.any_wakeup)
     }
 }

@@ -1,4 +1,4 @@
-//! The fragments of a value or an answer, joined.
+//! The fragments of a value or a reply, joined.
 
 use crate::codec::{ReadError, Reader};
 use crate::ring::{Consumer, Damage, Record};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Ready;
-use super::inbox::{InHand, Inbox};
+use super::Delivery;
+use super::lane_consumer::{LaneConsumer, NextRecord};
 use crate::control::{Control, End};
 use crate::error::RecvError;
 use crate::ring::Peeked;
@@ -25,21 +25,21 @@ struct Closed;
 
 /// The lanes that were ever owned, and whose turn it is.
 pub(super) struct Lanes {
-    inboxes: Vec<Inbox>,
+    consumers: Vec<LaneConsumer>,
     /// The lane that a value last came from, which rings are looked at first; and how many values
     /// came from it in a row.
     turn: usize,
     burst: usize,
     /// How many may come from it in a row.
     longest_burst: usize,
-    /// Whether a value is a request, whose sender asks again as soon as it has its answer.
+    /// Whether a value is a request, whose sender asks again as soon as it has its reply.
     requests: bool,
 }
 
 impl Lanes {
     pub(super) fn new(control: &Control) -> Self {
         Lanes {
-            inboxes: Vec::new(),
+            consumers: Vec::new(),
             turn: 0,
             burst: 0,
             longest_burst: BURST,
@@ -50,22 +50,22 @@ impl Lanes {
     /// Learns of lanes that were claimed since the last look.
     #[inline]
     pub(super) fn see_claimed(&mut self, control: &Control) {
-        for lane in self.inboxes.len()..control.claimed() {
-            self.inboxes.push(Inbox::new(control, lane));
+        for lane in self.consumers.len()..control.claimed() {
+            self.consumers.push(LaneConsumer::new(control, lane));
         }
     }
 
     /// This end, and the sender that a value last came from.
     #[inline]
     pub(super) fn end(&self, control: &Control) -> End {
-        let claimed = self.turn < self.inboxes.len();
+        let claimed = self.turn < self.consumers.len();
         control.receiving_end(if claimed { self.turn } else { 0 })
     }
 
     /// The next value of a channel without a queue, and its lane, if it is a record that comes while this
     /// spins. Else [`Lanes::next`] sees to it, and `spin` says how long its caller is to spin. Between two
     /// looks `closed` says whether to stop.
-    // NB: this waits a second time, for the one case that a busy channel sees, because a `Ready` in a
+    // NB: this waits a second time, for the one case that a busy channel sees, because a `Delivery` in a
     // `Result` is handed up through memory, where the processor waits for its parts. So nothing larger
     // than a word goes up here: measured with a plain struct of 48 bytes, 12 ns a value.
     #[inline(always)]
@@ -75,7 +75,7 @@ impl Lanes {
         deadline: Deadline,
         spin: &mut Duration,
         closed: impl Fn() -> bool,
-    ) -> Option<(usize, InHand<'i>)> {
+    ) -> Option<(usize, NextRecord<'i>)> {
         let mut peeked = self.peek(control);
         if peeked == Peeked::Empty && !deadline.is_now() {
             let seen = control.spin(*spin, deadline, self.end(control), || {
@@ -93,9 +93,9 @@ impl Lanes {
         match peeked {
             Peeked::Value => {
                 let lane = self.turn;
-                let in_hand = self.inboxes.get_mut(lane)?.in_hand(control)?;
+                let next = self.consumers.get_mut(lane)?.peeked_record(control)?;
                 self.burst += 1;
-                Some((lane, in_hand))
+                Some((lane, next))
             }
             // Padding, for one: the value behind it is about to come.
             Peeked::Other => None,
@@ -109,10 +109,10 @@ impl Lanes {
     /// Looks at what is there most often.
     #[inline(always)]
     fn peek(&mut self, control: &Control) -> Peeked {
-        if self.inboxes.len() < control.claimed() {
+        if self.consumers.len() < control.claimed() {
             return Peeked::Other;
         }
-        let seen = self.in_turns(|inbox| match inbox.peek() {
+        let seen = self.in_turns(|consumer| match consumer.peek() {
             Peeked::Empty => None,
             seen => Some(seen),
         });
@@ -130,22 +130,22 @@ impl Lanes {
         &mut self,
         control: &Control,
         deadline: Deadline,
-    ) -> Result<Option<Ready>, RecvError> {
-        self.in_turns(|inbox| inbox.next(control, deadline).transpose()).transpose()
+    ) -> Result<Option<Delivery>, RecvError> {
+        self.in_turns(|consumer| consumer.next(control, deadline).transpose()).transpose()
     }
 
     /// Asks one lane after another until one has something; the same one first for a while.
     #[inline(always)]
-    fn in_turns<R>(&mut self, mut ask: impl FnMut(&mut Inbox) -> Option<R>) -> Option<R> {
+    fn in_turns<R>(&mut self, mut ask: impl FnMut(&mut LaneConsumer) -> Option<R>) -> Option<R> {
         if self.burst >= self.longest_burst {
             self.burst = 0;
             self.turn += 1;
         }
-        for looks in 0..self.inboxes.len() {
-            if self.turn >= self.inboxes.len() {
+        for looks in 0..self.consumers.len() {
+            if self.turn >= self.consumers.len() {
                 self.turn = 0;
             }
-            let found = ask(&mut self.inboxes[self.turn]);
+            let found = ask(&mut self.consumers[self.turn]);
             if found.is_some() {
                 if self.requests && self.burst == 0 {
                     self.longest_burst = (1 + looks / LOOKS_FOR_ONE_MORE).min(BURST);
@@ -165,12 +165,12 @@ impl Lanes {
         control: &Control,
         deadline: Deadline,
     ) -> Result<(), RecvError> {
-        self.inboxes.iter_mut().try_for_each(|inbox| inbox.collect(control, deadline))
+        self.consumers.iter_mut().try_for_each(|consumer| consumer.collect(control, deadline))
     }
 
     /// Whether the lane was ever owned.
     pub(super) fn contains(&self, lane: usize) -> bool {
-        lane < self.inboxes.len()
+        lane < self.consumers.len()
     }
 
     /// A value came from the lane.
@@ -181,13 +181,13 @@ impl Lanes {
 
     /// A lane that a value has come from.
     #[inline]
-    pub(super) fn inbox(&mut self, lane: usize) -> &mut Inbox {
-        &mut self.inboxes[lane]
+    pub(super) fn consumer_mut(&mut self, lane: usize) -> &mut LaneConsumer {
+        &mut self.consumers[lane]
     }
 
     /// The same, to look at.
     #[inline]
-    pub(super) fn inbox_ref(&self, lane: usize) -> &Inbox {
-        &self.inboxes[lane]
+    pub(super) fn consumer(&self, lane: usize) -> &LaneConsumer {
+        &self.consumers[lane]
     }
 }

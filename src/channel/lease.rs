@@ -4,7 +4,7 @@ use std::cell::RefMut;
 use std::fmt;
 use std::ops::Deref;
 
-use super::Ready;
+use super::Delivery;
 use super::receiver::state::{State, received};
 use crate::control::Control;
 use crate::ring::TrustedPeers;
@@ -17,7 +17,7 @@ use crate::tag::Tag;
 pub struct Lease<'r> {
     control: &'r Control,
     state: RefMut<'r, State>,
-    ready: Ready,
+    delivery: Delivery,
     trust: TrustedPeers,
 }
 
@@ -27,21 +27,21 @@ impl<'r> Lease<'r> {
     pub(super) fn new(
         control: &'r Control,
         state: RefMut<'r, State>,
-        ready: Ready,
+        delivery: Delivery,
         trust: TrustedPeers,
     ) -> Self {
-        Lease { control, state, ready, trust }
+        Lease { control, state, delivery, trust }
     }
 
     /// The encoded bytes.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        self.state.intake.lend(self.control, &self.ready, self.trust)
+        self.state.sources.lend(self.control, &self.delivery, self.trust)
     }
 
     /// The tag that the value was sent with.
     pub fn tag(&self) -> Tag {
-        self.state.intake.tag(&self.ready)
+        self.state.sources.tag(&self.delivery)
     }
 }
 
@@ -56,10 +56,10 @@ impl Deref for Lease<'_> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         received(self.control, self.bytes().len());
-        if !matches!(self.ready, Ready::Long { .. }) {
-            self.state.intake.hand_over(self.control, &self.ready);
+        if !matches!(self.delivery, Delivery::Fragments { .. }) {
+            self.state.sources.hand_over(self.control, &self.delivery);
         }
-        self.state.intake.forget(&self.ready);
+        self.state.sources.forget(&self.delivery);
     }
 }
 

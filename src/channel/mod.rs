@@ -5,13 +5,13 @@
 //! | `options`, `open` | what a channel is created and opened with |
 //! | `sender` | which path a value takes, waiting for room |
 //! | `receiver` | waiting for values, handing them over |
-//! | `intake` | where the receiver looks, in the shape that the channel has |
+//! | `sources` | where the receiver looks, in the shape that the channel has |
 //! | `lanes`, `slots` | all lanes in turns; the queue, and the slots into which its messages come |
-//! | `inbox` | one lane as the receiver sees it |
-//! | `joined` | the fragments of a value or an answer, joined |
+//! | `lane_consumer` | one lane as the receiver sees it |
+//! | `joined` | the fragments of a value or a reply, joined |
 //! | `iter` | a receiver's values one after another |
 //! | `lease` | a value read in place |
-//! | `returns`, `answers` | the way back from the receiver to a sender, and its other end |
+//! | `returns`, `replies` | the way back from the receiver to a sender, and its other end |
 //! | `encoded` | a value encoded in this process's memory |
 //! | `origin` | who sent a value |
 //! | `calls` | what request and response need of the two ends |
@@ -19,26 +19,26 @@
 //! | `space` | who has the room in the queue that comes free |
 //! | `stats` | figures |
 
-mod answers;
 mod calls;
 mod encoded;
 #[cfg(fuzzing)]
 #[path = "../verify/fuzzing/messages.rs"]
 pub(crate) mod fuzzing;
 mod holders;
-mod inbox;
-mod intake;
 mod iter;
 mod joined;
+mod lane_consumer;
 mod lanes;
 mod lease;
 mod open;
 mod options;
 mod origin;
 mod receiver;
+mod replies;
 mod returns;
 mod sender;
 mod slots;
+mod sources;
 mod space;
 mod stats;
 
@@ -55,15 +55,15 @@ use crate::ring::{Damage, Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
 pub use calls::Closer;
-pub(crate) use calls::{Caller, InHand, ReceiverBell, Unanswered, Untyped};
+pub(crate) use calls::{Caller, ReceiverBell, RequestGuard, Unanswered, Untyped};
 pub(crate) use encoded::{Encoded, NotEncoded};
-pub(crate) use holders::{Holding, LostPort, Port, Whereabouts};
+pub(crate) use holders::{Holding, LostPort, PortId, Whereabouts};
 pub use iter::{IntoIter, Iter, TryIter};
 pub use lease::Lease;
 pub use open::channel;
 pub use options::Options;
 pub(crate) use origin::Origin;
-pub(crate) use receiver::Attention;
+pub(crate) use receiver::Interest;
 pub use receiver::Receiver;
 pub(crate) use returns::Due;
 pub use sender::Sender;
@@ -147,19 +147,19 @@ fn nothing_came(control: &Control, deadline: Deadline) -> RecvError {
 
 /// A value that the receiver has found and not handed over yet.
 #[derive(Clone, Copy)]
-enum Ready {
+enum Delivery {
     /// It stands in a slot.
     Slot { slot: usize, len: usize, origin: Origin },
     /// It is a record of a lane's ring; its descriptor, if it has one, stands in a slot.
     Record { lane: usize, record: Record, slot: Option<usize> },
-    /// It came in fragments, of which `record` is the last; the lane's inbox has its bytes.
-    Long { lane: usize, record: Record, start: u64, slot: Option<usize> },
+    /// It came in fragments, of which `record` is the last; the lane's consumer has its bytes.
+    Fragments { lane: usize, record: Record, start: u64, slot: Option<usize> },
 }
 
-impl Ready {
+impl Delivery {
     /// Whether its sender still waits, and has not given it up for good.
     fn may_be_taken_back(&self) -> bool {
-        matches!(self, Ready::Long { .. })
+        matches!(self, Delivery::Fragments { .. })
     }
 }
 

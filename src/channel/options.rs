@@ -205,7 +205,7 @@ impl<T, C: Codec<T>> Options<T, C> {
         self
     }
 
-    /// Says what a layer above puts in front of values and answers.
+    /// Says what a layer above puts in front of values and replies.
     pub(crate) fn heads(mut self, heads: Heads) -> Self {
         self.heads = heads;
         self

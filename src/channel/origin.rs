@@ -3,7 +3,7 @@
 use crate::control::{Control, lane_word, semaphores};
 use crate::sys::Ordering;
 
-/// Who sent a value: where an answer to it goes.
+/// Who sent a value: where a reply to it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
     pub(crate) lane: usize,

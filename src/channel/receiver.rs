@@ -17,13 +17,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::state::{OnPanic, State, received};
-use super::inbox::InHand;
+use super::lane_consumer::NextRecord;
 use super::lease::Lease;
 use super::origin::Origin;
-use super::returns::Returns;
-use super::{Channel, Ready};
+use super::returns::ReplyProducers;
+use super::{Channel, Delivery};
 use crate::codec::{Codec, DecodeError, DefaultCodec, Reader};
-use crate::control::{Control, Slept};
+use crate::control::{Control, WaitError};
 use crate::error::RecvError;
 use crate::ring::TrustedPeers;
 use crate::sys::Deadline;
@@ -54,7 +54,7 @@ pub struct Receiver<T, C = DefaultCodec> {
     trust: Option<TrustedPeers>,
     pub(super) state: RefCell<State>,
     /// The ways back to the senders.
-    pub(super) returns: Arc<Returns>,
+    pub(super) returns: Arc<ReplyProducers>,
     /// Whether it waits on when all senders are gone, until it is closed.
     pub(super) stays_open: bool,
     /// Whether it has said which receiver it is.
@@ -62,25 +62,25 @@ pub struct Receiver<T, C = DefaultCodec> {
     /// Whether it is the receiver no more.
     released: Cell<bool>,
     /// What ends waiting, as a deadline does, beside values.
-    pub(super) attention: Cell<Option<Attention>>,
+    pub(super) interest: Cell<Option<Interest>>,
     value: PhantomData<fn(C) -> T>,
 }
 
 /// What ends a receiver's waiting, as a deadline does, beside values.
 #[derive(Clone, Copy)]
-pub(crate) struct Attention {
-    /// What [`Receiver::holders_told`] was: another holder said something since.
+pub(crate) struct Interest {
+    /// What [`Receiver::holder_changes`] was: another holder said something since.
     pub(crate) told: u64,
     /// Whether everything that stirs does: a holder that dies says nothing.
-    pub(crate) stirring: bool,
+    pub(crate) any_wakeup: bool,
 }
 
-impl From<Slept> for RecvError {
-    fn from(slept: Slept) -> Self {
+impl From<WaitError> for RecvError {
+    fn from(slept: WaitError) -> Self {
         match slept {
-            Slept::Timeout { channel } => RecvError::Timeout { channel },
-            Slept::Removed { channel } => RecvError::Removed { channel },
-            Slept::Failed { channel, error } => RecvError::System { channel, error },
+            WaitError::Timeout { channel } => RecvError::Timeout { channel },
+            WaitError::Removed { channel } => RecvError::Removed { channel },
+            WaitError::Failed { channel, error } => RecvError::System { channel, error },
         }
     }
 }
@@ -183,7 +183,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// Appends up to `max` values to `batch`: waits for the first, takes what else is there. A receiver
     /// that is killed meanwhile takes along what it has appended.
-    /// Returns how many it appended. With a `max` of 0 that is 0 at once, whatever waits and whatever
+    /// ReplyProducers how many it appended. With a `max` of 0 that is 0 at once, whatever waits and whatever
     /// became of the channel.
     ///
     /// ```
@@ -244,24 +244,24 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let mut state = self.enter()?;
         let mut spin = self.spin;
         let found = self.next_record(&mut state, deadline, &mut spin);
-        let found = found.map(|(lane, in_hand)| (lane, in_hand.keep()));
+        let found = found.map(|(lane, next)| (lane, next.keep()));
         if let Some((lane, record)) = found {
-            let ready = Ready::Record { lane, record, slot: None };
-            return Ok(Lease::new(&self.control, state, ready, trust));
+            let delivery = Delivery::Record { lane, record, slot: None };
+            return Ok(Lease::new(&self.control, state, delivery, trust));
         }
         let mut withdrawn = 0;
         loop {
-            let ready = self.wait(&mut state, Select::Any, deadline, spin)?;
+            let delivery = self.wait(&mut state, Select::Any, deadline, spin)?;
             // The hand-over of a value in fragments is where its lease begins, since its sender waits
             // and may take it back before.
-            if !ready.may_be_taken_back() || state.intake.hand_over(&self.control, &ready) {
-                if let Err(error) = state.intake.is_lendable(&ready) {
-                    state.intake.forget(&ready);
+            if !delivery.may_be_taken_back() || state.sources.hand_over(&self.control, &delivery) {
+                if let Err(error) = state.sources.is_lendable(&delivery) {
+                    state.sources.forget(&delivery);
                     return Err(self.undecodable(error.into()));
                 }
-                return Ok(Lease::new(&self.control, state, ready, trust));
+                return Ok(Lease::new(&self.control, state, delivery, trust));
             }
-            state.intake.forget(&ready);
+            state.sources.forget(&delivery);
             count_withdrawn(&self.control, &mut withdrawn, deadline)?;
         }
     }
@@ -322,33 +322,33 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if select != Select::Any && !self.control.layout().has_queue() {
             return Err(RecvError::NoSelection { channel: self.control.name() });
         }
-        self.returns.look_after(false);
+        self.returns.flush(false);
         let control = &*self.control;
         let mut withdrawn = 0;
         loop {
             let mut spin = self.spin;
-            if let Some((lane, in_hand)) = self.next_record(&mut state, deadline, &mut spin) {
-                let record = *in_hand.record();
+            if let Some((lane, next)) = self.next_record(&mut state, deadline, &mut spin) {
+                let record = *next.record();
                 let asked = ask(&|| Origin::of_record(control, lane, record.position));
-                let value = in_hand.read(|reader| make(reader, record.tag, asked));
-                drop(in_hand);
+                let value = next.read(|reader| make(reader, record.tag, asked));
+                drop(next);
                 received(control, record.len);
                 return value.map_err(|error| self.undecodable(error));
             }
-            let ready = self.wait(&mut state, select, deadline, spin)?;
-            let tag = state.intake.tag(&ready);
-            let asked = ask(&|| state.intake.origin(control, &ready));
-            let poisoned = OnPanic { control, state: &mut state, ready: &ready };
+            let delivery = self.wait(&mut state, select, deadline, spin)?;
+            let tag = state.sources.tag(&delivery);
+            let asked = ask(&|| state.sources.origin(control, &delivery));
+            let poisoned = OnPanic { control, state: &mut state, delivery: &delivery };
             let read = || {
-                poisoned.state.intake.read(control, &ready, |reader| {
+                poisoned.state.sources.read(control, &delivery, |reader| {
                     let len = reader.remaining();
                     (make(reader, tag, asked), len)
                 })
             };
-            let ((value, len), come) = transfer::receiving(ready.may_be_taken_back(), read);
+            let ((value, len), come) = transfer::receiving(delivery.may_be_taken_back(), read);
             std::mem::forget(poisoned);
-            let accepted = state.intake.hand_over(control, &ready);
-            state.intake.forget(&ready);
+            let accepted = state.sources.hand_over(control, &delivery);
+            state.sources.forget(&delivery);
             if accepted {
                 received(control, len);
                 come.into_iter().for_each(|part| part());
@@ -366,13 +366,13 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         state: &'s mut State,
         deadline: Deadline,
         spin: &mut Duration,
-    ) -> Option<(usize, InHand<'s>)> {
-        if state.intake.slots.is_some() {
+    ) -> Option<(usize, NextRecord<'s>)> {
+        if state.sources.slots.is_some() {
             return None;
         }
-        state.intake.lanes.next_record(&self.control, deadline, spin, || {
-            // A sender that makes room for the rest of an answer waits for it, and sends nothing before.
-            self.returns.look_after(false);
+        state.sources.lanes.next_record(&self.control, deadline, spin, || {
+            // A sender that makes room for the rest of a reply waits for it, and sends nothing before.
+            self.returns.flush(false);
             self.is_closed()
         })
     }
@@ -398,7 +398,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.check()?;
         self.control.check_not_removed()?;
         let waiting = super::stats::waiting(&self.control);
-        Ok(waiting.map_err(|error| self.control.slept(error))? as usize)
+        Ok(waiting.map_err(|error| self.control.wait_error(error))? as usize)
     }
 
     /// Whether no value waits to be received now.

@@ -1,10 +1,10 @@
 //! The way back: from the receiver to the sender of a value.
 //!
 //! A server's or a mailbox's channel has a second ring in each lane. The receiver writes to it and never waits for it; the sender waits for it on the same bell
-//! on which it waits for room and for the receiver's death. Each answer begins with the generation
+//! on which it waits for room and for the receiver's death. Each reply begins with the generation
 //! of the lane's owner that it is for, so an owner never reads what was meant for the last one.
 //!
-//! An answer longer than half the ring goes in fragments, straight into the ring while the sender
+//! A reply longer than half the ring goes in fragments, straight into the ring while the sender
 //! takes them as fast. What it does not take in a moment that is bounded is kept in this process, up
 //! to the channel's longest value in all; so is one that finds the ring full. It goes when the sender has made room: the sender then rings the
 //! receiver, which looks after what waits whenever it looks for values. So the receiver never waits
@@ -12,13 +12,13 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `chunks` | an answer that goes as it is encoded |
-//! | `waiting` | answers that wait for room in this process |
-//! | `in_hand` | requests that an answer is due to |
+//! | `chunks` | a reply that goes as it is encoded |
+//! | `waiting` | replies that wait for room in this process |
+//! | `outstanding` | requests that a reply is due to |
 //! | `plain` | values that come back without a head of a layer above, for tests and models |
 
 mod chunks;
-mod in_hand;
+mod outstanding;
 #[cfg(all(any(test, fuzzing), feature = "bincode"))]
 mod plain;
 #[cfg(all(test, not(loom), feature = "bincode"))]
@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
-use self::chunks::ChunkedAnswer;
+use self::chunks::ChunkedReply;
 use self::waiting::Waiting;
 use super::calls::has_cancelled;
 use super::encoded::{Chunk, Encoded, NotEncoded};
@@ -47,11 +47,11 @@ use crate::sys::bytes::in_chunks;
 use crate::sys::{AtomicU64, Deadline, Fault, Mutex, Ordering, fault};
 use crate::tag::Tag;
 
-/// How long an answer in fragments waits for its sender to make room, at a time and in all.
+/// How long a reply in fragments waits for its sender to make room, at a time and in all.
 const WAIT: Duration = Duration::from_micros(100);
 const WAIT_IN_ALL: Duration = Duration::from_millis(1);
 
-/// The call that an answer is due to.
+/// The call that a reply is due to.
 #[derive(Clone, Copy)]
 pub(crate) struct Due {
     pub(crate) call: u64,
@@ -60,16 +60,16 @@ pub(crate) struct Due {
 }
 
 /// The rings back to all senders, as the receiver's process writes them, from any of its threads.
-pub(super) struct Returns {
+pub(super) struct ReplyProducers {
     control: Arc<Control>,
     /// How long to look for room.
     spin: Duration,
     /// Each on lines of its own: handlers on several threads answer different lanes at one time.
     lanes: Box<[CachePadded<Mutex<Way>>]>,
-    /// The lanes whose answers wait for room, and how many they are.
+    /// The lanes whose replies wait for room, and how many they are.
     waiting: Mutex<Vec<usize>>,
     waiting_lanes: AtomicU64,
-    /// Not zero while the receiver waits until no answer is due.
+    /// Not zero while the receiver waits until no reply is due.
     watched: AtomicU64,
     /// Not zero once the receiver was closed.
     closed: AtomicU64,
@@ -78,22 +78,22 @@ pub(super) struct Returns {
 /// The way back to one lane's owner.
 #[derive(Default)]
 struct Way {
-    /// Missing before the first answer.
+    /// Missing before the first reply.
     producer: Option<Producer>,
     waiting: VecDeque<Waiting>,
     /// Of requests that were received and not answered yet: the owner that sent it, and its call. See
-    /// `calls::InHand`.
-    in_hand: VecDeque<(u64, Due)>,
+    /// `calls::RequestGuard`.
+    outstanding: VecDeque<(u64, Due)>,
     /// What those that wait take of this process's memory, in bytes.
     kept: usize,
     /// Whether the receiver is gone, and the ring another's to write.
     closed: bool,
-    /// Whether an answer goes into the ring as it is encoded: others wait for its end.
+    /// Whether a reply goes into the ring as it is encoded: others wait for its end.
     busy: bool,
 }
 
-/// An encoded answer, in this process's memory.
-struct Answer<'a> {
+/// An encoded reply, in this process's memory.
+struct Reply<'a> {
     /// Whom it is for.
     generation: u64,
     /// What the layer above puts in front of the value.
@@ -101,7 +101,7 @@ struct Answer<'a> {
     value: &'a [u8],
 }
 
-impl Answer<'_> {
+impl Reply<'_> {
     fn len(&self) -> usize {
         ADDRESS + self.head.len() + self.value.len()
     }
@@ -113,11 +113,11 @@ impl Answer<'_> {
     }
 }
 
-impl Returns {
+impl ReplyProducers {
     pub(super) fn new(control: Arc<Control>, spin: Duration) -> Self {
         let lanes = if control.layout().return_lines > 0 { control.layout().lanes } else { 0 };
         let lanes = (0..lanes).map(|_| CachePadded::new(Mutex::new(Way::default()))).collect();
-        Returns {
+        ReplyProducers {
             control,
             spin,
             lanes,
@@ -133,7 +133,7 @@ impl Returns {
     /// to waits for it.
     ///
     /// Encoding is the user's code, which may do anything, also answer the same sender: so it runs
-    /// while no lock is taken, into memory of this process. From there a long answer goes into the ring
+    /// while no lock is taken, into memory of this process. From there a long reply goes into the ring
     /// chunk by chunk.
     // NB: through the first cache, and what is long by itself not even through that. A reply of 64 KiB
     // that is encoded whole before it goes takes a fifth longer.
@@ -147,7 +147,7 @@ impl Returns {
         self.check(to)?;
         let max = usize::try_from(self.max_value()).unwrap_or(usize::MAX);
         let mut chunk = Chunk::take().map_err(|error| self.unencodable(error))?;
-        let mut chunks = ChunkedAnswer::new(self, to, head);
+        let mut chunks = ChunkedReply::new(self, to, head);
         let mut put = |chunk: &[u8], more: &[u8]| chunks.put(chunk, more);
         let ((encoded, too_long), len) = in_chunks(chunk.memory(), max, &mut put, |writer| {
             let encoded = encode(writer);
@@ -163,8 +163,8 @@ impl Returns {
                 encoded.map_err(|error| self.unencodable(error))?;
                 let value = &chunk.memory()[..len];
                 if !chunks.has_begun() {
-                    let answer = Answer { generation: to.generation, head, value };
-                    return self.send(to, &answer, due);
+                    let reply = Reply { generation: to.generation, head, value };
+                    return self.send(to, &reply, due);
                 }
                 chunks.finish(value)
             }
@@ -192,7 +192,7 @@ impl Returns {
             NotEncoded::TooLong => self.too_long(),
             NotEncoded::Failed(error) => self.unencodable(error),
         })?;
-        self.send(to, &Answer { generation: to.generation, head, value: &value }, due)
+        self.send(to, &Reply { generation: to.generation, head, value: &value }, due)
     }
 
     /// Sends encoded bytes behind a head of the layer above, without waiting.
@@ -207,7 +207,7 @@ impl Returns {
         if value.len() as u64 > self.max_value() {
             return Err(self.too_long());
         }
-        self.send(to, &Answer { generation: to.generation, head, value }, due)
+        self.send(to, &Reply { generation: to.generation, head, value }, due)
     }
 
     /// Refuses what cannot be answered: on a channel that is a parent process's or gone, and to a sender
@@ -234,7 +234,7 @@ impl Returns {
         Ok(())
     }
 
-    fn send(&self, to: Origin, answer: &Answer<'_>, due: Option<Due>) -> Result<(), SendError> {
+    fn send(&self, to: Origin, reply: &Reply<'_>, due: Option<Due>) -> Result<(), SendError> {
         let mut way = self.way(to.lane);
         // Once more: encoding may have taken its time.
         self.check(to)?;
@@ -242,22 +242,22 @@ impl Returns {
             return Err(SendError::Disconnected { channel: self.control.name() });
         }
         if way.waiting.is_empty() && !self.is_busy(&way) {
-            let sent = match self.send_now(&mut way, to.lane, answer) {
+            let sent = match self.send_now(&mut way, to.lane, reply) {
                 Err(SendError::Full { .. }) => false,
-                sent => sent? || self.stream(&mut way, to, answer)?,
+                sent => sent? || self.stream(&mut way, to, reply)?,
             };
             if sent {
                 return Ok(());
             }
         }
-        self.send_later(&mut way, to.lane, answer, due)
+        self.send_later(&mut way, to.lane, reply, due)
     }
 
     pub(super) fn control(&self) -> &Control {
         &self.control
     }
 
-    /// Rings the sender for an answer that went whole.
+    /// Rings the sender for a reply that went whole.
     fn ring(&self, lane: usize) -> Result<(), SendError> {
         let rung = self.control.try_ring(self.control.lane_bell(lane));
         rung.or_else(|error| not_woken(&self.control, error))
@@ -273,7 +273,7 @@ impl Returns {
         SendError::Encode { channel: self.control.name(), error }
     }
 
-    /// The longest answer without its head, in bytes.
+    /// The longest reply without its head, in bytes.
     pub(super) fn max_value(&self) -> u64 {
         self.control.layout().max_value
     }
@@ -289,23 +289,23 @@ impl Returns {
         Origin { lane, generation }.is_there(&self.control)
     }
 
-    /// Whether the way is another answer's until that is whole.
+    /// Whether the way is another reply's until that is whole.
     fn is_busy(&self, way: &Way) -> bool {
         way.busy && !fault(Fault::WayNotKept)
     }
 
-    /// Sends an answer in one record; `false` if it is too long for that.
-    fn send_now(&self, way: &mut Way, lane: usize, answer: &Answer<'_>) -> Result<bool, SendError> {
+    /// Sends a reply in one record; `false` if it is too long for that.
+    fn send_now(&self, way: &mut Way, lane: usize, reply: &Reply<'_>) -> Result<bool, SendError> {
         let damaged = |damage| self.damaged(lane, damage);
         let producer = self.producer(way, lane).map_err(damaged)?;
-        let (tag, len) = (Tag::DEFAULT, answer.len());
+        let (tag, len) = (Tag::DEFAULT, reply.len());
         let whole = len <= producer.max_payload(tag);
         let room = if whole { producer.reserve(len, tag) } else { producer.reserve_available(tag) };
         let Some(room) = room.map_err(damaged)? else {
             return Err(SendError::Full { channel: self.control.name() });
         };
         if whole {
-            let written = producer.fill(room, |writer| answer.write(writer));
+            let written = producer.fill(room, |writer| reply.write(writer));
             debug_assert!(written.is_ok());
             producer.publish(len, tag, Flags::WHOLE);
             self.ring(lane)?;
@@ -313,10 +313,10 @@ impl Returns {
         Ok(whole)
     }
 
-    /// Sends an answer in fragments while the sender takes them; `false` if it stopped to.
+    /// Sends a reply in fragments while the sender takes them; `false` if it stopped to.
     ///
-    /// Fragments that went for nothing do no harm: the next answer's first ends them.
-    fn stream(&self, way: &mut Way, to: Origin, answer: &Answer<'_>) -> Result<bool, SendError> {
+    /// Fragments that went for nothing do no harm: the next reply's first ends them.
+    fn stream(&self, way: &mut Way, to: Origin, reply: &Reply<'_>) -> Result<bool, SendError> {
         let damaged = |damage| self.damaged(to.lane, damage);
         let producer = self.producer(way, to.lane).map_err(damaged)?;
         let tag = Tag::DEFAULT;
@@ -324,7 +324,7 @@ impl Returns {
         let mut find_room =
             |producer: &mut Producer, len: usize| self.find_room(producer, to, len, &mut left);
         let streamed =
-            match producer.stream(tag, answer.len(), &mut find_room, |out| answer.write(out)) {
+            match producer.stream(tag, reply.len(), &mut find_room, |out| reply.write(out)) {
                 Ok(streamed) => streamed,
                 Err(SendError::Full { .. }) => return Ok(false),
                 Err(error) => return Err(error),
@@ -404,7 +404,7 @@ impl Returns {
     fn producer<'w>(&self, way: &'w mut Way, lane: usize) -> Result<&'w mut Producer, Damage> {
         if way.producer.is_none() {
             let layout = self.control.return_ring_of(lane);
-            // What a predecessor's last answer was does not matter here: it needs no descriptor.
+            // What a predecessor's last reply was does not matter here: it needs no descriptor.
             let (producer, _) = Producer::attach(self.control.segment.clone(), layout)?;
             way.producer = Some(producer);
         }

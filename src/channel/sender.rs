@@ -25,12 +25,14 @@ use std::time::{Duration, Instant};
 
 pub(super) use accept::back_error;
 pub(super) use encode::{Encode, Headed, Request};
-pub(super) use wait::Lost;
+pub(super) use wait::OnDisconnect;
 
 use super::Channel;
-use super::answers::Answers;
+use super::replies::Replies;
 use crate::codec::{Codec, DefaultCodec, Writer};
-use crate::control::{Control, Doorbell, ENVELOPE, Slept, VALUES_BETWEEN_LOOKS, lane_word, word};
+use crate::control::{
+    Control, Doorbell, ENVELOPE, VALUES_BETWEEN_LOOKS, WaitError, lane_word, word,
+};
 use crate::error::{AttachError, SendError};
 use crate::ring::{Producer, Record, TrustedPeers};
 use crate::sys::{Deadline, Fault, MessageBuffer, Ordering, SystemError, fault};
@@ -69,7 +71,7 @@ pub struct Sender<T, C = DefaultCodec> {
 pub(super) struct State {
     producer: Option<Producer>,
     /// The way back from the receiver, if the channel has one.
-    pub(super) answers: Option<Answers>,
+    pub(super) replies: Option<Replies>,
     /// Where queue messages are made; present if there is a queue.
     message: Option<MessageBuffer>,
     /// A record of the lane's last owner whose descriptor may be missing.
@@ -83,15 +85,15 @@ pub(super) struct State {
     /// Whether the line for the queue was looked at since something last stirred.
     looked_at_line: bool,
     /// Whether a nap is over since this sender last looked for room.
-    nap_over: bool,
+    elapsed: bool,
 }
 
-impl From<Slept> for SendError {
-    fn from(slept: Slept) -> Self {
+impl From<WaitError> for SendError {
+    fn from(slept: WaitError) -> Self {
         match slept {
-            Slept::Timeout { channel } => SendError::Timeout { channel },
-            Slept::Removed { channel } => SendError::Removed { channel },
-            Slept::Failed { channel, error } => SendError::System { channel, error },
+            WaitError::Timeout { channel } => SendError::Timeout { channel },
+            WaitError::Removed { channel } => SendError::Removed { channel },
+            WaitError::Failed { channel, error } => SendError::System { channel, error },
         }
     }
 }
@@ -189,7 +191,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.send_value(tag, value, Deadline::after(timeout))
     }
 
-    /// Sends values one after another, and waits while the channel is full. Returns how many were
+    /// Sends values one after another, and waits while the channel is full. ReplyProducers how many were
     /// sent.
     ///
     /// The receiver has each value before the next one is asked of the iterator, which may take its
@@ -331,7 +333,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     #[inline]
     fn ring_receiver(&self) -> Result<(), SendError> {
         let rung = self.control.try_ring(self.control.items_bell());
-        rung.map_err(|error| self.control.slept(error).into())
+        rung.map_err(|error| self.control.wait_error(error).into())
     }
 
     /// Refuses to wait for a receiver that does not read this lane's ring any more.
@@ -364,7 +366,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         match self.control.has_receiver() {
             Ok(there) => Ok(!there),
-            Err(error) => Err(self.control.slept(error).into()),
+            Err(error) => Err(self.control.wait_error(error).into()),
         }
     }
 
@@ -379,7 +381,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         drop(self.enter()?);
         self.control.check_not_removed()?;
         let waiting = super::stats::waiting(&self.control);
-        Ok(waiting.map_err(|error| self.control.slept(error))? as usize)
+        Ok(waiting.map_err(|error| self.control.wait_error(error))? as usize)
     }
 
     /// Whether no value waits to be received now.
@@ -391,7 +393,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// Whether there is no room now, not for the shortest of values: [`try_send`](Sender::try_send)
-    /// would say [`Full`](SendError::Full) of any. The answer is old when it comes, as others send and
+    /// would say [`Full`](SendError::Full) of any. The reply is old when it comes, as others send and
     /// receive. It is of this sender's ring on a channel without a queue, and else of the queue, which
     /// all senders share: a longer value may find no room in the ring, or wait for its turn, where this
     /// says `false`.
@@ -415,7 +417,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             let room = self.producer(&mut state).reserve_available(Tag::DEFAULT);
             return Ok(room.map_err(|damage| self.damaged(damage))?.is_none());
         };
-        let stat = queue.stat().map_err(|error| self.control.slept(error))?;
+        let stat = queue.stat().map_err(|error| self.control.wait_error(error))?;
         // One more message, with the least that a value can be encoded as.
         Ok(stat.bytes + ENVELOPE as u64 > stat.capacity || stat.messages >= stat.capacity)
     }
@@ -442,9 +444,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
 /// next call says that the channel is gone.
 #[cold]
 pub(super) fn not_woken(control: &Control, error: SystemError) -> Result<(), SendError> {
-    match control.slept(error) {
-        Slept::Removed { .. } if !fault(Fault::SentTakenBack) => Ok(()),
-        Slept::Failed { channel, error } => Err(SendError::NotWoken { channel, error }),
+    match control.wait_error(error) {
+        WaitError::Removed { .. } if !fault(Fault::SentTakenBack) => Ok(()),
+        WaitError::Failed { channel, error } => Err(SendError::NotWoken { channel, error }),
         slept => Err(slept.into()),
     }
 }

@@ -1,6 +1,6 @@
 //! The queue, as the receiver looks at it: one message after another comes into a slot.
 
-use super::Ready;
+use super::Delivery;
 use super::envelope::Envelope;
 use super::lanes::Lanes;
 use super::origin::Origin;
@@ -63,7 +63,7 @@ impl Slots {
         select: Select,
         ask: bool,
         deadline: Deadline,
-    ) -> Result<Option<Ready>, RecvError> {
+    ) -> Result<Option<Delivery>, RecvError> {
         let mut messages = 0;
         loop {
             if self.messages >= MESSAGES_BEFORE_FRAGMENTS {
@@ -84,11 +84,11 @@ impl Slots {
                     }
                 },
             };
-            if let Some(ready) = self.open(control, lanes, slot.0, slot.1)? {
+            if let Some(delivery) = self.open(control, lanes, slot.0, slot.1)? {
                 if fault(Fault::SlotClearedEarly) {
                     control.word(control.layout().slot(slot.0)).store(0, Ordering::Release);
                 }
-                return Ok(Some(ready));
+                return Ok(Some(delivery));
             }
         }
     }
@@ -158,7 +158,7 @@ impl Slots {
                     Ok(None)
                 }
                 SystemErrorKind::TooLong => Err(self.drop_foreign(control, select)),
-                _ => Err(control.slept(error).into()),
+                _ => Err(control.wait_error(error).into()),
             },
         }
     }
@@ -180,7 +180,7 @@ impl Slots {
                     ),
                 }
             }
-            Err(error) => control.slept(error).into(),
+            Err(error) => control.wait_error(error).into(),
         }
     }
 
@@ -191,7 +191,7 @@ impl Slots {
         lanes: &mut Lanes,
         slot: usize,
         text_len: Option<usize>,
-    ) -> Result<Option<Ready>, RecvError> {
+    ) -> Result<Option<Delivery>, RecvError> {
         let text = control.layout().slot(slot) + TYPE_WORD;
         let envelope = control.segment.read(text, ENVELOPE, |mut reader| reader.read_array());
         let envelope = envelope.ok().and_then(Envelope::read);
@@ -207,10 +207,10 @@ impl Slots {
             {
                 let origin = Origin { lane, generation };
                 lanes.turn_to(lane);
-                Ok(Some(Ready::Slot { slot, len, origin }))
+                Ok(Some(Delivery::Slot { slot, len, origin }))
             }
             Some(Envelope::Descriptor { lane, position }) if whole && lanes.contains(lane) => {
-                let resolved = lanes.inbox(lane).resolve(control, position, slot);
+                let resolved = lanes.consumer_mut(lane).resolve(control, position, slot);
                 lanes.turn_to(lane);
                 if !matches!(resolved, Ok(Some(_))) {
                     self.clear(control, slot);

@@ -432,8 +432,8 @@ impl<'c> Place<'c> {
     /// turn it may have been; nor has one whose nap is over, if the receiver received nothing meanwhile.
     // NB: found by a test of turns on a busy machine: a waker that is preempted by the sender that it
     // wakes stirs it too, and one that then tried out of turn had eight times the room of another.
-    pub(super) fn yields(&mut self, stirred: bool, nap_over: bool) -> Result<bool, SendError> {
-        if stirred && forget_dead(self.control).map_err(|error| self.control.slept(error))? {
+    pub(super) fn yields(&mut self, stirred: bool, elapsed: bool) -> Result<bool, SendError> {
+        if stirred && forget_dead(self.control).map_err(|error| self.control.wait_error(error))? {
             return Ok(false);
         }
         if !fault(Fault::NoYieldFence) {
@@ -452,10 +452,10 @@ impl<'c> Place<'c> {
         let received = self.control.word(word::RECEIVED_VALUES).load(Ordering::Relaxed);
         // Only a nap shows that the receiver receives nothing. It rings for more than turns, and in the
         // middle of receiving a value too, so a ring shows no such thing.
-        if self.seen.replace(received) == Some(received) && nap_over {
+        if self.seen.replace(received) == Some(received) && elapsed {
             return Ok(false);
         }
-        self.control.has_receiver().map_err(|error| self.control.slept(error).into())
+        self.control.has_receiver().map_err(|error| self.control.wait_error(error).into())
     }
 
     /// The message was sent.

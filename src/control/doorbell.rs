@@ -14,7 +14,7 @@
 //! that cannot be registered for that says so in the header, as does one that never spins and so
 //! sleeps for every value; from then on everybody fences, and sleepers leave the kernel alone once
 //! they know that all have seen it. Models take this barrier for a fence on either side. Where a
-//! caller sleeps for every answer it would cost more than the fences: with 16 and 64 callers 12
+//! caller sleeps for every reply it would cost more than the fences: with 16 and 64 callers 12
 //! microseconds a call, against 5.
 //!
 //! The two fences make sure that the waker sees the ticket or the sleeper sees the work. The post
@@ -25,11 +25,11 @@
 
 use std::time::Duration;
 
-use super::{Control, Slept, lane_word, semaphores, word};
+use super::{Control, WaitError, lane_word, semaphores, word};
 use crate::sys::{self, Deadline, Fault, Ordering, SystemError, fault};
 
 /// How long a sleeper first sleeps that cannot make the others' processors fence.
-const UNFENCED_NAP: Duration = Duration::from_millis(1);
+const UNFENCED_PARK: Duration = Duration::from_millis(1);
 
 /// How long a sleeper first sleeps before it looks whether the channel's objects are still there. Each
 /// time it takes twice as long, `LOOKS_DOUBLED` times: a look costs an idle process 80 microseconds.
@@ -50,9 +50,9 @@ pub(super) enum Parked<R> {
     /// A peer rang.
     Rung,
     /// Something posted; it may have been the kernel, for a peer that died.
-    Stirred,
+    Posted,
     /// A nap is over in which no party rang.
-    NapOver,
+    Elapsed,
 }
 
 impl Control {
@@ -94,7 +94,7 @@ impl Control {
     #[inline(always)]
     pub(crate) fn waker_fence(&self) {
         // Both pair with `sleeper_fence`.
-        if self.is_feed() && self.word(word::FENCED).load(Ordering::Relaxed) == 0 {
+        if self.only_streams() && self.word(word::FENCED).load(Ordering::Relaxed) == 0 {
             sys::light_barrier();
         } else {
             sys::fence(Ordering::SeqCst);
@@ -103,7 +103,7 @@ impl Control {
 
     /// The sleeper's fence; `false` if a waker may have gone without its own.
     fn sleeper_fence(&self) -> bool {
-        if !self.is_feed() || self.all_fence.load(Ordering::Relaxed) {
+        if !self.only_streams() || self.all_fence.load(Ordering::Relaxed) {
             // SeqCst: pairs with `waker_fence`.
             sys::fence(Ordering::SeqCst);
             return true;
@@ -118,10 +118,10 @@ impl Control {
         fenced
     }
 
-    /// Whether values only stream by: no system call with each, as a queue needs, and no answer that
+    /// Whether values only stream by: no system call with each, as a queue needs, and no reply that
     /// is slept for after each.
     #[inline]
-    fn is_feed(&self) -> bool {
+    fn only_streams(&self) -> bool {
         self.queue.is_none() && self.layout().return_lines == 0
     }
 
@@ -130,7 +130,7 @@ impl Control {
     // NB: measured with a struct there and back on one core, both sides sleeping for each: 4.6 us, 5.5
     // without the second.
     fn register_waker(&self, spin: Duration) {
-        if self.is_feed() && (!sys::register_waker() || spin.is_zero()) {
+        if self.only_streams() && (!sys::register_waker() || spin.is_zero()) {
             self.word(word::FENCED).swap(1, Ordering::Relaxed);
         }
     }
@@ -165,7 +165,7 @@ impl Control {
 
     /// Sleeps at the bell, once, unless `look` finds something first. `parks` says how many times
     /// this call slept before.
-    pub(super) fn park<R, E: From<Slept>>(
+    pub(super) fn park<R, E: From<WaitError>>(
         &self,
         doorbell: Doorbell,
         deadline: Deadline,
@@ -195,17 +195,17 @@ impl Control {
         match (found?, rung) {
             (Some(found), _) => Ok(Parked::Found(found)),
             (None, Ok(_)) if self.is_removed() => Err(E::from(self.removed())),
-            (None, Ok(true)) => Ok(if cleared { Parked::Rung } else { Parked::Stirred }),
+            (None, Ok(true)) => Ok(if cleared { Parked::Rung } else { Parked::Posted }),
             (None, Ok(false)) if deadline.has_passed() => {
-                Err(E::from(Slept::Timeout { channel: self.name() }))
+                Err(E::from(WaitError::Timeout { channel: self.name() }))
             }
             (None, Ok(false)) => {
                 if fenced && self.poll_removed() {
                     return Err(E::from(self.removed()));
                 }
-                Ok(Parked::NapOver)
+                Ok(Parked::Elapsed)
             }
-            (None, Err(error)) => Err(E::from(self.slept(error))),
+            (None, Err(error)) => Err(E::from(self.wait_error(error))),
         }
     }
 
@@ -222,7 +222,7 @@ impl Control {
             return deadline;
         }
         let nap = match fenced {
-            false => UNFENCED_NAP,
+            false => UNFENCED_PARK,
             true => LOOK_FOR_OBJECTS * (1 << parks.min(LOOKS_DOUBLED)),
         };
         let sooner = deadline.remaining().is_some_and(|left| left < nap);

@@ -145,8 +145,8 @@ pub(crate) mod lane_word {
     pub(crate) const DAMAGED_GENERATION: usize = LINE + 16;
     /// Where in the ring the present receiver began: its predecessors consumed what stood before.
     pub(crate) const RECEIVER_START: usize = LINE + 32;
-    /// Whether answers for the owner wait for room in its return ring.
-    pub(crate) const ANSWERS_WAIT: usize = LINE + 24;
+    /// Whether replies for the owner wait for room in its return ring.
+    pub(crate) const REPLIES_WAIT: usize = LINE + 24;
     /// One more than the processor on which the owner last waited.
     pub(crate) const PROCESSOR: usize = LINE + 40;
     /// Raised by every owner.

@@ -44,16 +44,16 @@ pub(crate) use removal::VALUES_BETWEEN_LOOKS;
 pub use sweep::{Removed, sweep, sweep_all};
 pub(crate) use wait::{End, Look, Waiter};
 
-/// Bytes in front of an answer: the generation that it is for.
+/// Bytes in front of a reply: the generation that it is for.
 pub(crate) const ADDRESS: usize = 8;
 
-/// How many bytes a layer above puts in front of a value and of an answer, at most: they do not count
+/// How many bytes a layer above puts in front of a value and of a reply, at most: they do not count
 /// against the longest value. Every process that opens a channel of such a layer knows them, so they
 /// are never read from shared memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Heads {
     pub(crate) value: usize,
-    pub(crate) answer: usize,
+    pub(crate) reply: usize,
 }
 
 /// A channel that this process uses. Dropping it gives the use up, and removes the channel if it
@@ -84,7 +84,7 @@ pub(crate) struct Control {
 }
 
 /// How a wait ended without what was waited for.
-pub(crate) enum Slept {
+pub(crate) enum WaitError {
     /// The deadline passed.
     Timeout { channel: Arc<Name> },
     /// The channel was removed.
@@ -107,13 +107,13 @@ impl Control {
 
     /// What a refused system call means to its caller.
     #[cold]
-    pub(crate) fn slept(&self, error: SystemError) -> Slept {
+    pub(crate) fn wait_error(&self, error: SystemError) -> WaitError {
         match error.kind() {
             SystemErrorKind::Removed => {
                 self.notice_removed();
                 self.removed()
             }
-            _ => Slept::Failed { channel: self.name(), error },
+            _ => WaitError::Failed { channel: self.name(), error },
         }
     }
 
@@ -171,7 +171,7 @@ impl Control {
 
     /// The ring from the receiver back to the lane's sender.
     pub(crate) fn return_ring_of(&self, lane: usize) -> RingLayout {
-        RingLayout { max_value: self.longest_answer(), ..self.layout().return_ring(lane) }
+        RingLayout { max_value: self.longest_reply(), ..self.layout().return_ring(lane) }
     }
 
     /// The longest value with its head, in bytes.
@@ -180,9 +180,9 @@ impl Control {
         self.layout().max_value.saturating_add(self.heads.value as u64)
     }
 
-    /// The longest answer with its address and its head, in bytes.
-    pub(crate) fn longest_answer(&self) -> u64 {
-        self.layout().max_value.saturating_add((ADDRESS + self.heads.answer) as u64)
+    /// The longest reply with its address and its head, in bytes.
+    pub(crate) fn longest_reply(&self) -> u64 {
+        self.layout().max_value.saturating_add((ADDRESS + self.heads.reply) as u64)
     }
 
     /// The longest encoded value that the channel takes.

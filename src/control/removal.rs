@@ -16,7 +16,7 @@
 
 use std::time::Duration;
 
-use super::{Control, Slept, semaphores, word};
+use super::{Control, WaitError, semaphores, word};
 use crate::sys::{Deadline, Fault, Ordering, Segment, SystemError, SystemErrorKind, fault};
 
 /// What the count in the header never is: this process knows that the channel was removed.
@@ -69,13 +69,13 @@ impl Control {
 
     /// The error for that.
     #[cold]
-    pub(crate) fn removed(&self) -> Slept {
-        Slept::Removed { channel: self.name() }
+    pub(crate) fn removed(&self) -> WaitError {
+        WaitError::Removed { channel: self.name() }
     }
 
     /// Refuses to say anything of a channel that was removed, for callers that may only ask, again and
     /// again.
-    pub(crate) fn check_not_removed(&self) -> Result<(), Slept> {
+    pub(crate) fn check_not_removed(&self) -> Result<(), WaitError> {
         self.poll_removed_now_and_then();
         if self.is_removed() { Err(self.removed()) } else { Ok(()) }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Control, Doorbell, Parked, Slept, lane_word, semaphores, word};
+use super::{Control, Doorbell, Parked, WaitError, lane_word, semaphores, word};
 use crate::sys::{self, Deadline, Ordering};
 
 /// How many times a spinning side looks around before it asks the kernel whether its bell was rung:
@@ -36,7 +36,7 @@ pub(crate) enum Look {
 /// What an end waits for.
 pub(crate) trait Waiter {
     type Found;
-    type Error: From<Slept>;
+    type Error: From<WaitError>;
 
     /// Which end waits.
     fn end(&self) -> End;
@@ -116,14 +116,14 @@ impl Control {
             }
             self.count(end.wakeups, 1);
             if !matches!(parked, Parked::Rung) {
-                waiter.stirred(matches!(parked, Parked::NapOver));
+                waiter.stirred(matches!(parked, Parked::Elapsed));
             }
             if let Some(found) = waiter.look(Look::Woken)? {
                 return Ok(found);
             }
             // The bell may be rung for nothing, time and again.
             if std::mem::replace(&mut late, deadline.has_passed()) {
-                return Err(Slept::Timeout { channel: self.name() }.into());
+                return Err(WaitError::Timeout { channel: self.name() }.into());
             }
         }
     }

@@ -101,7 +101,7 @@ impl ClientOptions {
             name,
             options: self.clone(),
             clock: ClockOffset::of_this_process(),
-            line: RefCell::new(Line {
+            connection: RefCell::new(Connection {
                 sender,
                 removed: false,
                 last_call: 0,
@@ -134,27 +134,27 @@ pub struct Client<Q, R, C = DefaultCodec> {
     name: Arc<Name>,
     options: ClientOptions,
     clock: ClockOffset,
-    line: RefCell<Line<R>>,
+    connection: RefCell<Connection<R>>,
     types: PhantomData<fn(Q) -> C>,
 }
 
 /// The connection, which is made again when the server's channel was removed.
-struct Line<R> {
+struct Connection<R> {
     sender: Sender<(), Untyped>,
     /// Whether its channel was removed: the next call has another.
     removed: bool,
     last_call: u64,
     /// The calls that were started and not waited for yet.
     started: BTreeMap<u64, Started<R>>,
-    /// The answer to the call that is made now, if it came while its request was still being sent: a
+    /// The reply to the call that is made now, if it came while its request was still being sent: a
     /// server answers a long request in the moment in which it hands it over.
     early: Option<Result<R, CallError>>,
 }
 
-impl<R> Drop for Line<R> {
+impl<R> Drop for Connection<R> {
     fn drop(&mut self) {
         // A server starts none of the calls that were started, and another client has the lane.
-        self.sender.retire();
+        self.sender.end_generation();
     }
 }
 
@@ -238,12 +238,12 @@ where
     ) -> Result<R, CallError> {
         let mut how = if wait { How::Call } else { How::TryCall };
         loop {
-            let mut line = self.line()?;
+            let mut connection = self.connection()?;
             let (call, end) = self
-                .ask(&mut line, request, deadline, how)
+                .ask(&mut connection, request, deadline, how)
                 .map_err(|error| error.of_call_received_before(received, &self.name))?;
-            let outcome = self.answer(&mut line, call, end, deadline);
-            if !self.is_made_again(&mut line, &outcome, deadline) {
+            let outcome = self.reply(&mut connection, call, end, deadline);
+            if !self.is_made_again(&mut connection, &outcome, deadline) {
                 return outcome
                     .map_err(|error| error.of_call_received_before(received, &self.name));
             }
@@ -256,17 +256,17 @@ where
     /// gone, and one that no server had received, if the name has another channel by now.
     fn is_made_again(
         &self,
-        line: &mut Line<R>,
+        connection: &mut Connection<R>,
         outcome: &Result<R, CallError>,
         deadline: Deadline,
     ) -> bool {
         let Err(CallError::ServerDied { received, .. }) = outcome else { return false };
-        let may = self.options.repeatable || line.removed && !received;
+        let may = self.options.repeatable || connection.removed && !received;
         if !may || deadline.has_passed() {
             return false;
         }
         let wait = if self.options.repeatable { deadline } else { Deadline::now() };
-        !line.removed || self.reconnect(line, wait).is_ok()
+        !connection.removed || self.reconnect(connection, wait).is_ok()
     }
 
     /// Sends a request and does not wait for its reply: [`Pending::wait`] does. Replies can come in
@@ -308,16 +308,16 @@ where
         timeout: Duration,
     ) -> Result<Pending<'c, Q, R, C>, CallError> {
         let deadline = Deadline::after(timeout);
-        let mut line = self.line()?;
-        let (call, end) = self.ask(&mut line, request, deadline, How::Start)?;
-        let outcome = line.early.take();
-        line.started.insert(call, Started { end, outcome });
+        let mut connection = self.connection()?;
+        let (call, end) = self.ask(&mut connection, request, deadline, How::Start)?;
+        let outcome = connection.early.take();
+        connection.started.insert(call, Started { end, outcome });
         Ok(Pending { client: self, request, call, deadline })
     }
 
-    fn line(&self) -> Result<std::cell::RefMut<'_, Line<R>>, CallError> {
-        let line = self.line.try_borrow_mut();
-        line.map_err(|_| CallError::Reentrant { server: self.server() })
+    fn connection(&self) -> Result<std::cell::RefMut<'_, Connection<R>>, CallError> {
+        let connection = self.connection.try_borrow_mut();
+        connection.map_err(|_| CallError::Reentrant { server: self.server() })
     }
 
     /// How errors name the server.
@@ -328,33 +328,33 @@ where
     /// Sends a request; says what the call's number is and where the request ends in the ring.
     fn ask(
         &self,
-        line: &mut Line<R>,
+        connection: &mut Connection<R>,
         request: &Q,
         deadline: Deadline,
         how: How,
     ) -> Result<(u64, u64), CallError> {
         let wait = how != How::TryCall;
         let room_by = if wait { deadline } else { Deadline::now() };
-        line.last_call += 1;
-        let call = line.last_call;
+        connection.last_call += 1;
+        let call = connection.last_call;
         let head = RequestHead { call, deadline }.write(self.clock);
-        if line.removed {
-            self.reconnect(line, room_by)?;
+        if connection.removed {
+            self.reconnect(connection, room_by)?;
         }
-        if !line.started.is_empty() {
+        if !connection.started.is_empty() {
             // The server has no room for more than a ring of replies, and something beside it.
-            line.take_answers::<C>(&self.name);
+            connection.take_replies::<C>(&self.name);
         }
         loop {
-            if how != How::Start && own::is_served_here(&line.sender) {
+            if how != How::Start && own::is_served_here(&connection.sender) {
                 return Err(CallError::OwnServer { server: self.server() });
             }
-            let Line { sender, started, early, .. } = &mut *line;
+            let Connection { sender, started, early, .. } = &mut *connection;
             *early = None;
             // The server may have to be rid of its replies before it has room.
             let sent = sender.send_behind::<Q, C>(&head, request, room_by, |mut reader| {
                 let Some((answered, status)) = reply::read_head(&mut reader) else { return };
-                if answered == call && !fault(Fault::EarlyAnswerLost) {
+                if answered == call && !fault(Fault::EarlyReplyLost) {
                     *early = Some(read_guarded::<R, C>(&self.name, status, reader));
                 } else {
                     note::<R, C>(&self.name, started, answered, status, reader);
@@ -372,17 +372,19 @@ where
                     return Err(CallError::Timeout { server: self.server(), received: false });
                 }
                 // There is no server: one may come until the deadline.
-                SendError::Disconnected { .. } if wait => line.sender.wait_for_receiver(deadline),
+                SendError::Disconnected { .. } if wait => {
+                    connection.sender.wait_for_receiver(deadline)
+                }
                 error => Err(error),
             };
             match next {
                 Ok(()) => {}
                 Err(SendError::Disconnected { .. } | SendError::Removed { .. }) if wait => {
-                    self.reconnect(line, deadline)?;
+                    self.reconnect(connection, deadline)?;
                 }
                 Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
                     // The next call has another.
-                    line.removed = line.sender.is_removed();
+                    connection.removed = connection.sender.is_removed();
                     return Err(CallError::ServerDied { server: self.server(), received: false });
                 }
                 Err(SendError::Timeout { .. }) => {
@@ -393,7 +395,7 @@ where
                 }
                 Err(error) => {
                     if error.was_sent() {
-                        line.cancel(call);
+                        connection.cancel(call);
                     }
                     return Err(CallError::Send(error));
                 }
@@ -402,29 +404,33 @@ where
     }
 
     /// Makes the connection again, to the channel that has the name now.
-    fn reconnect(&self, line: &mut Line<R>, deadline: Deadline) -> Result<(), CallError> {
+    fn reconnect(
+        &self,
+        connection: &mut Connection<R>,
+        deadline: Deadline,
+    ) -> Result<(), CallError> {
         let wait = deadline.remaining().unwrap_or(Duration::MAX);
         let sender = self.options.sender::<Q, R, C>(&self.name, wait);
         let sender = sender.map_err(CallError::Reconnect)?;
-        line.give_up::<C>(&self.name);
-        line.sender = sender;
-        line.removed = false;
+        connection.give_up::<C>(&self.name);
+        connection.sender = sender;
+        connection.removed = false;
         Ok(())
     }
 
     /// Waits for the reply to a call.
-    fn answer(
+    fn reply(
         &self,
-        line: &mut Line<R>,
+        connection: &mut Connection<R>,
         call: u64,
         end: u64,
         deadline: Deadline,
     ) -> Result<R, CallError> {
-        if let Some(outcome) = line.early.take() {
+        if let Some(outcome) = connection.early.take() {
             return outcome;
         }
         loop {
-            let Line { sender, started, .. } = &mut *line;
+            let Connection { sender, started, .. } = &mut *connection;
             let accept = |mut reader: Reader<'_>| {
                 let (answered, status) = reply::read_head(&mut reader)?;
                 if answered == call {
@@ -436,7 +442,7 @@ where
                 None
             };
             let stay = self.options.repeatable;
-            return match sender.wait_for_answer(end, deadline, stay, accept) {
+            return match sender.wait_for_reply(end, deadline, stay, accept) {
                 Ok(outcome) => outcome,
                 Err(Unanswered::Died) => {
                     Err(CallError::ServerDied { server: self.server(), received: true })
@@ -448,14 +454,14 @@ where
                     continue;
                 }
                 Err(Unanswered::NoReceiver | Unanswered::Failed(RecvError::Removed { .. })) => {
-                    let certain = line.give_up::<C>(&self.name);
-                    line.removed = line.sender.is_removed();
-                    let received = !certain || line.sender.was_consumed(end);
+                    let certain = connection.give_up::<C>(&self.name);
+                    connection.removed = connection.sender.is_removed();
+                    let received = !certain || connection.sender.was_consumed(end);
                     Err(CallError::ServerDied { server: self.server(), received })
                 }
                 Err(Unanswered::Failed(RecvError::Timeout { .. })) => {
                     let received = sender.was_consumed(end);
-                    line.cancel(call);
+                    connection.cancel(call);
                     Err(CallError::Timeout { server: self.server(), received })
                 }
                 Err(Unanswered::Failed(error)) => Err(CallError::Wait(error)),
@@ -464,12 +470,12 @@ where
     }
 }
 
-impl<R> Line<R> {
-    /// Takes the answers that are there.
-    fn take_answers<C: Codec<R>>(&mut self, server: &Arc<Name>) {
-        let Line { sender, started, .. } = self;
+impl<R> Connection<R> {
+    /// Takes the replies that are there.
+    fn take_replies<C: Codec<R>>(&mut self, server: &Arc<Name>) {
+        let Connection { sender, started, .. } = self;
         // What is wrong with the lane is told to a call that waits.
-        let _ = sender.take_answers(|reader| note_answer::<R, C>(server, started, reader));
+        let _ = sender.take_replies(|reader| note_reply::<R, C>(server, started, reader));
     }
 
     /// Tells the server that this client waits no more for a call's reply.
@@ -484,8 +490,8 @@ impl<R> Line<R> {
     /// Sees to it that no server receives any more what none has received by now; says whether that
     /// is certain.
     fn give_up<C: Codec<R>>(&mut self, server: &Arc<Name>) -> bool {
-        self.take_answers::<C>(server);
-        let certain = self.sender.renew().is_ok();
+        self.take_replies::<C>(server);
+        let certain = self.sender.renew_generation().is_ok();
         for started in self.started.values_mut() {
             let received = !certain || self.sender.was_consumed(started.end);
             let server = server.clone();
@@ -500,7 +506,7 @@ fn was_received<R>(outcome: &Result<R, CallError>) -> bool {
     matches!(outcome, Err(CallError::ServerDied { received: true, .. }))
 }
 
-/// Keeps the answer to a call that is waited for later; the client waits no more for others.
+/// Keeps the reply to a call that is waited for later; the client waits no more for others.
 fn note<R, C: Codec<R>>(
     server: &Arc<Name>,
     started: &mut BTreeMap<u64, Started<R>>,
@@ -513,8 +519,8 @@ fn note<R, C: Codec<R>>(
     }
 }
 
-/// The same, of an answer that may be for any call.
-fn note_answer<R, C: Codec<R>>(
+/// The same, of a reply that may be for any call.
+fn note_reply<R, C: Codec<R>>(
     server: &Arc<Name>,
     started: &mut BTreeMap<u64, Started<R>>,
     mut reader: Reader<'_>,
@@ -524,7 +530,7 @@ fn note_answer<R, C: Codec<R>>(
     }
 }
 
-/// What an answer says that is read inside of another call: the panic of its decoder is its own error.
+/// What a reply says that is read inside of another call: the panic of its decoder is its own error.
 fn read_guarded<R, C: Codec<R>>(
     server: &Arc<Name>,
     status: Status,
@@ -533,7 +539,7 @@ fn read_guarded<R, C: Codec<R>>(
     read_outcome(server, status, reader, |reader| panics::decoding(|| C::decode(reader)))
 }
 
-/// What an answer says behind its head.
+/// What a reply says behind its head.
 #[inline]
 fn read_outcome<R>(
     server: &Arc<Name>,
@@ -547,7 +553,7 @@ fn read_outcome<R>(
     Err(failure(server.clone(), status, reader))
 }
 
-/// Why there is no reply, as an answer says it behind its head.
+/// Why there is no reply, as a reply says it behind its head.
 #[cold]
 fn failure(server: Arc<Name>, status: Status, reader: Reader<'_>) -> CallError {
     match status {
@@ -591,24 +597,24 @@ where
     /// As [`Client::call`].
     pub fn wait(self) -> Result<R, CallError> {
         let received = {
-            let mut line = self.client.line()?;
-            if own::is_served_here(&line.sender) {
-                line.take_answers::<C>(&self.client.name);
-                let started = line.started.get(&self.call);
+            let mut connection = self.client.connection()?;
+            if own::is_served_here(&connection.sender) {
+                connection.take_replies::<C>(&self.client.name);
+                let started = connection.started.get(&self.call);
                 if started.is_some_and(|started| started.outcome.is_none()) {
                     return Err(CallError::OwnServer { server: self.client.server() });
                 }
             }
-            let Some(started) = line.started.get_mut(&self.call) else {
+            let Some(started) = connection.started.get_mut(&self.call) else {
                 return Err(CallError::Dropped { server: self.client.server() });
             };
             let (end, known) = (started.end, started.outcome.take());
             let outcome = match known {
                 Some(outcome) => outcome,
-                None => self.client.answer(&mut line, self.call, end, self.deadline),
+                None => self.client.reply(&mut connection, self.call, end, self.deadline),
             };
-            line.started.remove(&self.call);
-            if !self.client.is_made_again(&mut line, &outcome, self.deadline) {
+            connection.started.remove(&self.call);
+            if !self.client.is_made_again(&mut connection, &outcome, self.deadline) {
                 return outcome;
             }
             was_received(&outcome)
@@ -623,9 +629,9 @@ where
 {
     fn drop(&mut self) {
         // Held only while a call of this very client runs, which then is where this is dropped.
-        let Ok(mut line) = self.client.line.try_borrow_mut() else { return };
-        if line.started.remove(&self.call).is_some_and(|started| started.outcome.is_none()) {
-            line.cancel(self.call);
+        let Ok(mut connection) = self.client.connection.try_borrow_mut() else { return };
+        if connection.started.remove(&self.call).is_some_and(|started| started.outcome.is_none()) {
+            connection.cancel(self.call);
         }
     }
 }

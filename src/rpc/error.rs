@@ -212,7 +212,7 @@ impl std::error::Error for CallError {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplyError {
-    /// The client is gone, or takes no answer to this call any more.
+    /// The client is gone, or takes no reply to this call any more.
     ClientGone {
         /// The server.
         server: Arc<Name>,

@@ -85,7 +85,7 @@ impl RequestHead {
 /// Bytes in front of a request.
 const REQUEST_HEAD: usize = 16;
 
-const HEADS: Heads = Heads { value: REQUEST_HEAD, answer: reply::HEAD };
+const HEADS: Heads = Heads { value: REQUEST_HEAD, reply: reply::HEAD };
 
 /// What client and server must agree on.
 fn protocol<Q, R, C: Codec<Q> + Codec<R>>() -> Protocol {

@@ -15,7 +15,7 @@ use super::own::Serving;
 use super::{BindError, Closer, RequestHead};
 #[cfg(all(test, loom))]
 use crate::Options;
-use crate::channel::{Due, InHand, ReceiverBell, Untyped};
+use crate::channel::{Due, ReceiverBell, RequestGuard, Untyped};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::error::text::{Describe, server};
 use crate::error::{RecvError, SendError};
@@ -362,15 +362,15 @@ where
                 Err(error) => return Err(ServeError::Receive(error)),
             };
             let due = Due { call: head.call, deadline: head.deadline };
-            let mut port = Responder::new(self.receiver.in_hand(origin, due), head);
-            if port.port.was_given_up() {
-                // Nobody waits to be told, or somebody who takes this for the server's answer.
-                port.port.answered = true;
+            let mut responder = Responder::new(self.receiver.outstanding(origin, due), head);
+            if responder.untyped.was_given_up() {
+                // Nobody waits to be told, or somebody who takes this for the server's reply.
+                responder.untyped.answered = true;
                 continue;
             }
             match query {
-                Ok(query) => return Ok(Some(Request { query, port })),
-                Err(error) => port.port.tell(Status::Unreadable, &error.to_string()),
+                Ok(query) => return Ok(Some(Request { query, responder })),
+                Err(error) => responder.untyped.tell(Status::Unreadable, &error.to_string()),
             }
         }
     }
@@ -442,7 +442,7 @@ where
 /// A request that waits for its reply; dropping it without one tells the caller so.
 pub struct Request<Q, R, C = DefaultCodec> {
     query: Q,
-    port: Responder<R, C>,
+    responder: Responder<R, C>,
 }
 
 impl<Q, R, C: Codec<R>> Request<Q, R, C> {
@@ -453,7 +453,7 @@ impl<Q, R, C: Codec<R>> Request<Q, R, C> {
 
     /// What was asked, and where to reply to it later, from any thread.
     pub fn into_parts(self) -> (Q, Responder<R, C>) {
-        (self.query, self.port)
+        (self.query, self.responder)
     }
 
     /// Replies.
@@ -461,15 +461,15 @@ impl<Q, R, C: Codec<R>> Request<Q, R, C> {
     /// # Errors
     /// As [`Responder::reply`].
     pub fn reply(self, reply: &R) -> Result<(), ReplyError> {
-        self.port.reply(reply)
+        self.responder.reply(reply)
     }
 
     fn handle(self, mut handler: impl FnMut(Q) -> R) {
-        let Request { query, mut port } = self;
+        let Request { query, mut responder } = self;
         // A caller that has gone, or does not take its replies, has itself to blame.
-        let handled = catch_unwind(AssertUnwindSafe(|| drop(port.send(&handler(query)))));
+        let handled = catch_unwind(AssertUnwindSafe(|| drop(responder.send(&handler(query)))));
         if let Err(panic) = handled {
-            port.port.tell(Status::Panicked, panics::text_of(&*panic));
+            responder.untyped.tell(Status::Panicked, panics::text_of(&*panic));
         }
     }
 }
@@ -482,31 +482,34 @@ impl<Q: fmt::Debug, R, C> fmt::Debug for Request<Q, R, C> {
 
 /// Where to reply to one request, once; dropping it without a reply tells the caller so.
 pub struct Responder<R, C = DefaultCodec> {
-    port: Port,
+    untyped: UntypedResponder,
     reply: PhantomData<fn(R) -> C>,
 }
 
 /// The part of a responder that knows no types.
-struct Port {
-    caller: InHand,
+struct UntypedResponder {
+    caller: RequestGuard,
     head: RequestHead,
     answered: bool,
 }
 
 impl<R, C> Responder<R, C> {
-    fn new(caller: InHand, head: RequestHead) -> Self {
-        Responder { port: Port { caller, head, answered: false }, reply: PhantomData }
+    fn new(caller: RequestGuard, head: RequestHead) -> Self {
+        Responder {
+            untyped: UntypedResponder { caller, head, answered: false },
+            reply: PhantomData,
+        }
     }
 
     /// How long the caller still waits; `None`: for ever.
     pub fn remaining(&self) -> Option<Duration> {
-        self.port.head.deadline.remaining()
+        self.untyped.head.deadline.remaining()
     }
 
     /// Whether the client waits no more for the reply: the deadline passed, the caller dropped the
     /// call, or it is gone. Takes a system call.
     pub fn is_cancelled(&self) -> bool {
-        self.port.was_given_up() || self.port.caller.was_killed()
+        self.untyped.was_given_up() || self.untyped.caller.was_killed()
     }
 }
 
@@ -522,33 +525,33 @@ impl<R, C: Codec<R>> Responder<R, C> {
     pub fn reply(mut self, reply: &R) -> Result<(), ReplyError> {
         // NB: without a look at the clock, and without the fence of `was_given_up`: with both, a call and
         // its reply took 1.05 of the time.
-        let gone = if self.port.caller.takes_answer(self.port.head.call) {
+        let gone = if self.untyped.caller.takes_reply(self.untyped.head.call) {
             self.send(reply)?;
             // Looked at when the reply has gone, and delays it not.
-            self.port.caller.was_killed()
+            self.untyped.caller.was_killed()
         } else {
-            self.port.answered = true;
+            self.untyped.answered = true;
             true
         };
         match gone {
-            true => Err(ReplyError::ClientGone { server: self.port.caller.channel() }),
+            true => Err(ReplyError::ClientGone { server: self.untyped.caller.channel() }),
             false => Ok(()),
         }
     }
 
     fn send(&mut self, reply: &R) -> Result<(), ReplyError> {
         let answered = transfer::sending::<R, _, _>(|| {
-            self.port.answer(Status::Reply, |out| transfer::encode::<R, C>(reply, out))
+            self.untyped.reply(Status::Reply, |out| transfer::encode::<R, C>(reply, out))
         });
         answered.map_err(|error| match error {
             SendError::Disconnected { channel: server }
             | SendError::Removed { channel: server } => ReplyError::ClientGone { server },
             SendError::Full { channel: server } => ReplyError::Full { server },
-            // The client has its answer.
+            // The client has its reply.
             error if error.was_sent() => ReplyError::Send(error),
             error => {
                 let why = error.in_words_of(server).to_string();
-                self.port.tell(Status::Unsendable, &why);
+                self.untyped.tell(Status::Unsendable, &why);
                 match error {
                     SendError::TooLong { channel: server, max, .. } => {
                         ReplyError::TooLong { server, max }
@@ -560,32 +563,32 @@ impl<R, C: Codec<R>> Responder<R, C> {
     }
 }
 
-impl Port {
+impl UntypedResponder {
     /// Whether the client waits no more for the reply, as far as the server was told.
     fn was_given_up(&self) -> bool {
         let late = self.head.deadline.has_passed() && !fault(Fault::LateStarted);
         late || !self.caller.is_there() || self.caller.has_cancelled(self.head.call)
     }
 
-    fn answer(
+    fn reply(
         &mut self,
         status: Status,
-        answer: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+        reply: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), SendError> {
         self.answered = true;
         let head = reply::head(self.head.call, status);
         let due = Due { call: self.head.call, deadline: self.head.deadline };
-        self.caller.answer_behind(&head, due, answer)
+        self.caller.reply_behind(&head, due, reply)
     }
 
     fn tell(&mut self, status: Status, text: &str) {
         // A caller that does not take its replies cannot be told either.
         let reason = status.cut(text.as_bytes(), self.caller.max_value());
-        let _ = self.answer(status, |out| Ok(out.write(reason)?));
+        let _ = self.reply(status, |out| Ok(out.write(reason)?));
     }
 }
 
-impl Drop for Port {
+impl Drop for UntypedResponder {
     fn drop(&mut self) {
         if !self.answered {
             let closed = self.caller.is_receiver_closed();
@@ -596,6 +599,6 @@ impl Drop for Port {
 
 impl<R, C> fmt::Debug for Responder<R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Responder").field("call", &self.port.head.call).finish_non_exhaustive()
+        f.debug_struct("Responder").field("call", &self.untyped.head.call).finish_non_exhaustive()
     }
 }

@@ -55,14 +55,14 @@ faults! {
     UsersLookedAtOnce,
     /// The last user does not look whether the channel is to be removed.
     UnusedNotRemoved,
-    /// A caller that cancels does not ring the receiver for its answer that waits.
+    /// A caller that cancels does not ring the receiver for its reply that waits.
     CancelNotRung,
-    /// An answer goes into the ring in the middle of another.
+    /// A reply goes into the ring in the middle of another.
     WayNotKept,
-    /// A client throws the answer away that comes while its request is still being sent.
-    EarlyAnswerLost,
-    /// A caller whose channel was removed does not look for its answer.
-    AnswerLost,
+    /// A client throws the reply away that comes while its request is still being sent.
+    EarlyReplyLost,
+    /// A caller whose channel was removed does not look for its reply.
+    ReplyLost,
     /// A server starts a request whose deadline has passed.
     LateStarted,
     /// Disconnected is believed without another look for values.
@@ -134,15 +134,15 @@ faults! {
     OwnerRelaxed,
     /// A caller that wants to be sure that its request will not be taken has no fence.
     NoRenewFence,
-    /// An answer is read by any owner of the lane.
-    AnswerNotAddressed,
-    /// The fragments of an answer that was begun again count as its beginning.
-    HalfAnswerKept,
+    /// A reply is read by any owner of the lane.
+    ReplyNotAddressed,
+    /// The fragments of a reply that was begun again count as its beginning.
+    HalfReplyKept,
     /// A receiver that has the role counts as one that has said which it is.
     ServingNotAwaited,
     /// A sender that waits for a receiver's end does not see that another one has its role.
     SuccessorNotSeen,
-    /// Which receiver came last is read Relaxed, before the answers of the one before it.
+    /// Which receiver came last is read Relaxed, before the replies of the one before it.
     ReceiverRelaxed,
     /// A receiver that drains is not rung when the last value in hand is let go.
     EndNotWatched,
@@ -150,9 +150,9 @@ faults! {
     TakenAskedLate,
     /// A receiver that takes the role does not say where it begins.
     ReceiverStartNotPublished,
-    /// Where the present receiver begins is read Relaxed, before its predecessors' answers.
+    /// Where the present receiver begins is read Relaxed, before its predecessors' replies.
     ReceiverStartRelaxed,
-    /// A reply is taken for the answer to whatever is asked.
+    /// A reply is taken for the reply to whatever is asked.
     AskNotCompared,
     /// The home of reply ports sleeps without another look at who says that it holds one.
     HoldersNotLookedAt,

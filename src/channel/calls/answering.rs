@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::has_cancelled;
 use crate::channel::origin::Origin;
-use crate::channel::receiver::{Attention, Receiver};
-use crate::channel::returns::{Due, Returns};
+use crate::channel::receiver::{Interest, Receiver};
+use crate::channel::returns::{Due, ReplyProducers};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::{End, Look, Waiter};
 use crate::error::{RecvError, SendError};
@@ -45,18 +45,18 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// Receives what `make` makes of a selected value and its sender; waiting ends as at the deadline
-    /// with what `attention` is paid to.
+    /// with what `interest` is paid to.
     pub(crate) fn receive_selected<V>(
         &self,
         select: Select,
         deadline: Deadline,
-        attention: Attention,
+        interest: Interest,
         make: impl Fn(Reader<'_>, Origin) -> Result<V, DecodeError>,
     ) -> Result<V, RecvError> {
-        self.attention.set(Some(attention));
+        self.interest.set(Some(interest));
         let make = |reader: Reader<'_>, _, origin| make(reader, origin);
         let received = self.receive_from(select, deadline, make);
-        self.attention.set(None);
+        self.interest.set(None);
         received
     }
 
@@ -76,9 +76,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// The way back to the sender of a request that a reply is due to.
-    pub(crate) fn in_hand(&self, origin: Origin, due: Due) -> InHand {
-        self.returns.take_in_hand(origin, due);
-        InHand { caller: self.caller(origin), call: due.call }
+    pub(crate) fn outstanding(&self, origin: Origin, due: Due) -> RequestGuard {
+        self.returns.add_outstanding(origin, due);
+        RequestGuard { caller: self.caller(origin), call: due.call }
     }
 }
 
@@ -101,30 +101,30 @@ impl<T, C> Receiver<T, C> {
         self.release();
     }
 
-    /// Sends what answers wait for room until it is `over`, and receives nothing; `false` at the
+    /// Sends what replies wait for room until it is `over`, and receives nothing; `false` at the
     /// deadline, or when the channel is gone. Whatever makes it over has to ring.
     pub(crate) fn attend(&self, deadline: Deadline, over: impl Fn() -> bool) -> bool {
         loop {
-            // An answer that is late is not waited for, nor one that is still due.
+            // A reply that is late is not waited for, nor one that is still due.
             let until = deadline.earlier(self.returns.next_late());
             let mut waiter = Attending { receiver: self, over: &over };
             match self.control.wait(until, Duration::ZERO, &mut waiter) {
                 Ok(true) => return true,
-                // An answer became late, and not this wait, or it is time to look which is late next.
+                // A reply became late, and not this wait, or it is time to look which is late next.
                 Ok(false) | Err(RecvError::Timeout { .. }) if !deadline.has_passed() => {}
                 _ => return over(),
             }
         }
     }
 
-    /// Waits until every answer has gone that waits for room, at most until the deadline.
+    /// Waits until every reply has gone that waits for room, at most until the deadline.
     pub(crate) fn send_kept(&self, deadline: Deadline) {
-        if self.returns.keeps_answers() {
+        if self.returns.keeps_replies() {
             self.drain(deadline);
         }
     }
 
-    /// Waits until every request in hand is answered, and every answer has gone, that a caller waits
+    /// Waits until every request in hand is answered, and every reply has gone, that a caller waits
     /// for.
     fn drain(&self, deadline: Deadline) {
         if !self.control.is_ours() || self.is_released() || self.returns.is_idle() {
@@ -160,7 +160,7 @@ impl<T, C, F: Fn() -> bool> Waiter for Attending<'_, T, C, F> {
         if when == Look::Woken {
             return Ok(Some(false));
         }
-        self.receiver.returns.look_after(true);
+        self.receiver.returns.flush(true);
         Ok((self.over)().then_some(true))
     }
 
@@ -172,7 +172,7 @@ impl<T, C, F: Fn() -> bool> Waiter for Attending<'_, T, C, F> {
 /// Closes a [`Server`](crate::rpc::Server) or a [`Mailbox`](crate::actor::Mailbox) from another thread
 /// of its process.
 #[derive(Debug, Clone)]
-pub struct Closer(Weak<Returns>);
+pub struct Closer(Weak<ReplyProducers>);
 
 impl Closer {
     /// Ends the call that receives: a mailbox's as soon as it has no message in hand, a server's as soon as
@@ -195,17 +195,17 @@ impl Closer {
 /// Who sent a request: the way back to it, for any thread of the receiver's process.
 #[derive(Clone)]
 pub(crate) struct Caller {
-    returns: Arc<Returns>,
+    returns: Arc<ReplyProducers>,
     origin: Origin,
 }
 
 impl Caller {
-    /// Whether it still waits for answers, as far as it told.
+    /// Whether it still waits for replies, as far as it told.
     ///
     /// Asked after the request was handed over: a caller that was told that its request was not
     /// taken is not there any more.
     pub(crate) fn is_there(&self) -> bool {
-        // SeqCst: pairs with `Sender::renew`.
+        // SeqCst: pairs with `Sender::renew_generation`.
         fence(Ordering::SeqCst);
         self.returns.is_there(self.origin.lane, self.origin.generation)
     }
@@ -220,24 +220,24 @@ impl Caller {
         self.returns.control().name()
     }
 
-    /// The longest answer, in bytes.
+    /// The longest reply, in bytes.
     pub(crate) fn max_value(&self) -> u64 {
         self.returns.max_value()
     }
 
-    /// Whether the caller waits no more for the answer to this call.
+    /// Whether the caller waits no more for the reply to this call.
     pub(crate) fn has_cancelled(&self, call: u64) -> bool {
         has_cancelled(self.returns.control(), self.origin.lane, call)
     }
 
-    /// Whether it takes an answer to this call, as far as it told. A caller whose deadline passes tells.
-    pub(crate) fn takes_answer(&self, call: u64) -> bool {
+    /// Whether it takes a reply to this call, as far as it told. A caller whose deadline passes tells.
+    pub(crate) fn takes_reply(&self, call: u64) -> bool {
         self.origin.is_there(self.returns.control()) && !self.has_cancelled(call)
     }
 
-    /// Has an answer encoded, and sends it behind a head. It is due to a call: where it has to wait and
+    /// Has a reply encoded, and sends it behind a head. It is due to a call: where it has to wait and
     /// the caller waits no more for it, it is thrown away.
-    pub(crate) fn answer_behind(
+    pub(crate) fn reply_behind(
         &self,
         head: &[u8],
         due: Due,
@@ -246,27 +246,27 @@ impl Caller {
         self.returns.send_value(self.origin, head, encode, Some(due))
     }
 
-    /// Sends an answer that was encoded, behind a head.
-    pub(crate) fn answer_with(&self, head: &[u8], bytes: &[u8]) -> Result<(), SendError> {
+    /// Sends a reply that was encoded, behind a head.
+    pub(crate) fn reply_with(&self, head: &[u8], bytes: &[u8]) -> Result<(), SendError> {
         self.returns.send_bytes(self.origin, head, bytes, None)
     }
 }
 
 /// Who sent a request that a reply is due to: a receiver that drains waits until it is dropped, or the
 /// caller waits no more.
-pub(crate) struct InHand {
+pub(crate) struct RequestGuard {
     caller: Caller,
     call: u64,
 }
 
-impl InHand {
+impl RequestGuard {
     /// Whether the receiver was closed.
     pub(crate) fn is_receiver_closed(&self) -> bool {
         self.caller.returns.is_receiver_closed()
     }
 }
 
-impl Deref for InHand {
+impl Deref for RequestGuard {
     type Target = Caller;
 
     #[inline]
@@ -275,14 +275,14 @@ impl Deref for InHand {
     }
 }
 
-impl Drop for InHand {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.caller.returns.let_go(self.caller.origin, self.call);
     }
 }
 
 /// Rings the receiver, from any thread of its process.
-pub(crate) struct ReceiverBell(Arc<Returns>);
+pub(crate) struct ReceiverBell(Arc<ReplyProducers>);
 
 impl ReceiverBell {
     pub(crate) fn ring(&self) {

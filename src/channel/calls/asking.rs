@@ -1,11 +1,11 @@
-//! The sender's side of a call: a request, its answer, and what became of it.
+//! The sender's side of a call: a request, its reply, and what became of it.
 
 use std::cell::{Cell, RefCell};
 
 use super::{cancelled, not_waited_for};
-use crate::channel::answers::ring_for_waiting;
 use crate::channel::origin::Origin;
-use crate::channel::sender::{Headed, Lost, Request, Sender, back_error};
+use crate::channel::replies::ring_for_waiting;
+use crate::channel::sender::{Headed, OnDisconnect, Request, Sender, back_error};
 use crate::codec::{Codec, EncodeError, Reader, Writer};
 use crate::control::{lane_word, semaphores, word};
 use crate::error::{AttachError, RecvError, SendError};
@@ -14,7 +14,7 @@ use crate::sys::{Deadline, Fault, Ordering, fault, fence, ordering};
 use crate::tag::Tag;
 use crate::transfer;
 
-/// Why there is no answer.
+/// Why there is no reply.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
     /// The receiver that had taken the request is gone.
@@ -26,26 +26,26 @@ pub(crate) enum Unanswered {
 
 impl<T, C: Codec<T>> Sender<T, C> {
     /// Sends a value behind a head; says where the ring stands then. While it waits for room,
-    /// `take_answer` has what comes back.
+    /// `take_reply` has what comes back.
     pub(crate) fn send_behind<V, D: Codec<V>>(
         &self,
         head: &[u8],
         value: &V,
         deadline: Deadline,
-        take_answer: impl FnMut(Reader<'_>),
+        take_reply: impl FnMut(Reader<'_>),
     ) -> Result<u64, SendError> {
         let encode = |out: &mut Writer<'_>| -> Result<(), EncodeError> {
             out.write(head)?;
             transfer::encode::<V, D>(value, out)
         };
         let value = Headed { head: head.len(), encode };
-        let request = Request { value, take_answer: RefCell::new(take_answer) };
+        let request = Request { value, take_reply: RefCell::new(take_reply) };
         transfer::sending::<V, _, _>(|| self.send_positioned(&request, deadline))
     }
 
-    /// Waits until `accept` makes something of an answer to what ended at `end` in the ring. A
+    /// Waits until `accept` makes something of a reply to what ended at `end` in the ring. A
     /// caller that is to `stay` waits for the next receiver as long as none has taken it.
-    pub(crate) fn wait_for_answer<R>(
+    pub(crate) fn wait_for_reply<R>(
         &self,
         end: u64,
         deadline: Deadline,
@@ -67,12 +67,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 stay && !late || sender.has_standby()?
             };
             died.set(!stays && (consumed || late && sender.was_consumed(end)));
-            Ok(if stays { Lost::Stay } else { Lost::GiveUp })
+            Ok(if stays { OnDisconnect::Stay } else { OnDisconnect::GiveUp })
         };
         match self.accept_back_unless(deadline, is_over, &mut accept, lost) {
-            Ok(answer) => Ok(answer),
+            Ok(reply) => Ok(reply),
             Err(error @ RecvError::Removed { .. }) => {
-                self.answer_left(&mut accept).ok_or(Unanswered::Failed(error))
+                self.reply_left(&mut accept).ok_or(Unanswered::Failed(error))
             }
             Err(RecvError::Disconnected { .. }) if died.get() => Err(Unanswered::Died),
             Err(RecvError::Disconnected { .. }) => Err(Unanswered::NoReceiver),
@@ -91,32 +91,33 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.send_encoded(tag, &Headed { head, encode }, deadline)
     }
 
-    /// Waits until `accept` makes something of an answer, while the receiver is the one of that
+    /// Waits until `accept` makes something of a reply, while the receiver is the one of that
     /// generation.
     ///
     /// [`RecvError::Disconnected`] once that one is gone.
-    pub(crate) fn wait_for_answer_of<R>(
+    pub(crate) fn wait_for_reply_of<R>(
         &self,
         receiver: u64,
         deadline: Deadline,
         mut accept: impl FnMut(Reader<'_>) -> Option<R>,
     ) -> Result<R, RecvError> {
         let replaced = |sender: &Self| sender.is_replaced(receiver);
-        match self.accept_back_unless(deadline, replaced, &mut accept, |_| Ok(Lost::GiveUp)) {
-            Err(error @ RecvError::Removed { .. }) => self.answer_left(&mut accept).ok_or(error),
-            answer => answer,
+        match self.accept_back_unless(deadline, replaced, &mut accept, |_| Ok(OnDisconnect::GiveUp))
+        {
+            Err(error @ RecvError::Removed { .. }) => self.reply_left(&mut accept).ok_or(error),
+            reply => reply,
         }
     }
 
-    /// What `accept` makes of the answers that stand in this process's memory when the channel was
+    /// What `accept` makes of the replies that stand in this process's memory when the channel was
     /// removed: a caller is told the truth about its own request.
     // NB: a channel says Removed at once and for good, and so does `recv_back`. A call ends with this.
     #[cold]
-    fn answer_left<R>(&self, accept: &mut impl FnMut(Reader<'_>) -> Option<R>) -> Option<R> {
-        if fault(Fault::AnswerLost) {
+    fn reply_left<R>(&self, accept: &mut impl FnMut(Reader<'_>) -> Option<R>) -> Option<R> {
+        if fault(Fault::ReplyLost) {
             return None;
         }
-        self.next_answer(accept).ok()?
+        self.next_reply(accept).ok()?
     }
 
     /// Whether another receiver has come after the one of that generation.
@@ -155,7 +156,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             let came = self.control.word(word::RECEIVER_CAME).load(Ordering::Acquire) != 0;
             return Ok(came && self.has_receiver()?);
         }
-        self.control.has_serving_receiver().map_err(|error| self.control.slept(error).into())
+        self.control.has_serving_receiver().map_err(|error| self.control.wait_error(error).into())
     }
 
     /// Waits until the receiver of that generation is gone.
@@ -170,12 +171,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Whether a receiver is there now.
     pub(crate) fn has_receiver(&self) -> Result<bool, SendError> {
-        self.control.has_receiver().map_err(|error| self.control.slept(error).into())
+        self.control.has_receiver().map_err(|error| self.control.wait_error(error).into())
     }
 
     /// Which receiver came last.
     fn receiver(&self) -> u64 {
-        // Acquire: pairs with the receiver's Release; its predecessor's answers are seen then.
+        // Acquire: pairs with the receiver's Release; its predecessor's replies are seen then.
         let order = ordering(Ordering::Acquire, Fault::ReceiverRelaxed);
         self.control.word(word::RECEIVER_GENERATION).load(order)
     }
@@ -191,13 +192,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     fn has_standby(&self) -> Result<bool, RecvError> {
-        semaphores::has_standby(self.control.set).map_err(|error| self.control.slept(error).into())
+        semaphores::has_standby(self.control.set)
+            .map_err(|error| self.control.wait_error(error).into())
     }
 
     /// Whether everything before `end` was consumed.
     pub(crate) fn was_consumed(&self, end: u64) -> bool {
         let layout = self.control.layout().ring(self.lane);
-        // Acquire: only to come before a look for the receiver that follows. `renew` says what orders
+        // Acquire: only to come before a look for the receiver that follows. `renew_generation` says what orders
         // it there.
         self.control.word(layout.head_at).load(Ordering::Acquire) >= end
     }
@@ -210,29 +212,29 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.control.lane_word(self.lane, lane_word::RECEIVER_START).load(order) >= end
     }
 
-    /// Takes what answers there are, without waiting, also those of a channel that was removed.
-    pub(crate) fn take_answers(&self, mut accept: impl FnMut(Reader<'_>)) -> Result<(), RecvError> {
+    /// Takes what replies there are, without waiting, also those of a channel that was removed.
+    pub(crate) fn take_replies(&self, mut accept: impl FnMut(Reader<'_>)) -> Result<(), RecvError> {
         let mut accept = |reader: Reader<'_>| -> Option<()> {
             accept(reader);
             None
         };
-        self.next_answer(&mut accept).map(drop)
+        self.next_reply(&mut accept).map(drop)
     }
 
-    fn next_answer<R>(
+    fn next_reply<R>(
         &self,
         accept: &mut impl FnMut(Reader<'_>) -> Option<R>,
     ) -> Result<Option<R>, RecvError> {
         let mut state = self.enter_removed().map_err(back_error)?;
-        let Some(answers) = state.answers.as_mut() else { return Ok(None) };
-        let next = answers.next(&self.control, self.lane, Deadline::now(), accept);
+        let Some(replies) = state.replies.as_mut() else { return Ok(None) };
+        let next = replies.next(&self.control, self.lane, Deadline::now(), accept);
         next.map_err(|damage| back_error(self.damaged(damage)))
     }
 
     /// Becomes a new owner of the lane. Afterwards [`was_consumed`](Sender::was_consumed) is final: what
     /// was not consumed by now is no request any more.
-    pub(crate) fn renew(&mut self) -> Result<(), AttachError> {
-        self.own_again()?;
+    pub(crate) fn renew_generation(&mut self) -> Result<(), AttachError> {
+        self.start_generation()?;
         if !fault(Fault::NoRenewFence) {
             // SeqCst: pairs with the fence of `Caller::is_there` after the hand-over.
             fence(Ordering::SeqCst);
@@ -241,10 +243,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// Ends the ownership before the lane is given up: a receiver that answers knows that no caller waits.
-    pub(crate) fn retire(&mut self) {
+    pub(crate) fn end_generation(&mut self) {
         // A lane that is damaged, or of a parent process, is left as it is.
         if self.control.is_ours() {
-            let _ = self.own_again();
+            let _ = self.start_generation();
         }
     }
 
@@ -257,11 +259,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
     pub(crate) fn wait_for_receiver(&self, deadline: Deadline) -> Result<(), SendError> {
         self.park_until(deadline, |sender| {
             let there = sender.control.has_receiver();
-            there.map_err(|error| self.control.slept(error).into())
+            there.map_err(|error| self.control.wait_error(error).into())
         })
     }
 
-    /// Tells the receiver that the caller waits no more for the answer to this call, nor to any before
+    /// Tells the receiver that the caller waits no more for the reply to this call, nor to any before
     /// `waited_for`.
     pub(crate) fn cancel(&self, call: u64, waited_for: u64) {
         cancelled(&self.control, self.lane, call).swap(call, Ordering::Relaxed);

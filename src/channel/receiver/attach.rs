@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::Receiver;
 use super::state::State;
-use crate::channel::intake::Intake;
-use crate::channel::returns::Returns;
+use crate::channel::returns::ReplyProducers;
+use crate::channel::sources::Sources;
 use crate::channel::{Channel, attach_error, calls, check_there};
 use crate::codec::Codec;
 use crate::control::{Control, semaphores, word};
@@ -53,12 +53,15 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let mut receiver = Receiver {
             spin,
             trust,
-            state: RefCell::new(State { intake: Intake::new(&control), looked_at_senders: false }),
-            returns: Arc::new(Returns::new(control.clone(), spin)),
+            state: RefCell::new(State {
+                sources: Sources::new(&control),
+                looked_at_senders: false,
+            }),
+            returns: Arc::new(ReplyProducers::new(control.clone(), spin)),
             stays_open: false,
             serving: false,
             released: Cell::new(false),
-            attention: Cell::new(None),
+            interest: Cell::new(None),
             value: PhantomData,
             // From here on dropping the receiver gives the role back.
             control,

@@ -1,11 +1,11 @@
 //! What a receiver's calls change, and what each value that is handed over changes.
 
-use crate::channel::Ready;
-use crate::channel::intake::Intake;
+use crate::channel::Delivery;
+use crate::channel::sources::Sources;
 use crate::control::{Control, VALUES_BETWEEN_LOOKS, word};
 
 pub(in crate::channel) struct State {
-    pub(in crate::channel) intake: Intake,
+    pub(in crate::channel) sources: Sources,
     /// Whether the senders' semaphore was looked at since something last stirred.
     pub(super) looked_at_senders: bool,
 }
@@ -24,11 +24,11 @@ pub(in crate::channel) fn received(control: &Control, len: usize) {
 pub(super) struct OnPanic<'a> {
     pub(super) control: &'a Control,
     pub(super) state: &'a mut State,
-    pub(super) ready: &'a Ready,
+    pub(super) delivery: &'a Delivery,
 }
 
 impl Drop for OnPanic<'_> {
     fn drop(&mut self) {
-        self.state.intake.hand_over(self.control, self.ready);
+        self.state.sources.hand_over(self.control, self.delivery);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Receiver;
 use super::state::State;
-use crate::channel::Ready;
+use crate::channel::Delivery;
 use crate::codec::Codec;
 use crate::control::{End, Look, Waiter, word};
 use crate::error::RecvError;
@@ -20,7 +20,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         select: Select,
         deadline: Deadline,
         spin: Duration,
-    ) -> Result<Ready, RecvError> {
+    ) -> Result<Delivery, RecvError> {
         let mut waiter = Values { receiver: self, state, select, deadline };
         self.control.wait(deadline, spin, &mut waiter)
     }
@@ -46,7 +46,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
         match self.control.has_sender() {
             Ok(there) => Ok(!there),
-            Err(error) => Err(self.control.slept(error).into()),
+            Err(error) => Err(self.control.wait_error(error).into()),
         }
     }
 }
@@ -62,13 +62,13 @@ struct Values<'a, T, C> {
 impl<T, C: Codec<T>> Values<'_, T, C> {
     /// Looks for a value, on the queue too if it is to `ask` the kernel.
     #[inline]
-    fn next(&mut self, ask: bool) -> Result<Option<Ready>, RecvError> {
-        self.state.intake.look(&self.receiver.control, self.select, ask, self.deadline)
+    fn next(&mut self, ask: bool) -> Result<Option<Delivery>, RecvError> {
+        self.state.sources.look(&self.receiver.control, self.select, ask, self.deadline)
     }
 
     /// What ends the wait beside values and the end of the senders.
     fn check_told(&self) -> Result<(), RecvError> {
-        match self.receiver.is_told() {
+        match self.receiver.has_holder_changed() {
             true => Err(RecvError::Timeout { channel: self.receiver.control.name() }),
             false => Ok(()),
         }
@@ -79,7 +79,7 @@ impl<T, C: Codec<T>> Values<'_, T, C> {
     }
 
     /// Looks a last time where the senders are gone.
-    fn look_at_senders(&mut self) -> Result<Option<Ready>, RecvError> {
+    fn look_at_senders(&mut self) -> Result<Option<Delivery>, RecvError> {
         if self.state.looked_at_senders {
             return Ok(None);
         }
@@ -94,20 +94,20 @@ impl<T, C: Codec<T>> Values<'_, T, C> {
 }
 
 impl<T, C: Codec<T>> Waiter for Values<'_, T, C> {
-    type Found = Ready;
+    type Found = Delivery;
     type Error = RecvError;
 
     #[inline]
     fn end(&self) -> End {
-        self.state.intake.lanes.end(&self.receiver.control)
+        self.state.sources.lanes.end(&self.receiver.control)
     }
 
     #[inline]
-    fn look(&mut self, when: Look) -> Result<Option<Ready>, RecvError> {
+    fn look(&mut self, when: Look) -> Result<Option<Delivery>, RecvError> {
         match when {
             Look::First => self.next(false),
             Look::Spinning => {
-                self.receiver.returns.look_after(false);
+                self.receiver.returns.flush(false);
                 let found = self.next(false)?;
                 if found.is_none() {
                     self.check_open()?;
@@ -117,16 +117,16 @@ impl<T, C: Codec<T>> Waiter for Values<'_, T, C> {
             }
             Look::Parked => {
                 self.check_open()?;
-                self.receiver.returns.look_after(true);
-                if let Some(ready) = self.next(true)? {
-                    return Ok(Some(ready));
+                self.receiver.returns.flush(true);
+                if let Some(delivery) = self.next(true)? {
+                    return Ok(Some(delivery));
                 }
                 self.check_told()?;
                 self.look_at_senders()
             }
             Look::Woken => {
                 let found = self.next(true)?;
-                if found.is_none() && self.receiver.is_attentive() {
+                if found.is_none() && self.receiver.ends_on_any_wakeup() {
                     return Err(RecvError::Timeout { channel: self.receiver.control.name() });
                 }
                 Ok(found)
@@ -134,19 +134,19 @@ impl<T, C: Codec<T>> Waiter for Values<'_, T, C> {
         }
     }
 
-    fn poll(&mut self) -> Result<Ready, RecvError> {
+    fn poll(&mut self) -> Result<Delivery, RecvError> {
         let control = &*self.receiver.control;
         // Relaxed, and cleared before the look: a hint that lets this call ask the kernel.
         let left = control.word(word::SENDER_LEFT);
         let left = left.load(Ordering::Relaxed) != 0 && left.swap(0, Ordering::Relaxed) != 0;
-        if left || self.state.intake.is_time_to_ask() {
+        if left || self.state.sources.is_time_to_ask() {
             control.poll_removed_now_and_then();
             if control.is_removed() {
                 return Err(control.removed().into());
             }
             let gone = self.receiver.senders_are_gone()?;
-            if let Some(ready) = self.next(true)? {
-                return Ok(ready);
+            if let Some(delivery) = self.next(true)? {
+                return Ok(delivery);
             }
             if gone {
                 // So that the next call asks again, and says the same.

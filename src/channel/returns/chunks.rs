@@ -1,17 +1,17 @@
-//! An answer that goes into the ring as it is encoded, chunk by chunk, with no lock taken in between.
+//! A reply that goes into the ring as it is encoded, chunk by chunk, with no lock taken in between.
 
 use std::time::Duration;
 
-use super::{Origin, Returns, WAIT_IN_ALL, Way};
+use super::{Origin, ReplyProducers, WAIT_IN_ALL, Way};
 use crate::codec::WriteError;
 use crate::control::ADDRESS;
 use crate::error::SendError;
 use crate::ring::Cutter;
 use crate::tag::Tag;
 
-/// An answer that goes into the ring as it is encoded.
-pub(super) struct ChunkedAnswer<'a> {
-    returns: &'a Returns,
+/// A reply that goes into the ring as it is encoded.
+pub(super) struct ChunkedReply<'a> {
+    returns: &'a ReplyProducers,
     to: Origin,
     head: &'a [u8],
     /// What is being written; missing before the first chunk went.
@@ -22,9 +22,9 @@ pub(super) struct ChunkedAnswer<'a> {
     pub(super) failure: Option<SendError>,
 }
 
-impl<'a> ChunkedAnswer<'a> {
-    pub(super) fn new(returns: &'a Returns, to: Origin, head: &'a [u8]) -> Self {
-        ChunkedAnswer { returns, to, head, record: None, left: WAIT_IN_ALL, failure: None }
+impl<'a> ChunkedReply<'a> {
+    pub(super) fn new(returns: &'a ReplyProducers, to: Origin, head: &'a [u8]) -> Self {
+        ChunkedReply { returns, to, head, record: None, left: WAIT_IN_ALL, failure: None }
     }
 
     /// Whether a part of it went.
@@ -57,7 +57,7 @@ impl<'a> ChunkedAnswer<'a> {
         self.append(way, more)
     }
 
-    /// Finds room for the beginning of an answer that has `len` bytes or more.
+    /// Finds room for the beginning of a reply that has `len` bytes or more.
     fn begin(&mut self, way: &mut Way, len: usize) -> Result<(), SendError> {
         let returns = self.returns;
         let full = || SendError::Full { channel: returns.control.name() };
@@ -124,8 +124,8 @@ impl<'a> ChunkedAnswer<'a> {
     }
 }
 
-impl Drop for ChunkedAnswer<'_> {
-    /// Of an answer that was not sent after all, the next one's first fragment ends what went.
+impl Drop for ChunkedReply<'_> {
+    /// Of a reply that was not sent after all, the next one's first fragment ends what went.
     fn drop(&mut self) {
         if self.record.take().is_some() {
             self.end(&mut self.returns.way(self.to.lane));

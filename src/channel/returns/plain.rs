@@ -2,7 +2,7 @@
 
 use super::{Due, Origin};
 use crate::channel::receiver::Receiver;
-use crate::channel::sender::Lost;
+use crate::channel::sender::OnDisconnect;
 use crate::channel::sender::Sender;
 use crate::codec::{Codec, Writer};
 use crate::error::{RecvError, SendError};
@@ -25,7 +25,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let due = Due { call: 1, deadline: Deadline::never() };
         transfer::sending::<R, _, _>(|| {
             let encode = |out: &mut Writer<'_>| transfer::encode::<R, C>(value, out);
-            self.caller(to).answer_behind(&[], due, encode)
+            self.caller(to).reply_behind(&[], due, encode)
         })
     }
 }
@@ -52,9 +52,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
     where
         C: Codec<R>,
     {
-        let give_up = |_: &Self| Ok(Lost::GiveUp);
-        let answer =
+        let give_up = |_: &Self| Ok(OnDisconnect::GiveUp);
+        let reply =
             self.accept_back_unless(deadline, |_| false, |reader| Some(C::decode(reader)), give_up);
-        answer?.map_err(|error| RecvError::Decode { channel: self.control.name(), error })
+        reply?.map_err(|error| RecvError::Decode { channel: self.control.name(), error })
     }
 }

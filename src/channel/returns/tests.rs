@@ -16,7 +16,7 @@ use crate::{Channel, Options, Receiver};
 fn next_back<T, C: Codec<T> + Codec<R>, R>(tx: &Sender<T, C>, rx: &Receiver<T, C>) -> R {
     loop {
         match tx.try_recv_back() {
-            Ok(answer) => return answer,
+            Ok(reply) => return reply,
             Err(error) => assert!(error.is_empty(), "{error}"),
         }
         assert!(rx.try_recv().is_err_and(|error| error.is_empty()));
@@ -28,7 +28,7 @@ fn numbers() -> Options<u32, crate::DefaultCodec> {
 }
 
 #[test]
-fn answers_go_back_to_the_sender_that_asked() {
+fn replies_go_back_to_the_sender_that_asked() {
     for inline_limit in [0, 256] {
         let channel = Channel::<(u64, Bytes)>::options().inline_limit(inline_limit);
         let channel = channel.return_capacity(8192).private().unwrap();
@@ -56,7 +56,7 @@ fn answers_go_back_to_the_sender_that_asked() {
 }
 
 #[test]
-fn an_answer_is_never_read_by_the_next_owner_of_the_lane() {
+fn a_reply_is_never_read_by_the_next_owner_of_the_lane() {
     let channel = numbers().lanes(1).private().unwrap();
     let rx = channel.receiver().unwrap();
     let first = channel.sender().unwrap();
@@ -76,7 +76,7 @@ fn an_answer_is_never_read_by_the_next_owner_of_the_lane() {
 }
 
 #[test]
-fn answers_to_a_former_owner_take_no_room_from_the_next() {
+fn replies_to_a_former_owner_take_no_room_from_the_next() {
     let channel = numbers().lanes(1).max_value(10_000).private().unwrap();
     let rx = channel.receiver().unwrap();
     let first = channel.sender().unwrap();
@@ -92,7 +92,7 @@ fn answers_to_a_former_owner_take_no_room_from_the_next() {
 }
 
 #[test]
-fn a_receiver_never_waits_to_answer_and_keeps_what_finds_no_room_up_to_the_longest_value() {
+fn a_receiver_never_waits_to_reply_and_keeps_what_finds_no_room_up_to_the_longest_value() {
     const LONGEST: usize = 10_000;
     let channel = numbers().max_value(LONGEST as u64).private().unwrap();
     let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
@@ -106,8 +106,8 @@ fn a_receiver_never_waits_to_answer_and_keeps_what_finds_no_room_up_to_the_longe
     assert!(rx.send_back(origin, &Bytes::from(vec![0; 3000])).unwrap_err().is_full());
     let too_long = rx.send_back(origin, &Bytes::from(vec![0; LONGEST])).unwrap_err();
     assert!(matches!(too_long, SendError::TooLong { .. }), "{too_long}");
-    for answer in 0..sent {
-        assert_eq!(next_back::<_, _, u32>(&tx, &rx), answer);
+    for reply in 0..sent {
+        assert_eq!(next_back::<_, _, u32>(&tx, &rx), reply);
     }
     rx.send_back(origin, &7_u32).unwrap();
     assert_eq!(next_back::<_, _, u32>(&tx, &rx), 7);
@@ -125,7 +125,7 @@ fn an_origin_that_cannot_be_is_told_as_such() {
 
 #[test]
 fn every_limit_holds_to_the_byte_on_the_way_back() {
-    /// Of an answer.
+    /// Of a reply.
     const MAX_VALUE: usize = 40_000;
     /// What goes in one record of the ring.
     const LONGEST_RECORD: usize = (16 << 10) / 2 - 16;
@@ -137,7 +137,7 @@ fn every_limit_holds_to_the_byte_on_the_way_back() {
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         tx.send(&vec![]).unwrap();
         let (_, origin) = rx.recv_from().unwrap();
-        // In front of an answer stand eight bytes that say whom it is for.
+        // In front of a reply stand eight bytes that say whom it is for.
         for limit in [0, 1, 48 - 8, LONGEST_RECORD - 8, MAX_VALUE] {
             for len in [limit.saturating_sub(1), limit, limit + 1] {
                 let value: Vec<u8> = (0..len).map(|at| at as u8).collect();
@@ -156,9 +156,9 @@ fn every_limit_holds_to_the_byte_on_the_way_back() {
     }
 }
 
-/// The answers that are sent while another one is encoded, to the same sender.
+/// The replies that are sent while another one is encoded, to the same sender.
 #[test]
-fn an_answer_can_be_sent_inside_of_another() {
+fn a_reply_can_be_sent_inside_of_another() {
     thread_local! {
         static INNER: RefCell<Option<(Rc<Receiver<u8>>, Origin)>> = const { RefCell::new(None) };
     }
@@ -179,7 +179,7 @@ fn an_answer_can_be_sent_inside_of_another() {
     struct Panics;
     impl Serialize for Panics {
         fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            panic!("an answer that cannot be encoded");
+            panic!("a reply that cannot be encoded");
         }
     }
     impl<'de> Deserialize<'de> for Outer {
@@ -205,9 +205,9 @@ fn an_answer_can_be_sent_inside_of_another() {
     }
 }
 
-/// The answers that are sent when a part of another one, if it is long, has gone to the same sender.
+/// The replies that are sent when a part of another one, if it is long, has gone to the same sender.
 #[test]
-fn an_answer_can_be_sent_in_the_middle_of_another() {
+fn a_reply_can_be_sent_in_the_middle_of_another() {
     thread_local! {
         static INNER: RefCell<Option<(Rc<Receiver<u8>>, Origin)>> = const { RefCell::new(None) };
     }
@@ -234,7 +234,7 @@ fn an_answer_can_be_sent_in_the_middle_of_another() {
             use serde::ser::SerializeTuple;
             let mut tuple = serializer.serialize_tuple(2)?;
             tuple.serialize_element(&Bytes::from(vec![4; self.0]))?;
-            panic!("an answer that cannot be encoded to its end");
+            panic!("a reply that cannot be encoded to its end");
         }
     }
     impl<'de> Deserialize<'de> for Outer {

@@ -1,8 +1,8 @@
-//! Answers that wait in this process for room in their lane's ring.
+//! Replies that wait in this process for room in their lane's ring.
 
 use std::sync::PoisonError;
 
-use super::{Answer, Due, Returns, Way};
+use super::{Due, Reply, ReplyProducers, Way};
 use crate::codec::EncodeError;
 use crate::control::lane_word;
 use crate::error::SendError;
@@ -10,13 +10,13 @@ use crate::ring::Damage;
 use crate::sys::{Deadline, Ordering};
 use crate::tag::Tag;
 
-/// What keeping an answer costs beside its bytes.
+/// What keeping a reply costs beside its bytes.
 const KEEPING: usize = 128;
 
-/// An answer that waits for room.
+/// A reply that waits for room.
 pub(super) struct Waiting {
     to: u64,
-    /// The address and the answer.
+    /// The address and the reply.
     bytes: Vec<u8>,
     /// How much of it went.
     gone: usize,
@@ -41,17 +41,17 @@ impl Way {
     }
 }
 
-impl Returns {
-    /// Keeps an answer, to send it behind those that wait already.
+impl ReplyProducers {
+    /// Keeps a reply, to send it behind those that wait already.
     pub(super) fn send_later(
         &self,
         way: &mut Way,
         lane: usize,
-        answer: &Answer<'_>,
+        reply: &Reply<'_>,
         due: Option<Due>,
     ) -> Result<(), SendError> {
-        let len = answer.len();
-        let limit = usize::try_from(self.control.longest_answer()).unwrap_or(usize::MAX);
+        let len = reply.len();
+        let limit = usize::try_from(self.control.longest_reply()).unwrap_or(usize::MAX);
         let kept = way.kept.saturating_add(len).saturating_add(KEEPING);
         if way.kept > 0 && kept > limit {
             return Err(SendError::Full { channel: self.control.name() });
@@ -60,29 +60,29 @@ impl Returns {
         if bytes.try_reserve_exact(len).is_err() {
             return Err(self.unencodable(EncodeError::no_memory(len)));
         }
-        bytes.extend_from_slice(&answer.generation.to_le_bytes());
-        bytes.extend_from_slice(answer.head);
-        bytes.extend_from_slice(answer.value);
+        bytes.extend_from_slice(&reply.generation.to_le_bytes());
+        bytes.extend_from_slice(reply.head);
+        bytes.extend_from_slice(reply.value);
         if way.waiting.is_empty() {
             self.waits(lane, true);
         }
-        way.push(answer.generation, bytes, due);
+        way.push(reply.generation, bytes, due);
         self.forward(way, lane).map_err(|damage| self.damaged(lane, damage))
     }
 
-    /// Whether answers wait for room.
+    /// Whether replies wait for room.
     #[inline]
-    pub(in crate::channel) fn keeps_answers(&self) -> bool {
+    pub(in crate::channel) fn keeps_replies(&self) -> bool {
         // Relaxed: raised by this process.
         self.waiting_lanes.load(Ordering::Relaxed) != 0
     }
 
-    /// Sends what waited and has room now. `before_sleep`, answers for a sender that was killed are
+    /// Sends what waited and has room now. `before_sleep`, replies for a sender that was killed are
     /// dropped, which takes a system call.
     #[inline]
-    pub(in crate::channel) fn look_after(&self, before_sleep: bool) {
+    pub(in crate::channel) fn flush(&self, before_sleep: bool) {
         // Looked at again before the receiver sleeps.
-        if self.keeps_answers() {
+        if self.keeps_replies() {
             self.forward_all(before_sleep);
         }
     }
@@ -106,7 +106,7 @@ impl Returns {
     }
 
     fn all_gone(&self, lane: usize) {
-        self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(0, Ordering::Relaxed);
+        self.control.lane_word(lane, lane_word::REPLIES_WAIT).swap(0, Ordering::Relaxed);
         self.waits(lane, false);
     }
 
@@ -122,7 +122,7 @@ impl Returns {
     /// When the first of those that wait is late, or of the requests in hand where these are watched.
     pub(in crate::channel) fn next_late(&self) -> Deadline {
         let mut next = Deadline::never();
-        if self.keeps_answers() {
+        if self.keeps_replies() {
             let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let late = |lane| Some(self.way(lane).waiting.front()?.due?.deadline);
             next = waiting.into_iter().filter_map(late).fold(next, Deadline::earlier);
@@ -130,7 +130,7 @@ impl Returns {
         if self.watched.load(Ordering::Relaxed) != 0 {
             for lane in 0..self.lanes.len() {
                 let way = self.way(lane);
-                let deadlines = way.in_hand.iter().map(|(_, due)| due.deadline);
+                let deadlines = way.outstanding.iter().map(|(_, due)| due.deadline);
                 // What is late already stays in hand.
                 let ahead = deadlines.filter(|deadline| !deadline.has_passed());
                 next = ahead.fold(next, Deadline::earlier);
@@ -144,10 +144,10 @@ impl Returns {
             return Ok(());
         }
         // Before the look for room: a sender that makes some after it sees this and rings.
-        self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(1, Ordering::Relaxed);
+        self.control.lane_word(lane, lane_word::REPLIES_WAIT).swap(1, Ordering::Relaxed);
         let mut sent = false;
         while let Some(waiting) = way.waiting.front() {
-            // The next answer's first fragment ends one of which a part has gone.
+            // The next reply's first fragment ends one of which a part has gone.
             if !self.is_waited_for(lane, waiting.to, waiting.due) {
                 way.pop();
                 continue;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Sender, State};
-use crate::channel::answers::Answers;
+use crate::channel::replies::Replies;
 use crate::channel::{Channel, attach_error, calls, check_there, lane_damage, space};
 use crate::codec::Codec;
 use crate::control::{Control, lane_word, semaphores, word};
@@ -50,14 +50,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
             trust,
             state: RefCell::new(State {
                 producer: None,
-                answers: None,
+                replies: None,
                 message: None,
                 unannounced: None,
                 granted: 0,
                 looked_at_receiver: false,
                 armed: false,
                 looked_at_line: false,
-                nap_over: false,
+                elapsed: false,
             }),
             value: PhantomData,
             // From here on dropping the sender gives the lane back.
@@ -87,7 +87,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             }
             state.producer = Some(producer);
         }
-        self.own_again()?;
+        self.start_generation()?;
         let control = &self.control;
         let state = self.state.get_mut();
         if control.layout().has_queue() {
@@ -110,7 +110,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// Becomes the lane's owner: what a former one sent has no sender any more.
-    pub(in crate::channel) fn own_again(&mut self) -> Result<(), AttachError> {
+    pub(in crate::channel) fn start_generation(&mut self) -> Result<(), AttachError> {
         let control = &self.control;
         let state = self.state.get_mut();
         if let Some(producer) = &state.producer {
@@ -127,8 +127,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         point!("attach.generation");
         if control.layout().return_lines > 0 {
             calls::forget_cancelled(control, self.lane);
-            let answers = Answers::attach(control, self.lane, self.generation);
-            state.answers = Some(answers.map_err(|damage| AttachError::Corrupt {
+            let replies = Replies::attach(control, self.lane, self.generation);
+            state.replies = Some(replies.map_err(|damage| AttachError::Corrupt {
                 channel: control.name(),
                 what: lane_damage(self.lane, damage),
             })?);

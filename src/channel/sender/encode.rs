@@ -18,10 +18,10 @@ pub(in crate::channel) trait Encode {
     }
 
     /// Whether it takes what comes back while it waits for room.
-    const TAKES_ANSWERS: bool = false;
+    const TAKES_REPLIES: bool = false;
 
     /// Takes what came back.
-    fn take_answer(&self, _answer: Reader<'_>) {}
+    fn take_reply(&self, _reply: Reader<'_>) {}
 }
 
 /// A value behind a head of the layer above, which `encode` writes too.
@@ -46,7 +46,7 @@ impl<F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>> Encode for Headed<F> {
 /// that has gone makes some then.
 pub(in crate::channel) struct Request<F, A> {
     pub(in crate::channel) value: Headed<F>,
-    pub(in crate::channel) take_answer: RefCell<A>,
+    pub(in crate::channel) take_reply: RefCell<A>,
 }
 
 impl<F, A> Encode for Request<F, A>
@@ -64,10 +64,10 @@ where
         self.value.head()
     }
 
-    const TAKES_ANSWERS: bool = true;
+    const TAKES_REPLIES: bool = true;
 
-    fn take_answer(&self, answer: Reader<'_>) {
-        (self.take_answer.borrow_mut())(answer);
+    fn take_reply(&self, reply: Reader<'_>) {
+        (self.take_reply.borrow_mut())(reply);
     }
 }
 

@@ -3,28 +3,28 @@
 use super::{Encode, Sender, State};
 use crate::channel::long::Long;
 use crate::codec::Codec;
-use crate::control::{Slept, lane_word, word};
+use crate::control::{WaitError, lane_word, word};
 use crate::error::SendError;
 use crate::ring::{Producer, Reservation};
 use crate::sys::{Deadline, Fault, Ordering, fault};
 use crate::tag::Tag;
 
 /// Why a value in fragments goes no further.
-enum Stop {
+enum Interrupted {
     /// Another receiver has come: the first fragments may be lost.
     Restart,
     Fail(SendError),
 }
 
-impl From<SendError> for Stop {
+impl From<SendError> for Interrupted {
     fn from(error: SendError) -> Self {
-        Stop::Fail(error)
+        Interrupted::Fail(error)
     }
 }
 
-impl From<Slept> for Stop {
-    fn from(slept: Slept) -> Self {
-        Stop::Fail(slept.into())
+impl From<WaitError> for Interrupted {
+    fn from(slept: WaitError) -> Self {
+        Interrupted::Fail(slept.into())
     }
 }
 
@@ -46,11 +46,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
             match self.send_fragments_once(state, tag, value, len, deadline) {
                 Ok(()) => return Ok(len),
                 // Receivers may come and go, or seem to, for longer than the caller has time.
-                Err(Stop::Restart) if deadline.has_passed() => {
+                Err(Interrupted::Restart) if deadline.has_passed() => {
                     return Err(SendError::Timeout { channel: self.control.name() });
                 }
-                Err(Stop::Restart) => {}
-                Err(Stop::Fail(error)) => return Err(error),
+                Err(Interrupted::Restart) => {}
+                Err(Interrupted::Fail(error)) => return Err(error),
             }
         }
     }
@@ -62,7 +62,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         value: &impl Encode,
         limit: usize,
         deadline: Deadline,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Interrupted> {
         let generation = self.receiver_generation();
         let long = Long(self.control.lane_word(self.lane, lane_word::LONG));
         let mut start = None;
@@ -71,26 +71,27 @@ impl<T, C: Codec<T>> Sender<T, C> {
             let mut streaming = Streaming { producer: state.producer.take(), state };
             let Streaming { state, producer } = &mut streaming;
             let producer = producer.as_mut().expect("fragments go through a ring");
-            let mut wait = |producer: &mut Producer, len: usize| -> Result<Reservation, Stop> {
-                if start.is_some() {
-                    self.ring_receiver()?;
-                }
-                let room = self.wait(state, deadline, self.spin, |sender, state| {
-                    if start.is_some() && sender.receiver_generation() != generation {
-                        return Err(Stop::Restart);
+            let mut wait =
+                |producer: &mut Producer, len: usize| -> Result<Reservation, Interrupted> {
+                    if start.is_some() {
+                        self.ring_receiver()?;
                     }
-                    let room = sender.found_room(producer.reserve(len, tag))?;
-                    if room.is_none() {
-                        sender.take_answers_for(value, state, deadline)?;
+                    let room = self.wait(state, deadline, self.spin, |sender, state| {
+                        if start.is_some() && sender.receiver_generation() != generation {
+                            return Err(Interrupted::Restart);
+                        }
+                        let room = sender.found_room(producer.reserve(len, tag))?;
+                        if room.is_none() {
+                            sender.take_replies_for(value, state, deadline)?;
+                        }
+                        Ok(room)
+                    })?;
+                    let first = *start.get_or_insert(producer.tail());
+                    if first == producer.tail() {
+                        long.open(first);
                     }
                     Ok(room)
-                })?;
-                let first = *start.get_or_insert(producer.tail());
-                if first == producer.tail() {
-                    long.open(first);
-                }
-                Ok(room)
-            };
+                };
             producer.stream(tag, limit, &mut wait, |writer| {
                 let encoded = value.encode(writer);
                 if writer.is_too_long() {
@@ -101,7 +102,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         };
         streamed.result?;
         let start = start.expect("streaming asks for room at least once");
-        let finish = || -> Result<(), Stop> {
+        let finish = || -> Result<(), Interrupted> {
             match self.control.queue {
                 None => self.producer(state).publish(streamed.last, tag, streamed.flags),
                 Some(queue) => {
@@ -119,10 +120,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 }
                 let changed = sender.receiver_generation() != generation;
                 if changed && !fault(Fault::LongNotRestarted) {
-                    return Err(Stop::Restart);
+                    return Err(Interrupted::Restart);
                 }
                 sender.check_not_damaged()?;
-                sender.take_answers_for(value, state, deadline)?;
+                sender.take_replies_for(value, state, deadline)?;
                 Ok(None)
             })
         };

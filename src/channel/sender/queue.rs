@@ -138,7 +138,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Puts a message on the queue if there is room.
     fn try_queue(&self, queue: MessageQueue, message: &MessageBuffer) -> Result<bool, SendError> {
-        let failed = |error| self.control.slept(error);
+        let failed = |error| self.control.wait_error(error);
         match queue.send(message, Wait::No) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == SystemErrorKind::WouldBlock => {
@@ -159,7 +159,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     fn try_spare(&self, queue: MessageQueue, message: &MessageBuffer) -> Result<bool, SendError> {
         let bytes = message.text().len() as u64;
         let has_spare = space::has_spare(&self.control, queue, self.lane, bytes);
-        if !has_spare.map_err(|error| self.control.slept(error))? {
+        if !has_spare.map_err(|error| self.control.wait_error(error))? {
             return Ok(false);
         }
         self.try_queue(queue, message)
@@ -175,7 +175,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<(), SendError> {
         if !state.armed {
             let armed = space::arm_others(&self.control, self.lane);
-            armed.map_err(|error| self.control.slept(error))?;
+            armed.map_err(|error| self.control.wait_error(error))?;
             state.armed = true;
         }
         let mut place = Place::take(&self.control, self.lane, bytes);
@@ -192,7 +192,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                     state.granted = bytes;
                 } else if place.yields(
                     !mem::replace(&mut state.looked_at_line, true),
-                    mem::take(&mut state.nap_over),
+                    mem::take(&mut state.elapsed),
                 )? {
                     tried = false;
                     return Ok(None);

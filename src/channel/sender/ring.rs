@@ -90,7 +90,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.wait(state, deadline, self.spin, |sender, state| {
             let room = sender.found_room(look(sender.producer(state)))?;
             if room.is_none() {
-                sender.take_answers_for(value, state, deadline)?;
+                sender.take_replies_for(value, state, deadline)?;
             }
             Ok(room)
         })
@@ -98,18 +98,18 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Has a value that waits take what came back.
     #[inline]
-    pub(super) fn take_answers_for<V: Encode>(
+    pub(super) fn take_replies_for<V: Encode>(
         &self,
         value: &V,
         state: &mut State,
         deadline: Deadline,
     ) -> Result<(), SendError> {
-        let (true, Some(answers)) = (V::TAKES_ANSWERS, &mut state.answers) else { return Ok(()) };
-        let mut accept = |answer: Reader<'_>| -> Option<()> {
-            value.take_answer(answer);
+        let (true, Some(replies)) = (V::TAKES_REPLIES, &mut state.replies) else { return Ok(()) };
+        let mut accept = |reply: Reader<'_>| -> Option<()> {
+            value.take_reply(reply);
             None
         };
-        let taken = answers.next(&self.control, self.lane, deadline, &mut accept);
+        let taken = replies.next(&self.control, self.lane, deadline, &mut accept);
         taken.map(drop).map_err(|damage| self.damaged(damage))
     }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::{Sender, State};
 use crate::codec::Codec;
-use crate::control::{End, Look, Slept, Waiter};
+use crate::control::{End, Look, WaitError, Waiter};
 use crate::error::SendError;
 use crate::sys::{Deadline, Fault, fault};
 
 /// What to do while there is no receiver.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::channel) enum Lost {
+pub(in crate::channel) enum OnDisconnect {
     /// Stop waiting.
     GiveUp,
     /// Wait for the next one.
@@ -19,26 +19,26 @@ pub(in crate::channel) enum Lost {
 
 impl<T, C: Codec<T>> Sender<T, C> {
     /// Looks until there is something, the deadline has passed or the receiver is gone.
-    pub(in crate::channel) fn wait<R, E: From<SendError> + From<Slept>>(
+    pub(in crate::channel) fn wait<R, E: From<SendError> + From<WaitError>>(
         &self,
         state: &mut State,
         deadline: Deadline,
         spin: Duration,
         look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
     ) -> Result<R, E> {
-        self.wait_or_lose(state, deadline, spin, look, |_| Ok(Lost::GiveUp))
+        self.wait_or_lose(state, deadline, spin, look, |_| Ok(OnDisconnect::GiveUp))
     }
 
     /// Looks until there is something or the deadline has passed; whenever the receiver is gone,
     /// `lost` says whether that ends it too.
     #[inline]
-    pub(in crate::channel) fn wait_or_lose<R, E: From<SendError> + From<Slept>>(
+    pub(in crate::channel) fn wait_or_lose<R, E: From<SendError> + From<WaitError>>(
         &self,
         state: &mut State,
         deadline: Deadline,
         spin: Duration,
         look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
-        lost: impl FnMut(&Self) -> Result<Lost, E>,
+        lost: impl FnMut(&Self) -> Result<OnDisconnect, E>,
     ) -> Result<R, E> {
         let mut waiter = Waiting { sender: self, state, look, lost };
         self.control.wait(deadline, spin, &mut waiter)
@@ -52,7 +52,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<(), SendError> {
         let mut state = self.enter()?;
         let look = |sender: &Self, _: &mut State| Ok(condition(sender)?.then_some(()));
-        self.wait_or_lose(&mut state, deadline, Duration::ZERO, look, |_| Ok(Lost::Stay))
+        self.wait_or_lose(&mut state, deadline, Duration::ZERO, look, |_| Ok(OnDisconnect::Stay))
     }
 
     #[cfg(all(test, loom))]
@@ -73,7 +73,7 @@ impl<T, C, F, L, R, E> Waiting<'_, T, C, F, L>
 where
     C: Codec<T>,
     F: FnMut(&Sender<T, C>, &mut State) -> Result<Option<R>, E>,
-    L: FnMut(&Sender<T, C>) -> Result<Lost, E>,
+    L: FnMut(&Sender<T, C>) -> Result<OnDisconnect, E>,
     E: From<SendError>,
 {
     #[inline]
@@ -83,7 +83,7 @@ where
 
     /// Whether the receiver is gone and that ends the wait.
     fn gives_up(&mut self) -> Result<bool, E> {
-        Ok(self.sender.receiver_is_gone()? && (self.lost)(self.sender)? == Lost::GiveUp)
+        Ok(self.sender.receiver_is_gone()? && (self.lost)(self.sender)? == OnDisconnect::GiveUp)
     }
 
     /// Looks once more, now that the receiver is gone: it may have answered or made room before.
@@ -97,8 +97,8 @@ impl<T, C, F, L, R, E> Waiter for Waiting<'_, T, C, F, L>
 where
     C: Codec<T>,
     F: FnMut(&Sender<T, C>, &mut State) -> Result<Option<R>, E>,
-    L: FnMut(&Sender<T, C>) -> Result<Lost, E>,
-    E: From<SendError> + From<Slept>,
+    L: FnMut(&Sender<T, C>) -> Result<OnDisconnect, E>,
+    E: From<SendError> + From<WaitError>,
 {
     type Found = R;
     type Error = E;
@@ -141,8 +141,8 @@ where
         Err(SendError::Full { channel: control.name() }.into())
     }
 
-    fn stirred(&mut self, nap_over: bool) {
+    fn stirred(&mut self, elapsed: bool) {
         (self.state.looked_at_receiver, self.state.looked_at_line) = (false, false);
-        self.state.nap_over = nap_over;
+        self.state.elapsed = elapsed;
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn spin_hint() {
 /// One more than the number of the processor that this thread runs on, or did a moment ago.
 #[inline]
 pub(crate) fn current_processor() -> Option<u64> {
-    // SAFETY: the call takes nothing and answers a number.
+    // SAFETY: the call takes nothing and returns a number.
     let number = unsafe { nix::libc::sched_getcpu() };
     u64::try_from(number).ok().map(|number| number + 1)
 }

@@ -58,13 +58,13 @@ const _: () = {
 };
 
 /// The errno of a call that answers -1.
-pub(super) fn check(answer: c_int) -> Result<c_int, c_int> {
-    if answer == -1 { Err(Errno::last_raw()) } else { Ok(answer) }
+pub(super) fn check(reply: c_int) -> Result<c_int, c_int> {
+    if reply == -1 { Err(Errno::last_raw()) } else { Ok(reply) }
 }
 
 /// The errno of a call that answers a length or -1.
-pub(super) fn check_len(answer: isize) -> Result<usize, c_int> {
-    usize::try_from(answer).map_err(|_| Errno::last_raw())
+pub(super) fn check_len(reply: isize) -> Result<usize, c_int> {
+    usize::try_from(reply).map_err(|_| Errno::last_raw())
 }
 
 /// Repeats a call that a signal interrupted.
@@ -97,6 +97,6 @@ pub(super) fn stat(
             let found = indices.any(|index| control(index, stat_any) == Ok(id));
             if found { Ok(()) } else { Err(libc::EACCES) }
         }
-        answer => answer.map(drop),
+        reply => reply.map(drop),
     }
 }

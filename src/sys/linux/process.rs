@@ -114,7 +114,7 @@ pub(crate) fn effective_uid() -> u32 {
 /// How many processors the machine has online; at least 1.
 pub(crate) fn online_cpus() -> usize {
     static CPUS: OnceLock<usize> = OnceLock::new();
-    // SAFETY: sysconf takes a number and answers one.
+    // SAFETY: sysconf takes a number and returns one.
     *CPUS.get_or_init(|| unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as usize)
 }
 
@@ -210,8 +210,8 @@ extern "C" fn add_and_die(trial: *mut c_void) -> c_int {
     let flags = (libc::SEM_UNDO | libc::IPC_NOWAIT) as i16;
     let mut operation = libc::sembuf { sem_num: trial.index, sem_op: 1, sem_flg: flags };
     // SAFETY: one operation that outlives the call.
-    let answer = check(unsafe { libc::semop(trial.set, &mut operation, 1) });
-    trial.errno = Some(answer.err().unwrap_or(0));
+    let reply = check(unsafe { libc::semop(trial.set, &mut operation, 1) });
+    trial.errno = Some(reply.err().unwrap_or(0));
     0
 }
 

@@ -81,7 +81,7 @@ impl SemaphoreSet {
         let (start, count) = (operations.as_mut_ptr(), operations.len());
         loop {
             let remaining = deadline.remaining();
-            let answer = match remaining {
+            let reply = match remaining {
                 Some(left) if !left.is_zero() => {
                     let timeout = timespec {
                         tv_sec: left.as_secs().min(LONGEST_WAIT) as _,
@@ -99,7 +99,7 @@ impl SemaphoreSet {
                     check(unsafe { libc::semop(self.id, start, count) })
                 }
             };
-            match answer {
+            match reply {
                 Ok(_) => return Ok(()),
                 Err(libc::EINTR) => {}
                 Err(libc::EAGAIN)
@@ -242,7 +242,7 @@ fn parse_line(line: &str) -> Option<(SemaphoreSet, SetStat)> {
 fn get(key: i32, count: usize, flags: c_int) -> Result<SemaphoreSet, SystemError> {
     // More semaphores than an int counts are more than the kernel allows, and it says so.
     let asked = c_int::try_from(count).unwrap_or(c_int::MAX);
-    // SAFETY: semget takes and answers numbers.
+    // SAFETY: semget takes and replies numbers.
     let id = check(unsafe { libc::semget(key, asked, flags) });
     point!("semget.after");
     id.map(|id| SemaphoreSet { id, key }).map_err(|errno| {

@@ -150,7 +150,7 @@ fn a_caller_has_the_reply_that_came_before_the_channel_was_removed() {
         drop(serving.join().unwrap());
     };
     holds("removal behind a reply", model);
-    finds("removal behind a reply", &[Fault::AnswerLost], model);
+    finds("removal behind a reply", &[Fault::ReplyLost], model);
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn a_request_that_was_given_up_is_executed_by_no_server() {
             let received = rx.receive_call(Deadline::now(), |_, origin| Ok(origin));
             (received.is_ok_and(|origin| rx.caller(origin).is_there()), rx)
         });
-        tx.renew().unwrap();
+        tx.renew_generation().unwrap();
         let received = tx.was_consumed(end);
         let (executed, rx) = receiver.join().unwrap();
         assert!(received || !executed, "executed, and its caller was told that it would not be");
@@ -365,5 +365,5 @@ fn the_reply_to_a_request_in_fragments_arrives_also_while_that_is_being_sent() {
         drop(serving.join().unwrap());
     };
     holds("long request", model);
-    finds("long request", &[Fault::EarlyAnswerLost], model);
+    finds("long request", &[Fault::EarlyReplyLost], model);
 }

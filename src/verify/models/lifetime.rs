@@ -527,7 +527,7 @@ fn removal_never_looks_like_a_normal_end() {
 }
 
 #[test]
-fn a_caller_that_waits_for_its_answer_hears_of_removal() {
+fn a_caller_that_waits_for_its_reply_hears_of_removal() {
     let model = || {
         let options = ring_only(2).return_capacity(128).durable();
         let channel = options.create("removed").unwrap();

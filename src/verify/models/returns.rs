@@ -1,4 +1,4 @@
-//! Answers through the lane that a value came by: to the sender that asked, or to none.
+//! Replies through the lane that a value came by: to the sender that asked, or to none.
 
 use loom::thread;
 
@@ -24,7 +24,7 @@ fn answer(rx: &Receiver<u8>, values: usize) {
 }
 
 #[test]
-fn an_answer_wakes_who_asked() {
+fn a_reply_wakes_who_asked() {
     let model = |options: fn() -> Options<u8, Bincode>| {
         let channel = options().private().unwrap();
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
@@ -40,20 +40,20 @@ fn an_answer_wakes_who_asked() {
         assert!(tx.recv_back::<u8>().unwrap_err().is_disconnected());
     };
     let by_ring = move || model(both_ways);
-    holds("ask and answer, ring only", by_ring);
-    finds("ask and answer, ring only", &[Fault::NoRingFence, Fault::NoRecheck], by_ring);
+    holds("ask and reply, ring only", by_ring);
+    finds("ask and reply, ring only", &[Fault::NoRingFence, Fault::NoRecheck], by_ring);
     let by_queue = move || model(|| mixed(2).return_capacity(2 * 64));
-    holds("ask and answer, mixed", by_queue);
-    finds("ask and answer, mixed", &[Fault::NoRecheck], by_queue);
+    holds("ask and reply, mixed", by_queue);
+    finds("ask and reply, mixed", &[Fault::NoRecheck], by_queue);
 }
 
 #[test]
-fn an_answer_never_reaches_the_next_owner_of_the_lane() {
+fn a_reply_never_reaches_the_next_owner_of_the_lane() {
     let model = || {
-        // Durable, so that the receiver stays while there is no sender. Room for an answer to the
+        // Durable, so that the receiver stays while there is no sender. Room for a reply to the
         // former owner beside the one to the next.
         let options = ring_only(2).return_capacity(4 * 64).durable();
-        let channel = options.create("answers").unwrap();
+        let channel = options.create("replies").unwrap();
         let rx = channel.receiver().unwrap();
         let first = channel.sender().unwrap();
         first.send(&1).unwrap();
@@ -69,15 +69,15 @@ fn an_answer_never_reaches_the_next_owner_of_the_lane() {
         answer(&rx, 1);
         assert_eq!(second.try_recv_back::<u8>().unwrap(), 12);
         drop((second, rx, channel));
-        Channel::<u8>::unlink("answers").unwrap();
+        Channel::<u8>::unlink("replies").unwrap();
     };
-    holds("answer against a change of owner", model);
-    let faults = [Fault::AnswerNotAddressed, Fault::OwnerRelaxed];
-    finds("answer against a change of owner", &faults, model);
+    holds("reply against a change of owner", model);
+    let faults = [Fault::ReplyNotAddressed, Fault::OwnerRelaxed];
+    finds("reply against a change of owner", &faults, model);
 }
 
 #[test]
-fn an_answer_in_fragments_arrives_whole() {
+fn a_reply_in_fragments_arrives_whole() {
     let model = || {
         let channel = ring_only(2).return_capacity(4 * 64).private().unwrap();
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
@@ -95,13 +95,13 @@ fn an_answer_in_fragments_arrives_whole() {
     };
     // Two preemptions are 40 seconds.
     let executions = check_to(1, model);
-    println!("an answer in fragments: {executions} executions");
-    let faults = [Fault::HalfAnswerKept, Fault::NoRecheck, Fault::NoRingFence];
-    finds("an answer in fragments", &faults, model);
+    println!("a reply in fragments: {executions} executions");
+    let faults = [Fault::HalfReplyKept, Fault::NoRecheck, Fault::NoRingFence];
+    finds("a reply in fragments", &faults, model);
 }
 
 #[test]
-fn an_answer_is_seen_although_another_receiver_has_come() {
+fn a_reply_is_seen_although_another_receiver_has_come() {
     let model = || {
         let channel = both_ways().private().unwrap();
         let (tx, first) = (channel.sender().unwrap(), channel.receiver().unwrap());
@@ -112,18 +112,18 @@ fn an_answer_is_seen_although_another_receiver_has_come() {
             drop(first);
             channel.receiver().unwrap()
         });
-        let answered = tx.wait_for_answer_of(receiver, Deadline::never(), |mut reader| {
+        let answered = tx.wait_for_reply_of(receiver, Deadline::never(), |mut reader| {
             reader.read_array::<1>().ok().map(|[answer]| answer)
         });
         assert_eq!(answered.unwrap(), 11);
         drop(receivers.join().unwrap());
     };
-    holds("answer against a change of receiver", model);
-    finds("answer against a change of receiver", &[Fault::ReceiverRelaxed], model);
+    holds("reply against a change of receiver", model);
+    finds("reply against a change of receiver", &[Fault::ReceiverRelaxed], model);
 }
 
 #[test]
-fn an_answer_is_seen_although_its_receiver_is_gone_and_another_has_come() {
+fn a_reply_is_seen_although_its_receiver_is_gone_and_another_has_come() {
     let model = || {
         let channel = both_ways().private().unwrap();
         let (tx, first) = (channel.sender().unwrap(), channel.receiver().unwrap());
@@ -134,18 +134,18 @@ fn an_answer_is_seen_although_its_receiver_is_gone_and_another_has_come() {
             channel.receiver().unwrap()
         });
         let never = Deadline::never();
-        let answered = tx.wait_for_answer(end, never, true, |mut reader| {
+        let answered = tx.wait_for_reply(end, never, true, |mut reader| {
             reader.read_array::<1>().ok().map(|[answer]| answer)
         });
         assert_eq!(answered.unwrap(), 11);
         drop(receivers.join().unwrap());
     };
-    holds("answer of a receiver that is gone", model);
-    finds("answer of a receiver that is gone", &[Fault::ReceiverStartRelaxed], model);
+    holds("reply of a receiver that is gone", model);
+    finds("reply of a receiver that is gone", &[Fault::ReceiverStartRelaxed], model);
 }
 
 #[test]
-fn a_sender_that_waits_for_an_answer_hears_of_the_receivers_death() {
+fn a_sender_that_waits_for_a_reply_hears_of_the_receivers_death() {
     let model = |step| {
         let channel = both_ways().private().unwrap();
         let (process, rx) = process_with_receiver(&channel);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::Ready;
+use super::Delivery;
 use super::lanes::Lanes;
 use super::long::Long;
 use super::origin::Origin;
@@ -19,7 +19,7 @@ use crate::tag::{Select, Tag};
 const ASK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Everything that a receiver knows of what waits for it.
-pub(super) struct Intake {
+pub(super) struct Sources {
     pub(super) lanes: Lanes,
     /// Missing where the channel has no queue.
     pub(super) slots: Option<Slots>,
@@ -27,9 +27,9 @@ pub(super) struct Intake {
     ask_again: Deadline,
 }
 
-impl Intake {
+impl Sources {
     pub(super) fn new(control: &Control) -> Self {
-        Intake {
+        Sources {
             lanes: Lanes::new(control),
             slots: control.queue.map(|queue| Slots::new(control, queue)),
             ask_again: Deadline::after(ASK_AGAIN),
@@ -50,7 +50,7 @@ impl Intake {
         select: Select,
         ask: bool,
         deadline: Deadline,
-    ) -> Result<Option<Ready>, RecvError> {
+    ) -> Result<Option<Delivery>, RecvError> {
         self.lanes.see_claimed(control);
         if ask {
             self.ask_again = Deadline::after(ASK_AGAIN);
@@ -63,22 +63,22 @@ impl Intake {
 
     /// The tag of what is ready.
     #[inline]
-    pub(super) fn tag(&self, ready: &Ready) -> Tag {
-        match *ready {
-            Ready::Slot { slot, .. }
-            | Ready::Record { slot: Some(slot), .. }
-            | Ready::Long { slot: Some(slot), .. } => {
+    pub(super) fn tag(&self, delivery: &Delivery) -> Tag {
+        match *delivery {
+            Delivery::Slot { slot, .. }
+            | Delivery::Record { slot: Some(slot), .. }
+            | Delivery::Fragments { slot: Some(slot), .. } => {
                 self.slots.as_ref().map_or_else(Tag::default, |slots| slots.tag(slot))
             }
-            Ready::Record { record, .. } | Ready::Long { record, .. } => record.tag,
+            Delivery::Record { record, .. } | Delivery::Fragments { record, .. } => record.tag,
         }
     }
 
     /// Who sent what is ready.
-    pub(super) fn origin(&self, control: &Control, ready: &Ready) -> Origin {
-        match *ready {
-            Ready::Slot { origin, .. } => origin,
-            Ready::Record { lane, record, .. } | Ready::Long { lane, record, .. } => {
+    pub(super) fn origin(&self, control: &Control, delivery: &Delivery) -> Origin {
+        match *delivery {
+            Delivery::Slot { origin, .. } => origin,
+            Delivery::Record { lane, record, .. } | Delivery::Fragments { lane, record, .. } => {
                 Origin::of_record(control, lane, record.position)
             }
         }
@@ -89,13 +89,13 @@ impl Intake {
     pub(super) fn read<R>(
         &mut self,
         control: &Control,
-        ready: &Ready,
+        delivery: &Delivery,
         read: impl FnOnce(Reader<'_>) -> R,
     ) -> R {
-        match ready {
-            Ready::Slot { slot, len, .. } => slots::read(control, *slot, *len, read),
-            Ready::Record { lane, record, .. } => self.lanes.inbox_ref(*lane).read(record, read),
-            Ready::Long { lane, .. } => self.lanes.inbox(*lane).read_whole(read),
+        match delivery {
+            Delivery::Slot { slot, len, .. } => slots::read(control, *slot, *len, read),
+            Delivery::Record { lane, record, .. } => self.lanes.consumer(*lane).read(record, read),
+            Delivery::Fragments { lane, .. } => self.lanes.consumer_mut(*lane).read_whole(read),
         }
     }
 
@@ -103,49 +103,51 @@ impl Intake {
     pub(super) fn lend<'s>(
         &'s self,
         control: &'s Control,
-        ready: &'s Ready,
+        delivery: &'s Delivery,
         trust: TrustedPeers,
     ) -> &'s [u8] {
-        match ready {
-            Ready::Slot { slot, len, .. } => slots::lend(control, *slot, *len, trust),
-            Ready::Record { lane, record, .. } => self.lanes.inbox_ref(*lane).lend(record, trust),
+        match delivery {
+            Delivery::Slot { slot, len, .. } => slots::lend(control, *slot, *len, trust),
+            Delivery::Record { lane, record, .. } => self.lanes.consumer(*lane).lend(record, trust),
             // One that is not whole is not lent.
-            Ready::Long { lane, .. } => self.lanes.inbox_ref(*lane).whole().unwrap_or_default(),
+            Delivery::Fragments { lane, .. } => {
+                self.lanes.consumer(*lane).whole().unwrap_or_default()
+            }
         }
     }
 
     /// Whether what is ready can be lent: there may have been no memory to collect it.
-    pub(super) fn is_lendable(&self, ready: &Ready) -> Result<(), ReadError> {
-        match ready {
-            Ready::Long { lane, .. } => self.lanes.inbox_ref(*lane).whole().map(drop),
-            Ready::Slot { .. } | Ready::Record { .. } => Ok(()),
+    pub(super) fn is_lendable(&self, delivery: &Delivery) -> Result<(), ReadError> {
+        match delivery {
+            Delivery::Fragments { lane, .. } => self.lanes.consumer(*lane).whole().map(drop),
+            Delivery::Slot { .. } | Delivery::Record { .. } => Ok(()),
         }
     }
 
     /// Hands over what was ready; `false` if its sender took it back before.
     #[inline]
-    pub(super) fn hand_over(&mut self, control: &Control, ready: &Ready) -> bool {
+    pub(super) fn hand_over(&mut self, control: &Control, delivery: &Delivery) -> bool {
         let mut accepted = true;
-        let slot = match *ready {
-            Ready::Slot { slot, .. } => Some(slot),
-            Ready::Record { lane, record, slot } => {
-                let inbox = self.lanes.inbox(lane);
-                inbox.consume(&record);
+        let slot = match *delivery {
+            Delivery::Slot { slot, .. } => Some(slot),
+            Delivery::Record { lane, record, slot } => {
+                let consumer = self.lanes.consumer_mut(lane);
+                consumer.consume(&record);
                 if !fault(Fault::SpaceNotRung) {
-                    inbox.ring_if_moved(control);
+                    consumer.ring_if_moved(control);
                 }
                 slot
             }
-            Ready::Long { lane, record, start, slot } => {
+            Delivery::Fragments { lane, record, start, slot } => {
                 accepted = Long(control.lane_word(lane, lane_word::LONG)).complete(start)
                     || fault(Fault::LongNotSettled);
-                let inbox = self.lanes.inbox(lane);
-                inbox.consume(&record);
+                let consumer = self.lanes.consumer_mut(lane);
+                consumer.consume(&record);
                 if fault(Fault::LongNotRung) {
-                    inbox.ring_if_moved(control);
+                    consumer.ring_if_moved(control);
                 } else {
                     // Its sender waits for this, also where no room comes free by it.
-                    inbox.ring(control);
+                    consumer.ring(control);
                 }
                 slot
             }
@@ -158,9 +160,9 @@ impl Intake {
 
     /// Gives back the memory of what was handed over.
     #[inline]
-    pub(super) fn forget(&mut self, ready: &Ready) {
-        if let Ready::Long { lane, .. } = *ready {
-            self.lanes.inbox(lane).forget_whole();
+    pub(super) fn forget(&mut self, delivery: &Delivery) {
+        if let Delivery::Fragments { lane, .. } = *delivery {
+            self.lanes.consumer_mut(lane).forget_whole();
         }
     }
 
@@ -179,7 +181,7 @@ mod tests {
         for options in [Channel::<u32>::options(), Channel::<u32>::options().inline_limit(0)] {
             let channel = options.private().unwrap();
             let (_tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
-            let is_time = || rx.state.borrow().intake.is_time_to_ask();
+            let is_time = || rx.state.borrow().sources.is_time_to_ask();
             while !is_time() {}
             // Of two calls in a row the second leaves the kernel alone, unless time went by.
             let quiet = (0..100).any(|_| rx.try_recv().unwrap_err().is_empty() && !is_time());

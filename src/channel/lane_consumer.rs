@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::Ready;
+use super::Delivery;
 use super::joined::{Joined, SPARE};
 use crate::codec::{ReadError, Reader};
 use crate::control::{Control, Doorbell, lane_word};
@@ -11,7 +11,7 @@ use crate::ring::{Consumer, Damage, Found, Peeked, Record, TrustedPeers};
 use crate::sys::{Deadline, Fault, Ordering, fault};
 
 /// A claimed lane's ring, and the fragments that were collected from it.
-pub(super) struct Inbox {
+pub(super) struct LaneConsumer {
     lane: usize,
     bell: Doorbell,
     /// Missing before the first look, and while the lane's memory is damaged.
@@ -61,10 +61,10 @@ impl SearchBudget {
     }
 }
 
-impl Inbox {
+impl LaneConsumer {
     /// The lane starts with the first look at it.
     pub(super) fn new(control: &Control, lane: usize) -> Self {
-        Inbox {
+        LaneConsumer {
             lane,
             bell: control.lane_bell(lane),
             consumer: None,
@@ -153,7 +153,7 @@ impl Inbox {
         &mut self,
         control: &Control,
         deadline: Deadline,
-    ) -> Result<Option<Ready>, RecvError> {
+    ) -> Result<Option<Delivery>, RecvError> {
         if !self.usable(control)? {
             return Ok(None);
         }
@@ -170,17 +170,17 @@ impl Inbox {
         &mut self,
         control: &Control,
         deadline: Deadline,
-    ) -> Result<Option<Ready>, Damage> {
+    ) -> Result<Option<Delivery>, Damage> {
         let mut budget = SearchBudget::new(control, deadline);
         while !budget.is_spent() {
             let Some(consumer) = self.consumer.as_mut() else { return Ok(None) };
             let Some(record) = consumer.next()? else { return Ok(None) };
             if record.flags.is_whole() {
-                return Ok(Some(Ready::Record { lane: self.lane, record, slot: None }));
+                return Ok(Some(Delivery::Record { lane: self.lane, record, slot: None }));
             }
             if record.flags.is_last() {
-                if let Some(ready) = self.completed(control, record, None)? {
-                    return Ok(Some(ready));
+                if let Some(delivery) = self.completed(control, record, None)? {
+                    return Ok(Some(delivery));
                 }
                 self.drop_rest(control, &record);
             } else {
@@ -254,7 +254,7 @@ impl Inbox {
         control: &Control,
         record: Record,
         slot: Option<usize>,
-    ) -> Result<Option<Ready>, Damage> {
+    ) -> Result<Option<Delivery>, Damage> {
         let (Some(consumer), Some(mut partial)) = (self.consumer.as_mut(), self.partial.take())
         else {
             return Ok(None);
@@ -263,7 +263,7 @@ impl Inbox {
         let Partial { start, joined, .. } = partial;
         self.last_len = joined.len().min(SPARE);
         self.whole = joined;
-        Ok(Some(Ready::Long { lane: self.lane, record, start, slot }))
+        Ok(Some(Delivery::Fragments { lane: self.lane, record, start, slot }))
     }
 
     /// The value that a descriptor names; `None` if it was consumed before or can never be whole.
@@ -272,14 +272,14 @@ impl Inbox {
         control: &Control,
         position: u64,
         slot: usize,
-    ) -> Result<Option<Ready>, RecvError> {
+    ) -> Result<Option<Delivery>, RecvError> {
         if !self.usable(control)? {
             return Ok(None);
         }
         let resolved = self.resolve_record(control, position, slot);
         self.ring_if_moved(control);
         match resolved {
-            Ok(Some(ready)) => Ok(ready),
+            Ok(Some(delivery)) => Ok(delivery),
             Ok(None) => Err(RecvError::Corrupt {
                 channel: control.name(),
                 what: format!(
@@ -298,7 +298,7 @@ impl Inbox {
         control: &Control,
         position: u64,
         slot: usize,
-    ) -> Result<Option<Option<Ready>>, Damage> {
+    ) -> Result<Option<Option<Delivery>>, Damage> {
         let Some(consumer) = self.consumer.as_mut() else { return Ok(None) };
         let record = match consumer.find(position)? {
             Found::Consumed => return Ok(Some(None)),
@@ -306,7 +306,7 @@ impl Inbox {
             Found::Record(record) => record,
         };
         if record.flags.is_whole() {
-            return Ok(Some(Some(Ready::Record { lane: self.lane, record, slot: Some(slot) })));
+            return Ok(Some(Some(Delivery::Record { lane: self.lane, record, slot: Some(slot) })));
         }
         if !record.flags.is_last() {
             return Ok(None);
@@ -374,23 +374,23 @@ impl Inbox {
         self.consumer.as_ref().map_or(&[], |consumer| consumer.lend(record, trust))
     }
 
-    /// The value that [`Inbox::peek`] saw.
+    /// The value that [`LaneConsumer::peek`] saw.
     #[inline(always)]
-    pub(super) fn in_hand<'i>(&'i mut self, control: &'i Control) -> Option<InHand<'i>> {
+    pub(super) fn peeked_record<'i>(&'i mut self, control: &'i Control) -> Option<NextRecord<'i>> {
         let record = self.consumer.as_ref()?.peeked_record()?;
-        Some(InHand { inbox: self, control, record })
+        Some(NextRecord { lane: self, control, record })
     }
 }
 
 /// A value in one record that is next in turn. It is handed over when this is dropped, also because
 /// decoding it panics: a poisoned value never comes twice.
-pub(super) struct InHand<'i> {
-    inbox: &'i mut Inbox,
+pub(super) struct NextRecord<'i> {
+    lane: &'i mut LaneConsumer,
     control: &'i Control,
     record: Record,
 }
 
-impl InHand<'_> {
+impl NextRecord<'_> {
     #[inline(always)]
     pub(super) fn record(&self) -> &Record {
         &self.record
@@ -407,18 +407,18 @@ impl InHand<'_> {
     /// Hands the encoded bytes to `read`.
     #[inline(always)]
     pub(super) fn read<R>(&self, read: impl FnOnce(Reader<'_>) -> R) -> R {
-        self.inbox.read(&self.record, read)
+        self.lane.read(&self.record, read)
     }
 }
 
-impl Drop for InHand<'_> {
+impl Drop for NextRecord<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if let Some(consumer) = &mut self.inbox.consumer {
+        if let Some(consumer) = &mut self.lane.consumer {
             consumer.consume_next(self.record.end());
         }
         if !fault(Fault::SpaceNotRung) {
-            self.inbox.ring_if_moved(self.control);
+            self.lane.ring_if_moved(self.control);
         }
     }
 }

@@ -1,18 +1,18 @@
-//! Requests that were received and that an answer is due to.
+//! Requests that were received and that a reply is due to.
 
-use super::{Due, Origin, Returns};
+use super::{Due, Origin, ReplyProducers};
 use crate::control::lane_word;
 use crate::sys::{Fault, Ordering, fault, fence};
 
-impl Returns {
-    /// Has a request in hand, which an answer is due to.
-    pub(in crate::channel) fn take_in_hand(&self, from: Origin, due: Due) {
+impl ReplyProducers {
+    /// Has a request in hand, which a reply is due to.
+    pub(in crate::channel) fn add_outstanding(&self, from: Origin, due: Due) {
         if from.lane < self.lanes.len() {
-            self.way(from.lane).in_hand.push_back((from.generation, due));
+            self.way(from.lane).outstanding.push_back((from.generation, due));
         }
     }
 
-    /// Has it no more, after its answer has gone or waits here.
+    /// Has it no more, after its reply has gone or waits here.
     pub(in crate::channel) fn let_go(&self, from: Origin, call: u64) {
         // The locks of a parent process may be taken for ever.
         if !self.control.is_ours() || from.lane >= self.lanes.len() {
@@ -22,8 +22,8 @@ impl Returns {
         let it =
             |(generation, due): &(u64, Due)| *generation == from.generation && due.call == call;
         // Most are answered in order.
-        if let Some(at) = way.in_hand.iter().position(it) {
-            way.in_hand.remove(at);
+        if let Some(at) = way.outstanding.iter().position(it) {
+            way.outstanding.remove(at);
         }
         drop(way);
         // Relaxed: a receiver that had this lane's lock before, and found the request, had said so.
@@ -32,24 +32,24 @@ impl Returns {
         }
     }
 
-    /// Whether no answer waits and none is due that its caller waits for.
+    /// Whether no reply waits and none is due that its caller waits for.
     pub(in crate::channel) fn is_idle(&self) -> bool {
-        // In this order: an answer waits before its request is let go.
-        !(0..self.lanes.len()).any(|lane| self.is_due(lane)) && !self.keeps_answers()
+        // In this order: a reply waits before its request is let go.
+        !(0..self.lanes.len()).any(|lane| self.is_due(lane)) && !self.keeps_replies()
     }
 
-    /// Whether the lane's owner waits for an answer to a request in hand.
+    /// Whether the lane's owner waits for a reply to a request in hand.
     fn is_due(&self, lane: usize) -> bool {
         let way = self.way(lane);
-        if way.in_hand.is_empty() {
+        if way.outstanding.is_empty() {
             return false;
         }
         // Before the look for what was cancelled: a caller that cancels after it sees this and rings.
-        self.control.lane_word(lane, lane_word::ANSWERS_WAIT).swap(1, Ordering::Relaxed);
+        self.control.lane_word(lane, lane_word::REPLIES_WAIT).swap(1, Ordering::Relaxed);
         // SeqCst: pairs with `ring_for_waiting`.
         fence(Ordering::SeqCst);
-        let mut in_hand = way.in_hand.iter();
-        in_hand.any(|&(to, due)| self.is_waited_for(lane, to, Some(due))) && self.is_owned(lane)
+        let mut outstanding = way.outstanding.iter();
+        outstanding.any(|&(to, due)| self.is_waited_for(lane, to, Some(due))) && self.is_owned(lane)
     }
 
     /// Has each release of a request ring the receiver, or not any more.

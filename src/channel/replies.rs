@@ -9,35 +9,35 @@ use crate::ring::{Consumer, Damage, Peeked, Record};
 use crate::sys::{Deadline, Fault, Ordering, fault};
 
 /// The taking side of a lane's return ring.
-pub(super) struct Answers {
+pub(super) struct Replies {
     consumer: Consumer,
-    /// Whom answers must be for.
+    /// Whom replies must be for.
     generation: u64,
-    /// The fragments of an answer that were collected so far.
+    /// The fragments of a reply that were collected so far.
     partial: Option<Joined>,
     /// Memory for the next one.
     spare: Vec<u8>,
 }
 
-impl Answers {
+impl Replies {
     /// Takes the ring over, empty: all that is in it is for former owners of the lane, and would
-    /// keep answers for this one out.
+    /// keep replies for this one out.
     pub(super) fn attach(control: &Control, lane: usize, generation: u64) -> Result<Self, Damage> {
         let layout = control.return_ring_of(lane);
         let mut consumer = Consumer::attach(control.segment.clone(), layout)?;
         while let Some(record) = consumer.next()? {
             consumer.consume(&record);
         }
-        Ok(Answers { consumer, generation, partial: None, spare: Vec::new() })
+        Ok(Replies { consumer, generation, partial: None, spare: Vec::new() })
     }
 
-    /// What the stamp of the next answer shows.
+    /// What the stamp of the next reply shows.
     #[inline(always)]
     pub(super) fn peek(&mut self) -> Peeked {
         self.consumer.peek()
     }
 
-    /// Has `accept` look at answers until it makes something of one, or they run dry; those that it
+    /// Has `accept` look at replies until it makes something of one, or they run dry; those that it
     /// makes nothing of are gone.
     pub(super) fn next<R>(
         &mut self,
@@ -86,14 +86,14 @@ impl Answers {
         accept: &mut impl FnMut(Reader<'_>) -> Option<R>,
     ) -> Result<Option<R>, Damage> {
         let taking = Taking { consumer: &mut self.consumer, record };
-        let goes_on = fault(Fault::HalfAnswerKept) && self.partial.is_some();
+        let goes_on = fault(Fault::HalfReplyKept) && self.partial.is_some();
         if record.flags.is_first() && !goes_on {
             let before = self.partial.take().map(Joined::into_memory);
             let memory = before.unwrap_or_else(|| mem::take(&mut self.spare));
             self.partial = Some(Joined::begin(memory));
         }
         let Some(mut joined) = self.partial.take() else { return Ok(None) };
-        joined.append(taking.consumer, record, control.longest_answer())?;
+        joined.append(taking.consumer, record, control.longest_reply())?;
         if !record.flags.is_last() {
             self.partial = Some(joined);
             return Ok(None);
@@ -108,7 +108,7 @@ impl Answers {
         Ok(found)
     }
 
-    /// Rings the receiver if it has answers that wait for the room that was just made.
+    /// Rings the receiver if it has replies that wait for the room that was just made.
     #[inline]
     fn make_room_known(&mut self, control: &Control, lane: usize) {
         if self.consumer.take_moved() {
@@ -117,22 +117,22 @@ impl Answers {
     }
 }
 
-/// Rings the receiver if it has answers for this lane that wait.
+/// Rings the receiver if it has replies for this lane that wait.
 #[inline]
 pub(super) fn ring_for_waiting(control: &Control, lane: usize) {
     control.waker_fence();
     // Relaxed: after the fence; the receiver sets it before it looks after them a last time.
-    if control.lane_word(lane, lane_word::ANSWERS_WAIT).load(Ordering::Relaxed) != 0 {
+    if control.lane_word(lane, lane_word::REPLIES_WAIT).load(Ordering::Relaxed) != 0 {
         control.ring(control.items_bell());
     }
 }
 
 fn is_for(generation: u64, reader: &mut Reader<'_>) -> bool {
     let address = reader.read_array().map(u64::from_le_bytes);
-    address == Ok(generation) || fault(Fault::AnswerNotAddressed)
+    address == Ok(generation) || fault(Fault::ReplyNotAddressed)
 }
 
-/// Takes an answer, also when decoding it panics: it never comes twice.
+/// Takes a reply, also when decoding it panics: it never comes twice.
 struct Taking<'a> {
     consumer: &'a mut Consumer,
     record: &'a Record,
