@@ -299,7 +299,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             })
     }
 
-    /// Whether waiting ends when something stirred.
+    /// Whether waiting ends with every wake-up.
     pub(super) fn ends_on_any_wakeup(&self) -> bool {
         self.interest.get().is_some_and(|interest| interest.any_wakeup)
     }

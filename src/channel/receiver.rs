@@ -71,7 +71,7 @@ pub struct Receiver<T, C = DefaultCodec> {
 pub(crate) struct Interest {
     /// What [`Receiver::holder_changes`] was: another holder said something since.
     pub(crate) told: u64,
-    /// Whether everything that stirs does: a holder that dies says nothing.
+    /// Whether every wake-up does: a holder that dies says nothing.
     pub(crate) any_wakeup: bool,
 }
 

@@ -78,14 +78,14 @@ pub(super) struct State {
     unannounced: Option<Record>,
     /// Bytes that may go on the queue before this sender has to wait for its turn again.
     granted: u64,
-    /// Whether the receiver's role was looked at since something last stirred.
+    /// Whether the receiver's role was looked at since the last wake-up that perhaps no peer made.
     looked_at_receiver: bool,
     /// Whether the kernel rings the other lanes when this process dies: see `space`.
     armed: bool,
-    /// Whether the line for the queue was looked at since something last stirred.
+    /// Whether the line for the queue was looked at since the last wake-up that perhaps no peer made.
     looked_at_line: bool,
-    /// Whether a nap is over since this sender last looked for room.
-    elapsed: bool,
+    /// Whether a park timed out since this sender last looked for room.
+    park_timed_out: bool,
 }
 
 impl From<WaitError> for SendError {

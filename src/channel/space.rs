@@ -428,12 +428,13 @@ impl<'c> Place<'c> {
     }
 
     /// Whether this sender has to leave the room to others that are in line: then the receiver wakes
-    /// it when its turn comes. One that was `stirred` has not if one of them turns out to be dead, whose
-    /// turn it may have been; nor has one whose nap is over, if the receiver received nothing meanwhile.
+    /// it when its turn comes. One that looks again at its peers (`recheck`) has not if one of those in line
+    /// turns out to be dead, whose turn it may have been; nor has one whose park `timed_out`, if the
+    /// receiver received nothing meanwhile.
     // NB: found by a test of turns on a busy machine: a waker that is preempted by the sender that it
-    // wakes stirs it too, and one that then tried out of turn had eight times the room of another.
-    pub(super) fn yields(&mut self, stirred: bool, elapsed: bool) -> Result<bool, SendError> {
-        if stirred && forget_dead(self.control).map_err(|error| self.control.wait_error(error))? {
+    // wakes has it recheck too, and one that then tried out of turn had eight times the room of another.
+    pub(super) fn yields(&mut self, recheck: bool, timed_out: bool) -> Result<bool, SendError> {
+        if recheck && forget_dead(self.control).map_err(|error| self.control.wait_error(error))? {
             return Ok(false);
         }
         if !fault(Fault::NoYieldFence) {
@@ -450,9 +451,9 @@ impl<'c> Place<'c> {
             return Ok(false);
         }
         let received = self.control.word(word::RECEIVED_VALUES).load(Ordering::Relaxed);
-        // Only a nap shows that the receiver receives nothing. It rings for more than turns, and in the
+        // Only a park that timed out shows that the receiver receives nothing. It rings for more than turns, and in the
         // middle of receiving a value too, so a ring shows no such thing.
-        if self.seen.replace(received) == Some(received) && elapsed {
+        if self.seen.replace(received) == Some(received) && timed_out {
             return Ok(false);
         }
         self.control.has_receiver().map_err(|error| self.control.wait_error(error).into())

@@ -51,7 +51,7 @@ pub(super) enum Parked<R> {
     Rung,
     /// Something posted; it may have been the kernel, for a peer that died.
     Posted,
-    /// A nap is over in which no party rang.
+    /// It timed out, and no party rang.
     Elapsed,
 }
 
@@ -110,7 +110,7 @@ impl Control {
         }
         let told = self.word(word::FENCED).load(Ordering::Relaxed) != 0;
         let fenced = sys::heavy_barrier();
-        // Whoever had not seen FENCED before the barrier, or before the nap, has seen it after.
+        // Whoever had not seen FENCED before the barrier, or before it slept, has seen it after.
         self.all_fence.store(told, Ordering::Relaxed);
         if !fenced {
             self.word(word::FENCED).swap(1, Ordering::Relaxed);
@@ -183,9 +183,11 @@ impl Control {
             () => look(),
         };
         let rung = match found {
-            Ok(None) => {
-                semaphores::sleep(self.set, doorbell.bell, self.nap(deadline, fenced, parks))
-            }
+            Ok(None) => semaphores::sleep(
+                self.set,
+                doorbell.bell,
+                self.park_timeout(deadline, fenced, parks),
+            ),
             _ => Ok(true),
         };
         point!("park.woken");
@@ -215,18 +217,18 @@ impl Control {
     /// The kernel wakes nobody here when the queue or the segment alone is removed, so a sleeper looks
     /// now and then whether they are still there.
     ///
-    /// A model has no naps: a wake-up that is lost there is one for good. Who notices in a model that an
+    /// In a model nothing times out: a wake-up that is lost there is one for good. Who notices in a model that an
     /// object is gone tells the others.
-    fn nap(&self, deadline: Deadline, fenced: bool, parks: u32) -> Deadline {
+    fn park_timeout(&self, deadline: Deadline, fenced: bool, parks: u32) -> Deadline {
         if cfg!(loom) {
             return deadline;
         }
-        let nap = match fenced {
+        let timeout = match fenced {
             false => UNFENCED_PARK,
             true => LOOK_FOR_OBJECTS * (1 << parks.min(LOOKS_DOUBLED)),
         };
-        let sooner = deadline.remaining().is_some_and(|left| left < nap);
-        if sooner { deadline } else { Deadline::after(nap) }
+        let sooner = deadline.remaining().is_some_and(|left| left < timeout);
+        if sooner { deadline } else { Deadline::after(timeout) }
     }
 
     /// A ticket that nobody had before, and not zero.

@@ -48,9 +48,9 @@ pub(crate) trait Waiter {
     /// wait: it may find something after all.
     fn poll(&mut self) -> Result<Self::Found, Self::Error>;
 
-    /// Learns that something stirred which was perhaps no peer, or that a nap is over: what is known of
+    /// Learns that a wake-up was perhaps made by no peer, or that a park timed out: what is known of
     /// the peers has to be asked again.
-    fn stirred(&mut self, _nap_over: bool) {}
+    fn recheck(&mut self, _timed_out: bool) {}
 }
 
 impl Control {
@@ -116,7 +116,7 @@ impl Control {
             }
             self.count(end.wakeups, 1);
             if !matches!(parked, Parked::Rung) {
-                waiter.stirred(matches!(parked, Parked::Elapsed));
+                waiter.recheck(matches!(parked, Parked::Elapsed));
             }
             if let Some(found) = waiter.look(Look::Woken)? {
                 return Ok(found);

@@ -6,7 +6,7 @@ use crate::control::{Control, VALUES_BETWEEN_LOOKS, word};
 
 pub(in crate::channel) struct State {
     pub(in crate::channel) sources: Sources,
-    /// Whether the senders' semaphore was looked at since something last stirred.
+    /// Whether the senders' semaphore was looked at since the last wake-up that perhaps no peer made.
     pub(super) looked_at_senders: bool,
 }
 

@@ -157,7 +157,7 @@ impl<T, C: Codec<T>> Waiter for Values<'_, T, C> {
         Err(RecvError::Empty { channel: control.name() })
     }
 
-    fn stirred(&mut self, _nap_over: bool) {
+    fn recheck(&mut self, _timed_out: bool) {
         self.state.looked_at_senders = false;
     }
 }

@@ -57,7 +57,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 looked_at_receiver: false,
                 armed: false,
                 looked_at_line: false,
-                elapsed: false,
+                park_timed_out: false,
             }),
             value: PhantomData,
             // From here on dropping the sender gives the lane back.

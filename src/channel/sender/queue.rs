@@ -192,7 +192,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                     state.granted = bytes;
                 } else if place.yields(
                     !mem::replace(&mut state.looked_at_line, true),
-                    mem::take(&mut state.elapsed),
+                    mem::take(&mut state.park_timed_out),
                 )? {
                     tried = false;
                     return Ok(None);

@@ -141,8 +141,8 @@ where
         Err(SendError::Full { channel: control.name() }.into())
     }
 
-    fn stirred(&mut self, elapsed: bool) {
+    fn recheck(&mut self, timed_out: bool) {
         (self.state.looked_at_receiver, self.state.looked_at_line) = (false, false);
-        self.state.elapsed = elapsed;
+        self.state.park_timed_out = timed_out;
     }
 }
