@@ -98,7 +98,7 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// What happened on the channel so far.
     ///
     /// # Errors
-    /// [`SystemError`], of kind [`Removed`](SystemErrorKind::Removed) if the channel was removed.
+    /// [`SystemError`], of kind [`Removed`](crate::SystemErrorKind::Removed) if the channel was removed.
     pub fn stats(&self) -> Result<Stats, SystemError> {
         Stats::of(&self.control)
     }
