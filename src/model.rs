@@ -74,7 +74,7 @@ pub(crate) fn check_some(
 }
 
 /// Checks `model` with a kill before step 0, 1, 2 and so on, until no process is killed any more, up to
-/// one preemption, or as many as the environment variable `LOOM_MAX_PREEMPTIONS` says. ReplyProducers how
+/// one preemption, or as many as the environment variable `LOOM_MAX_PREEMPTIONS` says. Returns how
 /// many steps and executions there were.
 ///
 /// `model` gives the number to [`Process::kill_at`]. Standard error has the step at which it fails;

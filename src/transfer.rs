@@ -53,29 +53,29 @@ loom::thread_local! {
 }
 
 #[derive(Clone, Copy)]
-enum Way {
+enum Direction {
     Out,
     In,
 }
 
 #[inline]
-fn with<R>(way: Way, action: impl FnOnce(&Transfer) -> R) -> R {
+fn with<R>(way: Direction, action: impl FnOnce(&Transfer) -> R) -> R {
     match way {
-        Way::Out => GOING.with(action),
-        Way::In => COMING.with(action),
+        Direction::Out => GOING.with(action),
+        Direction::In => COMING.with(action),
     }
 }
 
 /// A call that encodes or decodes. Dropped, as by a panic, it forgets its parts.
 struct Call {
-    way: Way,
+    way: Direction,
     /// What `before` was in the call around it.
     outer: usize,
 }
 
 impl Call {
     #[inline]
-    fn begin(way: Way) -> Self {
+    fn begin(way: Direction) -> Self {
         with(way, |transfer| {
             transfer.depth.set(transfer.depth.get() + 1);
             let before = transfer.parts.borrow().len();
@@ -119,7 +119,7 @@ pub(crate) fn sending<T, R, E: Refusal>(send: impl FnOnce() -> Result<R, E>) -> 
     if !mem::needs_drop::<T>() {
         return send();
     }
-    let call = Call::begin(Way::Out);
+    let call = Call::begin(Direction::Out);
     let sent = send();
     let parts = call.end();
     let went = sent.as_ref().map_or_else(Refusal::was_sent, |_| true);
@@ -151,7 +151,7 @@ pub(crate) fn looking<R>(look: impl FnOnce() -> R) -> R {
 
 /// Has something done when the value that is being encoded has gone; `false` if none is being sent.
 pub(crate) fn when_sent(part: impl FnOnce() + 'static) -> bool {
-    add(Way::Out, part)
+    add(Direction::Out, part)
 }
 
 /// Decodes a value, and says what is to be done once it counts as received: nothing for one that its
@@ -161,17 +161,17 @@ pub(crate) fn receiving<R>(may_be_taken_back: bool, decode: impl FnOnce() -> R) 
     if !may_be_taken_back {
         return (decode(), Vec::new());
     }
-    let call = Call::begin(Way::In);
+    let call = Call::begin(Direction::In);
     let value = decode();
     (value, call.end())
 }
 
 /// Has something done when the value that is being decoded has come; `false` if it has already.
 pub(crate) fn when_received(part: impl FnOnce() + 'static) -> bool {
-    add(Way::In, part)
+    add(Direction::In, part)
 }
 
-fn add(way: Way, part: impl FnOnce() + 'static) -> bool {
+fn add(way: Direction, part: impl FnOnce() + 'static) -> bool {
     with(way, |transfer| {
         let under_way = transfer.depth.get() > 0;
         if under_way {

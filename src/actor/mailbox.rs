@@ -15,7 +15,7 @@ use super::wire::{self, FORWARDED, Forwarded, Head, ORDINARY, PortAddress};
 use super::{BindError, Closer};
 #[cfg(all(test, feature = "bincode"))]
 use crate::Options;
-use crate::channel::{Interest, LostPort, Origin, PortId, Untyped, Whereabouts};
+use crate::channel::{LostPort, Origin, PortId, Untyped, WakeOn, Whereabouts};
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::BRIEFLY;
 use crate::error::{OpenError, RecvError};
@@ -71,7 +71,8 @@ impl MailboxOptions {
 
     /// The longest encoded message, in bytes, that waits in the kernel's queue; longer ones wait in
     /// a ring of their sender's; default 1,024. Nine of the bytes are the mailbox's own, and 22 in
-    /// front of a forwarded reply. See [`Options::inline_limit`](crate::Options::inline_limit); 0 counts as 1 here.
+    /// front of a forwarded reply. See [`Options::inline_limit`](crate::Options::inline_limit); 0
+    /// counts as 1 here.
     pub fn inline_limit(mut self, bytes: usize) -> Self {
         self.bind.inline_limit = bytes.max(1);
         self
@@ -343,12 +344,12 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             let (told, lost) = self.lost();
             let received = if lost.is_empty() {
                 let any_wakeup = !self.held.borrow().is_empty();
-                self.take(Select::UpTo(ORDINARY), deadline, Interest { told, any_wakeup }, |_| true)
+                self.take(Select::UpTo(ORDINARY), deadline, WakeOn { told, any_wakeup }, |_| true)
             } else {
                 // What a holder said before it went is here now or never comes.
-                let interest = Interest { told, any_wakeup: false };
+                let wake_on = WakeOn { told, any_wakeup: false };
                 let now = Deadline::after(Duration::ZERO);
-                self.take(Select::Exactly(FORWARDED), now, interest, |_| true)
+                self.take(Select::Exactly(FORWARDED), now, wake_on, |_| true)
             };
             match received {
                 Ok(Some(message)) => return Ok(Some(message)),
@@ -369,11 +370,11 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     fn receive_last(&self) {
         let select =
             if self.receiver.is_private() { Select::Any } else { Select::Exactly(FORWARDED) };
-        let interest = Interest { told: self.receiver.holder_changes(), any_wakeup: false };
+        let wake_on = WakeOn { told: self.receiver.holder_changes(), any_wakeup: false };
         let is_away = |way: &Route| matches!(way, Route::Away(_));
         // None that comes meanwhile need be seen.
         for _ in 0..self.receiver.len().unwrap_or(0) {
-            match self.take(select, Deadline::now(), interest, is_away) {
+            match self.take(select, Deadline::now(), wake_on, is_away) {
                 Ok(message) => drop(message),
                 Err(RecvError::Decode { .. } | RecvError::Corrupt { .. }) => {}
                 Err(_) => break,
@@ -388,7 +389,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         &self,
         select: Select,
         deadline: Deadline,
-        interest: Interest,
+        wake_on: WakeOn,
         replies: impl Fn(&Route) -> bool,
     ) -> Result<Option<M>, RecvError> {
         let ports = RefCell::new(Vec::<Came>::new());
@@ -412,7 +413,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                 .extend(came.into_iter().map(|(address, hold)| self.came(address, hold)));
             Ok((Received::Told { ask, message }, from))
         };
-        let received = self.receiver.receive_selected(select, deadline, interest, make);
+        let received = self.receiver.receive_selected(select, deadline, wake_on, make);
         let (received, from) = received.inspect_err(|_| self.give_back(ports.take()))?;
         match received {
             Received::Reply(reply) => {

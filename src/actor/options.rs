@@ -5,8 +5,9 @@ use crate::service::ConnectOptions;
 
 /// What an address trusts and expects of its mailbox.
 ///
-/// Addresses and reply ports that come in a message have the options of the mailbox that it came to,
-/// which are those that it was bound with, and [`Address::with`](super::Address::with) gives an address others.
+/// Addresses and reply ports that come in a message have the options of the mailbox that it came
+/// to, which are those that it was bound with, and [`Address::with`](super::Address::with) gives an
+/// address others.
 ///
 /// ```
 /// use sysv_channel::actor::{Address, AddressOptions, Mailbox, MailboxOptions};

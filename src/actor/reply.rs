@@ -363,13 +363,14 @@ impl<R, C> ReplyTo<R, C> {
 }
 
 impl<R, C: Codec<R>> ReplyTo<R, C> {
-    /// Replies. In the process whose mailbox was asked it does not wait: what the asker's ring has too
-    /// little room for goes while the actor receives or drops its mailbox, and is lost where the actor ends
-    /// otherwise, of which the asker is told. Elsewhere it waits up to a second while that mailbox is full, and then has the asker told that the reply was
-    /// [`Unsendable`](super::AskError::Unsendable), or [`Dropped`](super::AskError::Dropped) where the
-    /// mailbox has no room for that either. A reply longer
-    /// than half of [`capacity`](super::MailboxOptions::capacity) goes while that mailbox is read: of
-    /// two actors that tell each other such, one may find no room.
+    /// Replies. In the process whose mailbox was asked it does not wait: what the asker's ring has
+    /// too little room for goes while the actor receives or drops its mailbox, and is lost where
+    /// the actor ends otherwise, of which the asker is told. Elsewhere it waits up to a second
+    /// while that mailbox is full, and then has the asker told that the reply was
+    /// [`Unsendable`](super::AskError::Unsendable), or [`Dropped`](super::AskError::Dropped) where
+    /// the mailbox has no room for that either. A reply longer than half of
+    /// [`capacity`](super::MailboxOptions::capacity) goes while that mailbox is read: of two actors
+    /// that tell each other such, one may find no room.
     ///
     /// # Errors
     /// [`ReplyError::Gone`] if the asker is gone, or the actor that was asked; [`ReplyError::PassedOn`]

@@ -1,7 +1,8 @@
 //! What request and response need of the two ends beside what everybody does.
 //!
-//! A caller has to know whether its request was consumed, and by which receiver. On a channel without a queue the
-//! head says whether. Two facts each prove that it was a receiver which is gone:
+//! A caller has to know whether its request was consumed, and by which receiver. On a channel
+//! without a queue the head says whether. Two facts each prove that it was a receiver which is
+//! gone:
 //!
 //! - `RECEIVER_START`, where each receiver writes the head that it found when it took the role, has
 //!   reached the request's end;
@@ -15,15 +16,15 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `asking` | the sender: a request, its reply, and what became of it |
-//! | `answering` | the receiver: who sent a request, closing, draining |
+//! | `client` | the sender: a request, its reply, and what became of it |
+//! | `server` | the receiver: who sent a request, closing, draining |
 
-mod answering;
-mod asking;
+mod client;
+mod server;
 
-pub use answering::Closer;
-pub(crate) use answering::{Caller, ReceiverBell, RequestGuard};
-pub(crate) use asking::Unanswered;
+pub(crate) use client::Unanswered;
+pub use server::Closer;
+pub(crate) use server::{Caller, ReceiverBell, RequestGuard};
 
 use std::marker::PhantomData;
 

@@ -99,7 +99,7 @@ fn tell_home(control: &Control) {
     // Release: pairs with the home's Acquire, which comes before it looks at the lanes.
     control.word(word::HOLDERS).fetch_add(1, Ordering::Release);
     point!("holder.told");
-    control.ring(control.items_bell());
+    control.notify(control.receiver_bell());
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
@@ -133,7 +133,7 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
-    /// This process holds the port. ReplyProducers what to [give it back](Holding::give_back) with.
+    /// This process holds the port. Returns what to [give it back](Holding::give_back) with.
     pub(crate) fn hold(&self, port: PortId) -> Option<u64> {
         if !self.control.is_ours() {
             return None;
@@ -278,7 +278,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         move_on(&self.control, lane, holder, NONE).then_some((asker, ask))
     }
 
-    /// The port is here, at home. ReplyProducers what to [give it back](Receiver::give_back) with.
+    /// The port is here, at home. Returns what to [give it back](Receiver::give_back) with.
     pub(crate) fn take_home(&self, port: PortId) -> Option<u64> {
         port.say(&self.control, NONE)
     }
@@ -294,13 +294,13 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     pub(super) fn has_holder_changed(&self) -> bool {
         // Relaxed: `ring` and `park` order it.
         !fault(Fault::HoldersNotLookedAt)
-            && self.interest.get().is_some_and(|interest| {
-                self.control.word(word::HOLDERS).load(Ordering::Relaxed) != interest.told
+            && self.wake_on.get().is_some_and(|wake_on| {
+                self.control.word(word::HOLDERS).load(Ordering::Relaxed) != wake_on.told
             })
     }
 
     /// Whether waiting ends with every wake-up.
     pub(super) fn ends_on_any_wakeup(&self) -> bool {
-        self.interest.get().is_some_and(|interest| interest.any_wakeup)
+        self.wake_on.get().is_some_and(|wake_on| wake_on.any_wakeup)
     }
 }

@@ -85,7 +85,7 @@ impl LaneConsumer {
         self.consumer = Some(consumer);
         // A predecessor may have found the ring damaged; this receiver did not.
         control.lane_word(self.lane, lane_word::DAMAGED_GENERATION).swap(0, Ordering::Relaxed);
-        self.ring_if_moved(control);
+        self.notify_if_moved(control);
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl LaneConsumer {
         self.damaged_under = Some(owner);
         // The owner must not wait for room, since this receiver makes none. `ring` orders it.
         control.lane_word(self.lane, lane_word::DAMAGED_GENERATION).swap(owner, Ordering::Relaxed);
-        control.ring(self.bell);
+        control.notify(self.bell);
         RecvError::Corrupt {
             channel: control.name(),
             what: format!(
@@ -127,18 +127,18 @@ impl LaneConsumer {
 
     /// Wakes the sender if room came free that it may wait for.
     #[inline]
-    pub(super) fn ring_if_moved(&mut self, control: &Control) {
+    pub(super) fn notify_if_moved(&mut self, control: &Control) {
         if self.consumer.as_mut().is_some_and(Consumer::take_moved) {
-            control.ring(self.bell);
+            control.notify(self.bell);
         }
     }
 
     /// Wakes the sender, which may wait for more than room.
-    pub(super) fn ring(&mut self, control: &Control) {
+    pub(super) fn notify(&mut self, control: &Control) {
         if let Some(consumer) = &mut self.consumer {
             consumer.take_moved();
         }
-        control.ring(self.bell);
+        control.notify(self.bell);
     }
 
     /// What the stamp of the lane's next record shows.
@@ -158,7 +158,7 @@ impl LaneConsumer {
             return Ok(None);
         }
         let found = self.next_record(control, deadline);
-        self.ring_if_moved(control);
+        self.notify_if_moved(control);
         match found {
             Ok(found) => Ok(found),
             Err(damage) => Err(self.damaged(control, damage)),
@@ -185,7 +185,7 @@ impl LaneConsumer {
                 self.drop_rest(control, &record);
             } else {
                 self.collect_fragment(control, &record)?;
-                self.ring_if_moved(control);
+                self.notify_if_moved(control);
             }
         }
         Ok(None)
@@ -201,7 +201,7 @@ impl LaneConsumer {
             return Ok(());
         }
         let collected = self.collect_records(control, deadline);
-        self.ring_if_moved(control);
+        self.notify_if_moved(control);
         collected.map_err(|damage| self.damaged(control, damage))
     }
 
@@ -223,7 +223,7 @@ impl LaneConsumer {
                     }
                 } else {
                     self.collect_fragment(control, &record)?;
-                    self.ring_if_moved(control);
+                    self.notify_if_moved(control);
                 }
             }
             self.scanned = record.end();
@@ -277,7 +277,7 @@ impl LaneConsumer {
             return Ok(None);
         }
         let resolved = self.resolve_record(control, position, slot);
-        self.ring_if_moved(control);
+        self.notify_if_moved(control);
         match resolved {
             Ok(Some(delivery)) => Ok(delivery),
             Ok(None) => Err(RecvError::Corrupt {
@@ -331,7 +331,7 @@ impl LaneConsumer {
         // Release: as in `publish_receiver_start`. The sender is rung.
         let receiver_start = control.lane_word(self.lane, lane_word::RECEIVER_START);
         receiver_start.swap(record.end(), Ordering::Release);
-        self.ring(control);
+        self.notify(control);
     }
 
     /// Consumes a record: it counts as handed over.
@@ -418,7 +418,7 @@ impl Drop for NextRecord<'_> {
             consumer.consume_next(self.record.end());
         }
         if !fault(Fault::SpaceNotRung) {
-            self.lane.ring_if_moved(self.control);
+            self.lane.notify_if_moved(self.control);
         }
     }
 }

@@ -48,7 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::{Codec, DefaultCodec};
-use crate::control::{Control, envelope, long};
+use crate::control::{Control, envelope, fragmented};
 use crate::error::{AttachError, RecvError};
 use crate::name::Handle;
 use crate::ring::{Damage, Record, TrustedPeers};
@@ -63,8 +63,8 @@ pub use lease::Lease;
 pub use open::channel;
 pub use options::Options;
 pub(crate) use origin::Origin;
-pub(crate) use receiver::Interest;
 pub use receiver::Receiver;
+pub(crate) use receiver::WakeOn;
 pub(crate) use returns::Due;
 pub use sender::Sender;
 #[cfg(all(test, loom))]

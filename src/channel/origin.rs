@@ -31,7 +31,7 @@ impl Origin {
 
     /// The sender of the record at `position`.
     pub(super) fn of_record(control: &Control, lane: usize, position: u64) -> Self {
-        // Acquire: pairs with the owner's Release in `Sender::prepare`, which comes after it said
+        // Acquire: pairs with the owner's Release in `Sender::start_generation`, which comes after it said
         // where it begins.
         let generation = control.lane_word(lane, lane_word::GENERATION).load(Ordering::Acquire);
         let owner_start = control.lane_word(lane, lane_word::OWNER_START).load(Ordering::Relaxed);

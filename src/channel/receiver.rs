@@ -62,13 +62,13 @@ pub struct Receiver<T, C = DefaultCodec> {
     /// Whether it is the receiver no more.
     released: Cell<bool>,
     /// What ends waiting, as a deadline does, beside values.
-    pub(super) interest: Cell<Option<Interest>>,
+    pub(super) wake_on: Cell<Option<WakeOn>>,
     value: PhantomData<fn(C) -> T>,
 }
 
 /// What ends a receiver's waiting, as a deadline does, beside values.
 #[derive(Clone, Copy)]
-pub(crate) struct Interest {
+pub(crate) struct WakeOn {
     /// What [`Receiver::holder_changes`] was: another holder said something since.
     pub(crate) told: u64,
     /// Whether every wake-up does: a holder that dies says nothing.
@@ -183,7 +183,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// Appends up to `max` values to `batch`: waits for the first, takes what else is there. A receiver
     /// that is killed meanwhile takes along what it has appended.
-    /// ReplyProducers how many it appended. With a `max` of 0 that is 0 at once, whatever waits and whatever
+    /// Returns how many it appended. With a `max` of 0 that is 0 at once, whatever waits and whatever
     /// became of the channel.
     ///
     /// ```

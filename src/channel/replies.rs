@@ -57,7 +57,9 @@ impl Replies {
             if found.is_some() {
                 return Ok(found);
             }
-            // For a former owner, or a fragment; none that comes meanwhile need be more.
+            // It was for a former owner, refused by `accept`, or completed no reply. As many
+            // records as the ring has lines may have stood there at the start; later ones are
+            // looked at only until the deadline.
             useless += 1;
             if useless > control.layout().return_lines && deadline.has_passed() {
                 break;
@@ -112,18 +114,18 @@ impl Replies {
     #[inline]
     fn make_room_known(&mut self, control: &Control, lane: usize) {
         if self.consumer.take_moved() {
-            ring_for_waiting(control, lane);
+            notify_of_room(control, lane);
         }
     }
 }
 
 /// Rings the receiver if it has replies for this lane that wait.
 #[inline]
-pub(super) fn ring_for_waiting(control: &Control, lane: usize) {
+pub(super) fn notify_of_room(control: &Control, lane: usize) {
     control.waker_fence();
     // Relaxed: after the fence; the receiver sets it before it looks after them a last time.
     if control.lane_word(lane, lane_word::REPLIES_WAIT).load(Ordering::Relaxed) != 0 {
-        control.ring(control.items_bell());
+        control.notify(control.receiver_bell());
     }
 }
 

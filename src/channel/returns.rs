@@ -1,14 +1,15 @@
 //! The way back: from the receiver to the sender of a value.
 //!
-//! A server's or a mailbox's channel has a second ring in each lane. The receiver writes to it and never waits for it; the sender waits for it on the same bell
-//! on which it waits for room and for the receiver's death. Each reply begins with the generation
-//! of the lane's owner that it is for, so an owner never reads what was meant for the last one.
+//! A server's or a mailbox's channel has a second ring in each lane. The receiver writes to it and
+//! never waits for it; the sender waits for it on the same bell on which it waits for room and for
+//! the receiver's death. Each reply begins with the generation of the lane's owner that it is for,
+//! so an owner never reads what was meant for the last one.
 //!
 //! A reply longer than half the ring goes in fragments, straight into the ring while the sender
-//! takes them as fast. What it does not take in a moment that is bounded is kept in this process, up
-//! to the channel's longest value in all; so is one that finds the ring full. It goes when the sender has made room: the sender then rings the
-//! receiver, which looks after what waits whenever it looks for values. So the receiver never waits
-//! for a sender that is slow.
+//! takes them as fast. What it does not take in a moment that is bounded is kept in this process,
+//! up to the channel's longest value in all; so is one that finds the ring full. It goes when the
+//! sender has made room: the sender then rings the receiver, which looks after what waits whenever
+//! it looks for values. So the receiver never waits for a sender that is slow.
 //!
 //! | file | subject |
 //! |---|---|
@@ -33,7 +34,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 use self::chunks::ChunkedReply;
-use self::waiting::Waiting;
+use self::waiting::PendingReply;
 use super::calls::has_cancelled;
 use super::encoded::{Chunk, Encoded, NotEncoded};
 use super::lane_damage;
@@ -65,7 +66,7 @@ pub(super) struct ReplyProducers {
     /// How long to look for room.
     spin: Duration,
     /// Each on lines of its own: handlers on several threads answer different lanes at one time.
-    lanes: Box<[CachePadded<Mutex<Way>>]>,
+    lanes: Box<[CachePadded<Mutex<ReplyLane>>]>,
     /// The lanes whose replies wait for room, and how many they are.
     waiting: Mutex<Vec<usize>>,
     waiting_lanes: AtomicU64,
@@ -77,10 +78,10 @@ pub(super) struct ReplyProducers {
 
 /// The way back to one lane's owner.
 #[derive(Default)]
-struct Way {
+struct ReplyLane {
     /// Missing before the first reply.
     producer: Option<Producer>,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<PendingReply>,
     /// Of requests that were received and not answered yet: the owner that sent it, and its call. See
     /// `calls::RequestGuard`.
     outstanding: VecDeque<(u64, Due)>,
@@ -116,7 +117,8 @@ impl Reply<'_> {
 impl ReplyProducers {
     pub(super) fn new(control: Arc<Control>, spin: Duration) -> Self {
         let lanes = if control.layout().return_lines > 0 { control.layout().lanes } else { 0 };
-        let lanes = (0..lanes).map(|_| CachePadded::new(Mutex::new(Way::default()))).collect();
+        let lanes =
+            (0..lanes).map(|_| CachePadded::new(Mutex::new(ReplyLane::default()))).collect();
         ReplyProducers {
             control,
             spin,
@@ -258,8 +260,8 @@ impl ReplyProducers {
     }
 
     /// Rings the sender for a reply that went whole.
-    fn ring(&self, lane: usize) -> Result<(), SendError> {
-        let rung = self.control.try_ring(self.control.lane_bell(lane));
+    fn notify(&self, lane: usize) -> Result<(), SendError> {
+        let rung = self.control.try_notify(self.control.lane_bell(lane));
         rung.or_else(|error| not_woken(&self.control, error))
     }
 
@@ -290,12 +292,17 @@ impl ReplyProducers {
     }
 
     /// Whether the way is another reply's until that is whole.
-    fn is_busy(&self, way: &Way) -> bool {
+    fn is_busy(&self, way: &ReplyLane) -> bool {
         way.busy && !fault(Fault::WayNotKept)
     }
 
     /// Sends a reply in one record; `false` if it is too long for that.
-    fn send_now(&self, way: &mut Way, lane: usize, reply: &Reply<'_>) -> Result<bool, SendError> {
+    fn send_now(
+        &self,
+        way: &mut ReplyLane,
+        lane: usize,
+        reply: &Reply<'_>,
+    ) -> Result<bool, SendError> {
         let damaged = |damage| self.damaged(lane, damage);
         let producer = self.producer(way, lane).map_err(damaged)?;
         let (tag, len) = (Tag::DEFAULT, reply.len());
@@ -308,7 +315,7 @@ impl ReplyProducers {
             let written = producer.fill(room, |writer| reply.write(writer));
             debug_assert!(written.is_ok());
             producer.publish(len, tag, Flags::WHOLE);
-            self.ring(lane)?;
+            self.notify(lane)?;
         }
         Ok(whole)
     }
@@ -316,7 +323,12 @@ impl ReplyProducers {
     /// Sends a reply in fragments while the sender takes them; `false` if it stopped to.
     ///
     /// Fragments that went for nothing do no harm: the next reply's first ends them.
-    fn stream(&self, way: &mut Way, to: Origin, reply: &Reply<'_>) -> Result<bool, SendError> {
+    fn stream(
+        &self,
+        way: &mut ReplyLane,
+        to: Origin,
+        reply: &Reply<'_>,
+    ) -> Result<bool, SendError> {
         let damaged = |damage| self.damaged(to.lane, damage);
         let producer = self.producer(way, to.lane).map_err(damaged)?;
         let tag = Tag::DEFAULT;
@@ -331,7 +343,7 @@ impl ReplyProducers {
             };
         debug_assert!(streamed.result.is_ok());
         producer.publish(streamed.last, tag, streamed.flags);
-        self.ring(to.lane).map(|()| true)
+        self.notify(to.lane).map(|()| true)
     }
 
     /// Room for a fragment, waited for in a moment that is bounded.
@@ -342,7 +354,7 @@ impl ReplyProducers {
         len: usize,
         left: &mut Duration,
     ) -> Result<Reservation, SendError> {
-        self.control.ring(self.control.lane_bell(to.lane));
+        self.control.notify(self.control.lane_bell(to.lane));
         let mut look = || {
             if !self.is_there(to.lane, to.generation) {
                 return Err(SendError::Disconnected { channel: self.control.name() });
@@ -361,14 +373,14 @@ impl ReplyProducers {
         found.ok_or_else(|| SendError::Full { channel: self.control.name() })
     }
 
-    fn way(&self, lane: usize) -> impl DerefMut<Target = Way> {
+    fn way(&self, lane: usize) -> impl DerefMut<Target = ReplyLane> {
         self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes the receiver: it receives nothing more.
     pub(super) fn close_receiver(&self) {
         self.closed.swap(1, Ordering::Relaxed);
-        self.ring_receiver();
+        self.notify_receiver();
     }
 
     pub(super) fn is_receiver_closed(&self) -> bool {
@@ -376,8 +388,8 @@ impl ReplyProducers {
         self.closed.load(Ordering::Relaxed) != 0
     }
 
-    pub(super) fn ring_receiver(&self) {
-        self.control.ring(self.control.items_bell());
+    pub(super) fn notify_receiver(&self) {
+        self.control.notify(self.control.receiver_bell());
     }
 
     /// Sends nothing more: before the receiver's role is given up, since its next owner writes.
@@ -401,7 +413,11 @@ impl ReplyProducers {
             && semaphores::is_zero(self.control.set, semaphores::lane_role(lane)) != Ok(true)
     }
 
-    fn producer<'w>(&self, way: &'w mut Way, lane: usize) -> Result<&'w mut Producer, Damage> {
+    fn producer<'w>(
+        &self,
+        way: &'w mut ReplyLane,
+        lane: usize,
+    ) -> Result<&'w mut Producer, Damage> {
         if way.producer.is_none() {
             let layout = self.control.return_ring_of(lane);
             // What a predecessor's last reply was does not matter here: it needs no descriptor.

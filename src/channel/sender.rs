@@ -191,7 +191,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.send_value(tag, value, Deadline::after(timeout))
     }
 
-    /// Sends values one after another, and waits while the channel is full. ReplyProducers how many were
+    /// Sends values one after another, and waits while the channel is full. Returns how many were
     /// sent.
     ///
     /// The receiver has each value before the next one is asked of the iterator, which may take its
@@ -248,7 +248,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.borrow()
     }
 
-    /// The same, if the channel was removed or not.
+    /// The same, also on a channel that was removed.
     pub(super) fn enter_removed(&self) -> Result<RefMut<'_, State>, SendError> {
         self.check_is_ours()?;
         self.borrow()
@@ -325,14 +325,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
             self.control.poll_removed();
         }
         self.control.count(block + lane_word::SENT_BYTES, len as u64);
-        let rung = self.control.try_ring(self.control.items_bell());
+        let rung = self.control.try_notify(self.control.receiver_bell());
         rung.or_else(|error| not_woken(&self.control, error))
     }
 
     /// Rings the receiver for what stands before a value that is not sent yet.
     #[inline]
-    fn ring_receiver(&self) -> Result<(), SendError> {
-        let rung = self.control.try_ring(self.control.items_bell());
+    fn notify_receiver(&self) -> Result<(), SendError> {
+        let rung = self.control.try_notify(self.control.receiver_bell());
         rung.map_err(|error| self.control.wait_error(error).into())
     }
 

@@ -61,7 +61,7 @@ impl Slots {
         control: &Control,
         lanes: &mut Lanes,
         select: Select,
-        ask: bool,
+        ask_kernel: bool,
         deadline: Deadline,
     ) -> Result<Option<Delivery>, RecvError> {
         let mut messages = 0;
@@ -75,11 +75,11 @@ impl Slots {
             }
             let slot = match self.filled_slot(control, select) {
                 Some(slot) => (slot, None),
-                None => match self.next_message(control, lanes, select, ask)? {
+                None => match self.next_message(control, lanes, select, ask_kernel)? {
                     Some((slot, len)) => (slot, Some(len)),
                     None => {
                         self.collect(control, lanes, deadline)?;
-                        self.space.found_nothing(control, self.queue, ask);
+                        self.space.found_nothing(control, self.queue, ask_kernel);
                         return Ok(None);
                     }
                 },
@@ -121,13 +121,13 @@ impl Slots {
         control: &Control,
         lanes: &mut Lanes,
         select: Select,
-        ask: bool,
+        ask_kernel: bool,
     ) -> Result<Option<(usize, usize)>, RecvError> {
         // Relaxed: a count that is seen was raised after msgsnd, and the kernel's lock of the queue
         // puts that before the msgrcv below.
-        let events = control.word(word::EVENTS).load(Ordering::Relaxed);
-        let ask = ask && !fault(Fault::EventsBelieved);
-        if !ask && self.empty == Some((select, events)) {
+        let events = control.word(word::QUEUE_SENDS).load(Ordering::Relaxed);
+        let ask_kernel = ask_kernel && !fault(Fault::EventsBelieved);
+        if !ask_kernel && self.empty == Some((select, events)) {
             return Ok(None);
         }
         let Some(slot) = self.tags.iter().position(Option::is_none) else {

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::Delivery;
+use super::fragmented::Fragmented;
 use super::lanes::Lanes;
-use super::long::Long;
 use super::origin::Origin;
 use super::slots::{self, Slots};
 use crate::codec::{ReadError, Reader};
@@ -38,7 +38,7 @@ impl Sources {
 
     /// The next value that `select` asks for, if there is one.
     ///
-    /// Without `ask` the queue is left alone as long as no sender counted a message up; with it the
+    /// Without `ask_kernel` the queue is left alone as long as no sender counted a message up; with it the
     /// kernel is asked in any case, since a sender can die between message and count.
     ///
     /// Everything that is there when it begins is looked at; what comes meanwhile and is no value,
@@ -48,16 +48,16 @@ impl Sources {
         &mut self,
         control: &Control,
         select: Select,
-        ask: bool,
+        ask_kernel: bool,
         deadline: Deadline,
     ) -> Result<Option<Delivery>, RecvError> {
         self.lanes.see_claimed(control);
-        if ask {
+        if ask_kernel {
             self.ask_again = Deadline::after(ASK_AGAIN);
         }
         match &mut self.slots {
             None => self.lanes.next(control, deadline),
-            Some(slots) => slots.next(control, &mut self.lanes, select, ask, deadline),
+            Some(slots) => slots.next(control, &mut self.lanes, select, ask_kernel, deadline),
         }
     }
 
@@ -134,20 +134,21 @@ impl Sources {
                 let consumer = self.lanes.consumer_mut(lane);
                 consumer.consume(&record);
                 if !fault(Fault::SpaceNotRung) {
-                    consumer.ring_if_moved(control);
+                    consumer.notify_if_moved(control);
                 }
                 slot
             }
             Delivery::Fragments { lane, record, start, slot } => {
-                accepted = Long(control.lane_word(lane, lane_word::LONG)).complete(start)
+                accepted = Fragmented(control.lane_word(lane, lane_word::FRAGMENTED))
+                    .complete(start)
                     || fault(Fault::LongNotSettled);
                 let consumer = self.lanes.consumer_mut(lane);
                 consumer.consume(&record);
                 if fault(Fault::LongNotRung) {
-                    consumer.ring_if_moved(control);
+                    consumer.notify_if_moved(control);
                 } else {
                     // Its sender waits for this, also where no room comes free by it.
-                    consumer.ring(control);
+                    consumer.notify(control);
                 }
                 slot
             }

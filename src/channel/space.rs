@@ -105,7 +105,7 @@ fn take_free(control: &Control, bytes: u64) -> bool {
 pub(super) fn forget(control: &Control, lane: usize) {
     let (was_in_line, asked) = leave_line(control, lane);
     if (was_in_line || asked) && !fault(Fault::DeadTurnForgotten) {
-        settle(control);
+        redistribute(control);
     }
 }
 
@@ -139,7 +139,7 @@ fn share_of(control: &Control, room: u64, capacity: u64) -> u64 {
 }
 
 /// Shares out what is free, after a lane has left the line with its turn unused or still to come.
-fn settle(control: &Control) {
+fn redistribute(control: &Control) {
     // SeqCst: pairs with the fence in `yields`.
     fence(Ordering::SeqCst);
     if !is_asked_for(control) {
@@ -260,7 +260,7 @@ fn give(control: &Control, lane: usize, bytes: u64) -> bool {
         return false;
     }
     point!("space.given");
-    control.ring(control.lane_bell(lane));
+    control.notify(control.lane_bell(lane));
     true
 }
 
@@ -370,7 +370,7 @@ fn forget_dead(control: &Control) -> Result<bool, SystemError> {
             // AcqRel: pairs with the Release in `Place::ask`. A new owner that asks already is seen to
             // sleep then, and asks again.
             want.fetch_and(!bit(lane), Ordering::AcqRel);
-            control.ring(control.lane_bell(lane));
+            control.notify(control.lane_bell(lane));
             found = true;
         }
     }
@@ -405,7 +405,7 @@ impl<'c> Place<'c> {
             return None;
         }
         let want = want(self.control, self.lane / 64);
-        // Acquire: pairs with the receiver's Release in `Space::give`.
+        // Acquire: pairs with the receiver's Release in `give`.
         if self.asks && want.load(Ordering::Acquire) & bit(self.lane) != 0 {
             return None;
         }
@@ -427,10 +427,10 @@ impl<'c> Place<'c> {
         !others(self.control, want, self.lane) && take_free(self.control, self.bytes)
     }
 
-    /// Whether this sender has to leave the room to others that are in line: then the receiver wakes
-    /// it when its turn comes. One that looks again at its peers (`recheck`) has not if one of those in line
-    /// turns out to be dead, whose turn it may have been; nor has one whose park `timed_out`, if the
-    /// receiver received nothing meanwhile.
+    /// Whether this sender has to wait for its turn; the receiver wakes it then. It has not if no other is in
+    /// line; if the receiver sleeps or is gone; if `recheck` finds a dead sender in line, whose turn it may
+    /// have been; or if its park `timed_out` and the receiver has received nothing since this was last
+    /// asked.
     // NB: found by a test of turns on a busy machine: a waker that is preempted by the sender that it
     // wakes has it recheck too, and one that then tried out of turn had eight times the room of another.
     pub(super) fn yields(&mut self, recheck: bool, timed_out: bool) -> Result<bool, SendError> {
@@ -451,8 +451,8 @@ impl<'c> Place<'c> {
             return Ok(false);
         }
         let received = self.control.word(word::RECEIVED_VALUES).load(Ordering::Relaxed);
-        // Only a park that timed out shows that the receiver receives nothing. It rings for more than turns, and in the
-        // middle of receiving a value too, so a ring shows no such thing.
+        // Only a park that timed out shows that the receiver receives nothing. It rings for more
+        // than turns, and in the middle of receiving a value too, so a ring shows no such thing.
         if self.seen.replace(received) == Some(received) && timed_out {
             return Ok(false);
         }
@@ -482,7 +482,7 @@ impl Drop for Place<'_> {
         let turn_came = self.asks && !asked;
         if (turn_came || !self.sent) && !fault(Fault::TurnKept) {
             // Its turn is not used, or another sender waits behind it for no reason any more.
-            settle(control);
+            redistribute(control);
         }
     }
 }

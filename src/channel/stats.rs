@@ -3,7 +3,7 @@
 use super::Channel;
 use super::envelope::Envelope;
 use crate::codec::Codec;
-use crate::control::long::Long;
+use crate::control::fragmented::Fragmented;
 use crate::control::{Control, ENVELOPE, SLOTS, TYPE_WORD, lane_word, semaphores, word};
 use crate::ring::Consumer;
 use crate::sys::{Ordering, SystemError};
@@ -114,7 +114,7 @@ pub(super) fn waiting(control: &Control) -> Result<u64, SystemError> {
         return Ok(control.queued()? + in_slots as u64);
     }
     let of_lane = |lane| {
-        let long_waits = Long(control.lane_word(lane, lane_word::LONG)).is_any_open();
+        let long_waits = Fragmented(control.lane_word(lane, lane_word::FRAGMENTED)).is_any_open();
         Consumer::count_values(control.segment.clone(), layout.ring(lane), long_waits)
     };
     Ok((0..control.claimed()).map(of_lane).sum())
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn values_taken_out_of_turn_do_not_wait() {
+    fn values_taken_out_of_order_do_not_wait() {
         let channel = Channel::<Vec<u8>>::private().unwrap();
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         let other = Tag::new(7).unwrap();

@@ -2,9 +2,9 @@
 
 use super::envelope::Envelope;
 use super::find::{gone_is_none, ignore_gone, remove_rest};
+use super::fragmented::Fragmented;
 use super::header::Mapped;
 use super::lock::remove_if_unused;
-use super::long::Long;
 use super::semaphores::{self, USERS};
 use super::{Control, ENVELOPE, Heads, SLOTS, TYPE_WORD, lane_word, word};
 use crate::error::OpenError;
@@ -95,7 +95,7 @@ impl Control {
         }
         let given_up = left.and_then(|()| remove_if_unused(self.set, Some(self)));
         if gone_is_none(given_up.map(Some)).is_ok_and(|given_up| given_up.is_none()) {
-            // As there: what cannot be removed is left to the next creator.
+            // As in `remove_if_unused`: what cannot be removed is left to the next creator.
             let _ = self.remove_without_set();
         }
     }
@@ -172,7 +172,7 @@ impl Control {
     fn lane_holds(&self, lane: usize, position: Option<u64>) -> bool {
         // Nothing is written: where the process exits, a thread of it may still receive.
         Consumer::holds_value(self.segment.clone(), self.layout().ring(lane), |start, last| {
-            let long = Long(self.lane_word(lane, lane_word::LONG));
+            let long = Fragmented(self.lane_word(lane, lane_word::FRAGMENTED));
             let taken_back = start != last && !long.is_open(start);
             position.is_none_or(|position| position == last) && !taken_back
         })

@@ -58,8 +58,8 @@ pub(super) enum Parked<R> {
 impl Control {
     /// The bell that the receiver sleeps on.
     #[inline]
-    pub(crate) fn items_bell(&self) -> Doorbell {
-        Doorbell { parked_at: word::RECEIVER_PARKED, bell: semaphores::ITEMS }
+    pub(crate) fn receiver_bell(&self) -> Doorbell {
+        Doorbell { parked_at: word::RECEIVER_PARKED, bell: semaphores::RECEIVER_BELL }
     }
 
     /// The bell that the sender on `lane` sleeps on.
@@ -74,15 +74,15 @@ impl Control {
     /// Wakes the party that sleeps at the bell, after something was made so. A refusal of the kernel's
     /// is kept for a call that can tell it.
     #[inline(always)]
-    pub(crate) fn ring(&self, doorbell: Doorbell) {
-        if let Err(error) = self.try_ring(doorbell) {
+    pub(crate) fn notify(&self, doorbell: Doorbell) {
+        if let Err(error) = self.try_notify(doorbell) {
             self.keep_unwoken(error);
         }
     }
 
     /// The same, for a caller that can tell of a refusal.
     #[inline(always)]
-    pub(crate) fn try_ring(&self, doorbell: Doorbell) -> Result<(), SystemError> {
+    pub(crate) fn try_notify(&self, doorbell: Doorbell) -> Result<(), SystemError> {
         if !fault(Fault::NoRingFence) {
             self.waker_fence();
         }
@@ -217,8 +217,8 @@ impl Control {
     /// The kernel wakes nobody here when the queue or the segment alone is removed, so a sleeper looks
     /// now and then whether they are still there.
     ///
-    /// In a model nothing times out: a wake-up that is lost there is one for good. Who notices in a model that an
-    /// object is gone tells the others.
+    /// In a model nothing times out: a wake-up that is lost there is one for good. Who notices in a
+    /// model that an object is gone tells the others.
     fn park_timeout(&self, deadline: Deadline, fenced: bool, parks: u32) -> Deadline {
         if cfg!(loom) {
             return deadline;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::header::{BadHeader, Mapped};
 use super::ownership::check_mode;
 use super::removal::raise_alarm;
-use super::semaphores::{self, Claim, Ids, Own};
+use super::semaphores::{self, Ids, OwnIds, Signature};
 use super::{Control, Header, Owner};
 use crate::error::OpenError;
 use crate::sys::{
@@ -41,7 +41,8 @@ impl Rest {
 pub(super) fn find_set(key: Key, owner: Owner) -> Result<Option<SemaphoreSet>, OpenError> {
     // Of one that is not signed its creator is about to sign it, or was killed: no channel either
     // way, yet.
-    let signed = |found: (SemaphoreSet, Claim)| (found.1 == Claim::Signed).then_some(found.0);
+    let signed =
+        |found: (SemaphoreSet, Signature)| (found.1 == Signature::Signed).then_some(found.0);
     Ok(find_claim(key, owner)?.and_then(signed))
 }
 
@@ -49,32 +50,33 @@ pub(super) fn find_set(key: Key, owner: Owner) -> Result<Option<SemaphoreSet>, O
 pub(super) fn find_claim(
     key: Key,
     owner: Owner,
-) -> Result<Option<(SemaphoreSet, Claim)>, OpenError> {
-    let look = || -> Result<Option<(SemaphoreSet, Claim)>, OpenError> {
+) -> Result<Option<(SemaphoreSet, Signature)>, OpenError> {
+    let look = || -> Result<Option<(SemaphoreSet, Signature)>, OpenError> {
         let set = match SemaphoreSet::open(key) {
             Ok(set) => set,
             Err(error) if error.kind() == SystemErrorKind::NotFound => {
                 // Another user may have taken the key in another of its spaces.
-                find_beside(key, Own::Nothing, owner)?;
+                find_beside(key, OwnIds::Nothing, owner)?;
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
         };
         owner.check(set_name(set), &set.stat()?.ownership)?;
         match semaphores::inspect(set)? {
-            claim @ (Claim::Signed | Claim::Unsigned) => Ok(Some((set, claim))),
-            Claim::Foreign => Err(OpenError::KeyCollision { key, found: foreign_set(set) }),
+            signature @ (Signature::Signed | Signature::Unsigned) => Ok(Some((set, signature))),
+            Signature::Foreign => Err(OpenError::KeyCollision { key, found: foreign_set(set) }),
         }
     };
     gone_is_none(look())
 }
 
-/// The objects under a key that may be those of the set there, or of one that was there: where the set
-/// has the ids of its own, these alone. What has the key and another id was made after one of them was removed by hand; it is
-/// left alone, and refused if an untrusted user made it.
+/// The segment and the queue under the key that can belong to the set there, or to one that was removed
+/// before. If the set has recorded ids, only the objects with those ids are returned: what has the key and
+/// another id was made after one of them was removed by hand. It is left alone, and refused if an untrusted
+/// user made it.
 fn find_beside(
     key: Key,
-    own: Own,
+    own: OwnIds,
     owner: Owner,
 ) -> Result<(Option<SegmentId>, Option<MessageQueue>), OpenError> {
     let (segment, queue) = (find_segment(key)?, find_queue(key)?);
@@ -84,16 +86,16 @@ fn find_beside(
     if let Some(segment) = segment {
         owner.check(segment_name(key, segment), &segment.stat()?.ownership)?;
     }
-    let Own::These(ids) = own else { return Ok((segment, queue)) };
+    let OwnIds::These(ids) = own else { return Ok((segment, queue)) };
     let segment = segment.filter(|segment| segment.id() == ids.segment);
     Ok((segment, queue.filter(|queue| Some(queue.id()) == ids.queue)))
 }
 
 /// Whether a channel of this crate stands under the key, as far as this user may see.
 pub(crate) fn is_channel(key: Key) -> Result<bool, SystemError> {
-    let claim = SemaphoreSet::open(key).and_then(semaphores::inspect);
-    match claim.map_err(|error| (error.kind(), error)) {
-        Ok(claim) => Ok(claim == Claim::Signed),
+    let signature = SemaphoreSet::open(key).and_then(semaphores::inspect);
+    match signature.map_err(|error| (error.kind(), error)) {
+        Ok(signature) => Ok(signature == Signature::Signed),
         // Programs give one key to objects of all three kinds, with permissions of their own.
         Err((
             SystemErrorKind::NotFound
@@ -163,13 +165,13 @@ fn identify_objects(
         Err(BadHeader::Unfinished) => {
             let (creator, signer) = (stat.creator_pid, semaphores::signer(set)?);
             let why = match own {
-                Own::Nothing => BEFORE_SET,
+                OwnIds::Nothing => BEFORE_SET,
                 // Of a process in another pid namespace the kernel says 0: two are not one for that.
-                Own::Begun if creator == 0 || signer == 0 => "was made in another pid namespace",
-                Own::Begun if creator != signer => {
+                OwnIds::Begun if creator == 0 || signer == 0 => "was made in another pid namespace",
+                OwnIds::Begun if creator != signer => {
                     "was made by another process than the semaphore set"
                 }
-                Own::Begun | Own::These(_) => {
+                OwnIds::Begun | OwnIds::These(_) => {
                     let queue = unused(key, queue, own)?;
                     return Ok(Identified::Rest(Rest {
                         header: None,
@@ -195,7 +197,7 @@ fn identify_objects(
         Ok(Identified::Rest(Rest { header: Some(header), segment: Some(segment.clone()), queue }))
     };
     let fits = set_stat.count == semaphores::count(header.layout.lanes);
-    if own == Own::Nothing {
+    if own == OwnIds::Nothing {
         // Its own set was removed by hand. Its users have not all noticed yet, and what one of them
         // still sends must not come to the users of the new set. A mapping may also be one that a
         // forked child has inherited: then values are lost, as with every removal.
@@ -220,10 +222,10 @@ fn identify_objects(
             Some(queue)
         }
     };
-    if own == Own::Nothing {
+    if own == OwnIds::Nothing {
         // From here on they are this set's.
         let ids = Ids { segment: id.id(), queue: queue.map(|queue| queue.id()) };
-        semaphores::settle(set, Some(ids))?;
+        semaphores::record_ids(set, Some(ids))?;
     }
     Ok(Identified::Channel(Mapped { segment, header }, queue))
 }
@@ -242,7 +244,7 @@ pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
     let left = |name: String, why: &str, remover: String| {
         Orphan::Foreign(left_alone(&name, why, &remover))
     };
-    let (segment, queue) = find_beside(key, Own::Nothing, owner)?;
+    let (segment, queue) = find_beside(key, OwnIds::Nothing, owner)?;
     if find_set(key, owner)?.is_some() {
         // Its creator came meanwhile: what was found may be what it makes.
         return Ok(Orphan::Nothing);
@@ -272,15 +274,15 @@ pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
 fn unused(
     key: Key,
     queue: Option<MessageQueue>,
-    own: Own,
+    own: OwnIds,
 ) -> Result<Option<MessageQueue>, OpenError> {
     let Some(queue) = queue else { return Ok(None) };
     let stat = queue.stat()?;
     let untouched = stat.messages == 0 && stat.last_send.is_none() && stat.last_receive.is_none();
     let why = match own {
-        Own::Nothing => BEFORE_SET,
-        Own::Begun if !untouched => "was used",
-        Own::Begun | Own::These(_) => return Ok(Some(queue)),
+        OwnIds::Nothing => BEFORE_SET,
+        OwnIds::Begun if !untouched => "was used",
+        OwnIds::Begun | OwnIds::These(_) => return Ok(Some(queue)),
     };
     let why = format!("has no channel's header beside it and {why}");
     let found = left_alone(&queue_name(key, queue), &why, &ipcrm_queue(queue));
@@ -295,7 +297,7 @@ pub(super) fn remove_wreck(
     refused: OpenError,
 ) -> Result<(), OpenError> {
     let own = semaphores::own(set)?;
-    let Own::These(_) = own else { return Err(refused) };
+    let OwnIds::These(_) = own else { return Err(refused) };
     let (segment, queue) = find_beside(key, own, owner)?;
     // Users that cannot be told are by the set, which goes next, or notice by themselves.
     let mapped = segment.and_then(|segment| segment.attach(false).ok());

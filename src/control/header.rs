@@ -1,4 +1,5 @@
-//! The header of a control segment: written once by the creator, copied once by each process that opens the channel.
+//! The header of a control segment: written once by the creator, copied once by each process that
+//! opens the channel.
 
 use std::sync::Arc;
 
@@ -185,7 +186,7 @@ impl Header {
         differs.collect::<Vec<_>>().join("; ")
     }
 
-    /// What is ours of two headers: all but what every incarnation has of its own.
+    /// Whether two headers agree in all but incarnation and queue id, which every channel has of its own.
     pub(crate) fn same_channel(&self, other: &Header) -> bool {
         let plain = |header: &Header| Header { incarnation: 0, queue: None, ..header.clone() };
         plain(self) == plain(other)

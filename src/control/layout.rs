@@ -100,7 +100,7 @@ pub(crate) mod word {
     pub(crate) const TICKET: usize = 5 * LINE;
 
     /// Raised after each message put on the queue.
-    pub(crate) const EVENTS: usize = 6 * LINE;
+    pub(crate) const QUEUE_SENDS: usize = 6 * LINE;
 
     pub(crate) const RECEIVED_VALUES: usize = 7 * LINE;
     pub(crate) const RECEIVED_BYTES: usize = 7 * LINE + 8;
@@ -139,8 +139,8 @@ pub(crate) mod lane_word {
 
     /// The ticket of the parked sender, or zero.
     pub(crate) const PARKED: usize = LINE;
-    /// The state of the value that goes in fragments: see `channel::long`.
-    pub(crate) const LONG: usize = LINE + 8;
+    /// The state of the value that goes in fragments: see `control::fragmented`.
+    pub(crate) const FRAGMENTED: usize = LINE + 8;
     /// The generation of the owner whose damaged ring the receiver does not read any more.
     pub(crate) const DAMAGED_GENERATION: usize = LINE + 16;
     /// Where in the ring the present receiver began: its predecessors consumed what stood before.

@@ -22,7 +22,7 @@ use super::find::{
 };
 use super::header::Mapped;
 use super::lock::{Locked, Outcome, remove_unsigned};
-use super::semaphores::{self, Claim, Ids, TRIAL, USERS};
+use super::semaphores::{self, Ids, Signature, TRIAL, USERS};
 use super::{Control, Header, Layout, Owner};
 use crate::error::OpenError;
 use crate::error::text::Spelling;
@@ -180,27 +180,27 @@ fn create_on(
         let stat = set.stat()?;
         wanted.owner.check(set_name(set), &stat.ownership)?;
         match semaphores::inspect(set)? {
-            Claim::Signed => {
+            Signature::Signed => {
                 return lock(set, &wanted.name, wanted.lock_wait)?
                     .run(|locked| create_locked(wanted, key, locked));
             }
-            Claim::Unsigned if wanted.fits(&stat) => {}
-            Claim::Unsigned => {
+            Signature::Unsigned if wanted.fits(&stat) => {}
+            Signature::Unsigned => {
                 // A creator with other options makes it now, or was killed.
                 if !semaphores::is_signed_soon(set)? {
                     remove_unsigned(set)?;
                 }
                 return Ok(None);
             }
-            Claim::Foreign => {
+            Signature::Foreign => {
                 return Err(OpenError::KeyCollision { key, found: foreign_set(set) });
             }
         }
     }
-    let claimed = Locked::claim(set).inspect_err(|_| {
+    let claimed = Locked::sign(set).inspect_err(|_| {
         // A creation that fails leaves nothing. Another that signs it now finds it gone, and makes
         // a new one.
-        if made && semaphores::inspect(set) == Ok(Claim::Unsigned) {
+        if made && semaphores::inspect(set) == Ok(Signature::Unsigned) {
             let _ = set.remove();
         }
     });
@@ -242,7 +242,7 @@ fn try_undo_apart() -> Result<Option<bool>, SystemError> {
         Err(error) => return Err(error),
     };
     let trial = Trial(set);
-    if !semaphores::claim(trial.0)? {
+    if !semaphores::sign(trial.0)? {
         return Ok(None);
     }
     process::is_undone(trial.0, USERS).map(Some)
@@ -307,7 +307,7 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
         return Err(wanted.invalid("the rings do not fit into memory".to_owned()));
     };
     // An unfinished segment is known for ours by this process in the signature.
-    semaphores::settle(set, None)?;
+    semaphores::record_ids(set, None)?;
     point!("create.settled");
     let id = SegmentId::create(key, plan, wanted.mode).map_err(|error| taken(key, error))?;
     let queue = Cell::new(None);
@@ -324,7 +324,7 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
         header.write(&segment);
         let recorded = queue_id.filter(|_| !fault(Fault::QueueNotOwned));
         // Before there is a user that could use them.
-        semaphores::settle(set, Some(Ids { segment: id.id(), queue: recorded }))?;
+        semaphores::record_ids(set, Some(Ids { segment: id.id(), queue: recorded }))?;
         Header::publish(&segment);
         Ok(Control::new(Mapped { segment, header }, set, queue))
     };
@@ -423,7 +423,7 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
                 }
                 // A user that closed it, or another remover, was faster.
             }
-            Some((set, Claim::Signed)) => {
+            Some((set, Signature::Signed)) => {
                 if unlink_on(name, key, set, owner)? {
                     return Ok(());
                 }

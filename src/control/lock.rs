@@ -36,8 +36,8 @@ impl Locked {
     }
 
     /// Signs an unsigned set and takes its lock in one step; `None` if another process did.
-    pub(super) fn claim(set: SemaphoreSet) -> Result<Option<Self>, SystemError> {
-        Ok(semaphores::claim(set)?.then(|| Locked::of(set)))
+    pub(super) fn sign(set: SemaphoreSet) -> Result<Option<Self>, SystemError> {
+        Ok(semaphores::sign(set)?.then(|| Locked::of(set)))
     }
 
     fn of(set: SemaphoreSet) -> Self {
@@ -157,7 +157,7 @@ pub(super) fn remove_unsigned(set: SemaphoreSet) -> Result<bool, SystemError> {
     if fault(Fault::UnsignedNotClaimed) {
         return Ok(set.remove().is_ok());
     }
-    let Some(locked) = Locked::claim(set)? else { return Ok(false) };
+    let Some(locked) = Locked::sign(set)? else { return Ok(false) };
     set.remove()?;
     locked.forget();
     Ok(true)

@@ -9,6 +9,7 @@ mod closing;
 mod doorbell;
 pub(crate) mod envelope;
 mod find;
+pub(crate) mod fragmented;
 #[cfg(fuzzing)]
 #[path = "../verify/fuzzing/header.rs"]
 pub(crate) mod fuzzing;
@@ -16,7 +17,6 @@ mod header;
 mod layout;
 mod lifecycle;
 mod lock;
-pub(crate) mod long;
 mod ownership;
 mod removal;
 pub(crate) mod semaphores;

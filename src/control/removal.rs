@@ -121,9 +121,9 @@ impl Control {
         }
         raise_alarm(&self.segment);
         for lane in 0..self.claimed() {
-            self.ring(self.lane_bell(lane));
+            self.notify(self.lane_bell(lane));
         }
-        self.ring(self.items_bell());
+        self.notify(self.receiver_bell());
     }
 
     /// Keeps the kernel's refusal to wake a peer, for a call that can tell it.

@@ -7,7 +7,7 @@
 //! | 3 users | unused | how many `Channel`s, with undo |
 //! | 4 receiver | no receiver | attached, with undo |
 //! | 5 senders | no sender | how many are attached, with undo |
-//! | 6 items bell | nothing to look at | posts for the receiver |
+//! | 6 receiver's bell | nothing to look at | posts for the receiver |
 //! | 7 trial | always | while a creator tries whether the kernel undoes |
 //! | 8 to 13 ids | there is none | the ids of segment and queue, which no other object passes for |
 //! | 14 + 2 n | lane n is free | owned, with undo |
@@ -35,7 +35,7 @@ const SIGNATURE: [(u16, i16); 2] = [(1, 0x5356), (2, 0x4348)];
 pub(crate) const USERS: u16 = 3;
 pub(crate) const RECEIVER: u16 = 4;
 pub(crate) const SENDERS: u16 = 5;
-pub(crate) const ITEMS: u16 = 6;
+pub(crate) const RECEIVER_BELL: u16 = 6;
 pub(crate) const TRIAL: u16 = 7;
 /// Three for the segment's id, then three for the queue's.
 const IDS: u16 = 8;
@@ -75,11 +75,11 @@ pub(crate) fn lane_bell(lane: usize) -> u16 {
 
 /// What a set under our key turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Claim {
+pub(crate) enum Signature {
     /// It carries the signature.
     Signed,
     /// As large as a channel's, all zero and never used: its creator was killed, or is about to
-    /// claim it.
+    /// sign it.
     Unsigned,
     /// Something else.
     Foreign,
@@ -87,7 +87,7 @@ pub(crate) enum Claim {
 
 /// What beside a signed set is its own, and not another program's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Own {
+pub(crate) enum OwnIds {
     /// Nothing: no creator on this set has come so far that it made any.
     Nothing,
     /// What a creator makes now, or had begun to make when it was killed.
@@ -104,10 +104,10 @@ pub(crate) struct Ids {
 }
 
 /// Says by its signature whose the set is.
-pub(crate) fn inspect(set: SemaphoreSet) -> Result<Claim, SystemError> {
+pub(crate) fn inspect(set: SemaphoreSet) -> Result<Signature, SystemError> {
     let stat = set.stat()?;
     if stat.count < count(1) {
-        return Ok(Claim::Foreign);
+        return Ok(Signature::Foreign);
     }
     let values = set.values()?;
     let [first, second] = SIGNATURE;
@@ -120,11 +120,11 @@ pub(crate) fn inspect(set: SemaphoreSet) -> Result<Claim, SystemError> {
         && stat.ownership.mode & 0o600 == 0o600;
     let untouched = stat.last_operation == 0 && values.iter().all(|&value| value == 0);
     Ok(if signed {
-        Claim::Signed
+        Signature::Signed
     } else if could_be_ours && untouched {
-        Claim::Unsigned
+        Signature::Unsigned
     } else {
-        Claim::Foreign
+        Signature::Foreign
     })
 }
 
@@ -134,18 +134,18 @@ pub(crate) fn inspect(set: SemaphoreSet) -> Result<Claim, SystemError> {
 /// Models do not wait, and so try what comes of it when the moment was too short.
 pub(crate) fn is_signed_soon(set: SemaphoreSet) -> Result<bool, SystemError> {
     for pause in SIGNED_WITHIN {
-        if inspect(set)? != Claim::Unsigned {
+        if inspect(set)? != Signature::Unsigned {
             return Ok(true);
         }
         sys::pause(Duration::from_micros(*pause));
     }
-    Ok(inspect(set)? != Claim::Unsigned)
+    Ok(inspect(set)? != Signature::Unsigned)
 }
 
 /// Signs an unsigned set and takes its lock, in one step; `false` if another did.
 ///
-/// Nothing that stands beside the set is its own yet: that is [settled](settle) next.
-pub(crate) fn claim(set: SemaphoreSet) -> Result<bool, SystemError> {
+/// Nothing that stands beside the set is its own yet: that is [recorded](record_ids) next.
+pub(crate) fn sign(set: SemaphoreSet) -> Result<bool, SystemError> {
     let mut ops = vec![SemOp::zero(LOCK).no_wait(), SemOp::add(LOCK, 1).undo()];
     for (index, value) in SIGNATURE {
         let early = index == SIGNATURE[1].0 && fault(Fault::SettledEarly);
@@ -155,7 +155,7 @@ pub(crate) fn claim(set: SemaphoreSet) -> Result<bool, SystemError> {
 }
 
 /// What beside a signed set is its own.
-pub(crate) fn own(set: SemaphoreSet) -> Result<Own, SystemError> {
+pub(crate) fn own(set: SemaphoreSet) -> Result<OwnIds, SystemError> {
     let values = set.values()?;
     let [segment, queue] = [0, 3].map(|from| {
         let at = usize::from(IDS) + from;
@@ -163,15 +163,15 @@ pub(crate) fn own(set: SemaphoreSet) -> Result<Own, SystemError> {
     });
     let begun = values[usize::from(SIGNATURE[1].0)] != SIGNATURE[1].1 as u16;
     Ok(match segment {
-        Some(segment) if begun => Own::These(Ids { segment, queue }),
-        _ if begun => Own::Begun,
-        _ => Own::Nothing,
+        Some(segment) if begun => OwnIds::These(Ids { segment, queue }),
+        _ if begun => OwnIds::Begun,
+        _ => OwnIds::Nothing,
     })
 }
 
 /// Says that a creator has begun to make what stands beside the set, or made the objects of these ids.
 /// Puts this process into the signature, as the one that makes the segment. Done under the lock.
-pub(crate) fn settle(set: SemaphoreSet, made: Option<Ids>) -> Result<(), SystemError> {
+pub(crate) fn record_ids(set: SemaphoreSet, made: Option<Ids>) -> Result<(), SystemError> {
     let (first, second) = (SIGNATURE[0], SIGNATURE[1]);
     let ids = made.map_or([None; 2], |ids| [Some(ids.segment), ids.queue]);
     let words = ids.map(words_of);
@@ -232,15 +232,15 @@ pub(crate) fn leave(set: SemaphoreSet) -> Result<(), SystemError> {
     set.operate(&[SemOp::add(USERS, -1).undo().no_wait()], Deadline::never())
 }
 
-/// Takes a lane, and arms the items bell; `false` if it is owned.
+/// Takes a lane, and arms the receiver's bell; `false` if it is owned.
 pub(crate) fn take_lane(set: SemaphoreSet, lane: usize) -> Result<bool, SystemError> {
     let role = lane_role(lane);
     let mut ops = vec![
         SemOp::zero(role).no_wait(),
         SemOp::add(role, 1).undo(),
         SemOp::add(SENDERS, 1).undo(),
-        SemOp::add(ITEMS, 1),
-        SemOp::add(ITEMS, -1).undo(),
+        SemOp::add(RECEIVER_BELL, 1),
+        SemOp::add(RECEIVER_BELL, -1).undo(),
     ];
     if fault(Fault::ItemsBellNotArmed) {
         ops.truncate(3);
@@ -248,17 +248,17 @@ pub(crate) fn take_lane(set: SemaphoreSet, lane: usize) -> Result<bool, SystemEr
     if fault(Fault::RoleNotChecked) {
         ops.remove(0);
     }
-    succeeded(ringing(set, &[ITEMS], || set.operate(&ops, Deadline::never())))
+    succeeded(ringing(set, &[RECEIVER_BELL], || set.operate(&ops, Deadline::never())))
 }
 
-/// Gives a lane back, and rings the items bell.
+/// Gives a lane back, and rings the receiver's bell.
 pub(crate) fn release_lane(set: SemaphoreSet, lane: usize) -> Result<(), SystemError> {
     let ops = [
         SemOp::add(lane_role(lane), -1).undo().no_wait(),
         SemOp::add(SENDERS, -1).undo().no_wait(),
-        SemOp::add(ITEMS, 1).undo(),
+        SemOp::add(RECEIVER_BELL, 1).undo(),
     ];
-    ringing(set, &[ITEMS], || set.operate(&ops, Deadline::never()))
+    ringing(set, &[RECEIVER_BELL], || set.operate(&ops, Deadline::never()))
 }
 
 /// Takes the receiver's role, and arms every lane's bell; `false` if there is a receiver until the

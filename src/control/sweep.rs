@@ -3,7 +3,7 @@
 use super::Owner;
 
 use super::lock::{Locked, remove_unsigned, remove_unused};
-use super::semaphores::{self, Claim, USERS};
+use super::semaphores::{self, Signature, USERS};
 use crate::error::OpenError;
 use crate::sys::{Deadline, Fault, Key, SemaphoreSet, SystemErrorKind, at_exit, fault};
 
@@ -74,12 +74,12 @@ fn sweep_where(even_with_values: bool) -> Result<Vec<Removed>, OpenError> {
 
 fn sweep_one(set: SemaphoreSet, key: Key, even_with_values: bool) -> Result<bool, OpenError> {
     match semaphores::inspect(set)? {
-        Claim::Signed => {}
+        Signature::Signed => {}
         // Its key says whose it is.
-        Claim::Unsigned if key.is_private() && !fault(Fault::UnsignedKept) => {
+        Signature::Unsigned if key.is_private() && !fault(Fault::UnsignedKept) => {
             return Ok(remove_unsigned(set)?);
         }
-        Claim::Unsigned | Claim::Foreign => return Ok(false),
+        Signature::Unsigned | Signature::Foreign => return Ok(false),
     }
     if set.value(USERS)? != 0 {
         return Ok(false);

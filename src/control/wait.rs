@@ -44,8 +44,9 @@ pub(crate) trait Waiter {
     /// Looks for it, without waiting.
     fn look(&mut self, when: Look) -> Result<Option<Self::Found>, Self::Error>;
 
-    /// Whether there is nothing to wait for, where the first look found nothing and the call does not
-    /// wait: it may find something after all.
+    /// Called instead of waiting where the first look found nothing and the call does not wait.
+    /// Says why there is nothing (empty or full, the peer gone, the channel removed), or returns
+    /// what a last look found.
     fn poll(&mut self) -> Result<Self::Found, Self::Error>;
 
     /// Learns that a wake-up was perhaps made by no peer, or that a park timed out: what is known of
@@ -58,7 +59,7 @@ impl Control {
     #[inline]
     pub(crate) fn receiving_end(&self, lane: usize) -> End {
         End {
-            bell: self.items_bell(),
+            bell: self.receiver_bell(),
             parks: word::RECEIVER_PARKS,
             wakeups: word::RECEIVER_WAKEUPS,
             mine: word::RECEIVER_PROCESSOR,

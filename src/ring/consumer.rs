@@ -16,9 +16,9 @@ pub(crate) struct Consumer {
     ring: Ring,
     /// The end of the longest prefix of consumed records: what the shared head says.
     head: u64,
-    /// What the shared hint of the head says.
+    /// What the shared hint of the head says: an earlier `head`, or what a predecessor left.
     head_hint: u64,
-    /// How many records behind `head` were consumed out of turn, or more.
+    /// How many records after `head` were consumed out of order, at most; with 0 none is to be skipped.
     consumed_ahead: usize,
     /// Whether `head` moved since [`Consumer::take_moved`] was last asked.
     moved: bool,
@@ -29,7 +29,7 @@ pub(crate) struct Consumer {
 pub(crate) enum Peeked {
     /// A value that is next in turn, or the last fragment of one.
     Value,
-    /// Padding, a fragment, or a record that was consumed out of turn: [`Consumer::next`] tells which.
+    /// Padding, a fragment, or a record that was consumed out of order: [`Consumer::next`] tells which.
     Other,
     /// No record.
     Empty,
@@ -56,8 +56,10 @@ impl Consumer {
         if head >= POSITION_LIMIT {
             return Err(Damage { position: head, what: HEAD_OUT_OF_RANGE });
         }
-        // A predecessor may have consumed records out of turn: counting one has them skipped.
-        let mut consumer = Consumer { ring, head, head_hint: head, consumed_ahead: 1, moved: true };
+        // Relaxed: a predecessor's, as the head; or whatever was scribbled there, which is written over.
+        let head_hint = ring.head_hint().load(Ordering::Relaxed);
+        // A predecessor may have consumed records out of order: counting one has them skipped.
+        let mut consumer = Consumer { ring, head, head_hint, consumed_ahead: 1, moved: true };
         consumer.publish_head_hint();
         consumer.skip_consumed_ahead();
         Ok(consumer)
@@ -110,7 +112,7 @@ impl Consumer {
         }
     }
 
-    /// Moves the head over padding and over what was consumed out of turn; `true` if a record stands
+    /// Moves the head over padding and over what was consumed out of order; `true` if a record stands
     /// there then.
     fn skip_consumed(&mut self) -> Result<bool, Damage> {
         // Every record takes a line, so as many steps as there are lines suffice, whatever the stamps
@@ -129,16 +131,16 @@ impl Consumer {
         Ok(false)
     }
 
-    /// Moves the head over what was consumed out of turn, and over padding before and between.
+    /// Moves the head over what was consumed out of order, and over padding before and between.
     #[inline(always)]
     fn skip_consumed_ahead(&mut self) {
         if self.consumed_ahead > 0 {
-            self.skip_out_of_line();
+            self.skip_out_of_order();
         }
     }
 
     #[inline(never)]
-    fn skip_out_of_line(&mut self) {
+    fn skip_out_of_order(&mut self) {
         // `next` and `find` report damage; here it only ends the prefix.
         if matches!(self.skip_consumed(), Ok(false)) {
             self.consumed_ahead = 0;
@@ -168,7 +170,7 @@ impl Consumer {
 
     /// What stands at a `position` that a descriptor names.
     pub(crate) fn find(&mut self, position: u64) -> Result<Found, Damage> {
-        // Padding in front would make a record that is next in turn look out of turn.
+        // Padding in front would make a record that is next in order look out of order.
         self.skip_consumed()?;
         if position < self.head {
             return Ok(Found::Consumed);
@@ -202,7 +204,7 @@ impl Consumer {
             self.ring
                 .stamp(record.position)
                 .store(record.flags.stamp(record.position) | CONSUMED, Ordering::Relaxed);
-            point!("consume.out_of_turn");
+            point!("consume.out_of_order");
             self.consumed_ahead += 1;
             self.skip_consumed_ahead();
         }

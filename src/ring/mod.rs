@@ -22,7 +22,7 @@
 //! of the head, repeated now and then on a line of its own, keeps a busy producer off the line that
 //! the consumer writes with every value.
 //!
-//! A record consumed out of turn keeps its lines and gets [`CONSUMED`] in its stamp; the head moves over
+//! A record consumed out of order keeps its lines and gets [`CONSUMED`] in its stamp; the head moves over
 //! it once everything before it was consumed.
 //!
 //! Nothing read from the ring is trusted: a header is copied once and checked against the array.
@@ -50,7 +50,7 @@ pub use lend::TrustedPeers;
 /// Bytes in a line: one cache line of every x86-64 and most other processors.
 pub(crate) const LINE: usize = 64;
 
-/// Set in the stamp of a record that was consumed out of turn.
+/// Set in the stamp of a record that was consumed out of order.
 const CONSUMED: u64 = 1 << 63;
 
 /// Set in the stamp of padding.

@@ -241,7 +241,7 @@ impl Producer {
             self.ring.stamp(self.tail + lines).store(0, Ordering::Relaxed);
         }
         point!("publish.cleared");
-        // Release: pairs with the Acquire loads in `Consumer::stamped` and `Consumer::count_values`: a
+        // Release: pairs with the Acquire loads in `Consumer::stamped` and `Consumer::waiting`: a
         // side that sees this stamp sees header, payload and the cleared stamp.
         let order = ordering(Ordering::Release, Fault::StampStoreRelaxed);
         self.ring.stamp(self.tail).store(flags.stamp(self.tail), order);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::CallError;
-use super::{ConnectError, RequestHead, own};
+use super::{ConnectError, RequestHead, self_call};
 use crate::channel::{Unanswered, Untyped};
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::error::{RecvError, SendError};
@@ -217,9 +217,10 @@ where
         self.call_by(request, Deadline::after(timeout), true, false)
     }
 
-    /// Like [`call`](Client::call), but does not wait for room for the request, nor for a server; one that
-    /// was closed is there until [`serve`](crate::rpc::Server::serve) returns or it is dropped. A request that was sent is waited for, and made again where
-    /// it may be, as by `call`.
+    /// Like [`call`](Client::call), but does not wait for room for the request, nor for a server;
+    /// one that was closed is there until [`serve`](crate::rpc::Server::serve) returns or it is
+    /// dropped. A request that was sent is waited for, and made again where it may be, as by
+    /// `call`.
     ///
     /// # Errors
     /// [`CallError::Full`] if there is none; else as [`call`](Client::call).
@@ -346,7 +347,7 @@ where
             connection.take_replies::<C>(&self.name);
         }
         loop {
-            if how != How::Start && own::is_served_here(&connection.sender) {
+            if how != How::Start && self_call::is_served_here(&connection.sender) {
                 return Err(CallError::OwnServer { server: self.server() });
             }
             let Connection { sender, started, early, .. } = &mut *connection;
@@ -574,8 +575,8 @@ impl<Q, R, C> fmt::Debug for Client<Q, R, C> {
     }
 }
 
-/// A call that was started; dropping it tells the server that the client waits no more for the reply. Of those
-/// dropped while an earlier one is waited for, the server is told of the last few.
+/// A call that was started; dropping it tells the server that the client waits no more for the
+/// reply. Of those dropped while an earlier one is waited for, the server is told of the last few.
 #[must_use = "a call that is dropped is cancelled"]
 pub struct Pending<'c, Q, R, C = DefaultCodec>
 where
@@ -598,7 +599,7 @@ where
     pub fn wait(self) -> Result<R, CallError> {
         let received = {
             let mut connection = self.client.connection()?;
-            if own::is_served_here(&connection.sender) {
+            if self_call::is_served_here(&connection.sender) {
                 connection.take_replies::<C>(&self.client.name);
                 let started = connection.started.get(&self.call);
                 if started.is_some_and(|started| started.outcome.is_none()) {

@@ -46,7 +46,7 @@
 
 mod client;
 mod error;
-mod own;
+mod self_call;
 mod server;
 
 pub use client::{Client, ClientOptions, Pending};

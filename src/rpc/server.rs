@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::error::{ReplyError, ServeError};
-use super::own::Serving;
+use super::self_call::Serving;
 use super::{BindError, Closer, RequestHead};
 #[cfg(all(test, loom))]
 use crate::Options;
@@ -103,9 +103,10 @@ impl ServerOptions {
     }
 
     /// How long a server that is closed or dropped goes on until what it has received is answered
-    /// and the replies have gone; default five seconds. A handler that runs under [`serve`](Server::serve)
-    /// or [`serve_concurrently`](Server::serve_concurrently) is waited for beside that. What no caller waits for any more, since it is
-    /// dead, late or cancelled, is not waited for either, and its reply is thrown away.
+    /// and the replies have gone; default five seconds. A handler that runs under
+    /// [`serve`](Server::serve) or [`serve_concurrently`](Server::serve_concurrently) is waited for
+    /// beside that. What no caller waits for any more, since it is dead, late or cancelled, is not
+    /// waited for either, and its reply is thrown away.
     pub fn drain(mut self, time: Duration) -> Self {
         self.drain = time;
         self
@@ -398,7 +399,7 @@ impl Crew {
     fn come_free(&self) {
         // Release: as for all that is rung for, `ring` orders it.
         if self.free.fetch_add(2, Ordering::Release) & 1 != 0 {
-            self.bell.ring();
+            self.bell.notify();
         }
     }
 

@@ -70,9 +70,10 @@ impl Tuple {
 pub(crate) const UNKNOWN: usize = usize::MAX;
 const MIXED: usize = usize::MAX - 1;
 
-/// Whether a tuple struct, or the tuple variant of an enum, is read with as many fields, wherever it stands in values of a type, and with how
-/// many every tuple of the type is: `all`, once it is known. Where it is not read so, a value has to
-/// be looked at as a whole, with [`written_otherwise`].
+/// Whether a tuple struct, or the tuple variant of an enum, is read with as many fields, wherever
+/// it stands in values of a type, and with how many every tuple of the type is: `all`, once it is
+/// known. Where it is not read so, a value has to be looked at as a whole, with
+/// [`written_otherwise`].
 #[inline(never)]
 pub(crate) fn is_read_so(
     shape_of: ShapeOf,

@@ -293,7 +293,7 @@ impl Trace {
         self.nodes[node].untaken = matches!(result, Err(Stop::Untaken));
     }
 
-    /// Notes what a node is, or checks that it still is that. ReplyProducers the node to go on with.
+    /// Notes what a node is, or checks that it still is that. Returns the node to go on with.
     fn note<V>(
         &mut self,
         node: usize,

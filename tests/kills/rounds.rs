@@ -58,7 +58,7 @@ const REPLACEMENT: u64 = 100;
 
 /// Points that a receiver may come by between handing a value over and telling of it.
 const AFTER_HAND_OVER: [&str; 13] = [
-    "consume.out_of_turn",
+    "consume.out_of_order",
     "consume.head",
     "consume.before",
     "consume.head_hint",

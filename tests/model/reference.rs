@@ -40,7 +40,7 @@ enum Lines {
 struct Ring {
     lines: u64,
     position: u64,
-    delivered: u64,
+    head: u64,
     entries: VecDeque<(u64, Lines)>,
 }
 
@@ -52,7 +52,7 @@ impl Ring {
 
     /// The line that follows a record has to be free too.
     fn free(&self) -> u64 {
-        self.delivered + self.lines - (self.position + 1)
+        self.head + self.lines - (self.position + 1)
     }
 
     fn has_room(&self, lines: u64) -> bool {
@@ -75,7 +75,7 @@ impl Ring {
 
     fn skip(&mut self) {
         while let Some(&(end, Lines::Padding | Lines::Taken)) = self.entries.front() {
-            self.delivered = end;
+            self.head = end;
             self.entries.pop_front();
         }
     }
@@ -85,7 +85,7 @@ impl Ring {
         let entry = self.entries.iter_mut().find(|entry| entry.1 == Lines::Waiting(number));
         entry.expect("a record is taken once").1 = Lines::Taken;
         if let Some(&(end, Lines::Taken)) = self.entries.front() {
-            self.delivered = end;
+            self.head = end;
             self.entries.pop_front();
             let mut in_turn =
                 self.entries.iter().take_while(|entry| !matches!(entry.1, Lines::Waiting(_)));
@@ -108,7 +108,7 @@ pub(crate) struct Lane {
 impl Lane {
     pub(crate) fn new(capacity: usize) -> Self {
         let lines = (capacity / LINE) as u64;
-        let ring = Ring { lines, position: 0, delivered: 0, entries: VecDeque::new() };
+        let ring = Ring { lines, position: 0, head: 0, entries: VecDeque::new() };
         Lane { rings: vec![ring], waiting: VecDeque::new() }
     }
 
@@ -180,7 +180,7 @@ impl Lane {
                 // Room is asked for before it is known how long the last one is.
                 ring.position += ring.padding(records[0]) + lines;
             }
-            ring.delivered = ring.position;
+            ring.head = ring.position;
             ring.entries.clear();
         }
     }

@@ -61,14 +61,14 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             stays_open: false,
             serving: false,
             released: Cell::new(false),
-            interest: Cell::new(None),
+            wake_on: Cell::new(None),
             value: PhantomData,
             // From here on dropping the receiver gives the role back.
             control,
         };
         let control = &receiver.control;
         let failed = |error| attach_error(control, error);
-        control.reset_bell(control.items_bell(), spin).map_err(failed)?;
+        control.reset_bell(control.receiver_bell(), spin).map_err(failed)?;
         point!("attach.role");
         // Release, both: a sender that sees a receiver's generation sees what its predecessor
         // answered, and one that sees that a receiver has come sees its generation. See `calls`.
@@ -92,7 +92,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             if !fault(Fault::ReceiverStartNotPublished) {
                 calls::publish_receiver_start(control, lane);
             }
-            control.ring(control.lane_bell(lane));
+            control.notify(control.lane_bell(lane));
         }
         Ok(receiver)
     }

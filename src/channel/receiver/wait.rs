@@ -21,7 +21,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         deadline: Deadline,
         spin: Duration,
     ) -> Result<Delivery, RecvError> {
-        let mut waiter = Values { receiver: self, state, select, deadline };
+        let mut waiter = ReceiverWaiter { receiver: self, state, select, deadline };
         self.control.wait(deadline, spin, &mut waiter)
     }
 
@@ -52,18 +52,18 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 }
 
 /// A receiver that waits for values.
-struct Values<'a, T, C> {
+struct ReceiverWaiter<'a, T, C> {
     receiver: &'a Receiver<T, C>,
     state: &'a mut State,
     select: Select,
     deadline: Deadline,
 }
 
-impl<T, C: Codec<T>> Values<'_, T, C> {
-    /// Looks for a value, on the queue too if it is to `ask` the kernel.
+impl<T, C: Codec<T>> ReceiverWaiter<'_, T, C> {
+    /// Looks for a value, also on the queue whose messages no count announced, if `ask_kernel`.
     #[inline]
-    fn next(&mut self, ask: bool) -> Result<Option<Delivery>, RecvError> {
-        self.state.sources.look(&self.receiver.control, self.select, ask, self.deadline)
+    fn next(&mut self, ask_kernel: bool) -> Result<Option<Delivery>, RecvError> {
+        self.state.sources.look(&self.receiver.control, self.select, ask_kernel, self.deadline)
     }
 
     /// What ends the wait beside values and the end of the senders.
@@ -93,7 +93,7 @@ impl<T, C: Codec<T>> Values<'_, T, C> {
     }
 }
 
-impl<T, C: Codec<T>> Waiter for Values<'_, T, C> {
+impl<T, C: Codec<T>> Waiter for ReceiverWaiter<'_, T, C> {
     type Found = Delivery;
     type Error = RecvError;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Origin, ReplyProducers, WAIT_IN_ALL, Way};
+use super::{Origin, ReplyLane, ReplyProducers, WAIT_IN_ALL};
 use crate::codec::WriteError;
 use crate::control::ADDRESS;
 use crate::error::SendError;
@@ -42,7 +42,7 @@ impl<'a> ChunkedReply<'a> {
         if self.failure.is_some() { Err(WriteError::Interrupted) } else { Ok(()) }
     }
 
-    fn write(&mut self, way: &mut Way, chunk: &[u8], more: &[u8]) -> Result<(), SendError> {
+    fn write(&mut self, way: &mut ReplyLane, chunk: &[u8], more: &[u8]) -> Result<(), SendError> {
         // Encoding may have taken its time.
         self.returns.check(self.to)?;
         if way.closed {
@@ -58,7 +58,7 @@ impl<'a> ChunkedReply<'a> {
     }
 
     /// Finds room for the beginning of a reply that has `len` bytes or more.
-    fn begin(&mut self, way: &mut Way, len: usize) -> Result<(), SendError> {
+    fn begin(&mut self, way: &mut ReplyLane, len: usize) -> Result<(), SendError> {
         let returns = self.returns;
         let full = || SendError::Full { channel: returns.control.name() };
         if self.returns.is_busy(way) || !way.waiting.is_empty() {
@@ -84,7 +84,7 @@ impl<'a> ChunkedReply<'a> {
         Ok(())
     }
 
-    fn append(&mut self, way: &mut Way, bytes: &[u8]) -> Result<(), SendError> {
+    fn append(&mut self, way: &mut ReplyLane, bytes: &[u8]) -> Result<(), SendError> {
         let (returns, to) = (self.returns, self.to);
         let record = self.record.as_mut().expect("it has begun");
         let producer = returns.producer(way, to.lane);
@@ -108,14 +108,14 @@ impl<'a> ChunkedReply<'a> {
             record.finish(producer);
             self.end(&mut way);
             drop(way);
-            return returns.ring(self.to.lane);
+            return returns.notify(self.to.lane);
         }
         drop(way);
         written
     }
 
     /// Has those that came meanwhile go.
-    fn end(&self, way: &mut Way) {
+    fn end(&self, way: &mut ReplyLane) {
         way.busy = false;
         if !way.closed && !way.waiting.is_empty() {
             // A lane that is damaged is noticed by the receiver.

@@ -28,7 +28,7 @@ impl ReplyProducers {
         drop(way);
         // Relaxed: a receiver that had this lane's lock before, and found the request, had said so.
         if self.watched.load(Ordering::Relaxed) != 0 {
-            self.ring_receiver();
+            self.notify_receiver();
         }
     }
 
@@ -46,7 +46,7 @@ impl ReplyProducers {
         }
         // Before the look for what was cancelled: a caller that cancels after it sees this and rings.
         self.control.lane_word(lane, lane_word::REPLIES_WAIT).swap(1, Ordering::Relaxed);
-        // SeqCst: pairs with `ring_for_waiting`.
+        // SeqCst: pairs with `notify_of_room`.
         fence(Ordering::SeqCst);
         let mut outstanding = way.outstanding.iter();
         outstanding.any(|&(to, due)| self.is_waited_for(lane, to, Some(due))) && self.is_owned(lane)

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use super::{Due, Reply, ReplyProducers, Way};
+use super::{Due, Reply, ReplyLane, ReplyProducers};
 use crate::codec::EncodeError;
 use crate::control::lane_word;
 use crate::error::SendError;
@@ -14,7 +14,7 @@ use crate::tag::Tag;
 const KEEPING: usize = 128;
 
 /// A reply that waits for room.
-pub(super) struct Waiting {
+pub(super) struct PendingReply {
     to: u64,
     /// The address and the reply.
     bytes: Vec<u8>,
@@ -23,10 +23,10 @@ pub(super) struct Waiting {
     due: Option<Due>,
 }
 
-impl Way {
+impl ReplyLane {
     fn push(&mut self, to: u64, bytes: Vec<u8>, due: Option<Due>) {
         self.kept += bytes.len() + KEEPING;
-        self.waiting.push_back(Waiting { to, bytes, gone: 0, due });
+        self.waiting.push_back(PendingReply { to, bytes, gone: 0, due });
     }
 
     fn pop(&mut self) {
@@ -45,7 +45,7 @@ impl ReplyProducers {
     /// Keeps a reply, to send it behind those that wait already.
     pub(super) fn send_later(
         &self,
-        way: &mut Way,
+        way: &mut ReplyLane,
         lane: usize,
         reply: &Reply<'_>,
         due: Option<Due>,
@@ -139,7 +139,7 @@ impl ReplyProducers {
         next
     }
 
-    pub(super) fn forward(&self, way: &mut Way, lane: usize) -> Result<(), Damage> {
+    pub(super) fn forward(&self, way: &mut ReplyLane, lane: usize) -> Result<(), Damage> {
         if self.is_busy(way) {
             return Ok(());
         }
@@ -171,7 +171,7 @@ impl ReplyProducers {
             self.all_gone(lane);
         }
         if sent {
-            self.control.ring(self.control.lane_bell(lane));
+            self.control.notify(self.control.lane_bell(lane));
         }
         Ok(())
     }

@@ -102,10 +102,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
         control.word(word::SENDER_LEFT).swap(0, Ordering::Relaxed);
         if control.layout().return_lines > 0 && control.layout().has_queue() {
             // A receiver that looks after the lane's former owner learns that it is another's now.
-            control.ring(control.items_bell());
+            control.notify(control.receiver_bell());
         }
         // A predecessor may have died between its message and this. Relaxed: as in `send_envelope`.
-        control.word(word::EVENTS).fetch_add(1, Ordering::Relaxed);
+        control.word(word::QUEUE_SENDS).fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

@@ -42,8 +42,8 @@ impl<F: Fn(&mut Writer<'_>) -> Result<(), EncodeError>> Encode for Headed<F> {
     }
 }
 
-/// The same, of a sender that goes on taking what comes back: a receiver that makes no room before
-/// that has gone makes some then.
+/// A request. While its sender waits for room it takes replies, since a server may make room for requests
+/// only once its replies have gone.
 pub(in crate::channel) struct Request<F, A> {
     pub(in crate::channel) value: Headed<F>,
     pub(in crate::channel) take_reply: RefCell<A>,

@@ -1,7 +1,7 @@
 //! In fragments: a value longer than half the ring.
 
 use super::{Encode, Sender, State};
-use crate::channel::long::Long;
+use crate::channel::fragmented::Fragmented;
 use crate::codec::Codec;
 use crate::control::{WaitError, lane_word, word};
 use crate::error::SendError;
@@ -64,7 +64,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         deadline: Deadline,
     ) -> Result<(), Interrupted> {
         let generation = self.receiver_generation();
-        let long = Long(self.control.lane_word(self.lane, lane_word::LONG));
+        let long = Fragmented(self.control.lane_word(self.lane, lane_word::FRAGMENTED));
         let mut start = None;
         let streamed = {
             let state = &mut *state;
@@ -74,7 +74,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             let mut wait =
                 |producer: &mut Producer, len: usize| -> Result<Reservation, Interrupted> {
                     if start.is_some() {
-                        self.ring_receiver()?;
+                        self.notify_receiver()?;
                     }
                     let room = self.wait(state, deadline, self.spin, |sender, state| {
                         if start.is_some() && sender.receiver_generation() != generation {
@@ -113,7 +113,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             if streamed.flags.is_whole() {
                 return Ok(());
             }
-            self.ring_receiver()?;
+            self.notify_receiver()?;
             self.wait(state, deadline, self.spin, |sender, state| {
                 if long.is_done(start) {
                     return Ok(Some(()));
@@ -140,7 +140,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     pub(super) fn receiver_generation(&self) -> u64 {
-        // Relaxed: only says that another has come; who has the value is settled in `Long`.
+        // Relaxed: only says that another has come; who has the value is settled in `Fragmented`.
         self.control.word(word::RECEIVER_GENERATION).load(Ordering::Relaxed)
     }
 }

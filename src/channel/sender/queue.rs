@@ -131,7 +131,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             self.send_in_turn(state, queue, bytes, deadline)?;
         }
         // Relaxed: a receiver that sees it comes to the queue's lock in the kernel after this message did.
-        self.control.word(word::EVENTS).fetch_add(1, Ordering::Relaxed);
+        self.control.word(word::QUEUE_SENDS).fetch_add(1, Ordering::Relaxed);
         point!("send.counted");
         Ok(())
     }
@@ -203,7 +203,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 state.granted = 0;
                 // A sender that filled the queue may have been stopped before it rang.
                 if !fault(Fault::FullNotRung) {
-                    sender.ring_receiver()?;
+                    sender.notify_receiver()?;
                 }
                 return Ok(None);
             }

@@ -1,4 +1,4 @@
-//! Waiting for room, and for what comes back.
+//! SenderWaiter for room, and for what comes back.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         look: impl FnMut(&Self, &mut State) -> Result<Option<R>, E>,
         lost: impl FnMut(&Self) -> Result<OnDisconnect, E>,
     ) -> Result<R, E> {
-        let mut waiter = Waiting { sender: self, state, look, lost };
+        let mut waiter = SenderWaiter { sender: self, state, look, lost };
         self.control.wait(deadline, spin, &mut waiter)
     }
 
@@ -62,14 +62,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
 }
 
 /// A sender that waits for what `look` finds.
-struct Waiting<'a, T, C, F, L> {
+struct SenderWaiter<'a, T, C, F, L> {
     sender: &'a Sender<T, C>,
     state: &'a mut State,
     look: F,
     lost: L,
 }
 
-impl<T, C, F, L, R, E> Waiting<'_, T, C, F, L>
+impl<T, C, F, L, R, E> SenderWaiter<'_, T, C, F, L>
 where
     C: Codec<T>,
     F: FnMut(&Sender<T, C>, &mut State) -> Result<Option<R>, E>,
@@ -93,7 +93,7 @@ where
     }
 }
 
-impl<T, C, F, L, R, E> Waiter for Waiting<'_, T, C, F, L>
+impl<T, C, F, L, R, E> Waiter for SenderWaiter<'_, T, C, F, L>
 where
     C: Codec<T>,
     F: FnMut(&Sender<T, C>, &mut State) -> Result<Option<R>, E>,

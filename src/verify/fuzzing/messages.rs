@@ -180,13 +180,13 @@ impl<C: Codec<Bytes>> Rig<C> {
         }
     }
 
-    /// A position, mostly one near what the lane's receiver has delivered.
+    /// A position, mostly one near the head of the lane.
     fn position(&self, lane: usize, script: &mut Script<'_>) -> u64 {
         let lane = lane.min(LANES - 1);
-        let delivered = self.channel.control.lane_word(lane, lane_word::HEAD);
+        let head = self.channel.control.lane_word(lane, lane_word::HEAD);
         match script.byte() {
             255 => script.number(),
-            near => delivered.load(Ordering::Relaxed).wrapping_add(u64::from(near)),
+            near => head.load(Ordering::Relaxed).wrapping_add(u64::from(near)),
         }
     }
 

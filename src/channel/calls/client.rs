@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use super::{cancelled, not_waited_for};
 use crate::channel::origin::Origin;
-use crate::channel::replies::ring_for_waiting;
+use crate::channel::replies::notify_of_room;
 use crate::channel::sender::{Headed, OnDisconnect, Request, Sender, back_error};
 use crate::codec::{Codec, EncodeError, Reader, Writer};
 use crate::control::{lane_word, semaphores, word};
@@ -58,7 +58,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
             died.get()
         };
         let lost = |sender: &Self| {
-            // In this order: whichever receiver took it had the role before, and so is gone.
+            // `consumed` is read before the receiver's semaphore: if the request was consumed by then, and no
+            // receiver is attached now, the one that consumed it is gone.
             let consumed = sender.was_consumed(end);
             let late = fault(Fault::TakenAskedLate);
             let stays = if consumed {
@@ -139,7 +140,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(self.receiver())
     }
 
-    /// Waits until a receiver has come, and says which came last, if it is gone or not.
+    /// Waits until a receiver has come, and says which came last, even if it has gone since.
     pub(crate) fn await_first_receiver(&self, deadline: Deadline) -> Result<u64, SendError> {
         self.park_until(deadline, |sender| {
             // Acquire: pairs with the receiver's Release, which comes after its generation.
@@ -199,8 +200,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Whether everything before `end` was consumed.
     pub(crate) fn was_consumed(&self, end: u64) -> bool {
         let layout = self.control.layout().ring(self.lane);
-        // Acquire: only to come before a look for the receiver that follows. `renew_generation` says what orders
-        // it there.
+        // Acquire: only to come before a look for the receiver that follows. `renew_generation`
+        // says what orders it there.
         self.control.word(layout.head_at).load(Ordering::Acquire) >= end
     }
 
@@ -269,7 +270,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         cancelled(&self.control, self.lane, call).swap(call, Ordering::Relaxed);
         not_waited_for(&self.control, self.lane).swap(waited_for, Ordering::Relaxed);
         if !fault(Fault::CancelNotRung) {
-            ring_for_waiting(&self.control, self.lane);
+            notify_of_room(&self.control, self.lane);
         }
     }
 }

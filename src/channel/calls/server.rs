@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::has_cancelled;
 use crate::channel::origin::Origin;
-use crate::channel::receiver::{Interest, Receiver};
+use crate::channel::receiver::{Receiver, WakeOn};
 use crate::channel::returns::{Due, ReplyProducers};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::{End, Look, Waiter};
@@ -45,18 +45,18 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// Receives what `make` makes of a selected value and its sender; waiting ends as at the deadline
-    /// with what `interest` is paid to.
+    /// with what `wake_on` is paid to.
     pub(crate) fn receive_selected<V>(
         &self,
         select: Select,
         deadline: Deadline,
-        interest: Interest,
+        wake_on: WakeOn,
         make: impl Fn(Reader<'_>, Origin) -> Result<V, DecodeError>,
     ) -> Result<V, RecvError> {
-        self.interest.set(Some(interest));
+        self.wake_on.set(Some(wake_on));
         let make = |reader: Reader<'_>, _, origin| make(reader, origin);
         let received = self.receive_from(select, deadline, make);
-        self.interest.set(None);
+        self.wake_on.set(None);
         received
     }
 
@@ -107,7 +107,7 @@ impl<T, C> Receiver<T, C> {
         loop {
             // A reply that is late is not waited for, nor one that is still due.
             let until = deadline.earlier(self.returns.next_late());
-            let mut waiter = Attending { receiver: self, over: &over };
+            let mut waiter = DrainWaiter { receiver: self, over: &over };
             match self.control.wait(until, Duration::ZERO, &mut waiter) {
                 Ok(true) => return true,
                 // A reply became late, and not this wait, or it is time to look which is late next.
@@ -142,12 +142,12 @@ impl<T, C> Receiver<T, C> {
 }
 
 /// A receiver that receives nothing, until it is over.
-struct Attending<'a, T, C, F> {
+struct DrainWaiter<'a, T, C, F> {
     receiver: &'a Receiver<T, C>,
     over: &'a F,
 }
 
-impl<T, C, F: Fn() -> bool> Waiter for Attending<'_, T, C, F> {
+impl<T, C, F: Fn() -> bool> Waiter for DrainWaiter<'_, T, C, F> {
     /// Whether it is over; else something happened.
     type Found = bool;
     type Error = RecvError;
@@ -285,7 +285,7 @@ impl Drop for RequestGuard {
 pub(crate) struct ReceiverBell(Arc<ReplyProducers>);
 
 impl ReceiverBell {
-    pub(crate) fn ring(&self) {
-        self.0.ring_receiver();
+    pub(crate) fn notify(&self) {
+        self.0.notify_receiver();
     }
 }

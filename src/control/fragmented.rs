@@ -13,9 +13,9 @@ const DONE: u64 = 2;
 const WITHDRAWN: u64 = 3;
 
 /// A lane's word for the value on its way.
-pub(crate) struct Long<'a>(pub(crate) &'a AtomicU64);
+pub(crate) struct Fragmented<'a>(pub(crate) &'a AtomicU64);
 
-impl Long<'_> {
+impl Fragmented<'_> {
     /// A value whose first fragment stands at `start` is on its way.
     pub(crate) fn open(&self, start: u64) {
         self.0.swap(start << 2 | OPEN, Ordering::Relaxed);
@@ -24,12 +24,12 @@ impl Long<'_> {
 
     /// Hands the value over; `false` if it was withdrawn.
     pub(crate) fn complete(&self, start: u64) -> bool {
-        self.settle(start, DONE)
+        self.decide(start, DONE)
     }
 
     /// Takes the value back; `false` if it was handed over.
     pub(crate) fn withdraw(&self, start: u64) -> bool {
-        self.settle(start, WITHDRAWN)
+        self.decide(start, WITHDRAWN)
     }
 
     /// Whether the value is on its way: neither handed over nor withdrawn.
@@ -50,12 +50,12 @@ impl Long<'_> {
         self.0.load(Ordering::Relaxed) & 0b11 == OPEN
     }
 
-    fn settle(&self, start: u64, state: u64) -> bool {
-        let (open, settled) = (start << 2 | OPEN, start << 2 | state);
+    fn decide(&self, start: u64, state: u64) -> bool {
+        let (open, decided) = (start << 2 | OPEN, start << 2 | state);
         point!("long.before");
         // Relaxed: the word itself is all that is agreed on.
-        let won = self.0.compare_exchange(open, settled, Ordering::Relaxed, Ordering::Relaxed);
-        point!("long.settled");
+        let won = self.0.compare_exchange(open, decided, Ordering::Relaxed, Ordering::Relaxed);
+        point!("long.decided");
         won.is_ok()
     }
 }
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn a_value_is_handed_over_or_withdrawn_and_never_both() {
         let word = AtomicU64::new(0);
-        let long = Long(&word);
+        let long = Fragmented(&word);
         assert!(!long.complete(5));
         long.open(5);
         assert!(!long.complete(4) && !long.withdraw(6));
