@@ -19,7 +19,7 @@ impl Fragmented<'_> {
     /// A value whose first fragment stands at `start` is on its way.
     pub(crate) fn open(&self, start: u64) {
         self.0.swap(start << 2 | OPEN, Ordering::Relaxed);
-        point!("long.opened");
+        point!("fragmented.opened");
     }
 
     /// Hands the value over; `false` if it was withdrawn.
@@ -52,10 +52,10 @@ impl Fragmented<'_> {
 
     fn decide(&self, start: u64, state: u64) -> bool {
         let (open, decided) = (start << 2 | OPEN, start << 2 | state);
-        point!("long.before");
+        point!("fragmented.before");
         // Relaxed: the word itself is all that is agreed on.
         let won = self.0.compare_exchange(open, decided, Ordering::Relaxed, Ordering::Relaxed);
-        point!("long.decided");
+        point!("fragmented.decided");
         won.is_ok()
     }
 }

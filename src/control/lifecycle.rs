@@ -308,7 +308,7 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
     };
     // An unfinished segment is known for ours by this process in the signature.
     semaphores::record_ids(set, None)?;
-    point!("create.settled");
+    point!("create.recorded");
     let id = SegmentId::create(key, plan, wanted.mode).map_err(|error| taken(key, error))?;
     let queue = Cell::new(None);
     let made = || -> Result<Control, OpenError> {

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use nix::sys::signal::{Signal, raise};
 
+use crate::rounds::AFTER_HAND_OVER;
+
 /// Points in the test's own values: within encoding and within decoding.
 pub(crate) const IN_VALUES: [&str; 2] = ["value.encode", "value.decode"];
 
@@ -17,6 +19,9 @@ pub(crate) fn names() -> Vec<String> {
     collect(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut names);
     names.sort();
     names.dedup();
+    for name in AFTER_HAND_OVER {
+        assert!(names.iter().any(|known| known == name), "no point is called {name} any more");
+    }
     names
 }
 

@@ -57,14 +57,14 @@ pub(crate) struct Outcome {
 const REPLACEMENT: u64 = 100;
 
 /// Points that a receiver may come by between handing a value over and telling of it.
-const AFTER_HAND_OVER: [&str; 13] = [
+pub(crate) const AFTER_HAND_OVER: [&str; 13] = [
     "consume.out_of_order",
     "consume.head",
     "consume.before",
     "consume.head_hint",
     "slot.before",
     "slot.cleared",
-    "long.settled",
+    "fragmented.decided",
     "wake.before",
     "wake.posted",
     "semop.before",

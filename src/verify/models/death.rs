@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
@@ -116,10 +117,41 @@ impl<'de> Deserialize<'de> for Logged {
     }
 }
 
+/// The same in two bytes, so that it is too long for a message of one.
+#[derive(Debug, PartialEq, Eq, Clone, Copy, Serialize, Deserialize)]
+struct Wide(u8, Logged);
+
+impl From<u8> for Logged {
+    fn from(value: u8) -> Self {
+        Logged(value)
+    }
+}
+
+impl From<u8> for Wide {
+    fn from(value: u8) -> Self {
+        Wide(0, Logged(value))
+    }
+}
+
+impl From<Logged> for u8 {
+    fn from(value: Logged) -> Self {
+        value.0
+    }
+}
+
+impl From<Wide> for u8 {
+    fn from(value: Wide) -> Self {
+        value.1.0
+    }
+}
+
 /// A receiver is killed while values are sent; the next one has exactly the rest.
-fn receiver_killed(inline_limit: usize, step: usize) {
+fn receiver_killed<V>(inline_limit: usize, step: usize)
+where
+    V: Serialize + DeserializeOwned + From<u8> + Into<u8> + std::fmt::Debug + 'static,
+{
     DECODED.with_borrow_mut(Vec::clear);
-    let options = Channel::<Logged>::options().lanes(1).capacity(512).inline_limit(inline_limit);
+    let options = Channel::<V>::options().lanes(1).capacity(512).inline_limit(inline_limit);
     let options = options.schema(Schema::named("logged", 1)).durable();
     let channel = options.create("mailbox").unwrap();
     let tx = channel.sender().unwrap();
@@ -127,24 +159,24 @@ fn receiver_killed(inline_limit: usize, step: usize) {
     let handle = channel.handle();
     let rx = process.enter(|| options.open(handle).unwrap().receiver().unwrap());
     let taken = Log::default();
-    tx.send(&Logged(1)).unwrap();
+    tx.send(&V::from(1)).unwrap();
     let receiver = process.kill_at(step).spawn({
         let taken = taken.clone();
         move || {
             for _ in 0..2 {
                 let value = rx.recv().unwrap();
-                taken.lock().unwrap().push(value.0);
+                taken.lock().unwrap().push(value.into());
             }
         }
     });
-    tx.send(&Logged(2)).unwrap();
+    tx.send(&V::from(2)).unwrap();
     receiver.join();
-    tx.send(&Logged(3)).unwrap();
+    tx.send(&V::from(3)).unwrap();
     let decoded = DECODED.with_borrow(Vec::clone);
     let rx = channel.receiver().unwrap();
     let mut got = taken.lock().unwrap().clone();
     let handed_over = got.len() as u8 + 1;
-    let next = std::iter::repeat_with(|| rx.recv().unwrap().0);
+    let next = std::iter::repeat_with(|| -> u8 { rx.recv().unwrap().into() });
     let rest: Vec<u8> = next.take_while(|&value| value != 3).collect();
     if got.len() + rest.len() == 1 {
         // A kill between the hand-over and the return takes that one value along.
@@ -155,21 +187,28 @@ fn receiver_killed(inline_limit: usize, step: usize) {
     assert_eq!(got, [1, 2]);
     assert!(rx.try_recv().unwrap_err().is_empty());
     drop((rx, tx));
-    Channel::<Logged>::unlink("mailbox").unwrap();
+    Channel::<V>::unlink("mailbox").unwrap();
 }
 
 #[test]
 fn the_next_receiver_has_exactly_what_a_killed_one_had_not_handed_over() {
-    let model = |step| receiver_killed(0, step);
+    let model = |step| receiver_killed::<Logged>(0, step);
     holds_killed("receiver killed, ring only", model);
     finds_killed("receiver killed, ring only", &[Fault::HeadIgnored, Fault::NoUndo], model);
 }
 
 #[test]
 fn a_message_in_the_hand_of_a_killed_receiver_is_the_next_ones() {
-    let model = |step| receiver_killed(1, step);
+    let model = |step| receiver_killed::<Logged>(1, step);
     holds_killed("receiver killed, queue", model);
     finds_killed("receiver killed, queue", &[Fault::SlotClearedEarly, Fault::NoUndo], model);
+}
+
+#[test]
+fn a_large_value_in_the_hand_of_a_killed_receiver_is_the_next_ones() {
+    let model = |step| receiver_killed::<Wide>(1, step);
+    holds_killed("receiver killed, descriptor", model);
+    finds_killed("receiver killed, descriptor", &[Fault::SlotClearedEarly, Fault::NoUndo], model);
 }
 
 /// A receiver is killed; a sender that waits for room hears of it.
