@@ -333,6 +333,9 @@ impl Ring {
         }
         let mut payload = offset + HEADER;
         if flags.is_padding() {
+            if flags != Flags::PADDING {
+                return Err(damage("it is padding and a value at once"));
+            }
             if lines != self.lines_to_end(position) {
                 return Err(damage("its padding does not end with the ring"));
             }

@@ -513,6 +513,7 @@ fn impossible_headers_are_damage() {
         (wide << 56 | 8, "tag"),
         (padding << 56, "padding"),
         (padding << 56 | (7 * 64 - 16), "padding"),
+        ((padding | whole) << 56 | 1 << 32 | (8 * 64 - 16), "padding and a value"),
     ] {
         let shared = Shared::new(8);
         shared.set(LINES_AT, 1);
