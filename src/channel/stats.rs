@@ -107,41 +107,57 @@ impl<T, C: Codec<T>> Channel<T, C> {
 /// How many values wait: counted where they stand, since a process can be killed between what it does
 /// with a value and the count of it.
 pub(super) fn waiting(control: &Control) -> Result<u64, SystemError> {
-    let layout = control.layout();
-    if layout.has_queue() {
-        // Every value has one message, on the queue or in a slot.
-        let in_slots = (0..SLOTS).filter(|&slot| holds_value(control, slot)).count();
-        return Ok(control.queued()? + in_slots as u64);
+    if !control.layout().has_queue() {
+        let values = |lane| last_records(control, lane).filter(|&(_, waits)| waits).count() as u64;
+        return Ok((0..control.claimed()).map(values).sum());
     }
-    let of_lane = |lane| {
-        let long_waits = Fragmented(control.lane_word(lane, lane_word::FRAGMENTED)).is_any_open();
-        Consumer::count_values(control.segment.clone(), layout.ring(lane), long_waits)
-    };
-    Ok((0..control.claimed()).map(of_lane).sum())
+    // Every value has one message, on the queue or in a slot. A message may stand for none: its value went
+    // in fragments, and was taken back.
+    let messages = (0..SLOTS).filter_map(|slot| in_slot(control, slot));
+    let (waits, stale): (Vec<_>, Vec<_>) = messages.partition(|&is_value| is_value);
+    let all_stale: usize = (0..control.claimed())
+        .filter(|&lane| fragmented(control, lane).was_used())
+        .map(|lane| last_records(control, lane).filter(|&(_, waits)| !waits).count())
+        .sum();
+    let on_queue = all_stale.saturating_sub(stale.len()) as u64;
+    Ok(control.queued()?.saturating_sub(on_queue) + waits.len() as u64)
 }
 
-/// Whether a slot holds a value, and not the descriptor of one that was handed over.
-fn holds_value(control: &Control, slot: usize) -> bool {
+fn fragmented(control: &Control, lane: usize) -> Fragmented<'_> {
+    Fragmented(control.lane_word(lane, lane_word::FRAGMENTED))
+}
+
+/// Where the last records of values stand in a lane's ring, and whether their values wait.
+fn last_records(control: &Control, lane: usize) -> impl Iterator<Item = (u64, bool)> {
+    let last = Consumer::last_records(control.segment.clone(), control.layout().ring(lane));
+    last.map(move |(last, whole)| (last, whole || fragmented(control, lane).is_open_at(last)))
+}
+
+/// Whether the message in a slot stands for a value that waits; `None` if there is none, or that of a
+/// record that was consumed.
+fn in_slot(control: &Control, slot: usize) -> Option<bool> {
     let layout = control.layout();
     let at = layout.slot(slot);
     // Relaxed: the figures may be of different moments.
     if control.word(at).load(Ordering::Relaxed) == 0 {
-        return false;
+        return None;
     }
     let envelope = control.segment.read(at + TYPE_WORD, ENVELOPE, |mut reader| reader.read_array());
     match envelope.ok().and_then(Envelope::read) {
         Some(Envelope::Descriptor { lane, position })
             if layout.has_ring() && lane < layout.lanes =>
         {
-            !Consumer::is_consumed(control.segment.clone(), layout.ring(lane), position)
+            let mut records = last_records(control, lane);
+            records.find(|&(last, _)| last == position).map(|(_, waits)| waits)
         }
-        _ => true,
+        _ => Some(true),
     }
 }
 
 #[cfg(all(test, not(loom), feature = "bincode"))]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
 
     use serde::{Deserialize, Serialize};
 
@@ -207,5 +223,42 @@ mod tests {
         assert_eq!(channel.stats().unwrap().depth(), 2);
         rx.recv().unwrap();
         assert_eq!(channel.stats().unwrap().depth(), 1);
+    }
+
+    #[test]
+    fn what_was_given_up_in_fragments_does_not_wait() {
+        const LENGTHS: [usize; 7] = [0, 10, 500, 1500, 2100, 3000, 5000];
+        let mut seed = 7_u64;
+        let mut random = |below: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed >> 20) as usize % below
+        };
+        for run in 0..100 {
+            let inline_limit = [0, 1024][run % 2];
+            let options = Channel::<Bytes>::options().inline_limit(inline_limit).capacity(4096);
+            let channel = options.private().unwrap();
+            let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+            let mut sent = std::collections::VecDeque::new();
+            for step in 0..40 {
+                if random(5) < 3 {
+                    let len = LENGTHS[random(LENGTHS.len())];
+                    let value = Bytes::from(vec![len as u8; len]);
+                    if tx
+                        .send_timeout(&value, Duration::from_micros(random(2) as u64 * 300))
+                        .is_ok()
+                    {
+                        sent.push_back(value);
+                    }
+                } else {
+                    assert_eq!(rx.try_recv().ok(), sent.pop_front());
+                }
+                let waiting = channel.stats().unwrap().depth() as usize;
+                let counted = (waiting, rx.len().unwrap(), tx.is_empty().unwrap());
+                let due = (sent.len(), sent.len(), sent.is_empty());
+                assert_eq!(counted, due, "run {run}, step {step}, inline_limit {inline_limit}");
+            }
+        }
     }
 }

@@ -44,10 +44,17 @@ impl Fragmented<'_> {
         self.0.load(Ordering::Relaxed) == start << 2 | DONE
     }
 
-    /// Whether any value is on its way.
-    pub(crate) fn is_any_open(&self) -> bool {
+    /// Whether any value has gone in fragments.
+    pub(crate) fn was_used(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether the value is on its way whose last fragment stands at `last`. A lane has one on its way at
+    /// most, and what was taken back stands before it.
+    pub(crate) fn is_open_at(&self, last: u64) -> bool {
         // Relaxed: as above.
-        self.0.load(Ordering::Relaxed) & 0b11 == OPEN
+        let state = self.0.load(Ordering::Relaxed);
+        state & 0b11 == OPEN && state >> 2 <= last
     }
 
     fn decide(&self, start: u64, state: u64) -> bool {

@@ -273,12 +273,14 @@ impl Consumer {
         })
     }
 
-    /// How many values wait in a ring, for a party that is not its consumer. `long_waits` says whether a
-    /// last fragment counts as a value.
-    pub(crate) fn count_values(segment: Arc<Segment>, layout: RingLayout, long_waits: bool) -> u64 {
-        let counts =
-            |record: &Record| record.flags.is_whole() || record.flags.is_last() && long_waits;
-        Consumer::waiting(segment, layout).filter(counts).count() as u64
+    /// Where the last records of values wait in a ring, for a party that is not its consumer, and whether
+    /// they are whole values.
+    pub(crate) fn last_records(
+        segment: Arc<Segment>,
+        layout: RingLayout,
+    ) -> impl Iterator<Item = (u64, bool)> {
+        let last = Consumer::waiting(segment, layout).filter(|record| record.flags.is_last());
+        last.map(|record| (record.position, record.flags.is_whole()))
     }
 
     /// Whether a value waits in a ring, in one record or in fragments, for which `counts` says `true`,
@@ -296,18 +298,6 @@ impl Consumer {
             record.flags.is_last()
                 && start.take().is_some_and(|first| counts(first, record.position))
         })
-    }
-
-    /// Whether the record that a descriptor names was consumed, also for a process that is not the
-    /// consumer.
-    pub(crate) fn is_consumed(segment: Arc<Segment>, layout: RingLayout, position: u64) -> bool {
-        let ring = Ring::new(segment, layout);
-        // Relaxed, both: the receiver alone writes them, and no payload is read because of them.
-        if position < ring.head().load(Ordering::Relaxed) {
-            return true;
-        }
-        let stamp = ring.stamp(position).load(Ordering::Relaxed);
-        stamp & !STAMP_FLAGS == position.wrapping_add(1) && stamp & CONSUMED != 0
     }
 }
 

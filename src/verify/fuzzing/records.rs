@@ -115,7 +115,7 @@ impl Rig {
                     assert!(first <= last, "a value ends before it starts");
                     false
                 });
-                Consumer::count_values(self.segment.clone(), self.layout, true);
+                let _ = Consumer::last_records(self.segment.clone(), self.layout).count();
                 if let Some(consumer) = &mut self.consumer {
                     consumer.take_moved();
                 }
