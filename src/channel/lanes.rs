@@ -7,7 +7,7 @@ use super::lane_consumer::{LaneConsumer, NextRecord};
 use crate::control::{Control, End};
 use crate::error::RecvError;
 use crate::ring::Peeked;
-use crate::sys::Deadline;
+use crate::sys::{Deadline, Moment};
 
 /// How many values in a row come from one lane while others wait.
 const BURST: usize = 32;
@@ -35,6 +35,9 @@ pub(super) struct Lanes {
     longest_burst: usize,
     /// Whether a value is a request, whose sender asks again as soon as it has its reply.
     requests: bool,
+    /// When [`Lanes::next_record`] saw that no request was there, if the one that it found last came after
+    /// that.
+    pub(super) seen_empty: Option<Moment>,
 }
 
 impl Lanes {
@@ -45,6 +48,7 @@ impl Lanes {
             burst: 0,
             longest_burst: BURST,
             requests: control.layout().return_lines > 0,
+            seen_empty: None,
         }
     }
 
@@ -78,7 +82,9 @@ impl Lanes {
         closed: impl Fn() -> bool,
     ) -> Option<(usize, NextRecord<'i>)> {
         let mut peeked = self.peek(control);
-        if peeked == Peeked::Empty && !deadline.is_now() {
+        let empty = peeked == Peeked::Empty;
+        self.seen_empty = (empty && self.requests).then(Moment::now);
+        if empty && !deadline.is_now() {
             let seen = control.spin(*spin, deadline, self.end(control), || {
                 let closed = closed();
                 match self.peek(control) {

@@ -34,7 +34,6 @@ use crate::sys::{
 };
 
 pub(crate) use doorbell::Doorbell;
-use doorbell::Parked;
 pub(crate) use find::is_channel;
 pub(crate) use header::{Header, cut};
 pub(crate) use layout::{ENVELOPE, Layout, MAX_LANES, SLOTS, TYPE_WORD, lane_word, word};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Control, Doorbell, Parked, WaitError, lane_word, semaphores, word};
+use super::doorbell::Parked;
+use super::{Control, Doorbell, WaitError, lane_word, semaphores, word};
 use crate::sys::{self, Deadline, Ordering};
 
 /// How many times a spinning side looks around before it asks the kernel whether its bell was rung:

@@ -217,13 +217,14 @@ where
         self.call_by(request, Deadline::after(timeout), true, false)
     }
 
-    /// Like [`call`](Client::call), but does not wait for room for the request, nor for a server;
-    /// one that was closed is there until [`serve`](crate::rpc::Server::serve) returns or it is
+    /// Like [`call`](Client::call), but does not wait for room for the request, nor for a server. A
+    /// server that was closed counts as there until [`serve`](crate::rpc::Server::serve) returns or it is
     /// dropped. A request that was sent is waited for, and made again where it may be, as by
     /// `call`.
     ///
     /// # Errors
-    /// [`CallError::Full`] if there is none; else as [`call`](Client::call).
+    /// [`CallError::Full`] if there is no room; [`CallError::Send`] with [`SendError::NeedsWaiting`] for a
+    /// request so long that it goes in fragments; else as [`call`](Client::call).
     pub fn try_call(&self, request: &Q) -> Result<R, CallError> {
         self.call_by(request, Deadline::after(self.options.deadline), false, false)
     }
@@ -576,7 +577,8 @@ impl<Q, R, C> fmt::Debug for Client<Q, R, C> {
 }
 
 /// A call that was started; dropping it tells the server that the client waits no more for the
-/// reply. Of those dropped while an earlier one is waited for, the server is told of the last few.
+/// reply. Of those that are dropped while an earlier call is waited for, the server is told of the last
+/// seven; it may execute the others in vain.
 #[must_use = "a call that is dropped is cancelled"]
 pub struct Pending<'c, Q, R, C = DefaultCodec>
 where

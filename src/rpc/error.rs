@@ -19,16 +19,16 @@ pub enum CallError {
     Timeout {
         /// The server.
         server: Arc<Name>,
-        /// Whether it had received the request: it may have been executed then, or dropped because it
-        /// came late, and else never will be executed.
+        /// Whether it had received the request. If so, the request may have been executed, or dropped
+        /// because it came late; if not, it never will be executed.
         received: bool,
     },
     /// The server died, or went away, or was closed and dropped the request.
     ServerDied {
         /// The server.
         server: Arc<Name>,
-        /// Whether it had received the request: it may have been executed then, and else never
-        /// will be.
+        /// Whether it had received the request. If so, the request may have been executed; if not, it
+        /// never will be.
         received: bool,
     },
     /// There was no room for the request, and the call was not to wait.
@@ -207,8 +207,8 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
-/// Why a reply did not go. A server can ignore it: the other side has given up, died, or is told, but for
-/// [`Full`](ReplyError::Full).
+/// Why a reply did not go. A server can ignore it: the client has given up, died, or is told why, if there
+/// is room for that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplyError {
@@ -217,8 +217,8 @@ pub enum ReplyError {
         /// The server.
         server: Arc<Name>,
     },
-    /// The client has left so many replies unread that there is no room for this one, nor for word of it:
-    /// its caller waits until the deadline.
+    /// The client has left so many replies unread that there is no room for this one. Its caller is told
+    /// ([`CallError::Unsendable`]) if there is room for that, and else waits until the deadline.
     Full {
         /// The server.
         server: Arc<Name>,

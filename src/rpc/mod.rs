@@ -34,9 +34,9 @@
 //! - No server executes a call twice. One that may be [repeated](ClientOptions::repeatable) is made
 //!   again when its server is gone, and the next one may execute it again.
 //! - A server that is [closed](Server::closer) answers what it has received, for at most
-//!   [`ServerOptions::drain`]. What it has not received waits until [`Server::serve`] returns or the server
-//!   is dropped, and then is one's that stands by; else its caller is told at once that it was not received, or waits for the next server if
-//!   the call may be repeated.
+//!   [`ServerOptions::drain`]. What it has not received waits until [`Server::serve`] returns or the
+//!   server is dropped. Then a server that stands by has it. Where none does, the caller is told at once that it was not
+//!   received, or, if the call may be repeated, waits for the next server.
 //! - No client makes the server wait: replies that one leaves unread wait in the server's memory, up
 //!   to [`ServerOptions::max_value`], and are lost beyond that.
 //! - A handler that calls the server that runs it is told at once ([`CallError::OwnServer`]), unless

@@ -22,7 +22,7 @@ use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::BindOptions;
 use crate::service::reply::{self, Status};
-use crate::sys::{ClockOffset, Deadline, Fault, SystemError, fault};
+use crate::sys::{ClockOffset, Deadline, Fault, Moment, SystemError, fault};
 use crate::transfer::Refusal;
 use crate::{DefaultCodec, Owner, Receiver, panics, transfer};
 
@@ -363,7 +363,8 @@ where
                 Err(error) => return Err(ServeError::Receive(error)),
             };
             let due = Due { call: head.call, deadline: head.deadline };
-            let mut responder = Responder::new(self.receiver.outstanding(origin, due), head);
+            let guard = self.receiver.outstanding(origin, due);
+            let mut responder = Responder::new(guard, head, self.receiver.seen_empty());
             if responder.untyped.was_given_up() {
                 // Nobody waits to be told, or somebody who takes this for the server's reply.
                 responder.untyped.answered = true;
@@ -481,6 +482,11 @@ impl<Q: fmt::Debug, R, C> fmt::Debug for Request<Q, R, C> {
     }
 }
 
+/// The kernel takes a killed process's memory down before it says so, which takes longer than this.
+// NB: measured: 122 microseconds in the median for a process without memory of its own. Without the
+// system call that asks, a call and its reply take 0.97 of the time.
+const KILLS_ARE_KNOWN: Duration = Duration::from_micros(20);
+
 /// Where to reply to one request, once; dropping it without a reply tells the caller so.
 pub struct Responder<R, C = DefaultCodec> {
     untyped: UntypedResponder,
@@ -491,13 +497,15 @@ pub struct Responder<R, C = DefaultCodec> {
 struct UntypedResponder {
     caller: RequestGuard,
     head: RequestHead,
+    /// A moment before the request was sent, if one is known.
+    before: Option<Moment>,
     answered: bool,
 }
 
 impl<R, C> Responder<R, C> {
-    fn new(caller: RequestGuard, head: RequestHead) -> Self {
+    fn new(caller: RequestGuard, head: RequestHead, before: Option<Moment>) -> Self {
         Responder {
-            untyped: UntypedResponder { caller, head, answered: false },
+            untyped: UntypedResponder { caller, head, before, answered: false },
             reply: PhantomData,
         }
     }
@@ -529,7 +537,7 @@ impl<R, C: Codec<R>> Responder<R, C> {
         let gone = if self.untyped.caller.takes_reply(self.untyped.head.call) {
             self.send(reply)?;
             // Looked at when the reply has gone, and delays it not.
-            self.untyped.caller.was_killed()
+            self.untyped.may_have_been_killed() && self.untyped.caller.was_killed()
         } else {
             self.untyped.answered = true;
             true
@@ -547,7 +555,11 @@ impl<R, C: Codec<R>> Responder<R, C> {
         answered.map_err(|error| match error {
             SendError::Disconnected { channel: server }
             | SendError::Removed { channel: server } => ReplyError::ClientGone { server },
-            SendError::Full { channel: server } => ReplyError::Full { server },
+            SendError::Full { channel: server } => {
+                self.untyped
+                    .tell(Status::Unsendable, "the client has left too many replies unread");
+                ReplyError::Full { server }
+            }
             // The client has its reply.
             error if error.was_sent() => ReplyError::Send(error),
             error => {
@@ -569,6 +581,11 @@ impl UntypedResponder {
     fn was_given_up(&self) -> bool {
         let late = self.head.deadline.has_passed() && !fault(Fault::LateStarted);
         late || !self.caller.is_there() || self.caller.has_cancelled(self.head.call)
+    }
+
+    /// Whether the kernel may know by now that the client was killed since it sent the request.
+    fn may_have_been_killed(&self) -> bool {
+        self.before.is_none_or(|before| before.elapsed() >= KILLS_ARE_KNOWN)
     }
 
     fn reply(

@@ -66,7 +66,7 @@ impl Key {
     /// Other languages can compute it. Two names may share a key; a channel notices, a bare queue
     /// cannot.
     ///
-    /// See the [FNV draft](https://datatracker.ietf.org/doc/draft-eastlake-fnv/) for the hash.
+    /// See [RFC 9923](https://www.rfc-editor.org/rfc/rfc9923) for the hash.
     pub fn from_name(name: &str) -> Key {
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

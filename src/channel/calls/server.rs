@@ -12,7 +12,7 @@ use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::control::{End, Look, Waiter};
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
-use crate::sys::{Deadline, Ordering, fence};
+use crate::sys::{Deadline, Moment, Ordering, fence};
 use crate::tag::Select;
 
 impl<T, C: Codec<T>> Receiver<T, C> {
@@ -42,6 +42,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     ) -> Result<V, RecvError> {
         let make = |reader: Reader<'_>, _, origin| make(reader, origin);
         self.receive_from(Select::Any, deadline, make)
+    }
+
+    /// A moment before the request was sent that was received last, if this receiver looked for it then.
+    pub(crate) fn seen_empty(&self) -> Option<Moment> {
+        self.state.try_borrow().ok()?.sources.lanes.seen_empty
     }
 
     /// Receives what `make` makes of a selected value and its sender; waiting ends as at the deadline
@@ -180,8 +185,8 @@ impl Closer {
     /// [`ServerOptions::drain`](crate::rpc::ServerOptions::drain) is over.
     ///
     /// Messages that a mailbox has not received stay for the next actor. Requests that a server has not
-    /// received wait until then, or until the server is dropped that is not served by
-    /// [`serve`](crate::rpc::Server::serve), as does a call that is made meanwhile. Then they are the
+    /// received, and calls that are made meanwhile, wait until [`serve`](crate::rpc::Server::serve)
+    /// returns; of a server that is not in `serve`, until it is dropped. Then they are the
     /// next server's if one [stands by](crate::rpc::ServerOptions::stand_by) or if they may be
     /// [repeated](crate::rpc::ClientOptions::repeatable). Other callers are told at once:
     /// [`ServerDied`](crate::rpc::CallError::ServerDied), not received.

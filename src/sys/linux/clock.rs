@@ -108,6 +108,21 @@ impl Deadline {
     }
 }
 
+/// A moment of this process's monotonic clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        Moment(now())
+    }
+
+    /// How long ago it was.
+    pub(crate) fn elapsed(self) -> Duration {
+        Duration::from_nanos(now().saturating_sub(self.0))
+    }
+}
+
 /// The time namespace in which the machine's clocks are as they are, by a number that the kernel
 /// fixes.
 const FIRST_NAMESPACE: &str = "time:[4026531834]";

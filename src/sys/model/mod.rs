@@ -18,7 +18,7 @@ mod semaphore;
 
 pub(crate) use atomics::{AtomicU64, Ordering, current_processor, fence, spin_budget, spin_hint};
 pub(crate) use barrier::{heavy_barrier, light_barrier, register_waker};
-pub(crate) use clock::{ClockOffset, Deadline, pause};
+pub(crate) use clock::{ClockOffset, Deadline, Moment, pause};
 pub(crate) use queue::{MessageQueue, message_limits};
 pub(crate) use segment::{Segment, SegmentId};
 pub(crate) use semaphore::SemaphoreSet;
