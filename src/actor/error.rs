@@ -114,8 +114,8 @@ pub enum AskError {
         /// The mailbox.
         mailbox: Arc<Name>,
     },
-    /// The process that held the reply port dropped it, or died, or found no room for the reply in
-    /// the mailbox, which then had none for the reason either.
+    /// The process that held the reply port dropped it, or died, or found no room in the mailbox, neither
+    /// for the reply nor for word of it.
     Dropped {
         /// The mailbox.
         mailbox: Arc<Name>,

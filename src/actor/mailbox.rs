@@ -129,7 +129,7 @@ impl MailboxOptions {
         self.bind_by(name.into(), Deadline::now())
     }
 
-    /// Waits until the mailbox has no actor, `timeout` at most, and then is its actor: in the very
+    /// Waits, at most `timeout`, until the mailbox has no actor, and becomes its actor: in the very
     /// moment in which the other one dies, with the messages that it had not received.
     ///
     /// # Errors

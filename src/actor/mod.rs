@@ -52,7 +52,7 @@
 //! - An asker is told at once when the actor's process ends, and when the actor that holds the reply
 //!   port drops it or dies, wherever it was forwarded to. [`ReplyTo`] says where nobody knows of a port.
 //! - A forwarded reply, and word of a forwarded port, go through the mailbox that was asked, while its actor
-//!   receives, be it full or not.
+//!   receives. Word of a port goes be the mailbox full or not; a reply waits for room, a second at most.
 //! - A reply port is passed on by a send that succeeds, and by nothing else.
 //! - [`Watch`] tells at once that an actor has ended, however it did: the kernel rings.
 //! - [Urgent](Address::tell_urgent) messages overtake all others.

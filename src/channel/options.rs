@@ -97,7 +97,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// The longest encoded value, in bytes, that travels as a message of the queue; default 1,024.
     /// Zero makes a channel without a queue.
     ///
-    /// At most `kernel.msgmax` less 16, which a creator has to keep to. The queue holds
+    /// A creator is refused more than `kernel.msgmax` less 16. The queue holds
     /// `kernel.msgmnb` bytes in all, 16,384 by default.
     pub fn inline_limit(mut self, bytes: usize) -> Self {
         self.inline_limit = bytes;

@@ -221,8 +221,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// Waits for the next value and lends its encoded bytes, without copying or decoding.
     ///
-    /// The value is handed over when the [`Lease`] is dropped; until then the receiver is in the
-    /// middle of this call. Needs [`Options::in_place`](crate::Options::in_place).
+    /// The value is handed over when the [`Lease`] is dropped, one that came in fragments when it is lent;
+    /// until the drop the receiver is in the middle of this call. Needs [`Options::in_place`](crate::Options::in_place).
     ///
     /// # Errors
     /// [`RecvError::NotTrusted`] without that option; else as [`recv`](Receiver::recv).
@@ -414,7 +414,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.control.layout().ring_bytes()
     }
 
-    /// Whether both are receivers of one very channel, the one after the other.
+    /// Whether both are, or were, receivers of the same channel.
     pub fn same_channel(&self, other: &Self) -> bool {
         self.control.handle() == other.control.handle()
     }

@@ -393,7 +393,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     /// Whether there is no room now, not for the shortest of values: [`try_send`](Sender::try_send)
-    /// would say [`Full`](SendError::Full) of any. The reply is old when it comes, as others send and
+    /// would say [`Full`](SendError::Full) of any. The answer is old when it comes, as others send and
     /// receive. It is of this sender's ring on a channel without a queue, and else of the queue, which
     /// all senders share: a longer value may find no room in the ring, or wait for its turn, where this
     /// says `false`.

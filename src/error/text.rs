@@ -56,9 +56,9 @@ impl Named<'_> {
     /// How one of its options is made larger.
     pub(super) fn enlarge(&self) -> &'static str {
         match self.what {
-            "server" => "bind it with a larger ServerOptions::",
-            "mailbox" => "bind it with a larger MailboxOptions::",
-            _ => "create it with a larger ",
+            "server" => "bind it with a greater ServerOptions::",
+            "mailbox" => "bind it with a greater MailboxOptions::",
+            _ => "create it with a greater ",
         }
     }
 

@@ -323,7 +323,7 @@ impl Schema {
 
     /// The 128-bit FNV-1a hash of the text, the same on every machine and for every compiler.
     ///
-    /// Source: [RFC 9923](https://www.rfc-editor.org/rfc/rfc9923), the FNV hash. It guards against
+    /// Source: the FNV hash, [RFC 9923](https://www.rfc-editor.org/rfc/rfc9923). It guards against
     /// mistakes, not against a program that looks for a collision.
     pub fn fingerprint(&self) -> u128 {
         self.fingerprint

@@ -60,7 +60,9 @@ impl BindOptions {
     ) -> Result<Receiver<(), Untyped>, BindError> {
         let kind = protocol.kind;
         self.check(kind, Some(&name))?;
-        let options = self.channel::<T, C>(protocol);
+        // One that waits for the place waits no longer for the lock.
+        let lock_wait = if deadline.is_now() { None } else { deadline.remaining() };
+        let options = self.channel::<T, C>(protocol).lock_wait(lock_wait.unwrap_or(Duration::MAX));
         for _ in 0..ATTEMPTS {
             let channel = match options.create(name.clone()) {
                 Err(OpenError::AlreadyExists { .. }) => match options.open(name.clone()) {

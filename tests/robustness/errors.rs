@@ -236,7 +236,7 @@ fn every_send_error_reads_well() {
         ),
         (
             SendError::TooLong { channel: orders(), max: 77, option: "max_value" },
-            &["77 bytes", "larger max_value"],
+            &["77 bytes", "greater max_value"],
         ),
         (
             SendError::NeedsWaiting { channel: orders(), len: 9000, max: 8176 },
