@@ -1218,6 +1218,22 @@ fn a_call_that_is_not_to_wait_ends_although_the_lock_of_its_mailbox_is_kept() {
 }
 
 #[test]
+fn standing_by_ends_in_time_although_the_lock_of_the_mailbox_is_kept() {
+    let stage = Stage::new("standby beside a kept lock");
+    let _mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
+    let mut locking = stage.child("hold the lock", &[]);
+    locking.expect("held");
+    // Five seconds each would be the watchdog's end.
+    for _ in 0..30 {
+        let timeout = Duration::from_millis(1);
+        let error = MailboxOptions::new().stand_by::<Counter, Bincode>(stage.name(), timeout);
+        let error = error.unwrap_err();
+        assert!(matches!(error, BindError::Open(OpenError::Busy { .. })), "{error}");
+    }
+    locking.kill();
+}
+
+#[test]
 fn a_port_dropped_or_without_room_while_its_home_is_full_is_told() {
     for answers in [false, true] {
         let stage = Stage::new("dropped at a full home");
