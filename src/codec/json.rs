@@ -52,6 +52,9 @@ const TOO_DEEP: &str = "arrays and objects nest more than 127 deep in the value"
 /// the feature `arbitrary_precision` of serde_json. Types that ask what the input holds are refused
 /// then, but for `serde_json::Value`.
 ///
+/// A number beyond the range of an `f32` is read as infinity, which is what serde makes of it: no sender of
+/// the same type writes one, but a program in another language may.
+///
 /// What is decoded to something else by an `untagged` enum whose variants are written alike stays
 /// the type's own matter. Bytes are arrays of numbers.
 ///

@@ -10,9 +10,15 @@ use nix::unistd::Pid;
 
 use crate::Failure;
 use crate::samples::nanos;
+use crate::topology;
 
 /// Bare round trips on each side of a sample.
 const BARE_ROUNDS: u64 = 1000;
+
+const TOO_FEW: &str = "this takes two processors";
+
+/// Nanoseconds of a bare round trip that no two cores come below, and two threads of one do.
+const SIBLINGS: f64 = 60.0;
 
 /// The two cores that everything is pinned to: this process's, and the server's.
 #[derive(Debug, Clone, Copy)]
@@ -22,15 +28,22 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// Takes the first two cores that this process may use, and stays on the first.
+    /// Takes two cores that this process may use, and stays on the first: two with an L2 of their own
+    /// if there are any, as bulk looks free between others.
     pub fn take() -> Result<Self, Failure> {
         let allowed = sched_getaffinity(Pid::from_raw(0))?;
-        let mut cores = (0..CpuSet::count()).filter(|&core| allowed.is_set(core) == Ok(true));
-        let (Some(mine), Some(other)) = (cores.next(), cores.next()) else {
-            return Err("this takes two processors".into());
-        };
+        let cores = (0..CpuSet::count()).filter(|&core| allowed.is_set(core) == Ok(true));
+        let cores: Vec<usize> = cores.collect();
+        let [mine, ref others @ ..] = cores[..] else { return Err(TOO_FEW.into()) };
+        let apart = others.iter().find(|&&other| topology::share(mine, other, 2) == Some(false));
+        let other = *apart.or(others.first()).ok_or(TOO_FEW)?;
         pin(mine)?;
         Ok(Cores { mine, other })
+    }
+
+    /// Whether they look like two threads of one core, whatever a virtual machine says of them.
+    pub fn look_like_siblings(round_trip: f64) -> bool {
+        round_trip < SIBLINGS
     }
 }
 

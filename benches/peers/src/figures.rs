@@ -6,7 +6,7 @@ use crate::report::{Report, Row};
 use crate::samples::{self, Ready};
 use crate::values::Wait;
 use crate::ways::{self, Field, Shape};
-use crate::{Failure, idle, opening, stop};
+use crate::{Failure, idle, opening, stop, topology};
 
 pub type Start = Box<dyn FnOnce() -> Result<Box<dyn Ready>, Failure>>;
 
@@ -143,7 +143,11 @@ impl Subject {
 pub fn measure(quick: bool, only: &str) -> Result<Report, Failure> {
     let cores = Cores::take()?;
     stop::listen()?;
-    let mut report = Report::new(quick);
+    println!("{}", topology::describe(cores.mine, cores.other));
+    if topology::share(cores.mine, cores.other, 2) != Some(false) {
+        println!("no two processors here have an L2 of their own: bulk costs more where they do");
+    }
+    let mut report = Report::new(quick, cores);
     for figure in FIGURES.iter().filter(|figure| figure.key.starts_with(only)) {
         let singles = if quick { 10_000 } else { 100_000 };
         let latencies = if figure.key == LATENCY { singles } else { 0 };

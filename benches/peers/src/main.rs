@@ -28,6 +28,7 @@ mod samples;
 mod shared_files;
 mod stop;
 mod syscalls;
+mod topology;
 mod values;
 mod ways;
 

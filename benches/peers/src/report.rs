@@ -6,11 +6,14 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::Failure;
+use crate::cores::Cores;
 use crate::goals::{GOALS, Goal};
 use crate::samples::{Samples, Spread};
+use crate::topology;
 
 pub struct Report {
     quick: bool,
+    cores: Cores,
     bare: Vec<f64>,
     rows: Vec<Row>,
     /// What is no time, by its key.
@@ -50,12 +53,12 @@ impl Row {
 
 impl Report {
     /// Begins the table.
-    pub fn new(quick: bool) -> Self {
+    pub fn new(quick: bool, cores: Cores) -> Self {
         println!(
             "{:<51}{:>11}{:>10}{:>20}{:>9}{:>11}{:>9}",
             "", "each", "over c2c", "min to max", "to first", "a second", "dropped"
         );
-        Report { quick, bare: Vec::new(), rows: Vec::new(), measured: Vec::new() }
+        Report { quick, cores, bare: Vec::new(), rows: Vec::new(), measured: Vec::new() }
     }
 
     /// Adds what bare round trips took.
@@ -122,6 +125,11 @@ impl Report {
             println!(
                 "c2c: a bare round trip between the cores, {median:.0} ns ({min:.0} to {max:.0})"
             );
+            if Cores::look_like_siblings(median) {
+                println!(
+                    "     as between two threads of one core: bulk costs more between two cores"
+                );
+            }
         }
         println!("     here: that of both sides of each sample, which is dropped if they differ");
         if self.rows.iter().any(|row| row.yields) {
@@ -141,9 +149,13 @@ impl Report {
     pub fn write(&self, file: &Path) -> Result<(), Failure> {
         let figures: Map<String, Value> = self.rows.iter().map(|row| self.figure(row)).collect();
         let goals: Map<String, Value> = GOALS.iter().map(|goal| self.goal(goal)).collect();
+        let bare = Spread::of(self.bare.iter().copied());
+        let siblings = bare.map(|bare| Cores::look_like_siblings(bare.median));
         let report = json!({
+            "machine": topology::json(self.cores.mine, self.cores.other),
+            "look_like_siblings": siblings,
             "goals": goals,
-            "c2c_ns": json(Spread::of(self.bare.iter().copied())),
+            "c2c_ns": json(bare),
             "quick": self.quick,
             "figures": figures,
         });

@@ -89,19 +89,25 @@ enum Form {
     Any,
 }
 
-fn encode<C: Codec<T>, T>(value: &T) -> Vec<u8> {
+/// The encoding; `None` of a value that no sender of the type sends, and other programs may.
+fn encode<C: Codec<T>, T>(value: &T) -> Option<Vec<u8>> {
     // Shorter than the value may be: the writer counts on, and then it goes into enough.
     let mut memory = vec![0; 64];
     loop {
         let mut writer = Writer::new(&mut memory);
         if let Err(error) = C::encode(value, &mut writer) {
-            panic!("a decoded value is not encoded: {error}");
+            // serde makes infinity of a number in JSON that is beyond an `f32`.
+            assert!(
+                C::NAME == <Json as Codec<f32>>::NAME && error.to_string().contains("for inf"),
+                "a decoded value is not encoded: {error}"
+            );
+            return None;
         }
         let (len, fits) = (writer.len(), writer.fits());
         assert_eq!(fits, len <= memory.len(), "{len} bytes into {}", memory.len());
         memory.resize(len, 0);
         if fits {
-            return memory;
+            return Some(memory);
         }
     }
 }
@@ -120,17 +126,23 @@ fn check<C: Codec<T>, T>(bytes: &[u8], factor: usize, form: Form) {
         }
         _ => panic!("private and shared memory are decoded differently"),
     };
-    let encoded = encode::<C, T>(&value);
+    let Some(encoded) = encode::<C, T>(&value) else { return };
     let longer = encoded.len() > bytes.len();
     assert!(form == Form::Any || !longer, "{} bytes of {}", encoded.len(), bytes.len());
     if form == Form::Unique {
         assert_eq!(encoded, bytes);
     }
-    assert!(encoded == encode::<C, T>(&shared), "shared memory gives another value");
+    assert!(
+        Some(&encoded) == encode::<C, T>(&shared).as_ref(),
+        "shared memory gives another value"
+    );
     let Ok(again) = C::decode(Reader::new(&encoded)) else {
         panic!("what was encoded is not decoded");
     };
-    assert!(encoded == encode::<C, T>(&again), "what was encoded is decoded to another value");
+    assert!(
+        Some(&encoded) == encode::<C, T>(&again).as_ref(),
+        "what was encoded is decoded to another value"
+    );
 }
 
 /// Decodes with each serde codec; `form` is that in fixed width.
@@ -209,7 +221,7 @@ fn check_unordered(codec: u8, bytes: &[u8]) {
     fn check<C: Codec<HashMap<u16, ()>>>(bytes: &[u8]) {
         let bound = BASE + 64 * bytes.len();
         let Ok(map) = bounded(bound, || C::decode(Reader::new(bytes))) else { return };
-        let encoded = encode::<C, _>(&map);
+        let encoded = encode::<C, _>(&map).expect("no floats are in it");
         assert!(C::decode(Reader::new(&encoded)).is_ok_and(|again| again == map));
     }
     match codec % 3 {
