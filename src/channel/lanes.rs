@@ -79,16 +79,19 @@ impl Lanes {
         control: &'i Control,
         deadline: Deadline,
         spin: &mut Duration,
+        flush: impl Fn(),
         closed: impl Fn() -> bool,
     ) -> Option<(usize, NextRecord<'i>)> {
         let mut peeked = self.peek(control);
         let empty = peeked == Peeked::Empty;
-        self.seen_empty = (empty && self.requests).then(Moment::now);
+        if self.requests {
+            self.seen_empty = empty.then(Moment::now);
+        }
         if empty && !deadline.is_now() {
             let seen = control.spin(*spin, deadline, self.end(control), || {
-                let closed = closed();
+                flush();
                 match self.peek(control) {
-                    Peeked::Empty if closed => Err(Closed),
+                    Peeked::Empty if closed() => Err(Closed),
                     Peeked::Empty => Ok(None),
                     seen => Ok(Some(seen)),
                 }

@@ -370,11 +370,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if state.sources.slots.is_some() {
             return None;
         }
-        state.sources.lanes.next_record(&self.control, deadline, spin, || {
-            // A sender that makes room for the rest of a reply waits for it, and sends nothing before.
-            self.returns.flush(false);
-            self.is_closed()
-        })
+        // A sender that makes room for the rest of a reply waits for it, and sends nothing before.
+        let flush = || self.returns.flush(false);
+        state.sources.lanes.next_record(&self.control, deadline, spin, flush, || self.is_closed())
     }
 
     #[cold]
