@@ -486,6 +486,32 @@ fn replying_to_a_client_that_was_killed_is_an_error_that_the_server_can_ignore()
 }
 
 #[test]
+fn the_caller_of_a_reply_that_finds_no_room_is_told() {
+    const LONGEST: usize = 64 << 10;
+    let stage = Stage::new("no room for a reply");
+    let options = ServerOptions::new().reply_capacity(4096).max_value(LONGEST as u64);
+    let server: Server<u32, Bytes> = options.bind(stage.name()).unwrap();
+    let client: Client<u32, Bytes> = Client::connect(stage.name()).unwrap();
+    let [first, second] = [&1, &2].map(|call| client.start_timeout(call, FOR_EVER).unwrap());
+    let long = Bytes::from(vec![7; LONGEST - 1000]);
+    server.recv().unwrap().unwrap().reply(&long).unwrap();
+    let error = server.recv().unwrap().unwrap().reply(&long).unwrap_err();
+    assert!(matches!(error, ReplyError::Full { .. }), "{error}");
+    thread::scope(|scope| {
+        let closer = server.closer();
+        let serving = scope.spawn(move || server.serve(|_| Bytes::default()));
+        let error = second.wait().unwrap_err();
+        assert!(
+            matches!(&error, CallError::Unsendable { why, .. } if why.contains("unread")),
+            "{error}"
+        );
+        assert_eq!(first.wait().unwrap(), long);
+        closer.close();
+        serving.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn requests_keep_no_channel_when_server_and_clients_are_gone() {
     let stage = Stage::new("killed with a request");
     // As a last user that goes, and as what a sweep finds.

@@ -142,7 +142,7 @@ fn shows_numbers_as_maps() -> bool {
         }
     }
 
-    // A map that is not read to its end is an error behind the reply, as the case may be.
+    // A map that is not read to its end is an error behind the answer, as the case may be.
     serde_json::Deserializer::from_str("1.5").deserialize_any(Shown).unwrap_or(true)
 }
 

@@ -46,13 +46,14 @@ impl Fragmented<'_> {
 
     /// Whether any value has gone in fragments.
     pub(crate) fn was_used(&self) -> bool {
+        // Relaxed: as in `is_open_at`.
         self.0.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the value is on its way whose last fragment stands at `last`. A lane has one on its way at
     /// most, and what was taken back stands before it.
     pub(crate) fn is_open_at(&self, last: u64) -> bool {
-        // Relaxed: as above.
+        // Relaxed: a figure of this moment; nothing is read on the strength of it.
         let state = self.0.load(Ordering::Relaxed);
         state & 0b11 == OPEN && state >> 2 <= last
     }

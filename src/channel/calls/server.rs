@@ -50,7 +50,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// Receives what `make` makes of a selected value and its sender; waiting ends as at the deadline
-    /// with what `wake_on` is paid to.
+    /// with what `wake_on` names.
     pub(crate) fn receive_selected<V>(
         &self,
         select: Select,

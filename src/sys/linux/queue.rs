@@ -86,7 +86,7 @@ impl MessageQueue {
     }
 
     /// Takes a message straight into shared memory, never waiting: the type word at `offset`, a
-    /// multiple of 8, then at most `capacity` bytes of text. Replies the text's length.
+    /// multiple of 8, then at most `capacity` bytes of text. Returns the text's length.
     pub(crate) fn receive_into(
         &self,
         select: MessageSelect,
@@ -218,7 +218,7 @@ pub(crate) fn message_limits() -> (usize, usize) {
 }
 
 fn get(key: i32, flags: c_int) -> Result<MessageQueue, SystemError> {
-    // SAFETY: msgget takes and replies numbers.
+    // SAFETY: msgget takes and returns numbers.
     let id = check(unsafe { libc::msgget(key, flags) });
     point!("msgget.after");
     id.map(|id| MessageQueue { id, key }).map_err(|errno| {

@@ -121,7 +121,7 @@ fn make(key: i32, len: usize, mode: u32) -> Result<SegmentId, SystemError> {
 }
 
 fn get(key: i32, len: usize, flags: c_int) -> Result<SegmentId, SystemError> {
-    // SAFETY: shmget takes and replies numbers.
+    // SAFETY: shmget takes and returns numbers.
     let id = check(unsafe { libc::shmget(key, len, flags) });
     point!("shmget.after");
     id.map(|id| SegmentId { id, key }).map_err(|errno| {

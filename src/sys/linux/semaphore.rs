@@ -242,7 +242,7 @@ fn parse_line(line: &str) -> Option<(SemaphoreSet, SetStat)> {
 fn get(key: i32, count: usize, flags: c_int) -> Result<SemaphoreSet, SystemError> {
     // More semaphores than an int counts are more than the kernel allows, and it says so.
     let asked = c_int::try_from(count).unwrap_or(c_int::MAX);
-    // SAFETY: semget takes and replies numbers.
+    // SAFETY: semget takes and returns numbers.
     let id = check(unsafe { libc::semget(key, asked, flags) });
     point!("semget.after");
     id.map(|id| SemaphoreSet { id, key }).map_err(|errno| {
