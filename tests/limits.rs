@@ -1,5 +1,5 @@
 //! The kernel's and the process's limits, each in an ipc namespace of its own: what cannot be made
-//! is an error that names the limit, and leaves nothing.
+//! is an error that names the limit, and leaves nothing. And what a channel takes of memory.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -7,6 +7,8 @@ use std::process::Command;
 
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
+#[cfg(feature = "bincode")]
+use sysv_channel::actor::Mailbox;
 use sysv_channel::codec::Raw;
 #[cfg(feature = "bincode")]
 use sysv_channel::rpc::{Client, ClientOptions, ReplyError, ServeError, Server, ServerOptions};
@@ -270,6 +272,61 @@ fn the_address_space_is_too_small_for_the_segment() {
         assert_eq!(rx.recv().unwrap(), [1; 5000]);
         works(&options());
         drop((tx, rx, channel));
+        assert_eq!(objects(), 0);
+    });
+}
+
+/// Bytes of all segments of the namespace: of address space, and in memory.
+fn segments() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    let column = |name: &str| {
+        let mut names = text.lines().next().unwrap().split_whitespace();
+        names.position(|column| column == name).unwrap()
+    };
+    let sum = |column: usize| {
+        let number = |line: &str| line.split_whitespace().nth(column).unwrap().parse::<u64>();
+        text.lines().skip(1).map(|line| number(line).unwrap()).sum()
+    };
+    (sum(column("size")), sum(column("rss")))
+}
+
+#[test]
+fn a_lane_costs_the_memory_that_it_needs() {
+    apart("a_lane_costs_the_memory_that_it_needs", || {
+        let channel = Channel::<Bytes, Raw>::options().inline_limit(0).private().unwrap();
+        let idle = segments().1;
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        // Most of the time they wait, as the receiver comes only now and then.
+        for _ in 0..4 {
+            (0..250).for_each(|_| tx.send(&vec![1; 44]).unwrap());
+            (0..250).for_each(|_| assert_eq!(rx.recv().unwrap().len(), 44));
+        }
+        let used = segments().1 - idle;
+        assert!(used <= 128 << 10, "{used} bytes for a thousand small values");
+        // Windows are used anew for as long as little waits: no more, whatever went.
+        for _ in 0..100_000 {
+            tx.send(&vec![1; 44]).unwrap();
+            rx.recv().unwrap();
+        }
+        let used = segments().1 - idle;
+        assert!(used <= (256 << 10) + 4096, "{used} bytes for small values");
+        // The receiver falls behind.
+        (0..50_000).for_each(|_| tx.send(&vec![1; 44]).unwrap());
+        assert!(segments().1 - idle > 3 << 20);
+        (0..50_000).for_each(|_| assert_eq!(rx.recv().unwrap().len(), 44));
+    });
+}
+
+#[cfg(feature = "bincode")]
+#[test]
+fn a_thousand_mailboxes_with_default_options_take_little_memory() {
+    apart("a_thousand_mailboxes_with_default_options_take_little_memory", || {
+        let bind = |_| Mailbox::<String>::private().unwrap();
+        let mailboxes: Vec<_> = (0..1000).map(bind).collect();
+        let (size, used) = segments();
+        let (size, used) = (size >> 20, used >> 20);
+        assert!(used <= 1000 * 16 / 1024, "{used} MiB of {size} are in memory");
+        drop(mailboxes);
         assert_eq!(objects(), 0);
     });
 }

@@ -78,16 +78,18 @@ impl MailboxOptions {
         self
     }
 
-    /// The size of each address's ring of longer messages, in bytes; default 64 KiB.
+    /// The size of each address's ring of longer messages, in bytes; by default 4 MiB of address space, of
+    /// which 64 KiB are used until the address streams: see [`Options::capacity`](crate::Options::capacity).
     pub fn capacity(mut self, bytes: usize) -> Self {
-        self.bind.capacity = bytes;
+        self.bind.capacity = Some(bytes);
         self
     }
 
-    /// The size of each address's ring of replies, in bytes, above 0; default 64 KiB. Longer replies
-    /// go in fragments, while the actor receives.
+    /// The size of each address's ring of replies, in bytes, above 0; by default as
+    /// [`capacity`](MailboxOptions::capacity). Replies longer than half of it go in fragments, while the
+    /// actor receives.
     pub fn reply_capacity(mut self, bytes: usize) -> Self {
-        self.bind.reply_capacity = bytes;
+        self.bind.reply_capacity = Some(bytes);
         self
     }
 

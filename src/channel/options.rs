@@ -11,7 +11,69 @@ use crate::error::text::Spelling;
 use crate::name::Name;
 use crate::ring::{LINE, TrustedPeers};
 use crate::schema::Schema;
-use crate::sys::{Key, MIN_RING_LINES, message_limits, process};
+use crate::sys::{Key, MIN_RING_LINES, memory_is_counted, message_limits, process};
+
+/// A ring whose creator names no size: what it has, in bytes. Four times the L2 of usual processors, so
+/// that lines which are written anew have left the other core's.
+const LARGE: usize = if cfg!(loom) { 8 * LINE } else { 4 << 20 };
+
+/// The window of it that is used while little goes.
+const WINDOW: usize = if cfg!(loom) { 2 * LINE } else { 256 << 10 };
+
+/// What all rings of such a channel have, where the kernel counts memory before it is used, and what each
+/// has at least.
+const COUNTED_TOTAL: usize = 8 << 20;
+const COUNTED_MIN: usize = 16 << 10;
+
+/// What options are read for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Open,
+    /// To create a channel, if there is none.
+    Create,
+    Private,
+}
+
+/// The size of a lane's ring.
+#[derive(Debug, Clone, Copy)]
+enum RingSize {
+    /// So many bytes.
+    Exactly(usize),
+    /// Large, and this window of it while little goes.
+    Window(usize),
+}
+
+impl RingSize {
+    /// Lines of the ring and of its window; or what is wrong with the option. `counted` says how many
+    /// rings the channel has, if the kernel counts memory before it is used.
+    fn lines(
+        self,
+        option: &str,
+        or_none: bool,
+        counted: Option<usize>,
+    ) -> Result<(u64, u64), String> {
+        let lines = |bytes: usize| (bytes.next_power_of_two() / LINE) as u64;
+        match (self, counted) {
+            (RingSize::Exactly(0), _) => Ok((0, 0)),
+            (RingSize::Exactly(bytes), _) => {
+                if !(MIN_CAPACITY..=MAX_CAPACITY).contains(&bytes) {
+                    let or_none = if or_none { ", or 0 for no ring" } else { "" };
+                    return Err(format!(
+                        "{option} is {bytes}, and may be {MIN_CAPACITY} to {MAX_CAPACITY}{or_none}"
+                    ));
+                }
+                Ok((lines(bytes), lines(bytes)))
+            }
+            (RingSize::Window(window), None) => Ok((lines(LARGE), lines(window))),
+            (RingSize::Window(window), Some(rings)) => {
+                let share = (COUNTED_TOTAL / rings + 1).next_power_of_two() / 2;
+                let share = share.max(COUNTED_MIN);
+                let lines = lines(share.min(window));
+                Ok((lines, lines))
+            }
+        }
+    }
+}
 
 /// The smallest ring, in bytes.
 const MIN_CAPACITY: usize = MIN_RING_LINES * LINE;
@@ -51,8 +113,8 @@ const ATTEMPTS: usize = 100;
 pub struct Options<T, C> {
     inline_limit: usize,
     lanes: usize,
-    capacity: usize,
-    return_capacity: usize,
+    capacity: RingSize,
+    return_capacity: RingSize,
     max_value: u64,
     mode: u32,
     owner: Owner,
@@ -75,8 +137,8 @@ impl<T, C: Codec<T>> Options<T, C> {
         Options {
             inline_limit: 1024,
             lanes: 32,
-            capacity: 256 << 10,
-            return_capacity: 0,
+            capacity: RingSize::Window(WINDOW),
+            return_capacity: RingSize::Exactly(0),
             max_value: 64 << 20,
             mode: 0o600,
             owner: Owner::Myself,
@@ -111,20 +173,39 @@ impl<T, C: Codec<T>> Options<T, C> {
         self
     }
 
-    /// The size of each sender's ring, in bytes: 4 KiB to 1 TiB, rounded up to a power of two;
-    /// default 256 KiB. Zero makes a channel without rings; what is between is refused.
+    /// The size of each sender's ring, in bytes: 4 KiB to 1 TiB, rounded up to a power of two. Zero
+    /// makes a channel without rings; what is between is refused.
+    ///
+    /// By default it is 4 MiB of address space, of which 256 KiB are used, and cost memory, until the
+    /// sender streams values of 200 bytes and more, or the receiver falls behind. Where the kernel counts
+    /// memory before it is used (`vm.overcommit_memory` is 2), it is 256 KiB, or less if there are more
+    /// than 32 senders. A process that locks all its memory, by mlockall(2) with `MCL_FUTURE`, has
+    /// all of it at once: name a size there.
     ///
     /// A value longer than half of it goes in fragments, and [`send`](crate::Sender::send) returns
-    /// only when it was received: a larger ring makes that rarer.
+    /// only when it was received: a larger ring makes that rarer. By default that are values of more than
+    /// 2 MiB and, on a channel with a queue, of more than 128 KiB.
     pub fn capacity(mut self, bytes: usize) -> Self {
-        self.capacity = bytes;
+        self.capacity = RingSize::Exactly(bytes);
+        self
+    }
+
+    /// Rings of the default size, of which so many bytes are used while little goes.
+    pub(crate) fn window(mut self, bytes: usize) -> Self {
+        self.capacity = RingSize::Window(bytes);
         self
     }
 
     /// The size of the ring from the receiver back to each sender, in bytes, as
     /// [`capacity`](Options::capacity); default 0: none.
     pub(crate) fn return_capacity(mut self, bytes: usize) -> Self {
-        self.return_capacity = bytes;
+        self.return_capacity = RingSize::Exactly(bytes);
+        self
+    }
+
+    /// The same as [`window`](Options::window).
+    pub(crate) fn return_window(mut self, bytes: usize) -> Self {
+        self.return_capacity = RingSize::Window(bytes);
         self
     }
 
@@ -237,7 +318,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// [`OpenError::InvalidOptions`] for options that cannot be, [`OpenError::Undecodable`] for a type
     /// that cannot be decoded; [`OpenError`] otherwise. Nothing is left behind then.
     pub fn create(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
-        let wanted = self.wanted(name.into(), false)?;
+        let wanted = self.wanted(name.into(), Purpose::Create)?;
         self.channel(self.make(&wanted)?)
     }
 
@@ -250,7 +331,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// [`OpenError::WrongCodec`] or [`OpenError::LongerValues`] if it is not what this program
     /// expects; [`OpenError::NotOwned`] if it is another user's; [`OpenError`] otherwise.
     pub fn open(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
-        let wanted = self.wanted(name.into(), false)?;
+        let wanted = self.wanted(name.into(), Purpose::Open)?;
         let control = control::wait_for(self.wait_for_creation, || control::open(&wanted))?;
         self.channel(control)
     }
@@ -265,7 +346,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// As [`open`](Options::open), but for [`OpenError::NotFound`] of what is no handle, and as
     /// [`create`](Options::create), but for [`OpenError::AlreadyExists`].
     pub fn open_or_create(&self, name: impl Into<Name>) -> Result<Channel<T, C>, OpenError> {
-        let wanted = self.wanted(name.into(), false)?;
+        let wanted = self.wanted(name.into(), Purpose::Create)?;
         for _ in 0..ATTEMPTS {
             match control::open(&wanted) {
                 Err(OpenError::NotFound { .. }) => {}
@@ -289,7 +370,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     pub fn private(&self) -> Result<Channel<T, C>, OpenError> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let wanted = self.wanted(Name::Key(Key::private()), true)?;
+            let wanted = self.wanted(Name::Key(Key::private()), Purpose::Private)?;
             match self.make(&wanted) {
                 Ok(control) => return self.channel(control),
                 // Another object has the key already: draw another.
@@ -331,12 +412,13 @@ impl<T, C: Codec<T>> Options<T, C> {
         Ok(Channel::from_control(control.shared(self.heads)?, spin, self.trust))
     }
 
-    fn wanted(&self, name: Name, private: bool) -> Result<Wanted, OpenError> {
+    fn wanted(&self, name: Name, purpose: Purpose) -> Result<Wanted, OpenError> {
         let schema = self.schema.clone().unwrap_or_else(C::schema);
         if let Some(why) = schema.undecodable() {
             return Err(OpenError::Undecodable { name, why: why.to_owned() });
         }
-        let layout = self.layout().map_err(|what| {
+        let private = purpose == Purpose::Private;
+        let layout = self.layout(purpose != Purpose::Open).map_err(|what| {
             let name = (!private).then(|| name.clone());
             OpenError::InvalidOptions { name, what }
         })?;
@@ -357,7 +439,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     }
 
     /// Where everything stands; or which option cannot be, and what it may be.
-    fn layout(&self) -> Result<Layout, String> {
+    fn layout(&self, creates: bool) -> Result<Layout, String> {
         if !(1..=MAX_LANES).contains(&self.lanes) {
             let option = self.spelling.lanes;
             return Err(format!("{option} is {}, and may be 1 to {MAX_LANES}", self.lanes));
@@ -375,21 +457,33 @@ impl<T, C: Codec<T>> Options<T, C> {
         if self.max_value == 0 {
             return Err("max_value is 0, and must be at least 1".to_owned());
         }
-        if self.inline_limit == 0 && self.capacity == 0 {
+        if self.inline_limit == 0 && matches!(self.capacity, RingSize::Exactly(0)) {
             return Err("inline_limit and capacity are both 0: no path is left".to_owned());
         }
         let Spelling { no_return_ring, .. } = self.spelling;
+        let sizes = [self.capacity, self.return_capacity];
+        let rings = sizes.iter().filter(|size| !matches!(size, RingSize::Exactly(0))).count();
+        let window = sizes.iter().any(|size| matches!(size, RingSize::Window(_)));
+        let counted = (creates && window && memory_is_counted()).then_some(rings * self.lanes);
+        let (ring_lines, ring_window) =
+            self.capacity.lines("capacity", self.spelling.no_ring, counted)?;
+        let (return_lines, return_window) =
+            self.return_capacity.lines("reply_capacity", no_return_ring, counted)?;
         let layout = Layout {
             lanes: self.lanes,
-            ring_lines: ring_lines("capacity", self.capacity, self.spelling.no_ring)?,
-            return_lines: ring_lines("reply_capacity", self.return_capacity, no_return_ring)?,
+            ring_lines,
+            ring_window,
+            return_lines,
+            return_window,
             inline_limit: self.inline_limit,
             max_value: self.max_value,
         };
         if !layout.is_sound() {
             return Err(format!(
                 "{} is {} and capacity is {}: their product is more than an address space holds",
-                self.spelling.lanes, self.lanes, self.capacity
+                self.spelling.lanes,
+                self.lanes,
+                ring_lines as usize * LINE
             ));
         }
         Ok(layout)
@@ -402,15 +496,25 @@ impl<T, C> Clone for Options<T, C> {
     }
 }
 
-fn ring_lines(option: &str, bytes: usize, or_none: bool) -> Result<u64, String> {
-    if bytes == 0 {
-        return Ok(0);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of the ring and of its window.
+    fn sizes(size: RingSize, counted: Option<usize>) -> (usize, usize) {
+        let (lines, window) = size.lines("capacity", true, counted).unwrap();
+        (lines as usize * LINE, window as usize * LINE)
     }
-    if !(MIN_CAPACITY..=MAX_CAPACITY).contains(&bytes) {
-        let or_none = if or_none { ", or 0 for no ring" } else { "" };
-        return Err(format!(
-            "{option} is {bytes}, and may be {MIN_CAPACITY} to {MAX_CAPACITY}{or_none}"
-        ));
+
+    #[test]
+    fn rings_are_smaller_where_memory_is_counted_in_advance() {
+        let (window, exactly) = (RingSize::Window(WINDOW), RingSize::Exactly(1 << 20));
+        assert_eq!(sizes(window, None), (LARGE, WINDOW));
+        for (rings, bytes) in [(1, WINDOW), (32, WINDOW), (33, 128 << 10), (8192, COUNTED_MIN)] {
+            assert_eq!(sizes(window, Some(rings)), (bytes, bytes), "{rings} rings");
+            assert_eq!(sizes(exactly, Some(rings)), (1 << 20, 1 << 20));
+        }
+        let together = |rings: usize| rings * sizes(RingSize::Window(64 << 10), Some(rings)).0;
+        assert!((1..512).all(|rings| together(rings) <= COUNTED_TOTAL));
     }
-    Ok((bytes.next_power_of_two() / LINE) as u64)
 }

@@ -121,7 +121,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Sends a value, and waits while the channel is full.
     ///
     /// A value longer than half of the channel's [`capacity`](crate::Options::capacity), by default
-    /// 128 KiB, goes in fragments: `send` then returns when a receiver has received it, also on a
+    /// 2 MiB, or 128 KiB on a channel with a queue, goes in fragments: `send` then returns when a receiver has received it, also on a
     /// channel that is empty. A thread that sends such a value to its own receiver waits for ever.
     ///
     /// A receiver that is dropped, or whose process exits, says so to the next call. One that was killed

@@ -234,7 +234,7 @@ fn identify_objects(
 pub(super) enum Orphan {
     Nothing,
     /// A channel's segment and its queue.
-    Left(Rest),
+    Left(Box<Rest>),
     /// What cannot be told from another program's, and how to remove it.
     Foreign(String),
 }
@@ -266,7 +266,7 @@ pub(super) fn find_orphan(key: Key, owner: Owner) -> Result<Orphan, OpenError> {
     };
     // Where the header cannot be read, nothing says whose the queue is.
     let queue = header.as_ref().and_then(|header| header.own_queue(queue));
-    Ok(Orphan::Left(Rest { header, segment: Some(segment), queue }))
+    Ok(Orphan::Left(Box::new(Rest { header, segment: Some(segment), queue })))
 }
 
 /// A queue without a header is ours only if the set has its id, or if a creator on this set had begun

@@ -60,7 +60,9 @@ impl Header {
         set(word::SIZE, segment.len() as u64);
         set(word::LANES, layout.lanes as u64);
         set(word::RING_LINES, layout.ring_lines);
+        set(word::RING_WINDOW, layout.ring_window);
         set(word::RETURN_LINES, layout.return_lines);
+        set(word::RETURN_WINDOW, layout.return_window);
         set(word::INLINE_LIMIT, layout.inline_limit as u64);
         set(word::MAX_VALUE, layout.max_value);
         set(word::FINGERPRINT_LOW, self.fingerprint as u64);
@@ -114,7 +116,9 @@ impl Header {
         let layout = Layout {
             lanes: number(word::LANES),
             ring_lines: get(word::RING_LINES),
+            ring_window: get(word::RING_WINDOW),
             return_lines: get(word::RETURN_LINES),
+            return_window: get(word::RETURN_WINDOW),
             inline_limit: number(word::INLINE_LIMIT),
             max_value: get(word::MAX_VALUE),
         };
@@ -165,14 +169,17 @@ impl Header {
     pub(crate) fn other_options(&self, wanted: &Header, spelling: Spelling) -> String {
         let options = |header: &Header| {
             let layout = &header.layout;
-            let bytes = |lines: u64| (lines * LINE as u64).to_string();
+            let bytes = |lines: u64, window: u64| match window < lines {
+                true => "the default".to_owned(),
+                false => (lines * LINE as u64).to_string(),
+            };
             [
                 ("name", format!("{:?}", header.name)),
                 ("type", header.type_name.clone()),
                 ("private", header.private.to_string()),
                 (spelling.lanes, layout.lanes.to_string()),
-                ("capacity", bytes(layout.ring_lines)),
-                ("reply_capacity", bytes(layout.return_lines)),
+                ("capacity", bytes(layout.ring_lines, layout.ring_window)),
+                ("reply_capacity", bytes(layout.return_lines, layout.return_window)),
                 ("inline_limit", layout.inline_limit.to_string()),
                 ("max_value", layout.max_value.to_string()),
                 ("mode", format!("{:04o}", header.mode)),

@@ -69,6 +69,8 @@ pub(crate) mod word {
     pub(crate) const SHAPE_LEN: usize = 2 * LINE + 8;
     /// One more than the id of the queue; zero where there is none.
     pub(crate) const QUEUE: usize = 2 * LINE + 16;
+    pub(crate) const RING_WINDOW: usize = 2 * LINE + 24;
+    pub(crate) const RETURN_WINDOW: usize = 2 * LINE + 32;
 
     /// One more than the highest lane that was ever owned.
     pub(crate) const CLAIMED: usize = 3 * LINE;
@@ -173,8 +175,11 @@ pub(crate) struct Layout {
     pub(crate) lanes: usize,
     /// Lines of each lane's ring: 0 or a power of two.
     pub(crate) ring_lines: u64,
-    /// Lines of each lane's return ring: 0 or a power of two.
+    /// How many of them are used while little goes: 0 where there are none, else a power of two.
+    pub(crate) ring_window: u64,
+    /// The same of each lane's return ring.
     pub(crate) return_lines: u64,
+    pub(crate) return_window: u64,
     /// Longest encoded value that travels as a queue message; 0: there is no queue.
     pub(crate) inline_limit: usize,
     /// Longest encoded value at all, without the head that a layer above puts in front of it.
@@ -279,10 +284,14 @@ impl Layout {
 
     /// Whether the numbers, perhaps read from shared memory, can be a layout at all.
     pub(crate) fn is_sound(&self) -> bool {
-        let power = |lines: u64| lines == 0 || lines.is_power_of_two() && lines >= 2;
+        let power = |lines: u64| lines.is_power_of_two() && lines >= 2;
+        let ring = |lines: u64, window: u64| match lines {
+            0 => window == 0,
+            _ => power(lines) && power(window) && window <= lines,
+        };
         (1..=MAX_LANES).contains(&self.lanes)
-            && power(self.ring_lines)
-            && power(self.return_lines)
+            && ring(self.ring_lines, self.ring_window)
+            && ring(self.return_lines, self.return_window)
             && (self.ring_lines > 0 || self.inline_limit > 0)
             && self.inline_limit <= i32::MAX as usize
             && self.size().is_some()
@@ -299,6 +308,8 @@ impl Layout {
         RingLayout {
             lines_at: self.ring_at(lane),
             lines: self.ring_lines,
+            window: self.ring_window,
+            max_record: if self.has_queue() { self.ring_window } else { self.ring_lines } / 2,
             head_at: self.lane(lane) + lane_word::HEAD,
             head_hint_at: self.lane(lane) + lane_word::HEAD_HINT,
             max_value: u64::MAX,
@@ -310,6 +321,8 @@ impl Layout {
         RingLayout {
             lines_at: self.ring_at(lane) + self.ring_lines as usize * LINE,
             lines: self.return_lines,
+            window: self.return_window,
+            max_record: self.return_lines / 2,
             head_at: self.lane(lane) + lane_word::RETURN_HEAD,
             head_hint_at: self.lane(lane) + lane_word::RETURN_HEAD_HINT,
             max_value: u64::MAX,
@@ -323,8 +336,10 @@ mod tests {
 
     const DEFAULT: Layout = Layout {
         lanes: 32,
-        ring_lines: 4096,
+        ring_lines: 65536,
+        ring_window: 4096,
         return_lines: 64,
+        return_window: 64,
         inline_limit: 1024,
         max_value: 1 << 30,
     };
@@ -372,7 +387,13 @@ mod tests {
             Layout { ring_lines: 3, ..DEFAULT },
             Layout { ring_lines: 1, ..DEFAULT },
             Layout { ring_lines: 1 << 62, ..DEFAULT },
-            Layout { ring_lines: 0, inline_limit: 0, ..DEFAULT },
+            Layout { ring_lines: 0, ring_window: 0, inline_limit: 0, ..DEFAULT },
+            Layout { ring_lines: 0, ..DEFAULT },
+            Layout { ring_window: 0, ..DEFAULT },
+            Layout { ring_window: 1, ..DEFAULT },
+            Layout { ring_window: 96, ..DEFAULT },
+            Layout { ring_window: DEFAULT.ring_lines * 2, ..DEFAULT },
+            Layout { return_window: 128, ..DEFAULT },
             Layout { inline_limit: usize::MAX, ..DEFAULT },
         ] {
             assert!(!bad.is_sound(), "{bad:?}");

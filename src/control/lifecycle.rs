@@ -505,7 +505,9 @@ impl Wanted {
             layout: Layout {
                 lanes: 1,
                 ring_lines: 0,
+                ring_window: 0,
                 return_lines: 0,
+                return_window: 0,
                 inline_limit: 1,
                 max_value: 0,
             },

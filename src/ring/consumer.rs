@@ -227,8 +227,8 @@ impl Consumer {
         point!("consume.before");
         self.ring.head().store(head, order);
         point!("consume.head");
-        // A hint every eighth of the ring keeps a busy producer off the head's line.
-        if head - self.head_hint >= self.ring.lines() / 8 {
+        // A hint now and then keeps a busy producer off the head's line.
+        if head - self.head_hint >= self.ring.head_interval() {
             self.publish_head_hint();
         }
     }
@@ -332,7 +332,7 @@ impl Ring {
             return Ok(Record { position, lines, payload, len, tag: Tag::DEFAULT, flags });
         }
         if lines > self.max_record_lines() {
-            return Err(damage("it is longer than half the ring"));
+            return Err(damage("it is longer than a record can be"));
         }
         if flags.0 & Flags::WIDE != 0 {
             if len < 8 {

@@ -22,6 +22,12 @@
 //! of the head, repeated now and then on a line of its own, keeps a busy producer off the line that
 //! the consumer writes with every value.
 //!
+//! Lines that the consumer's core still caches are dear to write: a core gets rid of them only while it
+//! reads as many others as its cache holds. Bulk is fastest through a ring larger than that, and small
+//! values need the memory for something else. So the producer uses a [window](RingLayout::window) of a
+//! large array: behind it, it fills the rest of the array with padding and begins anew at the start, unless
+//! what went is a stream of long records, or the consumer has not come as far.
+//!
 //! A record consumed out of order keeps its lines and gets [`CONSUMED`] in its stamp; the head moves over
 //! it once everything before it was consumed.
 //!
@@ -174,6 +180,13 @@ pub(crate) struct RingLayout {
     pub(crate) lines_at: usize,
     /// How many lines: a power of two, 2 or more.
     pub(crate) lines: u64,
+    /// How many of them are used while little goes through the ring: a power of two, 2 or more. Where it
+    /// is all of them, they are used in turn whatever goes.
+    pub(crate) window: u64,
+    /// The longest record, in lines: half the array at most, so that padding and record together fit; half
+    /// a window where a record can be retracted, since it may leave padding behind of which no consumer
+    /// that waits is told.
+    pub(crate) max_record: u64,
     /// The word of the head: the end of the longest prefix of consumed records.
     pub(crate) head_at: usize,
     /// The word of its hint, which may lag behind.
@@ -191,6 +204,10 @@ struct Ring {
 impl Ring {
     fn new(segment: Arc<Segment>, layout: RingLayout) -> Self {
         debug_assert!(layout.lines.is_power_of_two() && layout.lines >= 2);
+        debug_assert!(
+            layout.window.is_power_of_two() && (2..=layout.lines).contains(&layout.window)
+        );
+        debug_assert!(layout.max_record <= layout.lines / 2);
         Ring { segment, layout }
     }
 
@@ -199,11 +216,16 @@ impl Ring {
         self.layout.lines
     }
 
-    /// The longest record, in lines: half the array, so that padding and record together fit, and
-    /// what the 32 bits of a header's length can say.
+    /// The longest record, in lines: what the 32 bits of a header's length can say, too.
     #[inline]
     fn max_record_lines(&self) -> u64 {
-        (self.layout.lines / 2).min(u64::from(u32::MAX) / LINE as u64)
+        self.layout.max_record.min(u64::from(u32::MAX) / LINE as u64)
+    }
+
+    /// After how many lines each side says or asks anew where the head is, at the latest.
+    #[inline]
+    fn head_interval(&self) -> u64 {
+        self.layout.window / 8
     }
 
     #[inline]

@@ -7,8 +7,12 @@ use crate::channel::Untyped;
 use crate::codec::Codec;
 use crate::error::{AttachError, OpenError};
 use crate::name::Name;
+use crate::ring::LINE;
 use crate::sys::Deadline;
 use crate::{Channel, Options, Owner, Receiver};
+
+/// What of each ring is used while little goes, in bytes: there may be hundreds of clients.
+const WINDOW: usize = if cfg!(loom) { 2 * LINE } else { 64 << 10 };
 
 /// What a server or a mailbox is bound with.
 #[derive(Debug, Clone)]
@@ -16,8 +20,9 @@ pub(crate) struct BindOptions {
     /// How many clients or addresses can be connected at one time.
     pub(crate) lanes: usize,
     pub(crate) inline_limit: usize,
-    pub(crate) capacity: usize,
-    pub(crate) reply_capacity: usize,
+    /// The sizes of the rings, if they are named.
+    pub(crate) capacity: Option<usize>,
+    pub(crate) reply_capacity: Option<usize>,
     pub(crate) max_value: u64,
     pub(crate) mode: u32,
     pub(crate) owner: Owner,
@@ -29,8 +34,8 @@ impl BindOptions {
         BindOptions {
             lanes: 256,
             inline_limit,
-            capacity: 64 << 10,
-            reply_capacity: 64 << 10,
+            capacity: None,
+            reply_capacity: None,
             max_value: 64 << 20,
             mode: 0o600,
             owner: Owner::Myself,
@@ -43,11 +48,17 @@ impl BindOptions {
         let options = Channel::options()
             .inline_limit(self.inline_limit)
             .lanes(self.lanes)
-            .capacity(self.capacity)
-            .return_capacity(self.reply_capacity)
             .max_value(self.max_value)
             .mode(self.mode)
             .owner(self.owner);
+        let options = match self.capacity {
+            Some(bytes) => options.capacity(bytes),
+            None => options.window(WINDOW),
+        };
+        let options = match self.reply_capacity {
+            Some(bytes) => options.return_capacity(bytes),
+            None => options.return_window(WINDOW),
+        };
         protocol.apply(options, self.spin)
     }
 
@@ -105,8 +116,8 @@ impl BindOptions {
     /// What would be no service: a channel of which one direction is missing.
     fn check(&self, kind: Kind, name: Option<&Name>) -> Result<(), BindError> {
         let missing = match self {
-            BindOptions { capacity: 0, inline_limit: 0, .. } => "capacity is 0: no request",
-            BindOptions { reply_capacity: 0, .. } => "reply_capacity is 0: no reply",
+            BindOptions { capacity: Some(0), inline_limit: 0, .. } => "capacity is 0: no request",
+            BindOptions { reply_capacity: Some(0), .. } => "reply_capacity is 0: no reply",
             _ => return Ok(()),
         };
         let service = name.map(|name| Service::new(kind, name.clone()));

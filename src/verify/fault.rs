@@ -33,6 +33,8 @@ faults! {
     NextStampNotCleared,
     /// The following line need not be free.
     FollowingLineNotFree,
+    /// A window of the ring ends, whether or not there is room at the array's start.
+    WindowEndedEarly,
     /// The head is published Relaxed.
     HeadRelaxed,
     /// A new owner of the ring loads the head Relaxed.

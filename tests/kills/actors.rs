@@ -40,13 +40,12 @@ pub(crate) fn options(scene: Scene) -> MailboxOptions {
         Load::FullQueue => 5_000,
         _ => 256,
     };
-    let capacity = match scene.load {
-        Load::Fragments | Load::FullRing => 4 << 10,
-        _ => 64 << 10,
-    };
     // Two askers, one that is killed, the holder, those that end the actors, and dead ones.
     let options = MailboxOptions::new().addresses(8).inline_limit(inline_limit);
-    options.capacity(capacity).reply_capacity(capacity)
+    match scene.load {
+        Load::Fragments | Load::FullRing => options.capacity(4 << 10).reply_capacity(4 << 10),
+        _ => options,
+    }
 }
 
 /// Where the holder has its messages.

@@ -17,13 +17,13 @@ pub(crate) type Echo = Server<Parcel, Parcel>;
 /// Calls it.
 pub(crate) type Caller = Client<Parcel, Parcel>;
 
-/// A server for two clients, its rings as small as the scene's.
+/// A server for two clients, its rings small where the scene's are.
 pub(crate) fn options(scene: Scene) -> ServerOptions {
-    let capacity = match scene.load {
-        Load::Fragments | Load::FullRing => 4 << 10,
-        _ => 64 << 10,
-    };
-    ServerOptions::new().clients(2).capacity(capacity).reply_capacity(capacity)
+    let options = ServerOptions::new().clients(2);
+    match scene.load {
+        Load::Fragments | Load::FullRing => options.capacity(4 << 10).reply_capacity(4 << 10),
+        _ => options,
+    }
 }
 
 pub(crate) fn bind(name: &str, scene: Scene) -> Echo {

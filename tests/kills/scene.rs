@@ -65,18 +65,18 @@ impl Scene {
     }
 
     pub(crate) fn options(self) -> Options<Parcel, DefaultCodec> {
-        let capacity = match self.load {
-            Load::Fragments | Load::FullRing => 4 << 10,
-            _ => 64 << 10,
-        };
         let options = Channel::<Parcel>::options().lanes(4);
+        // By default a window of the ring is used, which ends now and then.
+        let options = match self.load {
+            _ if self.shape == Shape::QueueOnly => options.capacity(0),
+            Load::Fragments | Load::FullRing => options.capacity(4 << 10),
+            Load::Mixed => options.capacity(64 << 10),
+            _ => options,
+        };
         match self.shape {
-            Shape::Mixed if self.load == Load::FullQueue => {
-                options.capacity(capacity).inline_limit(5_000)
-            }
-            Shape::Mixed => options.capacity(capacity).inline_limit(256),
-            Shape::RingOnly => options.capacity(capacity).inline_limit(0),
-            Shape::QueueOnly => options.capacity(0).inline_limit(5_000),
+            Shape::Mixed if self.load != Load::FullQueue => options.inline_limit(256),
+            Shape::RingOnly => options.inline_limit(0),
+            Shape::QueueOnly | Shape::Mixed => options.inline_limit(5_000),
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) use atomics::{AtomicU64, Ordering, current_processor, fence, spin_bud
 pub(crate) use barrier::{heavy_barrier, light_barrier, register_waker};
 pub(crate) use clock::{ClockOffset, Deadline, Moment, pause};
 pub(crate) use queue::{MessageQueue, message_limits};
-pub(crate) use segment::{Segment, SegmentId};
+pub(crate) use segment::{Segment, SegmentId, memory_is_counted};
 pub(crate) use semaphore::SemaphoreSet;
 
 /// The smallest ring, in lines: a page.

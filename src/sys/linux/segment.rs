@@ -116,6 +116,12 @@ impl SegmentId {
     }
 }
 
+/// Whether the kernel counts the memory of a segment when it is made, as if all of it were used: if
+/// vm.overcommit_memory is 2, SHM_NORESERVE is ignored. See shmget(2), proc_sys_vm(5).
+pub(crate) fn memory_is_counted() -> bool {
+    std::fs::read("/proc/sys/vm/overcommit_memory").is_ok_and(|text| text.starts_with(b"2"))
+}
+
 fn make(key: i32, len: usize, mode: u32) -> Result<SegmentId, SystemError> {
     get(key, len, libc::IPC_CREAT | libc::IPC_EXCL | libc::SHM_NORESERVE | mode as c_int)
 }

@@ -336,6 +336,11 @@ impl Segment {
     }
 }
 
+/// Whether the kernel counts memory before it is used.
+pub(crate) fn memory_is_counted() -> bool {
+    false
+}
+
 fn find(key: i32) -> Option<i32> {
     let mut segments =
         kernel::objects::<SegmentObject>().into_iter().filter(|(_, segment)| segment.key == key);

@@ -10,7 +10,15 @@ use crate::sys::{Key, Ordering};
 use crate::verify::fuzzing::{Memory, Script};
 
 const fn layout(lanes: usize, ring: u64, back: u64, inline_limit: usize) -> Layout {
-    Layout { lanes, ring_lines: ring, return_lines: back, inline_limit, max_value: 1 << 16 }
+    Layout {
+        lanes,
+        ring_lines: ring,
+        ring_window: if ring > 8 { ring / 8 } else { ring },
+        return_lines: back,
+        return_window: back,
+        inline_limit,
+        max_value: 1 << 16,
+    }
 }
 
 /// Sound layouts of each shape, small.

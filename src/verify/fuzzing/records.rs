@@ -36,10 +36,14 @@ pub fn records(data: &[u8]) {
     MEMORY.clear();
     let segment = MEMORY.segment.clone();
     let mut script = Script(data);
-    let lines = 2 << (script.byte() % 6);
+    let sizes = script.byte();
+    let lines = 2 << (sizes % 6);
+    let window = (lines >> (sizes / 6 % 6)).max(2);
     let layout = RingLayout {
         lines_at: LINES_AT,
         lines,
+        window,
+        max_record: lines / 2,
         head_at: HEAD_AT,
         head_hint_at: HEAD_HINT_AT,
         max_value: MAX_VALUE,

@@ -11,7 +11,19 @@ use crate::sys::{Fault, Key, Segment, SegmentId};
 use crate::tag::Tag;
 
 fn layout(lines: u64) -> Layout {
-    Layout { lanes: 1, ring_lines: lines, return_lines: 0, inline_limit: 0, max_value: 1 << 20 }
+    with_window(lines, lines)
+}
+
+fn with_window(lines: u64, window: u64) -> Layout {
+    Layout {
+        lanes: 1,
+        ring_lines: lines,
+        ring_window: window,
+        return_lines: 0,
+        return_window: 0,
+        inline_limit: 0,
+        max_value: 1 << 20,
+    }
 }
 
 fn segment(layout: &Layout) -> Arc<Segment> {
@@ -36,8 +48,7 @@ fn take(consumer: &mut Consumer) -> Option<Vec<u8>> {
 }
 
 /// A producer sends records of these lengths, a consumer takes them.
-fn stream(lines: u64, warm: usize, lens: &'static [usize]) {
-    let layout = layout(lines);
+fn stream(layout: Layout, warm: usize, lens: &'static [usize]) {
     let segment = segment(&layout);
     let mut producer = Producer::attach(segment.clone(), layout.ring(0)).unwrap().0;
     let mut consumer = Consumer::attach(segment, layout.ring(0)).unwrap();
@@ -67,7 +78,7 @@ fn stream(lines: u64, warm: usize, lens: &'static [usize]) {
 
 #[test]
 fn records_arrive_once_in_order_and_whole_over_the_wrap() {
-    let model = || stream(4, 2, &[8, 8, 8, 8]);
+    let model = || stream(layout(4), 2, &[8, 8, 8, 8]);
     holds("four values over the wrap", model);
     finds(
         "four values over the wrap",
@@ -78,9 +89,18 @@ fn records_arrive_once_in_order_and_whole_over_the_wrap() {
 
 #[test]
 fn lines_are_not_written_over_before_they_are_taken() {
-    let model = || stream(2, 1, &[8, 8, 8]);
+    let model = || stream(layout(2), 1, &[8, 8, 8]);
     holds("a ring of two lines", model);
     finds("a ring of two lines", &[Fault::HeadRelaxed, Fault::FollowingLineNotFree], model);
+}
+
+#[test]
+fn a_window_ends_only_where_the_next_record_has_room() {
+    // The second record begins a lap if the first was consumed, and else stands behind it.
+    let model = || stream(with_window(8, 2), 1, &[8, 8, 8, 70]);
+    holds("a window of two lines", model);
+    let faults = [Fault::WindowEndedEarly, Fault::HeadRelaxed, Fault::FollowingLineNotFree];
+    finds("a window of two lines", &faults, model);
 }
 
 #[test]

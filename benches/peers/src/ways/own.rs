@@ -37,9 +37,8 @@ const ALWAYS: Duration = Duration::from_secs(3600);
 const DEFAULT_INLINE_LIMIT: usize = 1024;
 const RING_ONLY: usize = 0;
 
-fn options<T, C: Codec<T>>(inline: usize, capacity: usize, setting: Setting) -> Options<T, C> {
-    let options = Channel::<T, C>::options().lanes(setting.senders);
-    let options = options.inline_limit(inline).capacity(capacity);
+fn options<T, C: Codec<T>>(inline: usize, setting: Setting) -> Options<T, C> {
+    let options = Channel::<T, C>::options().lanes(setting.senders).inline_limit(inline);
     match setting.wait {
         Wait::Spin => options.spin(ALWAYS),
         // By default it looks for the time that waking somebody takes, which on one core keeps
@@ -47,12 +46,6 @@ fn options<T, C: Codec<T>>(inline: usize, capacity: usize, setting: Setting) -> 
         Wait::Block if setting.one_core => options.spin(Duration::ZERO),
         Wait::Block => options,
     }
-}
-
-/// Up to half the ring goes in one piece, which is best up to about a megabyte. More goes in
-/// fragments, best through a ring that the caches hold.
-fn capacity(len: usize) -> usize {
-    if len > 1 << 20 { 256 << 10 } else { (len * 4).max(256 << 10) }
 }
 
 type Met<T, C> = (Vec<Sender<T, C>>, Receiver<T, C>);
@@ -98,23 +91,19 @@ macro_rules! way {
     };
 }
 
-way!([V: Own] Ring, V, V, V::Codec, "ring only", |setting: Setting| options(
-    RING_ONLY,
-    capacity(setting.len),
-    setting
-));
+way!([V: Own] Ring, V, V, V::Codec, "ring only", |setting: Setting| options(RING_ONLY, setting));
 
 way!([V: Own] Mixed, V, V, V::Codec, "mixed", |setting: Setting| options(
     DEFAULT_INLINE_LIMIT,
-    capacity(setting.len),
     setting
 ));
 
-// In one piece, at most half the ring; four of them, so that both sides have something to do.
+// In one piece, at most half the ring. Of long ones four, so that both sides have something to do.
 way!([const ALL: bool] Ring, Lent<ALL>, Bytes, Raw, "ring only", |setting: Setting| {
     // SAFETY: only this program opens the channel, by a name of its own.
     let trust = unsafe { TrustedPeers::promise() };
-    options(RING_ONLY, (setting.len * 4).max(256 << 10), setting).in_place(trust)
+    let options = options(RING_ONLY, setting).in_place(trust);
+    if setting.len > 1 << 20 { options.capacity(setting.len * 4) } else { options }
 });
 
 impl<V: Value, C: Codec<V>> Tx<V> for Sender<V, C> {

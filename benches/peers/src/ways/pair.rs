@@ -26,6 +26,8 @@ const SAMPLE: Duration = Duration::from_millis(3);
 const SAMPLE_OF_MANY: Duration = Duration::from_millis(20);
 /// So few only where the values are large.
 const FEWEST_ROUNDS: u64 = 3;
+/// At least so much goes through in a sample of a stream of bytes: a ring is used round and round.
+const LEAST_BYTES: u64 = 32 << 20;
 /// For a first look at what one takes.
 const FIRST_ROUNDS: u64 = 8;
 /// With many senders, whose threads take longer to start than to send so much.
@@ -54,7 +56,11 @@ impl<V: Value, T: Tx<V> + Send, R: Rx<V>> Near<V, T, R> {
             };
             self.run(few)?;
             let first = self.run(few * 8)?;
-            self.rounds = ((sample.as_nanos() as f64 / first) as u64).max(FEWEST_ROUNDS);
+            let fewest = match (self.setting.shape, self.setting.len as u64) {
+                (Shape::Stream, len @ 1024..) => (LEAST_BYTES / len).max(FEWEST_ROUNDS),
+                _ => FEWEST_ROUNDS,
+            };
+            self.rounds = ((sample.as_nanos() as f64 / first) as u64).max(fewest);
         }
         // The other side was just woken up, or started: its caches are another's.
         self.run(self.rounds / 8 + 1)?;

@@ -179,6 +179,14 @@ pub(super) struct Program {
     pub(super) parties: Vec<Party>,
 }
 
+impl Program {
+    /// How many lines of the ring are used while little goes, where it is not all of them. What a past
+    /// leaves stands everywhere.
+    pub(super) fn window(&self) -> Option<usize> {
+        (matches!(self.scene, Scene::Feed | Scene::Mixed) && !self.past).then_some(2)
+    }
+}
+
 impl Scene {
     pub(super) fn words(self) -> &'static str {
         match self {

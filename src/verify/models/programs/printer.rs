@@ -81,9 +81,12 @@ fn setting(program: &Program) -> Vec<String> {
         _ => {
             lines.push(format!("set_queue_capacity({});", scene.queue_capacity()));
             lines.push(format!(
-                "let options = || Channel::<Vec<u8>, Raw>::options().lanes(3).inline_limit({}).capacity({}).return_capacity({}).max_value(1000).in_place(TrustedPeers::of_a_model());",
+                "let options = || Channel::<Vec<u8>, Raw>::options().lanes(3).inline_limit({}).{}.return_capacity({}).max_value(1000).in_place(TrustedPeers::of_a_model());",
                 usize::from(scene.has_queue()),
-                scene.lines() * 64,
+                match program.window() {
+                    Some(lines) => format!("window({})", lines * 64),
+                    None => format!("capacity({})", scene.lines() * 64),
+                },
                 if scene == Scene::Answers { 256 } else { 0 },
             ));
             lines.push("let channel = options().create(\"program\").unwrap();".to_owned());

@@ -48,12 +48,17 @@ impl Codec<Value> for Values {
     }
 }
 
-fn options(scene: Scene) -> Options<Value, Values> {
+fn options(program: &Program) -> Options<Value, Values> {
+    let scene = program.scene;
     let back = if scene == Scene::Answers { RETURN_LINES * 64 } else { 0 };
-    Channel::<Value, Values>::options()
+    let options = Channel::<Value, Values>::options();
+    let options = match program.window() {
+        Some(lines) => options.window(lines * 64),
+        None => options.capacity(scene.lines() * 64),
+    };
+    options
         .lanes(LANES)
         .inline_limit(usize::from(scene.has_queue()))
-        .capacity(scene.lines() * 64)
         .return_capacity(back)
         .max_value(1000)
         .in_place(TrustedPeers::of_a_model())
@@ -268,7 +273,7 @@ fn past(scene: Scene, channel: &Channel<Value, Values>) {
 
 pub(super) fn execute(program: &Arc<Program>, step: usize) {
     let scene = program.scene;
-    let channel = options(scene).create(NAME).unwrap();
+    let channel = options(program).create(NAME).unwrap();
     if program.past {
         past(scene, &channel);
     }
@@ -279,7 +284,7 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
             let process = process_of(program, party);
             let ends = enter(process.as_ref(), || {
                 let channel = match process {
-                    Some(_) => options(scene).open(handle).unwrap(),
+                    Some(_) => options(program).open(handle).unwrap(),
                     None => channel.clone(),
                 };
                 let mut ends = Ends { channel, sender: None, receiver: None };
