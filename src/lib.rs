@@ -135,7 +135,7 @@ mod tag;
 mod transfer;
 
 pub use channel::{
-    Channel, IntoIter, Iter, Lease, Options, Receiver, Sender, Stats, TryIter, channel,
+    Channel, Closer, IntoIter, Iter, Lease, Options, Receiver, Sender, Stats, TryIter, channel,
 };
 pub use codec::DefaultCodec;
 pub use control::{Owner, Removed, sweep, sweep_all};

@@ -262,7 +262,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         Mailbox {
             name,
             home: receiver.channel().handle(),
-            receiver: receiver.stays_open(),
+            receiver: receiver.of_service(),
             options,
             held: RefCell::default(),
             told: Cell::new(0),
@@ -358,9 +358,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                 Ok(None) => {}
                 Err(RecvError::Timeout { .. }) if !lost.is_empty() => self.give_up(lost),
                 Err(RecvError::Timeout { .. }) if !deadline.has_passed() => {}
-                Err(RecvError::Disconnected { .. }) if self.receiver.is_closed() => {
-                    return Ok(None);
-                }
+                Err(RecvError::Closed { .. }) => return Ok(None),
                 Err(error) => return Err(error),
             }
         }

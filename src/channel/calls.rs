@@ -23,7 +23,6 @@ mod client;
 mod server;
 
 pub(crate) use client::Unanswered;
-pub use server::Closer;
 pub(crate) use server::{Caller, ReceiverBell, RequestGuard};
 
 use std::marker::PhantomData;
@@ -60,8 +59,8 @@ impl Codec<()> for Untyped {
 impl<T, C: Codec<T>> Channel<T, C> {
     /// The same channel, for a layer above that says by itself what its bytes are.
     pub(crate) fn untyped(self) -> Channel<(), Untyped> {
-        let Channel { control, spin, trust, .. } = self;
-        Channel { control, spin, trust, value: PhantomData }
+        let Channel { control, local, .. } = self;
+        Channel { control, local, value: PhantomData }
     }
 }
 

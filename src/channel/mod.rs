@@ -9,6 +9,7 @@
 //! | `lanes`, `slots` | all lanes in turns; the queue, and the slots into which its messages come |
 //! | `lane_consumer` | one lane as the receiver sees it |
 //! | `joined` | the fragments of a value or a reply, joined |
+//! | `closer` | ending a call that waits |
 //! | `iter` | a receiver's values one after another |
 //! | `lease` | a value read in place |
 //! | `returns`, `replies` | the way back from the receiver to a sender, and its other end |
@@ -20,6 +21,7 @@
 //! | `stats` | figures |
 
 mod calls;
+mod closer;
 mod encoded;
 #[cfg(fuzzing)]
 #[path = "../verify/fuzzing/messages.rs"]
@@ -54,8 +56,8 @@ use crate::name::Handle;
 use crate::ring::{Damage, Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
-pub use calls::Closer;
 pub(crate) use calls::{Caller, ReceiverBell, RequestGuard, Unanswered, Untyped};
+pub use closer::Closer;
 pub(crate) use encoded::{Encoded, NotEncoded};
 pub(crate) use holders::{Holding, LostPort, PortId, Whereabouts};
 pub use iter::{IntoIter, Iter, TryIter};
@@ -101,9 +103,17 @@ pub use stats::Stats;
 /// ```
 pub struct Channel<T, C = DefaultCodec> {
     control: Arc<Control>,
+    local: Local,
+    value: PhantomData<fn(T) -> C>,
+}
+
+/// What each program chooses for its own ends, whoever created the channel.
+#[derive(Clone, Copy)]
+struct Local {
     spin: Duration,
     trust: Option<TrustedPeers>,
-    value: PhantomData<fn(T) -> C>,
+    /// Whether a receiver waits on when all senders are gone.
+    stays_open: bool,
 }
 
 impl<T, C: Codec<T>> Channel<T, C> {
@@ -112,19 +122,14 @@ impl<T, C: Codec<T>> Channel<T, C> {
         self.control.handle()
     }
 
-    fn from_control(control: Arc<Control>, spin: Duration, trust: Option<TrustedPeers>) -> Self {
-        Channel { control, spin, trust, value: PhantomData }
+    fn from_control(control: Arc<Control>, local: Local) -> Self {
+        Channel { control, local, value: PhantomData }
     }
 }
 
 impl<T, C> Clone for Channel<T, C> {
     fn clone(&self) -> Self {
-        Channel {
-            control: self.control.clone(),
-            spin: self.spin,
-            trust: self.trust,
-            value: PhantomData,
-        }
+        Channel { control: self.control.clone(), local: self.local, value: PhantomData }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::Channel;
+use super::{Channel, Local};
 use crate::codec::Codec;
 use crate::control::{self, Control, ENVELOPE, Heads, Layout, MAX_LANES, Owner, Wanted};
 use crate::error::OpenError;
@@ -119,6 +119,7 @@ pub struct Options<T, C> {
     mode: u32,
     owner: Owner,
     durable: bool,
+    stays_open: bool,
     spin: Option<Duration>,
     wait_for_creation: Duration,
     schema: Option<Schema>,
@@ -143,6 +144,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             mode: 0o600,
             owner: Owner::Myself,
             durable: false,
+            stays_open: false,
             spin: None,
             wait_for_creation: Duration::ZERO,
             schema: None,
@@ -236,6 +238,28 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// on it is told that the others are gone, and values wait in the kernel for the next receiver.
     pub fn durable(mut self) -> Self {
         self.durable = true;
+        self
+    }
+
+    /// Has the receiver of this program wait on when all senders are gone, since others will come, as
+    /// servers and mailboxes do; by default, calls that wait end then. What ends it is
+    /// [`Receiver::closer`](crate::Receiver::closer).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sysv_channel::Channel;
+    ///
+    /// let collected = Channel::<u32>::options().stays_open().private()?;
+    /// let rx = collected.receiver()?;
+    /// for client in 1..=2 {
+    ///     collected.sender()?.send(&client)?;
+    ///     assert_eq!(rx.recv()?, client);
+    /// }
+    /// assert!(rx.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stays_open(mut self) -> Self {
+        self.stays_open = true;
         self
     }
 
@@ -409,7 +433,8 @@ impl<T, C: Codec<T>> Options<T, C> {
         let alone = process::online_cpus() == 1;
         let default = if alone { Duration::ZERO } else { Duration::from_micros(20) };
         let spin = self.spin.unwrap_or(default);
-        Ok(Channel::from_control(control.shared(self.heads)?, spin, self.trust))
+        let local = Local { spin, trust: self.trust, stays_open: self.stays_open };
+        Ok(Channel::from_control(control.shared(self.heads)?, local))
     }
 
     fn wanted(&self, name: Name, purpose: Purpose) -> Result<Wanted, OpenError> {

@@ -21,11 +21,10 @@ use super::lane_consumer::NextRecord;
 use super::lease::Lease;
 use super::origin::Origin;
 use super::returns::ReplyProducers;
-use super::{Channel, Delivery};
+use super::{Channel, Closer, Delivery, Local};
 use crate::codec::{Codec, DecodeError, DefaultCodec, Reader};
 use crate::control::{Control, WaitError};
 use crate::error::RecvError;
-use crate::ring::TrustedPeers;
 use crate::sys::Deadline;
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
@@ -50,13 +49,12 @@ use crate::transfer;
 /// ```
 pub struct Receiver<T, C = DefaultCodec> {
     pub(super) control: Arc<Control>,
-    spin: Duration,
-    trust: Option<TrustedPeers>,
+    pub(super) local: Local,
     pub(super) state: RefCell<State>,
     /// The ways back to the senders.
     pub(super) returns: Arc<ReplyProducers>,
-    /// Whether it waits on when all senders are gone, until it is closed.
-    pub(super) stays_open: bool,
+    /// Whether it receives nothing more once it was closed.
+    pub(super) closes_for_good: bool,
     /// Whether it has said which receiver it is.
     serving: bool,
     /// Whether it is the receiver no more.
@@ -88,9 +86,12 @@ impl From<WaitError> for RecvError {
 impl<T, C: Codec<T>> Receiver<T, C> {
     /// Receives the next value, and waits until there is one.
     ///
+    /// A receiver whose senders come and go is one of a channel that
+    /// [stays open](crate::Options::stays_open).
+    ///
     /// # Errors
     /// [`RecvError::Disconnected`] if senders have come, all are gone and nothing is left,
-    /// [`RecvError::Removed`] if the channel was removed; [`RecvError`] otherwise.
+    /// [`RecvError::Closed`] if its [closer](Receiver::closer) ended the call, [`RecvError::Removed`] if the channel was removed; [`RecvError`] otherwise.
     /// [`RecvError::Decode`] and [`RecvError::Corrupt`] consumed something that was no value, and the
     /// next call goes on with the next.
     #[inline]
@@ -227,7 +228,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// # Errors
     /// [`RecvError::NotTrusted`] without that option; else as [`recv`](Receiver::recv).
     pub fn recv_in_place(&self) -> Result<Lease<'_>, RecvError> {
-        self.lend(Deadline::never())
+        self.told(self.lend(Deadline::never()))
     }
 
     /// Like [`recv_in_place`](Receiver::recv_in_place), if there is a value now.
@@ -239,10 +240,15 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     fn lend(&self, deadline: Deadline) -> Result<Lease<'_>, RecvError> {
-        let trust =
-            self.trust.ok_or_else(|| RecvError::NotTrusted { channel: self.control.name() })?;
+        let trust = self
+            .local
+            .trust
+            .ok_or_else(|| RecvError::NotTrusted { channel: self.control.name() })?;
         let mut state = self.enter()?;
-        let mut spin = self.spin;
+        if !deadline.is_now() {
+            self.check_open()?;
+        }
+        let mut spin = self.local.spin;
         let found = self.next_record(&mut state, deadline, &mut spin);
         let found = found.map(|(lane, next)| (lane, next.keep()));
         if let Some((lane, record)) = found {
@@ -264,6 +270,33 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             state.sources.forget(&delivery);
             count_withdrawn(&self.control, &mut withdrawn, deadline)?;
         }
+    }
+
+    /// What ends a call that waits for a value: a thread's, or a signal handler's way to this receiver.
+    ///
+    /// Nothing is lost: values stay, and the call after the one that was ended receives again.
+    ///
+    /// ```
+    /// let (_tx, rx) = sysv_channel::channel::<u32>()?;
+    /// let closer = rx.closer();
+    /// let receiving = std::thread::spawn(move || rx.recv());
+    /// closer.close();
+    /// assert!(receiving.join().unwrap().unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn closer(&self) -> Closer {
+        Closer::of_receiver(&self.returns)
+    }
+
+    /// What a call is told; that it was closed, one call.
+    #[inline]
+    fn told<R>(&self, result: Result<R, RecvError>) -> Result<R, RecvError> {
+        if let Err(RecvError::Closed { .. }) = result
+            && !self.closes_for_good
+        {
+            self.returns.reopen_receiver();
+        }
+        result
     }
 
     fn enter(&self) -> Result<RefMut<'_, State>, RecvError> {
@@ -289,13 +322,14 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     #[inline]
     fn receive(&self, deadline: Deadline) -> Result<T, RecvError> {
-        self.receive_with(Select::Any, deadline, |_| (), |reader, _, ()| C::decode(reader))
+        let make = |reader: Reader<'_>, _, ()| C::decode(reader);
+        self.told(self.receive_with(Select::Any, deadline, |_| (), make))
     }
 
     #[inline]
     fn receive_message(&self, select: Select, deadline: Deadline) -> Result<Message<T>, RecvError> {
         let make = |reader: Reader<'_>, tag, ()| Ok(Message { tag, value: C::decode(reader)? });
-        self.receive_with(select, deadline, |_| (), make)
+        self.told(self.receive_with(select, deadline, |_| (), make))
     }
 
     /// Receives what `make` makes of a value's bytes, its tag and who sent it.
@@ -322,11 +356,14 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if select != Select::Any && !self.control.layout().has_queue() {
             return Err(RecvError::NoSelection { channel: self.control.name() });
         }
+        if !deadline.is_now() {
+            self.check_open()?;
+        }
         self.returns.flush(false);
         let control = &*self.control;
         let mut withdrawn = 0;
         loop {
-            let mut spin = self.spin;
+            let mut spin = self.local.spin;
             if let Some((lane, next)) = self.next_record(&mut state, deadline, &mut spin) {
                 let record = *next.record();
                 let asked = ask(&|| Origin::of_record(control, lane, record.position));
@@ -419,7 +456,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// The channel that this receiver belongs to.
     pub fn channel(&self) -> Channel<T, C> {
-        Channel::from_control(self.control.clone(), self.spin, self.trust)
+        Channel::from_control(self.control.clone(), self.local)
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) struct ReplyProducers {
     waiting_lanes: AtomicU64,
     /// Not zero while the receiver waits until no reply is due.
     watched: AtomicU64,
-    /// Not zero once the receiver was closed.
+    /// Not zero once the receiver was closed, until a call has said so.
     closed: AtomicU64,
 }
 
@@ -377,10 +377,15 @@ impl ReplyProducers {
         self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes the receiver: it receives nothing more.
+    /// Closes the receiver: its call that waits ends.
     pub(super) fn close_receiver(&self) {
         self.closed.swap(1, Ordering::Relaxed);
         self.notify_receiver();
+    }
+
+    /// A call has said so: the next one waits again.
+    pub(super) fn reopen_receiver(&self) {
+        self.closed.swap(0, Ordering::Relaxed);
     }
 
     pub(super) fn is_receiver_closed(&self) -> bool {

@@ -16,7 +16,7 @@ mod queue;
 mod ring;
 mod wait;
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{OnceCell, RefCell, RefMut};
 use std::fmt;
 use std::iter;
 use std::marker::PhantomData;
@@ -27,14 +27,15 @@ pub(super) use accept::back_error;
 pub(super) use encode::{Encode, Headed, Request};
 pub(super) use wait::OnDisconnect;
 
-use super::Channel;
+use super::closer::Closing;
 use super::replies::Replies;
+use super::{Channel, Closer, Local};
 use crate::codec::{Codec, DefaultCodec, Writer};
 use crate::control::{
     Control, Doorbell, ENVELOPE, VALUES_BETWEEN_LOOKS, WaitError, lane_word, word,
 };
 use crate::error::{AttachError, SendError};
-use crate::ring::{Producer, Record, TrustedPeers};
+use crate::ring::{Producer, Record};
 use crate::sys::{Deadline, Fault, MessageBuffer, Ordering, SystemError, fault};
 use crate::tag::Tag;
 use crate::transfer;
@@ -61,10 +62,10 @@ pub struct Sender<T, C = DefaultCodec> {
     /// Which owner of the lane this is.
     pub(super) generation: u64,
     bell: Doorbell,
-    pub(super) spin: Duration,
-    /// Handed on to a receiver that is made from this sender's channel.
-    trust: Option<TrustedPeers>,
+    pub(super) local: Local,
     state: RefCell<State>,
+    /// Present once there was a closer.
+    closing: OnceCell<Arc<Closing>>,
     value: PhantomData<fn(&T) -> C>,
 }
 
@@ -115,7 +116,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// # Errors
     /// [`AttachError`], as [`Channel::sender`].
     pub fn try_clone(&self) -> Result<Self, AttachError> {
-        Sender::attach(self.control.clone(), self.spin, self.trust)
+        Sender::attach(self.control.clone(), self.local)
     }
 
     /// Sends a value, and waits while the channel is full.
@@ -129,8 +130,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// call that finds none is [`Disconnected`](SendError::Disconnected).
     ///
     /// # Errors
-    /// [`SendError::Disconnected`] if the receiver is gone, [`SendError::Removed`] if the channel was
-    /// removed, [`SendError::TooLong`] or [`SendError::Encode`] for a value that the channel does not
+    /// [`SendError::Disconnected`] if the receiver is gone, [`SendError::Closed`] if its
+    /// [closer](Sender::closer) ended the call, [`SendError::Removed`] if the channel was removed, [`SendError::TooLong`] or [`SendError::Encode`] for a value that the channel does not
     /// take; [`SendError`] otherwise. The value was not sent then, but for [`SendError::NotWoken`].
     #[inline]
     pub fn send(&self, value: &T) -> Result<(), SendError> {
@@ -229,7 +230,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             });
             match result {
                 Ok(()) => sent += 1,
-                Err(error) if sent == 0 => return Err(error),
+                Err(error) if sent == 0 => return self.told(Err(error)),
                 Err(SendError::NotWoken { .. }) => {
                     sent += 1;
                     break;
@@ -285,7 +286,49 @@ impl<T, C: Codec<T>> Sender<T, C> {
         deadline: Deadline,
     ) -> Result<(), SendError> {
         let mut state = self.enter()?;
-        self.send_in(&mut state, tag, value, deadline)
+        self.told(self.send_in(&mut state, tag, value, deadline))
+    }
+
+    /// What ends a call that waits for room: a thread's, or a signal handler's way to this sender.
+    ///
+    /// The value of the call that was ended was not sent, and the next one sends again.
+    ///
+    /// ```
+    /// # use sysv_channel::Channel;
+    /// let (tx, _rx) = sysv_channel::channel::<u64>()?;
+    /// let closer = tx.closer();
+    /// let filling = std::thread::spawn(move || loop {
+    ///     if let Err(error) = tx.send(&0) {
+    ///         break error;
+    ///     }
+    /// });
+    /// closer.close();
+    /// assert!(filling.join().unwrap().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn closer(&self) -> Closer {
+        let closing = || Arc::new(Closing::new(self.control.clone(), self.bell));
+        Closer::of_sender(self.closing.get_or_init(closing))
+    }
+
+    /// Refuses to wait once the sender was closed.
+    #[inline]
+    pub(super) fn check_open(&self) -> Result<(), SendError> {
+        match self.closing.get() {
+            Some(closing) if closing.is_closed() => {
+                Err(SendError::Closed { channel: self.control.name() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a call is told; that it was closed, one call.
+    #[inline]
+    pub(super) fn told<R>(&self, result: Result<R, SendError>) -> Result<R, SendError> {
+        if let (Err(SendError::Closed { .. }), Some(closing)) = (&result, self.closing.get()) {
+            closing.reopen();
+        }
+        result
     }
 
     #[inline]
@@ -434,7 +477,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// The channel that this sender belongs to.
     pub fn channel(&self) -> Channel<T, C> {
-        Channel::from_control(self.control.clone(), self.spin, self.trust)
+        Channel::from_control(self.control.clone(), self.local)
     }
 }
 

@@ -36,6 +36,12 @@ pub enum RecvError {
         /// The channel.
         channel: Arc<Name>,
     },
+    /// Its [closer](crate::Receiver::closer) ended the call, or one before it that did not say so. Nothing is
+    /// lost; the next call receives again.
+    Closed {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// The channel was removed, or this process went to another ipc namespace. Every later call
     /// says so too, and what the channel held is lost, but for the reply to a [call](crate::rpc) or an
     /// [ask](crate::actor::Address::ask) that came before.
@@ -117,6 +123,11 @@ impl RecvError {
         matches!(self, RecvError::Disconnected { .. })
     }
 
+    /// Whether its closer ended the call.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, RecvError::Closed { .. })
+    }
+
     /// Whether the channel was removed.
     pub fn is_removed(&self) -> bool {
         matches!(self, RecvError::Removed { .. })
@@ -140,6 +151,13 @@ impl Describe for RecvError {
             }
             RecvError::Disconnected { channel: name } => {
                 write!(f, "the other side of {} is gone and nothing is left", named(name))
+            }
+            RecvError::Closed { channel: name } => {
+                write!(
+                    f,
+                    "receiving from {} was ended by its closer; call again to go on",
+                    named(name)
+                )
             }
             RecvError::Removed { channel: name } => removed(f, &named(name)),
             RecvError::Decode { channel: name, error } => {

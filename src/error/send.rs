@@ -43,6 +43,11 @@ pub enum SendError {
         /// The channel.
         channel: Arc<Name>,
     },
+    /// Its [closer](crate::Sender::closer) ended the call. The next one sends again.
+    Closed {
+        /// The channel.
+        channel: Arc<Name>,
+    },
     /// The channel was removed, or this process went to another ipc namespace. Every later call
     /// says so too.
     Removed {
@@ -135,6 +140,11 @@ impl SendError {
         matches!(self, SendError::Disconnected { .. })
     }
 
+    /// Whether its closer ended the call.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, SendError::Closed { .. })
+    }
+
     /// Whether the channel was removed.
     pub fn is_removed(&self) -> bool {
         matches!(self, SendError::Removed { .. })
@@ -167,6 +177,11 @@ impl Describe for SendError {
             SendError::Disconnected { channel: name } => {
                 write!(f, "the receiver of {} is gone; the value was not sent", named(name))
             }
+            SendError::Closed { channel: name } => write!(
+                f,
+                "waiting for room in {} was ended by its closer; the value was not sent",
+                named(name)
+            ),
             SendError::Removed { channel: name } => removed(f, &named(name)),
             SendError::TooLong { channel: name, max, option } => {
                 let named = named(name);

@@ -211,7 +211,7 @@ where
 
     fn new(receiver: Receiver<(), Untyped>, drain: Duration) -> Self {
         Server {
-            receiver: receiver.stays_open(),
+            receiver: receiver.of_service(),
             clock: ClockOffset::of_this_process(),
             drain,
             drained_by: OnceCell::new(),
@@ -352,9 +352,7 @@ where
                 Err(RecvError::Timeout { channel: server }) => {
                     return Err(ServeError::Timeout { server });
                 }
-                Err(RecvError::Disconnected { .. }) if self.receiver.is_closed() => {
-                    return Ok(None);
-                }
+                Err(RecvError::Closed { .. }) => return Ok(None),
                 Err(
                     RecvError::Disconnected { channel: server }
                     | RecvError::Removed { channel: server },

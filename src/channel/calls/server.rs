@@ -1,7 +1,7 @@
 //! The receiver's side of a call: who sent a request, what closes the receiver, and draining it.
 
 use std::ops::Deref;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::has_cancelled;
@@ -16,16 +16,11 @@ use crate::sys::{Deadline, Moment, Ordering, fence};
 use crate::tag::Select;
 
 impl<T, C: Codec<T>> Receiver<T, C> {
-    /// Waits on when all senders are gone, since others will come, until it is closed: then calls
-    /// say Disconnected.
-    pub(crate) fn stays_open(mut self) -> Self {
-        self.stays_open = true;
+    /// Is a service's: it waits on when all senders are gone, since others will come, until it is closed,
+    /// which is for good.
+    pub(crate) fn of_service(mut self) -> Self {
+        (self.local.stays_open, self.closes_for_good) = (true, true);
         self
-    }
-
-    /// What closes a receiver that stays open.
-    pub(crate) fn closer(&self) -> Closer {
-        Closer(Arc::downgrade(&self.returns))
     }
 
     /// Whether it was closed.
@@ -171,29 +166,6 @@ impl<T, C, F: Fn() -> bool> Waiter for DrainWaiter<'_, T, C, F> {
 
     fn poll(&mut self) -> Result<bool, RecvError> {
         Ok((self.over)())
-    }
-}
-
-/// Closes a [`Server`](crate::rpc::Server) or a [`Mailbox`](crate::actor::Mailbox) from another thread
-/// of its process.
-#[derive(Debug, Clone)]
-pub struct Closer(Weak<ReplyProducers>);
-
-impl Closer {
-    /// Ends the call that receives: a mailbox's as soon as it has no message in hand, a server's as soon as
-    /// what it has received is answered, and the replies have gone or
-    /// [`ServerOptions::drain`](crate::rpc::ServerOptions::drain) is over.
-    ///
-    /// Messages that a mailbox has not received stay for the next actor. Requests that a server has not
-    /// received, and calls that are made meanwhile, wait until [`serve`](crate::rpc::Server::serve)
-    /// returns; of a server that is not in `serve`, until it is dropped. Then they are the
-    /// next server's if one [stands by](crate::rpc::ServerOptions::stand_by) or if they may be
-    /// [repeated](crate::rpc::ClientOptions::repeatable). Other callers are told at once:
-    /// [`ServerDied`](crate::rpc::CallError::ServerDied), not received.
-    pub fn close(&self) {
-        if let Some(returns) = self.0.upgrade() {
-            returns.close_receiver();
-        }
     }
 }
 

@@ -3,17 +3,15 @@
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Receiver;
 use super::state::State;
 use crate::channel::returns::ReplyProducers;
 use crate::channel::sources::Sources;
-use crate::channel::{Channel, attach_error, calls, check_there};
+use crate::channel::{Channel, Local, attach_error, calls, check_there};
 use crate::codec::Codec;
 use crate::control::{Control, semaphores, word};
 use crate::error::AttachError;
-use crate::ring::TrustedPeers;
 use crate::sys::{Deadline, Fault, Ordering, fault, fence};
 
 impl<T, C: Codec<T>> Channel<T, C> {
@@ -28,7 +26,7 @@ impl<T, C: Codec<T>> Channel<T, C> {
 
     /// Attaches the receiver, waiting until the one that there is has gone.
     pub(crate) fn receiver_by(&self, deadline: Deadline) -> Result<Receiver<T, C>, AttachError> {
-        Receiver::attach(self.control.clone(), self.spin, self.trust, deadline)
+        Receiver::attach(self.control.clone(), self.local, deadline)
     }
 }
 
@@ -36,8 +34,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// Takes the receiver's role, waiting until it is free, at most until `deadline`.
     pub(in crate::channel) fn attach(
         control: Arc<Control>,
-        spin: Duration,
-        trust: Option<TrustedPeers>,
+        local: Local,
         deadline: Deadline,
     ) -> Result<Self, AttachError> {
         if !control.is_ours() {
@@ -51,14 +48,13 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return Err(AttachError::ReceiverExists { channel: control.name(), pid });
         }
         let mut receiver = Receiver {
-            spin,
-            trust,
+            local,
             state: RefCell::new(State {
                 sources: Sources::new(&control),
                 looked_at_senders: false,
             }),
-            returns: Arc::new(ReplyProducers::new(control.clone(), spin)),
-            stays_open: false,
+            returns: Arc::new(ReplyProducers::new(control.clone(), local.spin)),
+            closes_for_good: false,
             serving: false,
             released: Cell::new(false),
             wake_on: Cell::new(None),
@@ -68,7 +64,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         };
         let control = &receiver.control;
         let failed = |error| attach_error(control, error);
-        control.reset_bell(control.receiver_bell(), spin).map_err(failed)?;
+        control.reset_bell(control.receiver_bell(), local.spin).map_err(failed)?;
         point!("attach.role");
         // Release, both: a sender that sees a receiver's generation sees what its predecessor
         // answered, and one that sees that a receiver has come sees its generation. See `calls`.

@@ -25,6 +25,15 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.control.wait(deadline, spin, &mut waiter)
     }
 
+    /// Refuses to wait once the receiver was closed.
+    #[inline]
+    pub(super) fn check_open(&self) -> Result<(), RecvError> {
+        match self.is_closed() {
+            true => Err(RecvError::Closed { channel: self.control.name() }),
+            false => Ok(()),
+        }
+    }
+
     #[cold]
     fn disconnected(&self) -> RecvError {
         RecvError::Disconnected { channel: self.control.name() }
@@ -41,7 +50,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// Whether senders have come and none is attached now.
     fn senders_are_gone(&self) -> Result<bool, RecvError> {
-        if self.stays_open || self.control.header.durable || !self.control.senders_came() {
+        if self.local.stays_open || self.control.header.durable || !self.control.senders_came() {
             return Ok(false);
         }
         match self.control.has_sender() {
@@ -72,10 +81,6 @@ impl<T, C: Codec<T>> ReceiverWaiter<'_, T, C> {
             true => Err(RecvError::Timeout { channel: self.receiver.control.name() }),
             false => Ok(()),
         }
-    }
-
-    fn check_open(&self) -> Result<(), RecvError> {
-        if self.receiver.is_closed() { Err(self.receiver.disconnected()) } else { Ok(()) }
     }
 
     /// Looks a last time where the senders are gone.
@@ -110,13 +115,13 @@ impl<T, C: Codec<T>> Waiter for ReceiverWaiter<'_, T, C> {
                 self.receiver.returns.flush(false);
                 let found = self.next(false)?;
                 if found.is_none() {
-                    self.check_open()?;
+                    self.receiver.check_open()?;
                     self.check_told()?;
                 }
                 Ok(found)
             }
             Look::Parked => {
-                self.check_open()?;
+                self.receiver.check_open()?;
                 self.receiver.returns.flush(true);
                 if let Some(delivery) = self.next(true)? {
                     return Ok(Some(delivery));

@@ -36,7 +36,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let mut useless = 0;
         loop {
             let lost = |sender: &Self| lost(sender).map_err(AcceptError);
-            self.wait_or_lose(&mut state, deadline, self.spin, &look, lost)
+            self.wait_or_lose(&mut state, deadline, self.local.spin, &look, lost)
                 .map_err(|AcceptError(error)| error)?;
             let Some(replies) = state.replies.as_mut() else {
                 return Err(self.no_way_back());
@@ -86,6 +86,7 @@ pub(in crate::channel) fn back_error(error: SendError) -> RecvError {
         SendError::NotWoken { channel, error } => RecvError::NotWoken { channel, error },
         SendError::Reentrant { channel } => RecvError::Reentrant { channel },
         SendError::Forked { channel } => RecvError::Forked { channel },
+        SendError::Closed { channel } => RecvError::Closed { channel },
         SendError::Corrupt { channel, what } => RecvError::Corrupt { channel, what },
         SendError::System { channel, error } => RecvError::System { channel, error },
         SendError::Disconnected { channel }

@@ -1,17 +1,16 @@
 //! Taking a lane, becoming its owner, and giving it back.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Sender, State};
 use crate::channel::replies::Replies;
-use crate::channel::{Channel, attach_error, calls, check_there, lane_damage, space};
+use crate::channel::{Channel, Local, attach_error, calls, check_there, lane_damage, space};
 use crate::codec::Codec;
 use crate::control::{Control, lane_word, semaphores, word};
 use crate::error::AttachError;
-use crate::ring::{Producer, TrustedPeers};
+use crate::ring::Producer;
 use crate::sys::{Fault, MessageBuffer, Ordering, fault, ordering};
 
 /// Memory for a message at first, in bytes: all that the kernel takes unless its msgmax was raised. It
@@ -25,7 +24,7 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// [`AttachError::LanesExhausted`] if there are as many as the channel has lanes,
     /// [`AttachError::Removed`] if the channel was removed; [`AttachError`] otherwise.
     pub fn sender(&self) -> Result<Sender<T, C>, AttachError> {
-        Sender::attach(self.control.clone(), self.spin, self.trust)
+        Sender::attach(self.control.clone(), self.local)
     }
 }
 
@@ -33,8 +32,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Takes a free lane of the channel.
     pub(in crate::channel) fn attach(
         control: Arc<Control>,
-        spin: Duration,
-        trust: Option<TrustedPeers>,
+        local: Local,
     ) -> Result<Self, AttachError> {
         if !control.is_ours() {
             return Err(AttachError::Forked { channel: control.name() });
@@ -46,8 +44,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             lane,
             generation: 0,
             bell,
-            spin,
-            trust,
+            local,
             state: RefCell::new(State {
                 producer: None,
                 replies: None,
@@ -59,6 +56,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 looked_at_line: false,
                 park_timed_out: false,
             }),
+            closing: OnceCell::new(),
             value: PhantomData,
             // From here on dropping the sender gives the lane back.
             control,
@@ -70,7 +68,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     fn prepare(&mut self) -> Result<(), AttachError> {
         let control = &self.control;
         let state = self.state.get_mut();
-        let reset = control.reset_bell(self.bell, self.spin);
+        let reset = control.reset_bell(self.bell, self.local.spin);
         reset.map_err(|error| attach_error(control, error))?;
         if control.layout().has_ring() {
             let layout = control.ring_of(self.lane);

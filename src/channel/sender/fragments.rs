@@ -76,7 +76,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                     if start.is_some() {
                         self.notify_receiver()?;
                     }
-                    let room = self.wait(state, deadline, self.spin, |sender, state| {
+                    let room = self.wait(state, deadline, self.local.spin, |sender, state| {
                         if start.is_some() && sender.receiver_generation() != generation {
                             return Err(Interrupted::Restart);
                         }
@@ -114,7 +114,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 return Ok(());
             }
             self.notify_receiver()?;
-            self.wait(state, deadline, self.spin, |sender, state| {
+            self.wait(state, deadline, self.local.spin, |sender, state| {
                 if long.is_done(start) {
                     return Ok(Some(()));
                 }

@@ -87,7 +87,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         deadline: Deadline,
         mut look: impl FnMut(&mut Producer) -> Result<Option<R>, Damage>,
     ) -> Result<R, SendError> {
-        self.wait(state, deadline, self.spin, |sender, state| {
+        self.wait(state, deadline, self.local.spin, |sender, state| {
             let room = sender.found_room(look(sender.producer(state)))?;
             if room.is_none() {
                 sender.take_replies_for(value, state, deadline)?;
@@ -175,6 +175,10 @@ where
     /// [`SendError::TooLong`] if `len` is more than goes in one piece, half the channel's capacity
     /// or, without rings, its `inline_limit`; else as [`send`](Sender::send).
     pub fn send_with(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), SendError> {
+        self.told(self.fill_and_send(len, fill))
+    }
+
+    fn fill_and_send(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), SendError> {
         let (tag, deadline) = (Tag::DEFAULT, Deadline::never());
         let empty = |_: &mut Writer<'_>| Ok(());
         let state = &mut *self.enter()?;

@@ -111,11 +111,19 @@ where
     #[inline]
     fn look(&mut self, when: Look) -> Result<Option<R>, E> {
         match when {
-            Look::First | Look::Spinning => self.next(),
+            Look::First => self.next(),
+            Look::Spinning => {
+                let found = self.next()?;
+                if found.is_none() {
+                    self.sender.check_open()?;
+                }
+                Ok(found)
+            }
             Look::Parked => {
                 if let Some(found) = self.next()? {
                     return Ok(Some(found));
                 }
+                self.sender.check_open()?;
                 if !self.state.looked_at_receiver {
                     if self.gives_up()? {
                         return self.last_look().map(Some);

@@ -141,3 +141,35 @@ fn a_stopped_waker_costs_no_sleeper_its_wake_up() {
     super::holds_killed("waker stopped", model);
     super::finds_killed("waker stopped", &[Fault::ClearBeforePost], model);
 }
+
+#[test]
+fn what_is_closed_while_it_sleeps_wakes() {
+    let receiver = || {
+        let channel = ring_only(2).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let closer = rx.closer();
+        let closing = thread::spawn(move || closer.close());
+        assert!(rx.recv().unwrap_err().is_closed());
+        closing.join().unwrap();
+        // Once.
+        tx.send(&1).unwrap();
+        assert_eq!(rx.recv().unwrap(), 1);
+    };
+    let sender = || {
+        let channel = ring_only(2).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        tx.send(&1).unwrap();
+        let closer = tx.closer();
+        let closing = thread::spawn(move || closer.close());
+        assert!(tx.send(&2).unwrap_err().is_closed());
+        closing.join().unwrap();
+        assert_eq!(rx.recv().unwrap(), 1);
+        tx.send(&3).unwrap();
+        assert_eq!(rx.recv().unwrap(), 3);
+    };
+    let faults = [Fault::NoRingFence, Fault::NoParkFence, Fault::NoRecheck];
+    holds("a receiver is closed", receiver);
+    finds("a receiver is closed", &faults, receiver);
+    holds("a sender is closed", sender);
+    finds("a sender is closed", &faults, sender);
+}
