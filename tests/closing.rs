@@ -5,10 +5,14 @@ use std::thread;
 use std::time::Duration;
 
 use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use sysv_channel::codec::{Bytes, Raw};
 use sysv_channel::{Channel, Closer, Options, Receiver, Select, Sender};
 
 type Line = Channel<Bytes, Raw>;
+type Rx = Receiver<Bytes, Raw>;
+type Tx = Sender<Bytes, Raw>;
 
 fn shapes() -> [(&'static str, Options<Bytes, Raw>); 3] {
     let options = || Line::options().lanes(2);
@@ -55,7 +59,7 @@ fn closed<E: Send>(
 #[test]
 fn a_receiver_that_sleeps_is_ended_and_goes_on() {
     const LONG: Duration = Duration::from_secs(1000);
-    let calls: [fn(Receiver<Bytes, Raw>) -> Receiver<Bytes, Raw>; 5] = [
+    let calls: [fn(Rx) -> Rx; 5] = [
         |rx| {
             assert!(rx.recv().unwrap_err().is_closed());
             rx
@@ -118,19 +122,19 @@ fn a_sender_that_waits_is_ended_and_its_value_was_not_sent() {
             sent += 1;
         }
         let closer = tx.closer();
-        let wait = |tx: Sender<Bytes, Raw>| {
+        let wait = |tx: Tx| {
             assert!(tx.send(&bytes(1000)).unwrap_err().is_closed());
             tx
         };
         let tx = closed(&channel, false, &closer, wait, tx);
-        let all = |rx: &Receiver<Bytes, Raw>| rx.try_iter().map(|value| value.unwrap()).count();
+        let all = |rx: &Rx| rx.try_iter().filter(Result::is_ok).count();
         assert_eq!(all(&rx), sent, "{shape}");
         tx.send(&bytes(1000)).unwrap();
         assert_eq!(all(&rx), 1, "{shape}");
         // Of several values those before it, and the next call tells.
         let closer = tx.closer();
         let values: Vec<Bytes> = vec![bytes(1000); sent + 1];
-        let wait = |tx: Sender<Bytes, Raw>| {
+        let wait = |tx: Tx| {
             assert_eq!(tx.send_all(&values).unwrap(), sent);
             tx
         };
@@ -147,7 +151,7 @@ fn a_value_in_fragments_is_taken_back() {
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         for len in [3000, 100_000] {
             let closer = tx.closer();
-            let wait = |tx: &Sender<Bytes, Raw>| {
+            let wait = |tx: &Tx| {
                 assert!(tx.send(&bytes(len)).unwrap_err().is_closed(), "{shape}");
             };
             let stats = channel.stats().unwrap();
@@ -187,8 +191,8 @@ fn a_signal_handler_ends_a_receiver_that_sleeps() {
             let channel = &channel;
             scope.spawn(move || {
                 asleep(channel, true, parks + 1);
-                // SAFETY: sends this process a signal that it handles.
-                unsafe { libc::kill(libc::getpid(), libc::SIGUSR2) };
+                let process = Pid::this();
+                kill(process, Signal::SIGUSR2).unwrap();
             });
             assert!(rx.recv().unwrap_err().is_closed());
         });
@@ -229,7 +233,7 @@ fn a_receiver_stays_open_while_senders_come_and_go() {
             &channel,
             true,
             &closer,
-            |rx: Receiver<Bytes, Raw>| {
+            |rx: Rx| {
                 assert!(rx.recv().unwrap_err().is_closed());
                 rx
             },
