@@ -96,6 +96,8 @@
 //! - `postcard`: a second serde codec, shorter and slower.
 //! - `json`: a serde codec whose format describes itself, [`codec::Json`](codec), for types that the
 //!   others refuse: `untagged`, `tag`, `flatten`, skipped fields, JSON values.
+//! - `async`: a receiver as a `Stream`, by `Receiver::into_stream`; [`Receiver::recv_async`] needs no
+//!   feature.
 //! - `pod`: `repr(C)` structs as their own bytes, for [`Queue`]s shared with C programs.
 //!
 //! [semop(2)]: https://man7.org/linux/man-pages/man2/semop.2.html
@@ -134,6 +136,8 @@ mod sys;
 mod tag;
 mod transfer;
 
+#[cfg(feature = "async")]
+pub use channel::ReceiverStream;
 pub use channel::{
     Channel, Closer, IntoIter, Iter, Lease, Options, Receiver, Sender, Stats, TryIter, channel,
 };

@@ -284,3 +284,13 @@ fn supervisor_restarts_its_worker_and_every_call_is_answered() {
     assert!(output.status.success(), "{}: {shown}{errors}", stage.name());
     assert!(shown.contains("300 calls answered"), "{shown}");
 }
+
+#[cfg(feature = "async")]
+#[test]
+fn async_service_waits_for_two_channels_and_a_socket() {
+    let stage = Stage::new("async service");
+    let output = run(example("async_service"));
+    let (shown, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{}: {shown}{errors}", stage.name());
+    assert!(shown.contains("10000 readings, 500 orders and 20 questions"), "{shown}");
+}

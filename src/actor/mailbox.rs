@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -296,6 +297,24 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     /// [`RecvError::Empty`] if there is none; else as [`recv`](Mailbox::recv).
     pub fn try_recv(&self) -> Result<Option<M>, RecvError> {
         self.receive(Deadline::now())
+    }
+
+    /// The next message, and has the task wait until there is one, under any executor; `None` when the
+    /// mailbox was closed. A future that is dropped has taken no message. See
+    /// [`Receiver::recv_async`](crate::Receiver::recv_async) for what it costs.
+    ///
+    /// # Errors
+    /// As [`recv`](Mailbox::recv).
+    // NB: mutable, so that the future can go to another thread.
+    pub async fn recv_async(&mut self) -> Result<Option<M>, RecvError> {
+        poll_fn(move |context| {
+            let receive = || match self.try_recv() {
+                Err(RecvError::Empty { .. }) => Ok(None),
+                received => received.map(Some),
+            };
+            self.receiver.poll_call(context, receive)
+        })
+        .await
     }
 
     /// The next message, if one comes within `timeout`; `None` when the mailbox was closed.

@@ -79,6 +79,60 @@ impl<T, C> fmt::Debug for IntoIter<T, C> {
     }
 }
 
+/// The values of a [`Receiver`] as a task waits for them, until all senders are gone: a
+/// [`Stream`](futures_core::Stream).
+#[cfg(feature = "async")]
+pub struct ReceiverStream<T, C = DefaultCodec> {
+    receiver: Receiver<T, C>,
+    ended: bool,
+}
+
+#[cfg(feature = "async")]
+impl<T, C: Codec<T>> Receiver<T, C> {
+    /// The values, one after another, as a task waits for them, until all senders are gone and nothing is
+    /// left. Items are as those of [`iter`](Receiver::iter), waiting as in [`recv_async`](Receiver::recv_async).
+    pub fn into_stream(self) -> ReceiverStream<T, C> {
+        ReceiverStream { receiver: self, ended: false }
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T, C> ReceiverStream<T, C> {
+    /// The receiver, between two values.
+    pub fn into_inner(self) -> Receiver<T, C> {
+        self.receiver
+    }
+
+    /// The same, to be looked at.
+    pub fn get_ref(&self) -> &Receiver<T, C> {
+        &self.receiver
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T, C: Codec<T>> futures_core::Stream for ReceiverStream<T, C> {
+    type Item = Result<T, RecvError>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.ended {
+            return std::task::Poll::Ready(None);
+        }
+        let received = this.receiver.poll_recv(context);
+        received.map(|received| next_of(&mut this.ended, || received))
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T, C> fmt::Debug for ReceiverStream<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReceiverStream").field(&self.receiver).finish()
+    }
+}
+
 /// The next item; a value that could not be decoded is an item, any other error the last one.
 fn next_of<T>(
     ended: &mut bool,

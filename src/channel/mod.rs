@@ -60,6 +60,8 @@ pub(crate) use calls::{Caller, ReceiverBell, RequestGuard, Unanswered, Untyped};
 pub use closer::Closer;
 pub(crate) use encoded::{Encoded, NotEncoded};
 pub(crate) use holders::{Holding, LostPort, PortId, Whereabouts};
+#[cfg(feature = "async")]
+pub use iter::ReceiverStream;
 pub use iter::{IntoIter, Iter, TryIter};
 pub use lease::Lease;
 pub use open::channel;

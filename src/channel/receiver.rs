@@ -3,10 +3,12 @@
 //! | file | subject |
 //! |---|---|
 //! | `attach` | taking the receiver's role, and giving it up |
+//! | `poll` | waiting for values in a task |
 //! | `state` | what its calls change |
 //! | `wait` | waiting for values |
 
 mod attach;
+mod poll;
 pub(super) mod state;
 mod wait;
 
@@ -23,7 +25,7 @@ use super::origin::Origin;
 use super::returns::ReplyProducers;
 use super::{Channel, Closer, Delivery, Local};
 use crate::codec::{Codec, DecodeError, DefaultCodec, Reader};
-use crate::control::{Control, WaitError};
+use crate::control::{Control, Listener, WaitError};
 use crate::error::RecvError;
 use crate::sys::Deadline;
 use crate::tag::{Message, Select, Tag};
@@ -61,6 +63,8 @@ pub struct Receiver<T, C = DefaultCodec> {
     released: Cell<bool>,
     /// What ends waiting, as a deadline does, beside values.
     pub(super) wake_on: Cell<Option<WakeOn>>,
+    /// What sleeps at the bell, once a task has waited for values.
+    listener: RefCell<Option<Arc<Listener>>>,
     value: PhantomData<fn(C) -> T>,
 }
 

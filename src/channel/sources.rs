@@ -167,6 +167,11 @@ impl Sources {
         }
     }
 
+    /// Has a caller that only polls ask the kernel with the next look.
+    pub(super) fn ask_now(&mut self) {
+        self.ask_again = Deadline::now();
+    }
+
     /// Whether a caller that only polls should ask the kernel again.
     pub(super) fn is_time_to_ask(&self) -> bool {
         self.ask_again.has_passed()

@@ -23,9 +23,10 @@
 //! waker cannot clear the ticket of a later sleeper. A post is a hint: nobody waits for one to
 //! arrive, and after each wake-up the state is looked at afresh.
 
+use std::task::Waker;
 use std::time::Duration;
 
-use super::{Control, WaitError, lane_word, semaphores, word};
+use super::{Control, Listener, WaitError, lane_word, semaphores, word};
 use crate::sys::{self, Deadline, Fault, Ordering, SystemError, fault};
 
 /// How long a sleeper first sleeps that cannot make the others' processors fence.
@@ -168,6 +169,7 @@ impl Control {
     pub(super) fn park<R, E: From<WaitError>>(
         &self,
         doorbell: Doorbell,
+        listener: Option<&Listener>,
         deadline: Deadline,
         parks: u32,
         look: impl FnOnce() -> Result<Option<R>, E>,
@@ -182,12 +184,10 @@ impl Control {
             () if self.is_removed() => Err(E::from(self.removed())),
             () => look(),
         };
-        let rung = match found {
-            Ok(None) => semaphores::sleep(
-                self.set,
-                doorbell.bell,
-                self.park_timeout(deadline, fenced, parks),
-            ),
+        let until = || self.park_timeout(deadline, fenced, parks);
+        let rung = match (&found, listener) {
+            (Ok(None), Some(listener)) if !fault(Fault::ListenerIgnored) => listener.sleep(until()),
+            (Ok(None), _) => semaphores::sleep(self.set, doorbell.bell, until()),
             _ => Ok(true),
         };
         point!("park.woken");
@@ -209,6 +209,22 @@ impl Control {
             }
             (None, Err(error)) => Err(E::from(self.wait_error(error))),
         }
+    }
+
+    /// Says that an end sleeps which waits elsewhere: what is made so after this wakes the task that its
+    /// listener knows. The end looks once more before it waits.
+    pub(crate) fn arm(&self, doorbell: Doorbell, waker: &Waker) {
+        self.word(doorbell.parked_at).swap(self.next_ticket(), Ordering::Relaxed);
+        point!("park.armed");
+        if !fault(Fault::NoParkFence) && !self.sleeper_fence() {
+            // A waker may have gone without its fence: the next look comes soon.
+            waker.wake_by_ref();
+        }
+    }
+
+    /// The end waits no more.
+    pub(crate) fn disarm(&self, doorbell: Doorbell) {
+        self.word(doorbell.parked_at).swap(0, Ordering::Relaxed);
     }
 
     /// How long to sleep at a time.

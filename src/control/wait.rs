@@ -1,9 +1,10 @@
 //! Waiting, for both ends of a channel: look, spin, sleep at the doorbell, look again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::doorbell::Parked;
-use super::{Control, Doorbell, WaitError, lane_word, semaphores, word};
+use super::{Control, Doorbell, Listener, WaitError, lane_word, semaphores, word};
 use crate::sys::{self, Deadline, Ordering};
 
 /// How many times a spinning side looks around before it asks the kernel whether its bell was rung:
@@ -41,6 +42,11 @@ pub(crate) trait Waiter {
 
     /// Which end waits.
     fn end(&self) -> End;
+
+    /// What sleeps at the end's bell in its place, if something does.
+    fn listener(&self) -> Option<Arc<Listener>> {
+        None
+    }
 
     /// Looks for it, without waiting.
     fn look(&mut self, when: Look) -> Result<Option<Self::Found>, Self::Error>;
@@ -109,9 +115,12 @@ impl Control {
             return Ok(found);
         }
         let (mut late, mut parks) = (false, 0);
+        let listener = waiter.listener();
+        let listener = listener.as_deref();
         loop {
             self.count(end.parks, 1);
-            let parked = self.park(end.bell, deadline, parks, || waiter.look(Look::Parked))?;
+            let look = || waiter.look(Look::Parked);
+            let parked = self.park(end.bell, listener, deadline, parks, look)?;
             parks = parks.saturating_add(1);
             if let Parked::Found(found) = parked {
                 return Ok(found);

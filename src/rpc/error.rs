@@ -313,6 +313,15 @@ impl ServeError {
     }
 }
 
+impl From<RecvError> for ServeError {
+    fn from(error: RecvError) -> Self {
+        match error {
+            RecvError::Removed { channel: server } => ServeError::Removed { server },
+            error => ServeError::Receive(error),
+        }
+    }
+}
+
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -292,7 +293,7 @@ where
                 }
             }
             crew.wait(self, |free| free == threads as u64);
-            Ok(())
+            Ok::<_, ServeError>(())
         })?;
         self.end();
         Ok(())
@@ -319,6 +320,26 @@ where
     /// [`ServeError::Empty`] if there is none; else as [`recv`](Server::recv).
     pub fn try_recv(&self) -> Result<Option<Request<Q, R, C>>, ServeError> {
         self.receive(Deadline::now())
+    }
+
+    /// The next request, and has the task wait until there is one, under any executor; `None` when the
+    /// server was [closed](Server::closer). A future that is dropped has taken no request.
+    ///
+    /// Replies that wait for room go while the server receives, and so while this is polled. See
+    /// [`Receiver::recv_async`](crate::Receiver::recv_async) for what it costs.
+    ///
+    /// # Errors
+    /// As [`recv`](Server::recv).
+    // NB: mutable, so that the future can go to another thread.
+    pub async fn recv_async(&mut self) -> Result<Option<Request<Q, R, C>>, ServeError> {
+        poll_fn(move |context| {
+            let receive = || match self.try_recv() {
+                Err(ServeError::Empty { .. }) => Ok(None),
+                received => received.map(Some),
+            };
+            self.receiver.poll_call(context, receive)
+        })
+        .await
     }
 
     /// The next request, and waits at most `timeout` for it; `None` when the server was

@@ -47,6 +47,8 @@ faults! {
     NoRecheck,
     /// The waker clears the ticket before it posts.
     ClearBeforePost,
+    /// An end sleeps at its bell although it has a listener.
+    ListenerIgnored,
     /// The kernel undoes nothing.
     #[cfg(loom)]
     NoUndo,

@@ -9,7 +9,7 @@ use crate::channel::origin::Origin;
 use crate::channel::receiver::{Receiver, WakeOn};
 use crate::channel::returns::{Due, ReplyProducers};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
-use crate::control::{End, Look, Waiter};
+use crate::control::{End, Listener, Look, Waiter};
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::sys::{Deadline, Moment, Ordering, fence};
@@ -154,6 +154,10 @@ impl<T, C, F: Fn() -> bool> Waiter for DrainWaiter<'_, T, C, F> {
 
     fn end(&self) -> End {
         self.receiver.control.receiving_end(0)
+    }
+
+    fn listener(&self) -> Option<Arc<Listener>> {
+        self.receiver.listener()
     }
 
     fn look(&mut self, when: Look) -> Result<Option<bool>, RecvError> {

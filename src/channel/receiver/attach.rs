@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
+use std::mem;
 use std::sync::Arc;
 
 use super::Receiver;
@@ -58,6 +59,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             serving: false,
             released: Cell::new(false),
             wake_on: Cell::new(None),
+            listener: RefCell::new(None),
             value: PhantomData,
             // From here on dropping the receiver gives the role back.
             control,
@@ -97,9 +99,16 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 impl<T, C> Receiver<T, C> {
     /// Gives the role up, for good.
     pub(in crate::channel) fn release(&self) {
-        if !self.control.is_ours() || self.released.replace(true) {
+        if !self.control.is_ours() {
+            // A forked child has no thread of its parent's.
+            mem::forget(self.listener.take());
             return;
         }
+        if self.released.replace(true) {
+            return;
+        }
+        // Before another receiver sleeps at the bell.
+        drop(self.listener.take());
         self.returns.close();
         // The hint comes before the role is given up, so that it is there when the bells ring.
         self.control.word(word::RECEIVER_LEFT).swap(1, Ordering::Relaxed);

@@ -1,12 +1,13 @@
 //! Waiting for values.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Receiver;
 use super::state::State;
 use crate::channel::Delivery;
 use crate::codec::Codec;
-use crate::control::{End, Look, Waiter, word};
+use crate::control::{End, Listener, Look, Waiter, word};
 use crate::error::RecvError;
 use crate::sys::{Deadline, Fault, Ordering, fault};
 use crate::tag::Select;
@@ -105,6 +106,10 @@ impl<T, C: Codec<T>> Waiter for ReceiverWaiter<'_, T, C> {
     #[inline]
     fn end(&self) -> End {
         self.state.sources.lanes.end(&self.receiver.control)
+    }
+
+    fn listener(&self) -> Option<Arc<Listener>> {
+        self.receiver.listener()
     }
 
     #[inline]

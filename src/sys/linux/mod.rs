@@ -12,6 +12,7 @@ pub(crate) mod process;
 mod queue;
 mod segment;
 mod semaphore;
+pub(crate) mod thread;
 
 /// What threads of one process exclude each other with.
 pub(crate) type Mutex<T> = std::sync::Mutex<T>;

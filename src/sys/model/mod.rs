@@ -15,6 +15,7 @@ pub(crate) mod process;
 mod queue;
 mod segment;
 mod semaphore;
+pub(crate) mod thread;
 
 pub(crate) use atomics::{AtomicU64, Ordering, current_processor, fence, spin_budget, spin_hint};
 pub(crate) use barrier::{heavy_barrier, light_barrier, register_waker};

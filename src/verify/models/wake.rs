@@ -1,11 +1,14 @@
 //! Sleep and wake: on items, on ring space, on queue space, by several senders.
 
+use std::task::{Context, Poll};
+
 use loom::thread;
 
 use super::{finds, holds, mixed, process_with_sender, ring_only};
 use crate::Options;
 use crate::model::set_queue_capacity;
-use crate::sys::Fault;
+use crate::sys::thread::{current_waker, park};
+use crate::sys::{Deadline, Fault};
 
 /// A sender sends these values, a receiver takes them. Neither goes before both are done: a goodbye
 /// rings, and would hide a wake-up that was lost.
@@ -172,4 +175,53 @@ fn what_is_closed_while_it_sleeps_wakes() {
     finds("a receiver is closed", &faults, receiver);
     holds("a sender is closed", sender);
     finds("a sender is closed", &faults, sender);
+}
+
+/// Polls until the future is ready; in between the thread is parked, as an executor's is.
+fn block_on<R>(future: impl Future<Output = R>) -> R {
+    let mut future = std::pin::pin!(future);
+    let waker = current_waker();
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(result) => return result,
+            Poll::Pending => park(Deadline::never()),
+        }
+    }
+}
+
+#[test]
+fn a_task_that_waits_is_woken() {
+    let model = || {
+        let channel = ring_only(4).private().unwrap();
+        let (tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let sender = thread::spawn(move || {
+            tx.send(&0).unwrap();
+            tx
+        });
+        assert_eq!(block_on(rx.recv_async()).unwrap(), 0);
+        drop(sender.join().unwrap());
+        assert!(block_on(rx.recv_async()).unwrap_err().is_disconnected());
+    };
+    holds("a task waits for a value", model);
+    let faults = [Fault::NoRingFence, Fault::NoParkFence, Fault::NoRecheck];
+    finds("a task waits for a value", &faults, model);
+}
+
+#[test]
+fn a_call_that_blocks_is_woken_while_a_listener_sleeps_at_the_bell() {
+    let model = || {
+        let channel = ring_only(4).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(rx.poll_recv(&mut context).is_pending());
+        let sender = thread::spawn(move || {
+            tx.send(&0).unwrap();
+            tx
+        });
+        assert_eq!(rx.recv().unwrap(), 0);
+        drop(sender.join().unwrap());
+    };
+    holds("a call blocks beside a listener", model);
+    finds("a call blocks beside a listener", &[Fault::ListenerIgnored], model);
 }

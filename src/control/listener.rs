@@ -1,0 +1,137 @@
+//! A thread that sleeps at a bell for an end that waits elsewhere: in a task of an executor.
+//!
+//! ```text
+//! end:       register a waker; say that it sleeps; look once more; go and do something else
+//! listener:  sleep at the bell; wake what was registered
+//! ```
+//!
+//! System V has no wait for several things at once, so each end that waits like this costs a thread, from
+//! its first wait until it is dropped. While there is one it alone sleeps at the bell: a call of the same
+//! end that blocks waits for the listener.
+
+use std::sync::{Arc, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use super::doorbell::Doorbell;
+use super::{Control, semaphores};
+use crate::sys::thread::{JoinHandle, current_waker, park, spawn};
+use crate::sys::{Deadline, Mutex, SemaphoreSet, SystemError};
+
+/// How long a listener first sleeps before it has its end look whether the channel's objects are still
+/// there. Each time it takes twice as long, `LOOKS_DOUBLED` times.
+const LOOK_FOR_OBJECTS: Duration = Duration::from_secs(1);
+const LOOKS_DOUBLED: u32 = 6;
+
+pub(crate) struct Listener {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    set: SemaphoreSet,
+    bell: u16,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether the bell was rung, or it is time for a look, since the end was last told.
+    rung: bool,
+    waker: Option<Waker>,
+    /// Why the listener listens no more.
+    failed: Option<SystemError>,
+    stopped: bool,
+}
+
+impl Listener {
+    pub(super) fn start(set: SemaphoreSet, bell: u16) -> Result<Self, SystemError> {
+        let shared = Arc::new(Shared { set, bell, state: Mutex::default() });
+        let thread = spawn({
+            let shared = shared.clone();
+            move || shared.listen()
+        })?;
+        Ok(Listener { shared, thread: Some(thread) })
+    }
+
+    /// Has a waker woken when the bell is rung next; says whether it was since this was last asked.
+    pub(crate) fn register(&self, waker: &Waker) -> Result<bool, SystemError> {
+        let mut state = self.shared.state();
+        match &mut state.waker {
+            Some(registered) => registered.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        match &state.failed {
+            Some(error) => Err(error.clone()),
+            None => Ok(std::mem::take(&mut state.rung)),
+        }
+    }
+
+    /// Sleeps until the bell was rung; `false` when the deadline passed.
+    pub(super) fn sleep(&self, deadline: Deadline) -> Result<bool, SystemError> {
+        let waker = current_waker();
+        loop {
+            if self.register(&waker)? {
+                return Ok(true);
+            }
+            if deadline.has_passed() {
+                return Ok(false);
+            }
+            park(deadline);
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        self.shared.state().stopped = true;
+        // Where the bell is gone the listener is, or about to. Where it may not be rung any more, the
+        // listener ends when it is time for a look.
+        if semaphores::post(self.shared.set, self.shared.bell).is_ok() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> impl std::ops::DerefMut<Target = State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listen(&self) {
+        let mut naps = 0;
+        loop {
+            let timeout = LOOK_FOR_OBJECTS * (1 << naps);
+            let until = if cfg!(loom) { Deadline::never() } else { Deadline::after(timeout) };
+            let slept = semaphores::sleep(self.set, self.bell, until);
+            naps = match slept {
+                Ok(false) => LOOKS_DOUBLED.min(naps + 1),
+                _ => 0,
+            };
+            let mut state = self.state();
+            if state.stopped {
+                return;
+            }
+            let failed = slept.err();
+            let ends = failed.is_some();
+            (state.rung, state.failed) = (true, failed);
+            let waker = state.waker.take();
+            // Waking may run the end's code, which may ask this listener.
+            drop(state);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            if ends {
+                return;
+            }
+        }
+    }
+}
+
+impl Control {
+    /// Starts what sleeps at a bell for an end that waits elsewhere.
+    pub(crate) fn listen(&self, bell: Doorbell) -> Result<Listener, SystemError> {
+        Listener::start(self.set, bell.bell)
+    }
+}

@@ -1,0 +1,42 @@
+//! Threads of this crate's own.
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::thread::{self, Builder, Thread};
+
+pub(crate) use std::thread::JoinHandle;
+
+use super::Deadline;
+use crate::sys::SystemError;
+
+/// Enough for a thread that makes system calls, in bytes; the least that glibc takes is 16 KiB and what
+/// the program's thread-local variables need.
+const STACK: usize = 128 << 10;
+
+/// Starts a thread.
+pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, SystemError> {
+    let thread = Builder::new().name("sysv-channel".to_owned()).stack_size(STACK);
+    thread.spawn(body).map_err(|error| SystemError::of_thread(&error))
+}
+
+/// Wakes the thread that is parked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// What wakes the calling thread from [`park`].
+pub(crate) fn current_waker() -> Waker {
+    Arc::new(Unpark(thread::current())).into()
+}
+
+/// Sleeps until the thread is woken or the deadline passes, or for no reason.
+pub(crate) fn park(deadline: Deadline) {
+    match deadline.remaining() {
+        None => thread::park(),
+        Some(left) => thread::park_timeout(left),
+    }
+}
