@@ -8,6 +8,9 @@ use crate::{Failure, stop};
 /// How far the bare round trips on both sides of a sample may differ.
 const MOVED: f64 = 0.2;
 
+/// At least so much goes through in a sample of bulk: a ring is used round and round.
+pub const LEAST_BYTES: u64 = 32 << 20;
+
 /// Something that is ready to be measured, with its type forgotten.
 pub trait Ready {
     /// Nanoseconds of one operation, by a sample of many.

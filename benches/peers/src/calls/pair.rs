@@ -8,7 +8,7 @@ use super::peer::{Client, Peer, STOP, Work};
 use crate::Failure;
 use crate::cores::Cores;
 use crate::process::Server;
-use crate::samples::{Ready, nanos};
+use crate::samples::{LEAST_BYTES, Ready, nanos};
 use crate::values::{Order, Wait};
 
 /// About how long a sample takes.
@@ -46,7 +46,11 @@ pub fn start<P: Peer + 'static>(cores: Cores, setting: Setting) -> Result<Box<dy
     // So many rounds as fill a sample, by a look at a few.
     let first = pair.measure()?;
     let fitting = SAMPLE.as_nanos() as f64 / first;
-    pair.rounds = (fitting as u64 / setting.clients as u64).max(FEWEST_ROUNDS);
+    let fewest = match work {
+        Work::Orders => FEWEST_ROUNDS,
+        Work::Bulk => (LEAST_BYTES / setting.len).max(FEWEST_ROUNDS),
+    };
+    pair.rounds = (fitting as u64 / setting.clients as u64).max(fewest);
     pair.server.stand_still()?;
     Ok(Box::new(pair))
 }

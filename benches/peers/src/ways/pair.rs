@@ -8,7 +8,7 @@ use super::{Field, Inside, Rx, Setting, Shape, Tx, Way};
 use crate::Failure;
 use crate::cores::{self, Cores};
 use crate::process::Server;
-use crate::samples::{Ready, nanos};
+use crate::samples::{LEAST_BYTES, Ready, nanos};
 use crate::values::Value;
 
 pub type Started = Result<Box<dyn Ready>, Failure>;
@@ -26,8 +26,6 @@ const SAMPLE: Duration = Duration::from_millis(3);
 const SAMPLE_OF_MANY: Duration = Duration::from_millis(20);
 /// So few only where the values are large.
 const FEWEST_ROUNDS: u64 = 3;
-/// At least so much goes through in a sample of a stream of bytes: a ring is used round and round.
-const LEAST_BYTES: u64 = 32 << 20;
 /// For a first look at what one takes.
 const FIRST_ROUNDS: u64 = 8;
 /// With many senders, whose threads take longer to start than to send so much.
