@@ -12,7 +12,7 @@ use crate::Failure;
 /// As many as a channel has by default.
 const SEMAPHORES: c_int = 72;
 /// As large as a channel's is by default.
-const SEGMENT: usize = 8_409_088;
+const SEGMENT: usize = 134_242_304;
 const LOCK: u16 = 0;
 
 pub struct Objects {
