@@ -6,7 +6,7 @@ use crate::report::{Report, Row};
 use crate::samples::{self, Ready};
 use crate::values::Wait;
 use crate::ways::{self, Field, Shape};
-use crate::{Failure, idle, opening, stop, topology};
+use crate::{Failure, codec, idle, opening, stop, topology};
 
 pub type Start = Box<dyn FnOnce() -> Result<Box<dyn Ready>, Failure>>;
 
@@ -30,6 +30,7 @@ enum Subject {
     Calls(calls::Setting),
     Ways(ways::Setting, Field),
     Opening,
+    Codec(codec::Work),
 }
 
 const fn call(key: &'static str, title: &'static str, wait: Wait, one_core: bool) -> Figure {
@@ -80,13 +81,17 @@ const fn in_place(key: &'static str, title: &'static str, len: usize) -> Figure 
     bytes(key, title, len, Field::InPlace)
 }
 
+const fn alone(key: &'static str, title: &'static str, work: codec::Work) -> Figure {
+    Figure { key, title, subject: Subject::Codec(work) }
+}
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
 use Wait::{Block, Spin};
 
 // Two that spin on one core would measure how long the kernel lets each.
-const FIGURES: [Figure; 29] = [
+const FIGURES: [Figure; 31] = [
     small(LATENCY, "struct, there and back", Shape::RoundTrip, Field::Orders, Spin),
     small("small_stream", "struct, stream", Shape::Stream, Field::Orders, Spin),
     small("pod_rtt", "plain data, there and back", Shape::RoundTrip, Field::Ticks, Spin),
@@ -106,6 +111,8 @@ const FIGURES: [Figure; 29] = [
     in_place("in_place_1m", "1 MiB, in place", MIB),
     in_place("in_place_16m", "16 MiB, in place", 16 * MIB),
     bytes("handover_1m", "1 MiB, hand-over alone", MIB, Field::HandOver),
+    alone("codec_encode", "struct, encoding alone", codec::Work::Encode),
+    alone("codec_decode", "struct, decoding alone", codec::Work::Decode),
     Figure { key: "open", title: "create, open, first value", subject: Subject::Opening },
     call("call_spin", "a call, spinning, two cores", Spin, false),
     call("call_block", "a call, sleeping, two cores", Block, false),
@@ -124,6 +131,7 @@ impl Subject {
             Subject::Calls(setting) => calls::offers(cores, setting),
             Subject::Ways(setting, field) => ways::offers(cores, setting, field),
             Subject::Opening => opening::offers(cores),
+            Subject::Codec(work) => codec::offers(cores, work),
         }
     }
 

@@ -1,82 +1,16 @@
 //! What no channel can be faster than.
 
 use std::hint::{black_box, spin_loop};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
 use crate::Failure;
 use crate::cores::{self, Cores, Line};
-use crate::process::Server;
 use crate::samples::{Ready, nanos};
-use crate::stop::spin;
-use crate::values::{Order, Small};
-use crate::ways::Memory;
 
 type Limit = Result<Box<dyn Ready>, Failure>;
-
-/// The codec's part of receiving the small struct. In a process of one thread, as receivers are: the
-/// allocator takes locks in others, which makes it half as slow again.
-struct Decoding {
-    words: Arc<Memory>,
-    round: u64,
-    server: Server,
-}
-
-/// Which sample is asked for, which was taken, and what it says.
-const WORDS: [usize; 3] = [0, 64, 72];
-const STOP: u64 = u64::MAX;
-
-pub fn decode(cores: Cores) -> Limit {
-    let words = Memory::make(0)?;
-    let server = Server::start(cores.other, &["decode", &words.path()])?;
-    let mut decoding = Decoding { words, round: 0, server };
-    decoding.sample()?;
-    Ok(Box::new(decoding))
-}
-
-impl Ready for Decoding {
-    fn sample(&mut self) -> Result<f64, Failure> {
-        self.server.go_on()?;
-        self.round += 1;
-        let [asked, taken, nanos] = WORDS.map(|word| self.words.word(word));
-        asked.store(self.round, Ordering::Release);
-        spin(|| Ok((taken.load(Ordering::Acquire) == self.round).then_some(())))?;
-        let nanos = f64::from_bits(nanos.load(Ordering::Relaxed));
-        self.server.stand_still()?;
-        Ok(nanos)
-    }
-
-    fn end(self: Box<Self>) -> Result<(), Failure> {
-        self.words.word(WORDS[0]).store(STOP, Ordering::Release);
-        self.server.go_on()?;
-        self.server.end()
-    }
-}
-
-/// Plays the process that decodes.
-pub fn serve_decoding(memory: &str) -> Result<(), Failure> {
-    const ROUNDS: u32 = 20_000;
-    let words = Memory::open(memory, 0)?;
-    let [asked, taken, result] = WORDS.map(|word| words.word(word));
-    let mut memory = [0; Order::LEN];
-    Order::new(7).encode(&mut memory)?;
-    let mut last = 0;
-    loop {
-        last = spin(|| Ok(Some(asked.load(Ordering::Acquire)).filter(|&round| round != last)))?;
-        if last == STOP {
-            return Ok(());
-        }
-        let start = Instant::now();
-        for _ in 0..ROUNDS {
-            black_box(Order::decode(black_box(&memory))?);
-        }
-        let each = nanos(start.elapsed()) / f64::from(ROUNDS);
-        result.store(each.to_bits(), Ordering::Relaxed);
-        taken.store(last, Ordering::Release);
-    }
-}
 
 /// About as many bytes are copied for a sample.
 const COPIED: usize = 32 << 20;

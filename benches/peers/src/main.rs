@@ -15,6 +15,7 @@
 //! (request and response); `figures` says what is measured, `goals` where this crate must stand.
 
 mod calls;
+mod codec;
 mod cores;
 mod figures;
 mod goals;
@@ -64,7 +65,7 @@ fn play(part: &[&str]) -> Result<(), Failure> {
         ["way", peer, field, setting, address] => ways::serve(peer, field, setting, address),
         ["open", kind, name, memory] => opening::serve(kind, name, memory),
         ["idle", name] => idle::serve(name),
-        ["decode", memory] => limits::serve_decoding(memory),
+        ["codec", peer, work, memory] => codec::serve(peer, work, memory),
         _ => Err("there is no such part".into()),
     }
 }

@@ -21,7 +21,7 @@ use sysv_channel::codec::Bytes;
 use crate::cores::Cores;
 use crate::figures::{Offer, Start};
 use crate::values::{Lent, Order, Tick, Value, Wait};
-use crate::{Failure, limits};
+use crate::{Failure, codec, limits};
 
 /// What is done with the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,7 +159,9 @@ fn entries(field: Field, len: usize) -> Vec<Entry> {
     match field {
         Field::Orders => vec![
             way::<own::Ring, Order>(),
-            Limit("bincode decode alone", |cores, _| limits::decode(cores)),
+            Limit("bincode decode alone", |cores, _| {
+                codec::start(cores, codec::Work::Decode, codec::PLAIN)
+            }),
             way::<bare::Bare, Order>(),
             inside::<inside::Rtrb, Order>(),
             inside::<inside::Crossbeam, Order>(),
