@@ -29,26 +29,45 @@ struct Figure {
 enum Subject {
     Calls(calls::Setting),
     Ways(ways::Setting, Field),
+    /// What takes part in either, in the same rounds.
+    CallsAndWays(calls::Setting, ways::Setting, Field),
     Opening,
     Codec(codec::Work),
 }
 
+const fn orders(wait: Wait, one_core: bool, clients: usize) -> calls::Setting {
+    calls::Setting { work: Work::Orders, wait, one_core, clients, len: 0 }
+}
+
 const fn call(key: &'static str, title: &'static str, wait: Wait, one_core: bool) -> Figure {
-    let subject =
-        Subject::Calls(calls::Setting { work: Work::Orders, wait, one_core, clients: 1, len: 0 });
-    Figure { key, title, subject }
+    Figure { key, title, subject: Subject::Calls(orders(wait, one_core, 1)) }
+}
+
+/// Calls, and beside them the same struct there and back over channels.
+const fn call_and_way(key: &'static str, title: &'static str, wait: Wait) -> Figure {
+    let way = way(Shape::RoundTrip, wait, false, SMALL);
+    Figure {
+        key,
+        title,
+        subject: Subject::CallsAndWays(orders(wait, false, 1), way, Field::InCalls),
+    }
 }
 
 const fn rate(key: &'static str, title: &'static str, clients: usize) -> Figure {
-    let setting =
-        calls::Setting { work: Work::Orders, wait: Wait::Block, one_core: false, clients, len: 0 };
-    Figure { key, title, subject: Subject::Calls(setting) }
+    Figure { key, title, subject: Subject::Calls(orders(Wait::Block, false, clients)) }
 }
 
 const fn bulk(key: &'static str, title: &'static str, len: u64) -> Figure {
     let setting =
         calls::Setting { work: Work::Bulk, wait: Wait::Spin, one_core: false, clients: 1, len };
     Figure { key, title, subject: Subject::Calls(setting) }
+}
+
+/// Room for a small value, encoded.
+const SMALL: usize = 48;
+
+const fn way(shape: Shape, wait: Wait, one_core: bool, len: usize) -> ways::Setting {
+    ways::Setting { shape, wait, one_core, senders: 1, len }
 }
 
 /// Small values.
@@ -60,14 +79,12 @@ const fn small(
     wait: Wait,
 ) -> Figure {
     let one_core = matches!(field, Field::OneCore);
-    let setting = ways::Setting { shape, wait, one_core, senders: 1, len: 48 };
-    Figure { key, title, subject: Subject::Ways(setting, field) }
+    Figure { key, title, subject: Subject::Ways(way(shape, wait, one_core, SMALL), field) }
 }
 
 const fn bytes(key: &'static str, title: &'static str, len: usize, field: Field) -> Figure {
-    let (shape, wait) = (Shape::Stream, Wait::Spin);
-    let setting = ways::Setting { shape, wait, one_core: false, senders: 1, len };
-    Figure { key, title, subject: Subject::Ways(setting, field) }
+    let way = way(Shape::Stream, Wait::Spin, false, len);
+    Figure { key, title, subject: Subject::Ways(way, field) }
 }
 
 /// Whose single round trips are plotted.
@@ -114,7 +131,7 @@ const FIGURES: [Figure; 31] = [
     alone("codec_encode", "struct, encoding alone", codec::Work::Encode),
     alone("codec_decode", "struct, decoding alone", codec::Work::Decode),
     Figure { key: "open", title: "create, open, first value", subject: Subject::Opening },
-    call("call_spin", "a call, spinning, two cores", Spin, false),
+    call_and_way("call_spin", "a call, spinning, two cores", Spin),
     call("call_block", "a call, sleeping, two cores", Block, false),
     call("call_block_one_core", "a call, sleeping, one core", Block, true),
     rate("calls_1", "1 caller, sleeping", 1),
@@ -130,6 +147,10 @@ impl Subject {
         match self {
             Subject::Calls(setting) => calls::offers(cores, setting),
             Subject::Ways(setting, field) => ways::offers(cores, setting, field),
+            Subject::CallsAndWays(call, way, field) => {
+                let calls = calls::offers(cores, call).into_iter();
+                calls.chain(ways::offers(cores, way, field)).collect()
+            }
             Subject::Opening => opening::offers(cores),
             Subject::Codec(work) => codec::offers(cores, work),
         }

@@ -107,10 +107,12 @@ pub enum Field {
     /// The small struct, on one core.
     OneCore,
     FanIn,
+    /// The small struct there and back as in calls, beside them.
+    InCalls,
 }
 
 impl Field {
-    const ALL: [Field; 7] = [
+    const ALL: [Field; 8] = [
         Field::Orders,
         Field::Ticks,
         Field::Owned,
@@ -118,6 +120,7 @@ impl Field {
         Field::HandOver,
         Field::OneCore,
         Field::FanIn,
+        Field::InCalls,
     ];
 }
 
@@ -137,11 +140,10 @@ enum Entry {
 }
 
 const fn way<W: Way<V>, V: Value>() -> Entry {
-    let (start, serve) = (pair::start::<W, V>, pair::serve::<W, V>);
-    Entry::Part(Part { name: W::NAME, senders: 1, start, serve })
+    named::<W, V>(W::NAME, 1)
 }
 
-const fn many<W: Way<V>, V: Value>(name: &'static str, senders: usize) -> Entry {
+const fn named<W: Way<V>, V: Value>(name: &'static str, senders: usize) -> Entry {
     let (start, serve) = (pair::start::<W, V>, pair::serve::<W, V>);
     Entry::Part(Part { name, senders, start, serve })
 }
@@ -240,18 +242,19 @@ fn entries(field: Field, len: usize) -> Vec<Entry> {
             Cannot("bare memory", NOT_BUILT),
         ],
         Field::FanIn => vec![
-            many::<own::Ring, Order>("ring only, 16", 16),
-            many::<own::Ring, Order>("ring only, 1", 1),
-            many::<own::Mixed, Order>("mixed, 16", 16),
-            many::<own::Mixed, Order>("mixed, 1", 1),
-            many::<ipc::IpcChannel, Order>("ipc-channel, 16", 16),
-            many::<ipc::IpcChannel, Order>("ipc-channel, 1", 1),
-            many::<ipmpsc::Ipmpsc, Order>("ipmpsc, 16", 16),
-            many::<ipmpsc::Ipmpsc, Order>("ipmpsc, 1", 1),
-            many::<msg::Msg, Order>("msgsnd, 16", 16),
-            many::<msg::Msg, Order>("msgsnd, 1", 1),
+            named::<own::Ring, Order>("ring only, 16", 16),
+            named::<own::Ring, Order>("ring only, 1", 1),
+            named::<own::Mixed, Order>("mixed, 16", 16),
+            named::<own::Mixed, Order>("mixed, 1", 1),
+            named::<ipc::IpcChannel, Order>("ipc-channel, 16", 16),
+            named::<ipc::IpcChannel, Order>("ipc-channel, 1", 1),
+            named::<ipmpsc::Ipmpsc, Order>("ipmpsc, 16", 16),
+            named::<ipmpsc::Ipmpsc, Order>("ipmpsc, 1", 1),
+            named::<msg::Msg, Order>("msgsnd, 16", 16),
+            named::<msg::Msg, Order>("msgsnd, 1", 1),
             Cannot("rtrb", "one sender"),
         ],
+        Field::InCalls => vec![named::<own::Ring, Order>("ring only, round trip", 1)],
     }
 }
 
