@@ -108,7 +108,7 @@ const MIB: usize = 1 << 20;
 use Wait::{Block, Spin};
 
 // Two that spin on one core would measure how long the kernel lets each.
-const FIGURES: [Figure; 31] = [
+const FIGURES: [Figure; 34] = [
     small(LATENCY, "struct, there and back", Shape::RoundTrip, Field::Orders, Spin),
     small("small_stream", "struct, stream", Shape::Stream, Field::Orders, Spin),
     small("pod_rtt", "plain data, there and back", Shape::RoundTrip, Field::Ticks, Spin),
@@ -127,6 +127,9 @@ const FIGURES: [Figure; 31] = [
     in_place("in_place_64k", "64 KiB, in place", 64 * KIB),
     in_place("in_place_1m", "1 MiB, in place", MIB),
     in_place("in_place_16m", "16 MiB, in place", 16 * MIB),
+    bytes("capacity_1k", "1 KiB, owned, by capacity", KIB, Field::Capacity),
+    bytes("capacity_8k", "8 KiB, owned, by capacity", 8 * KIB, Field::Capacity),
+    bytes("capacity_64k", "64 KiB, owned, by capacity", 64 * KIB, Field::Capacity),
     bytes("handover_1m", "1 MiB, hand-over alone", MIB, Field::HandOver),
     alone("codec_encode", "struct, encoding alone", codec::Work::Encode),
     alone("codec_decode", "struct, decoding alone", codec::Work::Decode),

@@ -100,6 +100,8 @@ pub enum Field {
     Ticks,
     /// Bytes from a vector to a vector.
     Owned,
+    /// The same, through rings of several capacities.
+    Capacity,
     /// Bytes in the channel's memory.
     InPlace,
     /// The same, without bringing them there and looking at them.
@@ -112,10 +114,11 @@ pub enum Field {
 }
 
 impl Field {
-    const ALL: [Field; 8] = [
+    const ALL: [Field; 9] = [
         Field::Orders,
         Field::Ticks,
         Field::Owned,
+        Field::Capacity,
         Field::InPlace,
         Field::HandOver,
         Field::OneCore,
@@ -150,6 +153,15 @@ const fn named<W: Way<V>, V: Value>(name: &'static str, senders: usize) -> Entry
 
 const fn inside<W: Inside<V>, V: Value>() -> Entry {
     Entry::Limit(W::NAME, pair::start_inside::<W, V>)
+}
+
+/// This crate's, with rings of so many KiB.
+const fn ring_of<const KIB: usize>(name: &'static str, len: usize) -> Entry {
+    if len * 2 < KIB << 10 {
+        named::<own::RingOf<KIB>, Bytes>(name, 1)
+    } else {
+        Entry::Cannot(name, "it goes in fragments: it is longer than half of the ring")
+    }
 }
 
 const MOVES_POINTERS: &str = "in one process a pointer is moved, no bytes";
@@ -209,6 +221,14 @@ fn entries(field: Field, len: usize) -> Vec<Entry> {
             entries.extend([Cannot("rtrb", MOVES_POINTERS), Cannot("crossbeam", MOVES_POINTERS)]);
             entries
         }
+        Field::Capacity => vec![
+            named::<own::Ring, Bytes>("default", 1),
+            ring_of::<64>("64 KiB", len),
+            ring_of::<256>("256 KiB", len),
+            ring_of::<1024>("1 MiB", len),
+            ring_of::<4096>("4 MiB", len),
+            ring_of::<16384>("16 MiB", len),
+        ],
         Field::InPlace => vec![
             way::<own::Ring, Lent<true>>(),
             way::<bare::Bare, Lent<true>>(),

@@ -12,6 +12,8 @@ use crate::stop::{self, spin};
 use crate::values::{Lent, Order, Tick, Value, Wait};
 
 pub struct Ring;
+/// The same, with rings of so many KiB.
+pub struct RingOf<const KIB: usize>;
 pub struct Mixed;
 pub struct BareQueue;
 
@@ -92,6 +94,10 @@ macro_rules! way {
 }
 
 way!([V: Own] Ring, V, V, V::Codec, "ring only", |setting: Setting| options(RING_ONLY, setting));
+
+way!([const KIB: usize] RingOf<KIB>, Bytes, Bytes, Raw, "ring only", |setting: Setting| {
+    options(RING_ONLY, setting).capacity(KIB << 10)
+});
 
 way!([V: Own] Mixed, V, V, V::Codec, "mixed", |setting: Setting| options(
     DEFAULT_INLINE_LIMIT,
