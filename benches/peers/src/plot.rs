@@ -35,10 +35,13 @@ const COLORS: [RGBColor; 12] = [
     RGBColor(0, 60, 55),
 ];
 
-/// One peer's line.
+/// One peer's line, or that of what else a plot tells apart.
+#[derive(Default)]
 struct Line {
-    peer: String,
+    name: String,
     points: Vec<(f64, f64)>,
+    /// A height that is drawn thin, from side to side.
+    level: Option<f64>,
 }
 
 /// What is the same for all points of a plot.
@@ -107,7 +110,15 @@ pub fn draw(file: &Path, directory: &Path) -> Result<(), Failure> {
         };
         plot(&directory.join(file), &throughput, &throughputs(&figures, prefix))?;
     }
-    Ok(())
+    let capacity = Frame {
+        title: "Bytes from a vector to a vector, by their size; thin: default options",
+        x: "capacity of the ring",
+        y: "throughput",
+        marks: &[16.0, 18.0, 20.0, 22.0, 24.0],
+        x_label: &|bits| size(*bits),
+        y_label: &|rate| speed(*rate),
+    };
+    plot(&directory.join("capacity.svg"), &capacity, &capacities(&figures))
 }
 
 /// Percentiles, each by how many times more seldom what is above it is, and nanoseconds.
@@ -120,35 +131,64 @@ fn latencies(figures: &[&Value]) -> Vec<Line> {
         });
         // What is rarer is too much up to chance for a line.
         let points = points.filter(|point| point.0 < 3.01);
-        Some(Line { peer: peer(figure)?, points: points.collect() })
+        Some(Line { name: peer(figure)?, points: points.collect(), level: None })
     };
     of.filter_map(line).collect()
 }
 
 /// Sizes, as powers of two, and bytes a second.
 fn throughputs(figures: &[&Value], prefix: &str) -> Vec<Line> {
-    let mut lines: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    let mut lines: BTreeMap<String, Line> = BTreeMap::new();
     for figure in figures {
-        let point = || {
-            let size = figure["figure"].as_str()?.strip_prefix(prefix)?;
-            let unit = match size.chars().last()? {
-                'k' => 10.0,
-                'm' => 20.0,
-                _ => 0.0,
-            };
-            let bits = size.trim_end_matches(['k', 'm']).parse::<f64>().ok()?.log2() + unit;
-            let nanos = figure["ns"]["median"].as_f64()?;
-            Some((peer(figure)?, (bits, bits.exp2() / nanos * 1e9)))
-        };
-        if let Some((peer, point)) = point() {
-            lines.entry(peer).or_default().push(point);
+        if let Some(point) = throughput(figure, prefix)
+            && let Some(name) = peer(figure)
+        {
+            lines.entry(name).or_default().points.push(point);
         }
     }
-    let line = |(peer, mut points): (String, Vec<(f64, f64)>)| {
-        points.sort_by(|one, other| one.0.total_cmp(&other.0));
-        Line { peer, points }
+    finished(lines)
+}
+
+/// Capacities, as powers of two, and bytes a second, a line for each size.
+fn capacities(figures: &[&Value]) -> Vec<Line> {
+    let mut lines: BTreeMap<String, Line> = BTreeMap::new();
+    for figure in figures {
+        if let Some((bits, rate)) = throughput(figure, "capacity_") {
+            let line = lines.entry(size(bits)).or_default();
+            match figure["peer"].as_str().and_then(power) {
+                Some(capacity) => line.points.push((capacity, rate)),
+                None => line.level = Some(rate),
+            }
+        }
+    }
+    finished(lines)
+}
+
+/// The size of a figure's values, as a power of two, and bytes a second.
+fn throughput(figure: &Value, prefix: &str) -> Option<(f64, f64)> {
+    let bits = power(figure["figure"].as_str()?.strip_prefix(prefix)?)?;
+    Some((bits, bits.exp2() / figure["ns"]["median"].as_f64()? * 1e9))
+}
+
+/// The power of two that a text such as `64`, `64k` or `64 KiB` names.
+fn power(text: &str) -> Option<f64> {
+    let end = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = match unit.trim_start().chars().next() {
+        Some('k' | 'K') => 10.0,
+        Some('m' | 'M') => 20.0,
+        _ => 0.0,
     };
-    lines.into_iter().map(line).collect()
+    Some(number.parse::<f64>().ok()?.log2() + unit)
+}
+
+/// Lines with their names, and their points from left to right.
+fn finished(lines: BTreeMap<String, Line>) -> Vec<Line> {
+    let finish = |(name, mut line): (String, Line)| {
+        line.points.sort_by(|one, other| one.0.total_cmp(&other.0));
+        Line { name, ..line }
+    };
+    lines.into_iter().map(finish).collect()
 }
 
 fn peer(figure: &Value) -> Option<String> {
@@ -162,6 +202,9 @@ fn plot(file: &Path, frame: &Frame<'_>, lines: &[Line]) -> Result<(), Failure> {
     for point in points() {
         x = (x.0.min(point.0), x.1.max(point.0));
         y = (y.0.min(point.1), y.1.max(point.1));
+    }
+    for level in lines.iter().filter_map(|line| line.level) {
+        y = (y.0.min(level), y.1.max(level));
     }
     if points().next().is_none() {
         return Ok(());
@@ -196,13 +239,16 @@ fn plot(file: &Path, frame: &Frame<'_>, lines: &[Line]) -> Result<(), Failure> {
     let mut ends = Vec::new();
     let mut colors = COLORS.iter().cycle();
     for line in ordered(lines) {
-        let limit = line.peer.starts_with("copy") || line.peer.starts_with("bare");
-        let own = line.peer == "ring only";
+        let limit = line.name.starts_with("copy") || line.name.starts_with("bare");
+        let own = line.name == "ring only";
         let color = if limit { LIMIT } else { *colors.next().unwrap_or(&INK) };
         let style = color.stroke_width(if own { 4 } else { 2 });
         chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
+        if let Some(level) = line.level {
+            chart.draw_series(LineSeries::new([(x.0, level), (x.1, level)], color))?;
+        }
         if let Some(&end) = line.points.last() {
-            ends.push((chart.backend_coord(&end).1, &line.peer, color));
+            ends.push((chart.backend_coord(&end).1, &line.name, color));
         }
     }
     name(&names, ends)?;
@@ -213,7 +259,7 @@ fn plot(file: &Path, frame: &Frame<'_>, lines: &[Line]) -> Result<(), Failure> {
 /// This crate first, whose colour is the same in all plots.
 fn ordered(lines: &[Line]) -> Vec<&Line> {
     let mut ordered: Vec<_> = lines.iter().collect();
-    ordered.sort_by_key(|line| (line.peer != "ring only", line.peer != "mixed"));
+    ordered.sort_by_key(|line| (line.name != "ring only", line.name != "mixed"));
     ordered
 }
 
@@ -262,4 +308,18 @@ fn time(nanos: f64) -> String {
 
 fn speed(rate: f64) -> String {
     if rate < 1e9 { format!("{:.0} MB/s", rate / 1e6) } else { format!("{:.0} GB/s", rate / 1e9) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_keys_and_peers_have_them() {
+        assert_eq!(
+            ["64", "64k", "64 KiB", "16m", "16 MiB"].map(power),
+            [Some(6.0), Some(16.0), Some(16.0), Some(24.0), Some(24.0)]
+        );
+        assert_eq!(power("default"), None);
+    }
 }
