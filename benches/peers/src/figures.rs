@@ -185,8 +185,12 @@ pub fn measure(quick: bool, only: &str) -> Result<Report, Failure> {
         let latencies = if figure.key == LATENCY { singles } else { 0 };
         one(cores, figure, quick, latencies, &mut report)?;
     }
-    if "idle".starts_with(only) || only.starts_with("idle") {
+    let wanted = |key: &str| key.starts_with(only) || only.starts_with(key);
+    if wanted("idle") {
         idle::measure(cores, quick, &mut report)?;
+    }
+    if wanted("lane") {
+        idle::measure_lane(&mut report)?;
     }
     Ok(report)
 }

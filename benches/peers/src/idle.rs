@@ -1,4 +1,4 @@
-//! What a channel takes while nothing is sent.
+//! What a channel takes while nothing is sent, and the memory of a lane that is used.
 
 use std::fs;
 use std::thread;
@@ -36,6 +36,33 @@ pub fn measure(cores: Cores, quick: bool, report: &mut Report) -> Result<(), Fai
     report.measured("idle_cpu_ms_per_s", "time of the cpu while idle, ms a second", busy);
     drop((tx, channel));
     server.end()
+}
+
+/// Measures what a lane of a ring-only channel, as it is by default otherwise, takes of memory once small
+/// values went through it.
+pub fn measure_lane(report: &mut Report) -> Result<(), Failure> {
+    /// So many wait at a time, and so often.
+    const WAITING: u64 = 250;
+    const TIMES: u64 = 4;
+    let channel = Channel::<Order>::options().inline_limit(0).create(unused_name())?;
+    let rx = channel.receiver()?;
+    let before = committed()?;
+    let tx = channel.sender()?;
+    for time in 0..TIMES {
+        let ids = time * WAITING..(time + 1) * WAITING;
+        for id in ids.clone() {
+            tx.send(&Order::new(id))?;
+        }
+        for id in ids {
+            let came = rx.recv()?.id;
+            if came != id {
+                return Err(format!("order {id} was due, {came} came").into());
+            }
+        }
+    }
+    let taken = committed()? - before;
+    report.measured("lane_committed_bytes", "memory of a lane, 1,000 values sent, B", vec![taken]);
+    Ok(())
 }
 
 /// Waits for what never comes.
