@@ -139,9 +139,13 @@ impl Report {
         for goal in &GOALS {
             let Some(spread) = goal.spread(self) else { continue };
             let range = format!("{} to {}", short(spread.min), short(spread.max));
-            let reached = if goal.is_reached(spread) { "reached" } else { "missed" };
+            let reached = match goal.is_reached(spread) {
+                Some(true) => "  reached",
+                Some(false) => "  missed",
+                None => "",
+            };
             let median = short(spread.median);
-            println!("{:<30}{median:>9}{range:>20}{:>12}  {reached}", goal.key, goal.bound());
+            println!("{:<30}{median:>9}{range:>20}{:>12}{reached}", goal.key, goal.bound());
         }
     }
 
@@ -167,7 +171,7 @@ impl Report {
         let spread = goal.spread(self);
         let mut value = json!({
             "goal": goal.bound(),
-            "reached": spread.map(|spread| goal.is_reached(spread)),
+            "reached": spread.and_then(|spread| goal.is_reached(spread)),
         });
         for (name, of) in [
             ("median", spread.map(|spread| spread.median)),

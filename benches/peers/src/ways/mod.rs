@@ -164,6 +164,9 @@ const fn ring_of<const KIB: usize>(name: &'static str, len: usize) -> Entry {
     }
 }
 
+/// The only one in [`Field::InCalls`].
+pub const IN_CALLS: &str = "ring only, round trip";
+
 const MOVES_POINTERS: &str = "in one process a pointer is moved, no bytes";
 const NO_MEMORY: &str = "lends no memory";
 const NOT_BUILT: &str = "its receive looks time and again, it cannot sleep";
@@ -274,7 +277,7 @@ fn entries(field: Field, len: usize) -> Vec<Entry> {
             named::<msg::Msg, Order>("msgsnd, 1", 1),
             Cannot("rtrb", "one sender"),
         ],
-        Field::InCalls => vec![named::<own::Ring, Order>("ring only, round trip", 1)],
+        Field::InCalls => vec![named::<own::Ring, Order>(IN_CALLS, 1)],
     }
 }
 
