@@ -1,7 +1,7 @@
 //! Where this crate must stand, and what is only shown.
 
 use crate::codec;
-use crate::report::Report;
+use crate::report::{Report, Row};
 use crate::samples::Spread;
 use crate::ways;
 
@@ -80,13 +80,23 @@ impl Goal {
     /// Where it stands, if that was measured.
     pub fn spread(&self, report: &Report) -> Option<Spread> {
         match self.of {
-            OverC2c(figure, peer) => report.row(figure, peer)?.over_c2c(),
-            Over(figure, peer, base) => report.row(figure, peer)?.over(report.row(figure, base)?),
-            Micros(figure, peer) => {
-                let Spread { median, min, max } = report.row(figure, peer)?.nanos()?;
+            OverC2c(..) => self.row(report)?.over_c2c(),
+            Over(figure, _, base) => self.row(report)?.over(report.row(figure, base)?),
+            Micros(..) => {
+                let Spread { median, min, max } = self.row(report)?.nanos()?;
                 Some(Spread { median: median / 1e3, min: min / 1e3, max: max / 1e3 })
             }
             Value => report.value(self.key),
+        }
+    }
+
+    /// The peer that it is about, if it was measured.
+    pub fn row<'a>(&self, report: &'a Report) -> Option<&'a Row> {
+        match self.of {
+            OverC2c(figure, peer) | Over(figure, peer, _) | Micros(figure, peer) => {
+                report.row(figure, peer)
+            }
+            Value => None,
         }
     }
 

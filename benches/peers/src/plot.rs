@@ -35,6 +35,10 @@ const COLORS: [RGBColor; 12] = [
     RGBColor(0, 60, 55),
 ];
 
+/// Behind what a plot is against.
+const SIBLINGS: &str =
+    ". Some or all measured where the processors looked like two threads of one core";
+
 /// One peer's line, or that of what else a plot tells apart.
 #[derive(Default)]
 struct Line {
@@ -42,6 +46,8 @@ struct Line {
     points: Vec<(f64, f64)>,
     /// A height that is drawn thin, from side to side.
     level: Option<f64>,
+    /// Whether some of it was measured where the processors looked like two threads of one core.
+    siblings: bool,
 }
 
 /// What is the same for all points of a plot.
@@ -131,7 +137,8 @@ fn latencies(figures: &[&Value]) -> Vec<Line> {
         });
         // What is rarer is too much up to chance for a line.
         let points = points.filter(|point| point.0 < 3.01);
-        Some(Line { name: peer(figure)?, points: points.collect(), level: None })
+        let (name, siblings) = (peer(figure)?, siblings(figure));
+        Some(Line { name, points: points.collect(), level: None, siblings })
     };
     of.filter_map(line).collect()
 }
@@ -143,7 +150,9 @@ fn throughputs(figures: &[&Value], prefix: &str) -> Vec<Line> {
         if let Some(point) = throughput(figure, prefix)
             && let Some(name) = peer(figure)
         {
-            lines.entry(name).or_default().points.push(point);
+            let line = lines.entry(name).or_default();
+            line.points.push(point);
+            line.siblings |= siblings(figure);
         }
     }
     finished(lines)
@@ -159,6 +168,7 @@ fn capacities(figures: &[&Value]) -> Vec<Line> {
                 Some(capacity) => line.points.push((capacity, rate)),
                 None => line.level = Some(rate),
             }
+            line.siblings |= siblings(figure);
         }
     }
     finished(lines)
@@ -195,6 +205,10 @@ fn peer(figure: &Value) -> Option<String> {
     figure["peer"].as_str().map(str::to_owned)
 }
 
+fn siblings(figure: &Value) -> bool {
+    figure["look_like_siblings"] == true
+}
+
 /// Lines with their names at the right end, in the order in which they end there.
 fn plot(file: &Path, frame: &Frame<'_>, lines: &[Line]) -> Result<(), Failure> {
     let points = || lines.iter().flat_map(|line| &line.points);
@@ -209,6 +223,7 @@ fn plot(file: &Path, frame: &Frame<'_>, lines: &[Line]) -> Result<(), Failure> {
     if points().next().is_none() {
         return Ok(());
     }
+    let siblings = lines.iter().any(|line| line.siblings);
     let root = SVGBackend::new(file, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let (left, names) = root.split_horizontally(SIZE.0 - 170);
@@ -229,7 +244,7 @@ fn plot(file: &Path, frame: &Frame<'_>, lines: &[Line]) -> Result<(), Failure> {
         .bold_line_style(LIMIT.mix(0.35))
         .axis_style(INK)
         .label_style((FONT, 13).into_font().color(&INK))
-        .x_desc(frame.x)
+        .x_desc(format!("{}{}", frame.x, if siblings { SIBLINGS } else { "" }))
         .y_desc(frame.y)
         .x_labels(8)
         .y_labels(10)

@@ -107,10 +107,11 @@ impl Report {
             println!("{title:<29}{peer:<22}{dropped:>70}");
             return;
         };
+        let siblings = siblings(row);
         let range = format!("{} to {}", short(over.min), short(over.max));
         let to_first = self.first(row).and_then(|first| row.over(first));
         println!(
-            "{title:<29}{peer:<22}{:>11}{:>10}{range:>20}{:>9}{:>11.0}{dropped:>9}",
+            "{title:<29}{peer:<22}{:>11}{:>10}{range:>20}{:>9}{:>11.0}{dropped:>9}{siblings}",
             time(nanos.median),
             short(over.median),
             to_first.map(|over| short(over.median)).unwrap_or_default(),
@@ -135,6 +136,9 @@ impl Report {
         if self.rows.iter().any(|row| row.yields) {
             println!("*    has no call that sleeps: looked and yielded");
         }
+        if self.rows.iter().any(|row| row.samples.look_like_siblings()) {
+            println!("=    measured where the processors looked like two threads of one core");
+        }
         println!("\n{:<30}{:>9}{:>20}{:>12}", "goal", "median", "min to max", "goal");
         for goal in &GOALS {
             let Some(spread) = goal.spread(self) else { continue };
@@ -145,7 +149,12 @@ impl Report {
                 None => "",
             };
             let median = short(spread.median);
-            println!("{:<30}{median:>9}{range:>20}{:>12}{reached}", goal.key, goal.bound());
+            let siblings = goal.row(self).map(siblings).unwrap_or_default();
+            println!(
+                "{:<30}{median:>9}{range:>20}{:>12}{reached}{siblings}",
+                goal.key,
+                goal.bound()
+            );
         }
     }
 
@@ -194,6 +203,7 @@ impl Report {
         value["over_c2c"] = json(row.over_c2c());
         value["over_first"] = json(self.first(row).and_then(|first| row.over(first)));
         value["per_second"] = json!(row.nanos().map(|nanos| 1e9 / nanos.median));
+        value["look_like_siblings"] = json!(row.samples.look_like_siblings());
         value["yields"] = json!(row.yields);
         value["kept"] = json!(row.samples.kept().count());
         value["dropped"] = json!(row.samples.dropped());
@@ -202,6 +212,11 @@ impl Report {
         }
         (name, value)
     }
+}
+
+/// What marks a row behind its end.
+fn siblings(row: &Row) -> &'static str {
+    if row.samples.look_like_siblings() { "  =" } else { "" }
 }
 
 fn json(spread: Option<Spread>) -> Value {

@@ -49,6 +49,13 @@ pub struct Sample {
     pub over_c2c: f64,
 }
 
+impl Sample {
+    /// Nanoseconds of the bare round trip beside it.
+    fn c2c(self) -> f64 {
+        self.nanos / self.over_c2c
+    }
+}
+
 impl Samples {
     pub fn kept(&self) -> impl Iterator<Item = Sample> {
         self.rounds.iter().copied().flatten()
@@ -56,6 +63,12 @@ impl Samples {
 
     pub fn dropped(&self) -> usize {
         self.rounds.iter().filter(|sample| sample.is_none()).count()
+    }
+
+    /// Whether the processors looked like two threads of one core, for most of them.
+    pub fn look_like_siblings(&self) -> bool {
+        let c2c = Spread::of(self.kept().map(Sample::c2c));
+        c2c.is_some_and(|c2c| Cores::look_like_siblings(c2c.median))
     }
 
     /// How often another's sample of the same round each of these is.
