@@ -26,6 +26,10 @@ const HEAD: usize = 128;
 /// length.
 const SLOT_HEAD: usize = 16;
 
+/// About as much as a ring of this crate has by default: what is written anew has left the other core's
+/// own caches.
+const BYTES: usize = 4 << 20;
+
 /// One direction's memory.
 pub struct Memory {
     /// Which the other side opens by way of this process.
@@ -44,7 +48,7 @@ impl Memory {
     /// As many bytes as it takes, how many slots there are, and how far apart.
     fn sizes(len: usize) -> (usize, u64, usize) {
         let stride = (SLOT_HEAD + len).max(64).next_multiple_of(64);
-        let slots = ((1 << 18) / stride).clamp(4, 4096).next_power_of_two();
+        let slots = (BYTES / stride).clamp(4, 4096).next_power_of_two();
         (HEAD + stride * slots, slots as u64, stride)
     }
 
