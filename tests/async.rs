@@ -1,11 +1,14 @@
 //! Receiving in tasks, under tokio and smol: values, deaths, closing, futures that are dropped.
 
+mod common;
+
 use std::io::Write;
 use std::pin::{Pin, pin};
 use std::process::{Command, Stdio};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use common::Stage;
 use futures_core::Stream;
 use serde::{Deserialize, Serialize};
 use sysv_channel::actor::{Mailbox, ReplyTo};
@@ -160,7 +163,8 @@ fn two_channels_and_a_socket_are_waited_for_in_one_task() {
 #[test]
 fn a_task_wakes_when_it_is_closed_or_its_channel_removed() {
     for (shape, options) in shapes() {
-        let name = format!("async removed {} {shape}", std::process::id());
+        let stage = Stage::new("async removed");
+        let name = stage.name().to_owned();
         let channel = options.create(&*name).unwrap();
         let (_tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         let closer = rx.closer();
@@ -213,7 +217,8 @@ fn calls_that_block_and_tasks_take_turns() {
 
 #[test]
 fn a_server_answers_from_a_task() {
-    let name = format!("async server {}", std::process::id());
+    let stage = Stage::new("async server");
+    let name = stage.name().to_owned();
     let mut server: Server<Bytes, Bytes> = Server::bind(&*name).unwrap();
     let closer = server.closer();
     let clients: Vec<_> = (0..3)
@@ -290,12 +295,12 @@ fn sends_as_a_child() {
 fn a_task_wakes_when_its_sender_is_killed() {
     for (shape, options) in shapes() {
         for round in 0..5 {
-            let name = format!("async killed {} {shape} {round}", std::process::id());
-            let channel = options.create(&*name).unwrap();
+            let stage = Stage::new("async killed");
+            let channel = options.create(stage.name()).unwrap();
             let mut rx = channel.receiver().unwrap();
             let mut child = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "sends_as_a_child", "--nocapture"])
-                .env(SENDER, &name)
+                .env(SENDER, stage.name())
                 .stdout(Stdio::null())
                 .spawn()
                 .unwrap();

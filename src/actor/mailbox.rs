@@ -87,7 +87,7 @@ impl MailboxOptions {
     }
 
     /// The size of each address's ring of replies, in bytes, above 0; by default as
-    /// [`capacity`](MailboxOptions::capacity). Replies longer than half of it go in fragments, while the
+    /// [`capacity`](MailboxOptions::capacity). Replies that take more than half of it go in fragments, while the
     /// actor receives.
     pub fn reply_capacity(mut self, bytes: usize) -> Self {
         self.bind.reply_capacity = Some(bytes);

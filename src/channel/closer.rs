@@ -6,12 +6,13 @@ use super::returns::ReplyProducers;
 use crate::control::{Control, Doorbell};
 use crate::sys::{AtomicU64, Ordering};
 
-/// Ends a call that waits, from another thread of its process.
+/// Ends a call that waits, from another thread of its process or a signal handler. In a forked child it
+/// does nothing.
 ///
 /// | of | what `close` ends |
 /// |---|---|
-/// | a [`Receiver`](crate::Receiver) | the call that waits for a value, or the next one that may: it says [`RecvError::Closed`](crate::RecvError::Closed), once |
-/// | a [`Sender`](crate::Sender) | the call that waits for room, or the next one that does: it says [`SendError::Closed`](crate::SendError::Closed), once, and its value was not sent |
+/// | a [`Receiver`](crate::Receiver) | the call that waits for a value, or the next one that may wait, also if values are there: it says [`RecvError::Closed`](crate::RecvError::Closed), once |
+/// | a [`Sender`](crate::Sender) | the call that waits for room, or the next one that finds none: it says [`SendError::Closed`](crate::SendError::Closed), once, and its value was not sent |
 /// | a [`Mailbox`](crate::actor::Mailbox) | receiving, for good, as soon as it has no message in hand; those that it has not received stay for the next actor |
 /// | a [`Server`](crate::rpc::Server) | serving, for good, as soon as what it has received is answered, and the replies have gone or [`ServerOptions::drain`](crate::rpc::ServerOptions::drain) is over |
 ///
@@ -42,8 +43,29 @@ impl Closer {
 
     /// Ends the call, now or when it is made; does nothing where the endpoint is gone.
     ///
-    /// It may be called in a signal handler while the endpoint lives: it stores a word and, if the
-    /// endpoint's thread sleeps, makes one system call.
+    /// A signal handler may call it, as long as the endpoint is not dropped meanwhile, which frees memory: it
+    /// stores a word and, if the endpoint's thread sleeps, makes one system call. It finds the closer in a
+    /// static:
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use sysv_channel::Closer;
+    ///
+    /// static RECEIVING: OnceLock<Closer> = OnceLock::new();
+    ///
+    /// extern "C" fn stop(_signal: i32) {
+    ///     if let Some(closer) = RECEIVING.get() {
+    ///         closer.close();
+    ///     }
+    /// }
+    ///
+    /// let (_tx, rx) = sysv_channel::channel::<u32>()?;
+    /// let _ = RECEIVING.set(rx.closer());
+    /// // With sigaction(2); here by hand.
+    /// stop(15);
+    /// assert!(rx.recv().unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn close(&self) {
         match &self.0 {
             Closes::Receiver(returns) => {

@@ -8,7 +8,8 @@ use crate::error::RecvError;
 
 impl<T, C: Codec<T>> Receiver<T, C> {
     /// The values, one after another, until all senders are gone and nothing is left. A value that
-    /// cannot be decoded is an item; any other error, as [`RecvError::Removed`], is the last one.
+    /// cannot be decoded is an item; any other error, as [`RecvError::Removed`] or [`RecvError::Closed`], is the
+    /// last one.
     pub fn iter(&self) -> Iter<'_, T, C> {
         Iter { receiver: self, ended: false }
     }

@@ -15,7 +15,7 @@ use crate::tag::Tag;
 /// Dropping it hands the value over. Until then nothing else can be received, and the value counts
 /// as not received: if the process dies, the next receiver gets it.
 ///
-/// A value longer than half of the channel's [`capacity`](crate::Options::capacity) comes in fragments, and
+/// A value that does not go in one piece (see [`capacity`](crate::Options::capacity)) comes in fragments, and
 /// its bytes stand in this process's own memory. It is handed over when it is lent, since its sender waits
 /// for that: a process that dies with it takes it along.
 pub struct Lease<'r> {

@@ -179,14 +179,15 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// makes a channel without rings; what is between is refused.
     ///
     /// By default it is 4 MiB of address space, of which 256 KiB are used, and cost memory, until the
-    /// sender streams values of 200 bytes and more, or the receiver falls behind. Where the kernel counts
+    /// sender streams values of more than 176 bytes, or the receiver falls behind. Where the kernel counts
     /// memory before it is used (`vm.overcommit_memory` is 2), it is 256 KiB, or less if there are more
     /// than 32 senders. A process that locks all its memory, by mlockall(2) with `MCL_FUTURE`, has
     /// all of it at once: name a size there.
     ///
-    /// A value longer than half of it goes in fragments, and [`send`](crate::Sender::send) returns
-    /// only when it was received: a larger ring makes that rarer. By default that are values of more than
-    /// 2 MiB and, on a channel with a queue, of more than 128 KiB.
+    /// A value that takes more than half of it, 16 bytes of its own included, goes in fragments, and
+    /// [`send`](crate::Sender::send) returns only when it was received: a larger ring makes that rarer. By
+    /// default these are values of 2 MiB and more; on a channel with a queue, whose rings must take a value
+    /// back that cannot be announced, of 128 KiB and more, unless a capacity is named.
     pub fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = RingSize::Exactly(bytes);
         self
@@ -241,8 +242,8 @@ impl<T, C: Codec<T>> Options<T, C> {
         self
     }
 
-    /// Has the receiver of this program wait on when all senders are gone, since others will come, as
-    /// servers and mailboxes do; by default, calls that wait end then. What ends it is
+    /// Has the receiver of this program, whoever created the channel, wait on when all senders are gone,
+    /// since others will come, as servers and mailboxes do; by default, calls that wait end then. What ends it is
     /// [`Receiver::closer`](crate::Receiver::closer).
     ///
     /// ```

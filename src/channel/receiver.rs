@@ -278,7 +278,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     /// What ends a call that waits for a value: a thread's, or a signal handler's way to this receiver.
     ///
-    /// Nothing is lost: values stay, and the call after the one that was ended receives again.
+    /// Nothing is lost: values stay, and the call after the one that was ended receives again. An
+    /// iterator ends with the error; another one goes on.
     ///
     /// ```
     /// let (_tx, rx) = sysv_channel::channel::<u32>()?;

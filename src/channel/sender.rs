@@ -121,8 +121,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Sends a value, and waits while the channel is full.
     ///
-    /// A value longer than half of the channel's [`capacity`](crate::Options::capacity), by default
-    /// 2 MiB, or 128 KiB on a channel with a queue, goes in fragments: `send` then returns when a receiver has received it, also on a
+    /// A value that takes more than half of the channel's [`capacity`](crate::Options::capacity), 16 bytes
+    /// of its own included (by default 2 MiB, or 128 KiB on a channel with a queue), goes in fragments:
+    /// `send` then returns when a receiver has received it, also on a
     /// channel that is empty. A thread that sends such a value to its own receiver waits for ever.
     ///
     /// A receiver that is dropped, or whose process exits, says so to the next call. One that was killed
@@ -142,7 +143,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ///
     /// # Errors
     /// [`SendError::Full`] if there is none; [`SendError::NeedsWaiting`] for a value so long that it
-    /// goes in fragments; else as [`send`](Sender::send).
+    /// goes in fragments; else as [`send`](Sender::send). What was written of a long value that was given
+    /// up, by a deadline, a closer or a kill, takes room until the receiver's next call.
     pub fn try_send(&self, value: &T) -> Result<(), SendError> {
         self.send_value(Tag::DEFAULT, value, Deadline::now())
     }
@@ -212,7 +214,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// for [`SendError::NotWoken`]: that value was, and no other. If it ends with a later one, the
     /// number of those that were sent is returned: they are the first ones, in order and whole. The
     /// iterator may have given one more, which was not sent, and was asked for no other. Sending the
-    /// rest, from that number on, tells why it ended, and repeats no value.
+    /// rest, from that number on, tells why it ended, and repeats no value: where the
+    /// [closer](Sender::closer) ended it, the next call that waits does.
     pub fn send_all<'v>(&self, values: impl IntoIterator<Item = &'v T>) -> Result<usize, SendError>
     where
         T: 'v,

@@ -12,4 +12,5 @@ pub(crate) mod text;
 pub use attach::AttachError;
 pub use open::OpenError;
 pub use receive::RecvError;
+pub(crate) use send::PIECE;
 pub use send::SendError;

@@ -10,6 +10,9 @@ use crate::name::Name;
 use crate::sys::SystemError;
 use crate::transfer::Refusal;
 
+/// The option that bounds what goes in one piece.
+pub(crate) const PIECE: &str = "capacity: half of one that is named takes one value";
+
 /// Why a value was not sent. It was not, whichever this is, but for
 /// [`NotWoken`](SendError::NotWoken).
 ///
@@ -43,7 +46,8 @@ pub enum SendError {
         /// The channel.
         channel: Arc<Name>,
     },
-    /// Its [closer](crate::Sender::closer) ended the call. The next one sends again.
+    /// Its [closer](crate::Sender::closer) ended the call, or one before it that did not say so, as
+    /// [`send_all`](crate::Sender::send_all). The next one sends again.
     Closed {
         /// The channel.
         channel: Arc<Name>,
@@ -186,9 +190,10 @@ impl Describe for SendError {
             SendError::TooLong { channel: name, max, option } => {
                 let named = named(name);
                 let enlarge = named.enlarge();
+                let way = if *option == PIECE { "in one piece through" } else { "through" };
                 write!(
                     f,
-                    "the encoded value is longer than {max} bytes, the most that goes through \
+                    "the encoded value is longer than {max} bytes, the most that goes {way} \
                      {named}: {enlarge}{option}"
                 )
             }

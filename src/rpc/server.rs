@@ -66,14 +66,14 @@ impl ServerOptions {
 
     /// The size of each client's ring of requests, in bytes; by default 4 MiB of address space, of which
     /// 64 KiB are used until the client streams: see [`Options::capacity`](crate::Options::capacity).
-    /// Requests longer than half of it go in fragments.
+    /// Requests that take more than half of it go in fragments.
     pub fn capacity(mut self, bytes: usize) -> Self {
         self.bind.capacity = Some(bytes);
         self
     }
 
     /// The size of each client's ring of replies, in bytes; by default as
-    /// [`capacity`](ServerOptions::capacity). Replies longer than half of it go in fragments. What a client leaves unread beyond waits in the server's memory.
+    /// [`capacity`](ServerOptions::capacity). Replies that take more than half of it go in fragments. What a client leaves unread beyond waits in the server's memory.
     pub fn reply_capacity(mut self, bytes: usize) -> Self {
         self.bind.reply_capacity = Some(bytes);
         self

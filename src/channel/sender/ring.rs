@@ -6,7 +6,7 @@ use crate::channel::envelope::Envelope;
 use crate::channel::lane_damage;
 use crate::codec::{Codec, EncodeError, Raw, Reader, Writer};
 use crate::control::ENVELOPE;
-use crate::error::SendError;
+use crate::error::{PIECE, SendError};
 use crate::ring::{Damage, Flags, Producer};
 use crate::sys::Deadline;
 use crate::tag::Tag;
@@ -172,8 +172,8 @@ where
     /// ```
     ///
     /// # Errors
-    /// [`SendError::TooLong`] if `len` is more than goes in one piece, half the channel's capacity
-    /// or, without rings, its `inline_limit`; else as [`send`](Sender::send).
+    /// [`SendError::TooLong`] if `len` is more than goes in one piece (see
+    /// [`Options::capacity`](crate::Options::capacity)) or, without rings, its `inline_limit`; else as [`send`](Sender::send).
     pub fn send_with(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), SendError> {
         self.told(self.fill_and_send(len, fill))
     }
@@ -190,11 +190,9 @@ where
         let max = ring.unwrap_or(u64::MAX).min(self.control.max_value());
         if len as u64 > max {
             return Err(match ring {
-                Some(ring) if ring == max => SendError::TooLong {
-                    channel: self.control.name(),
-                    max,
-                    option: "capacity, of which half takes one value",
-                },
+                Some(ring) if ring == max => {
+                    SendError::TooLong { channel: self.control.name(), max, option: PIECE }
+                }
                 _ => self.control.too_long(),
             });
         }
