@@ -15,26 +15,30 @@ use crate::codec::{Codec, EncodeError, Writer};
 /// What is to be done once the value has gone, or has come.
 pub(crate) type Part = Box<dyn FnOnce()>;
 
-/// The values that a thread encodes, or decodes, in this moment, and their parts.
+/// The values that a thread encodes, or decodes, in this moment.
+///
+/// Numbers apart from the parts themselves, which few values have: they need no destructor, and so no look
+/// whether the thread has run it.
+// NB: measured with a struct that holds a String: 33 ns a send by one thread, 49 with the parts beside, and
+// 58 ns a value in a stream between two processors, 82 with them.
 struct Transfer {
     /// How many calls are under way, one inside of the other.
     depth: Cell<usize>,
-    /// The innermost call's parts are behind those of the calls around it.
-    parts: RefCell<Vec<Part>>,
-    /// How many those of the calls around it are.
+    /// How many parts they have.
+    parts: Cell<usize>,
+    /// The innermost call's parts are behind these, those of the calls around it.
     before: Cell<usize>,
 }
 
 impl Transfer {
     const fn new() -> Self {
-        Transfer { depth: Cell::new(0), parts: RefCell::new(Vec::new()), before: Cell::new(0) }
+        Transfer { depth: Cell::new(0), parts: Cell::new(0), before: Cell::new(0) }
     }
 
-    /// Takes the parts behind the first `before` off.
+    /// Whether the innermost call has parts.
     #[inline]
-    fn split_off(&self, before: usize) -> Vec<Part> {
-        let mut parts = self.parts.borrow_mut();
-        if parts.len() <= before { Vec::new() } else { parts.split_off(before) }
+    fn has_parts(&self) -> bool {
+        self.parts.get() > self.before.get()
     }
 }
 
@@ -43,6 +47,8 @@ std::thread_local! {
     static GOING: Transfer = const { Transfer::new() };
     static COMING: Transfer = const { Transfer::new() };
     static TRACING: Cell<usize> = const { Cell::new(0) };
+    static PARTS_GOING: RefCell<Vec<Part>> = const { RefCell::new(Vec::new()) };
+    static PARTS_COMING: RefCell<Vec<Part>> = const { RefCell::new(Vec::new()) };
 }
 
 #[cfg(loom)]
@@ -50,6 +56,8 @@ loom::thread_local! {
     static GOING: Transfer = Transfer::new();
     static COMING: Transfer = Transfer::new();
     static TRACING: Cell<usize> = Cell::new(0);
+    static PARTS_GOING: RefCell<Vec<Part>> = RefCell::new(Vec::new());
+    static PARTS_COMING: RefCell<Vec<Part>> = RefCell::new(Vec::new());
 }
 
 #[derive(Clone, Copy)]
@@ -66,6 +74,30 @@ fn with<R>(way: Direction, action: impl FnOnce(&Transfer) -> R) -> R {
     }
 }
 
+/// Changes a thread's parts.
+fn with_parts<R>(way: Direction, change: impl FnOnce(&mut Vec<Part>) -> R) -> R {
+    let counted = |parts: &RefCell<Vec<Part>>| {
+        let mut parts = parts.borrow_mut();
+        (change(&mut parts), parts.len())
+    };
+    let (result, parts) = match way {
+        Direction::Out => PARTS_GOING.with(counted),
+        Direction::In => PARTS_COMING.with(counted),
+    };
+    with(way, |transfer| transfer.parts.set(parts));
+    result
+}
+
+/// Takes the parts behind the first `before` off.
+#[cold]
+#[inline(never)]
+fn split_off(way: Direction, before: usize) -> Vec<Part> {
+    with_parts(
+        way,
+        |parts| if parts.len() <= before { Vec::new() } else { parts.split_off(before) },
+    )
+}
+
 /// A call that encodes or decodes. Dropped, as by a panic, it forgets its parts.
 struct Call {
     way: Direction,
@@ -78,15 +110,22 @@ impl Call {
     fn begin(way: Direction) -> Self {
         with(way, |transfer| {
             transfer.depth.set(transfer.depth.get() + 1);
-            let before = transfer.parts.borrow().len();
-            Call { way, outer: transfer.before.replace(before) }
+            Call { way, outer: transfer.before.replace(transfer.parts.get()) }
         })
+    }
+
+    #[inline]
+    fn has_parts(&self) -> bool {
+        with(self.way, Transfer::has_parts)
     }
 
     /// What its parts are, now that it is over.
     #[inline]
     fn end(self) -> Vec<Part> {
-        with(self.way, |transfer| transfer.split_off(transfer.before.get()))
+        if !self.has_parts() {
+            return Vec::new();
+        }
+        split_off(self.way, with(self.way, |transfer| transfer.before.get()))
     }
 }
 
@@ -97,12 +136,15 @@ impl Drop for Call {
         if cfg!(loom) && std::thread::panicking() {
             return;
         }
-        let rest = with(self.way, |transfer| {
+        let (rest, before) = with(self.way, |transfer| {
             transfer.depth.set(transfer.depth.get() - 1);
-            transfer.split_off(transfer.before.replace(self.outer))
+            let before = transfer.before.replace(self.outer);
+            (transfer.parts.get() > before, before)
         });
-        // Outside of the borrow: a part may hold anything.
-        drop(rest);
+        if rest {
+            // Outside of the borrow: a part may hold anything.
+            drop(split_off(self.way, before));
+        }
     }
 }
 
@@ -121,21 +163,29 @@ pub(crate) fn sending<T, R, E: Refusal>(send: impl FnOnce() -> Result<R, E>) -> 
     }
     let call = Call::begin(Direction::Out);
     let sent = send();
+    if call.has_parts() {
+        finish(call, sent.as_ref().map_or_else(Refusal::was_sent, |_| true));
+    }
+    sent
+}
+
+/// Does what the parts of a call said, if its value went.
+#[cold]
+#[inline(never)]
+fn finish(call: Call, went: bool) {
     let parts = call.end();
-    let went = sent.as_ref().map_or_else(Refusal::was_sent, |_| true);
-    if went && !parts.is_empty() {
+    if went {
         point!("port.sent");
         parts.into_iter().for_each(|part| part());
     }
-    sent
 }
 
 /// Encodes the value that is being sent: what an earlier encoding said in this call is forgotten.
 #[inline]
 pub(crate) fn encode<T, C: Codec<T>>(value: &T, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-    if mem::needs_drop::<T>() {
+    if mem::needs_drop::<T>() && GOING.with(Transfer::has_parts) {
         // Outside of the borrow.
-        drop(GOING.with(|going| going.split_off(going.before.get())));
+        drop(split_off(Direction::Out, GOING.with(|going| going.before.get())));
     }
     C::encode(value, out)
 }
@@ -143,9 +193,9 @@ pub(crate) fn encode<T, C: Codec<T>>(value: &T, out: &mut Writer<'_>) -> Result<
 /// Serializes a value that is being encoded for a look at it: what it says of itself is said already.
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 pub(crate) fn looking<R>(look: impl FnOnce() -> R) -> R {
-    let before = GOING.with(|going| going.parts.borrow().len());
+    let before = GOING.with(|going| going.parts.get());
     let seen = look();
-    drop(GOING.with(|going| going.split_off(before)));
+    drop(split_off(Direction::Out, before));
     seen
 }
 
@@ -172,13 +222,11 @@ pub(crate) fn when_received(part: impl FnOnce() + 'static) -> bool {
 }
 
 fn add(way: Direction, part: impl FnOnce() + 'static) -> bool {
-    with(way, |transfer| {
-        let under_way = transfer.depth.get() > 0;
-        if under_way {
-            transfer.parts.borrow_mut().push(Box::new(part));
-        }
-        under_way
-    })
+    let under_way = with(way, |transfer| transfer.depth.get()) > 0;
+    if under_way {
+        with_parts(way, |parts| parts.push(Box::new(part)));
+    }
+    under_way
 }
 
 /// Traces a type, or tries whether a value can be decoded: the values that this makes are samples and

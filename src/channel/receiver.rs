@@ -304,6 +304,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         result
     }
 
+    #[inline]
     fn enter(&self) -> Result<RefMut<'_, State>, RecvError> {
         self.check()?;
         if let Some(error) = self.control.take_unwoken() {

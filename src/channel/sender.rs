@@ -244,6 +244,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(sent)
     }
 
+    #[inline]
     pub(super) fn enter(&self) -> Result<RefMut<'_, State>, SendError> {
         self.check_is_ours()?;
         if self.control.is_removed() {

@@ -40,6 +40,7 @@ pub(super) fn raise_alarm(segment: &Segment) {
 
 impl Control {
     /// The count of alarms that a user begins with.
+    #[inline(always)]
     pub(super) fn alarms_now(segment: &Segment) -> u64 {
         segment.word(word::ALARMS).load(Ordering::Relaxed) & !(1 << 63)
     }
