@@ -215,7 +215,6 @@ impl Control {
     /// listener knows. The end looks once more before it waits.
     pub(crate) fn arm(&self, doorbell: Doorbell, waker: &Waker) {
         self.word(doorbell.parked_at).swap(self.next_ticket(), Ordering::Relaxed);
-        point!("park.armed");
         if !fault(Fault::NoParkFence) && !self.sleeper_fence() {
             // A waker may have gone without its fence: the next look comes soon.
             waker.wake_by_ref();
