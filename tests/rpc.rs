@@ -1695,3 +1695,45 @@ fn a_tried_call_that_may_be_repeated_is_made_again_as_any_other() {
     next.recv().unwrap().unwrap().reply(&2).unwrap();
     assert_eq!(calling.join().unwrap().unwrap(), 2);
 }
+
+/// A request that cannot be sent, if it says so.
+#[derive(Deserialize)]
+struct Sendable(bool, Bytes);
+
+impl Serialize for Sendable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            true => (self.0, &self.1).serialize(serializer),
+            false => Err(serde::ser::Error::custom("it is not sendable")),
+        }
+    }
+}
+
+#[test]
+fn a_client_is_answered_wherever_its_ring_stood_when_its_server_went() {
+    // What is used of a ring by default holds 1,024 of these.
+    for calls in 1018..1030 {
+        let stage = Stage::new("end of a window");
+        let server: Server<Sendable, usize> = Server::bind(stage.name()).unwrap();
+        let options = ClientOptions::new().deadline(FOR_EVER);
+        let client: Client<Sendable, usize> = options.connect(stage.name()).unwrap();
+        let short = Sendable(true, Bytes::default());
+        for _ in 0..calls {
+            let call = client.start(&short).unwrap();
+            server.recv().unwrap().unwrap().reply(&1).unwrap();
+            assert_eq!(call.wait().unwrap(), 1);
+        }
+        let unserved = client.start(&short).unwrap();
+        let refused = Sendable(false, Bytes::default());
+        assert!(matches!(client.call(&refused), Err(CallError::Send(_))));
+        drop(server);
+        assert!(matches!(unserved.wait(), Err(CallError::ServerDied { received: false, .. })));
+        let server: Server<Sendable, usize> = Server::bind(stage.name()).unwrap();
+        let closer = server.closer();
+        let serving = thread::spawn(move || server.serve(|request: Sendable| request.1.len()));
+        let long = Sendable(true, vec![7; 100_000].into());
+        assert_eq!(client.call(&long).unwrap(), 100_000, "after {calls} calls");
+        closer.close();
+        serving.join().unwrap().unwrap();
+    }
+}

@@ -108,7 +108,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<u64, SendError> {
         let mut state = self.enter()?;
         self.send_in(&mut state, Tag::DEFAULT, value, deadline)?;
-        Ok(state.producer.as_ref().map_or(0, Producer::tail))
+        Ok(state.producer.as_ref().map_or(0, Producer::end))
     }
 
     /// Another sender on a lane of its own.

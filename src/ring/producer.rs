@@ -158,6 +158,11 @@ impl Producer {
         self.tail + self.skipped
     }
 
+    /// The end of the last record: no later one stands before it.
+    pub(crate) fn end(&self) -> u64 {
+        self.tail
+    }
+
     /// The longest payload of one record with `tag`, in bytes.
     #[inline]
     pub(crate) fn max_payload(&self, tag: Tag) -> usize {

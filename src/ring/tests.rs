@@ -326,6 +326,8 @@ fn a_record_is_not_refused_for_a_window_that_ends() {
     // Nothing waits. In front of the window's start there is no room for the longest.
     let short = producer.reserve_available(tag(1)).unwrap().unwrap();
     assert!(short.len < producer.max_payload(tag(1)));
+    // What a new owner says of where it begins holds for both.
+    assert_eq!((producer.end(), producer.tail()), (16, 64));
     let longest = vec![2; producer.max_payload(tag(1))];
     assert_eq!(put(&mut producer, tag(1), &longest, Flags::WHOLE), Some(16));
     assert_eq!(get(&mut consumer), Some((tag(1), longest)));

@@ -115,7 +115,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             // Relaxed: ordered before the generation by its Release. Of a record that stands before
             // this, the receiver knows that its sender is gone.
             let owner_start = control.lane_word(self.lane, lane_word::OWNER_START);
-            owner_start.store(producer.tail(), Ordering::Relaxed);
+            owner_start.store(producer.end(), Ordering::Relaxed);
             point!("attach.walked");
         }
         // Release: pairs with the receiver's Acquire load in `Origin`.
