@@ -1,5 +1,7 @@
 //! Receiving in tasks, under tokio and smol: values, deaths, closing, futures that are dropped.
 
+#![cfg(not(loom))]
+
 mod common;
 
 use std::io::Write;

@@ -1,5 +1,7 @@
 //! Ending a call that waits: from another thread, from a signal handler, and what does not end it.
 
+#![cfg(not(loom))]
+
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
