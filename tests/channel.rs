@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sysv_channel::codec::{Bytes, Raw};
-use sysv_channel::{Channel, Options, Receiver, RecvError, Select, Sender, Tag};
+use sysv_channel::{Channel, Options, Receiver, RecvError, Select, SendError, Sender, Tag};
 
 #[derive(Serialize, Deserialize, Debug, PartialEq, Clone)]
 struct Order {
@@ -257,4 +257,29 @@ fn errors_can_be_compared_and_name_their_channel() {
     let key = format!("{:?}", channel).split("key: ").nth(1).unwrap()[..10].to_owned();
     assert!(empty.to_string().contains(&key), "{empty}, and not {key}");
     drop(tx);
+}
+
+#[test]
+fn a_value_that_was_taken_back_where_a_window_ends_leaves_room_for_any_that_goes_in_one_piece() {
+    let bytes = |len: usize| Bytes::from(vec![7; len]);
+    // What is used of the ring by default holds 4,096 of these.
+    for (sent, len) in (4090..4100).flat_map(|sent| [(sent, 128 << 10), (sent, 2 << 20)]) {
+        let channel = Channel::<Bytes, Raw>::options().inline_limit(16).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        for _ in 0..sent {
+            tx.send(&bytes(40)).unwrap();
+            rx.recv().unwrap();
+        }
+        while tx.try_send(&bytes(8)).is_ok() {}
+        // No room for a descriptor either.
+        while tx.try_send(&bytes(0)).is_ok() {}
+        assert!(tx.try_send(&bytes(40)).unwrap_err().is_full());
+        while rx.try_recv().is_ok() {}
+        // Nobody receives now, and all is free.
+        match tx.try_send(&bytes(len - 16)) {
+            Ok(()) => assert_eq!(rx.recv().unwrap().len(), len - 16),
+            Err(SendError::NeedsWaiting { max, .. }) => tx.try_send(&bytes(max)).unwrap(),
+            Err(error) => panic!("{len} bytes after {sent}: {error}"),
+        }
+    }
 }

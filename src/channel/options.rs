@@ -179,7 +179,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// makes a channel without rings; what is between is refused.
     ///
     /// By default it is 4 MiB of address space, of which 256 KiB are used, and cost memory, until the
-    /// sender streams values of more than 176 bytes, or the receiver is half of that behind where they end. Where the kernel counts
+    /// sender streams values of more than 176 bytes, or the receiver falls more than half of that behind. Where the kernel counts
     /// memory before it is used (`vm.overcommit_memory` is 2), it is 256 KiB, or less if there are more
     /// than 32 senders. A process that locks all its memory, by mlockall(2) with `MCL_FUTURE`, has
     /// all of it at once: name a size there.
