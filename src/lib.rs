@@ -96,8 +96,8 @@
 //! - `postcard`: a second serde codec, shorter and slower.
 //! - `json`: a serde codec whose format describes itself, [`codec::Json`](codec), for types that the
 //!   others refuse: `untagged`, `tag`, `flatten`, skipped fields, JSON values.
-//! - `async`: a receiver as a `Stream`, by `Receiver::into_stream`; [`Receiver::recv_async`] needs no
-//!   feature.
+//! - `async`: a receiver as a `Stream` and a sender as a `Sink`, by `Receiver::into_stream` and
+//!   `Sender::into_sink`; [`Receiver::recv_async`] and [`Sender::send_async`] need no feature.
 //! - `pod`: `repr(C)` structs as their own bytes, for [`Queue`]s shared with C programs.
 //!
 //! [semop(2)]: https://man7.org/linux/man-pages/man2/semop.2.html
@@ -135,12 +135,15 @@ mod service;
 mod sys;
 mod tag;
 mod transfer;
+mod wait_set;
 
-#[cfg(feature = "async")]
-pub use channel::ReceiverStream;
+#[cfg(not(loom))]
+pub use channel::Readiness;
 pub use channel::{
     Channel, Closer, IntoIter, Iter, Lease, Options, Receiver, Sender, Stats, TryIter, channel,
 };
+#[cfg(feature = "async")]
+pub use channel::{ReceiverStream, SenderSink};
 pub use codec::DefaultCodec;
 pub use control::{Owner, Removed, sweep, sweep_all};
 pub use error::{AttachError, OpenError, RecvError, SendError};
@@ -153,6 +156,7 @@ pub use tag::{InvalidTag, Message, Select, Tag};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use verify::fuzzing;
+pub use wait_set::{WaitSet, Waitable};
 
 /// The README's programs, compiled and run with the documentation's.
 #[cfg(all(doctest, feature = "bincode"))]

@@ -180,6 +180,14 @@ fn finish(call: Call, went: bool) {
     }
 }
 
+/// Encodes a value that goes later, and says whether it has parts; nothing is done of what they say.
+pub(crate) fn ahead<R>(encode: impl FnOnce() -> R) -> (R, bool) {
+    let call = Call::begin(Direction::Out);
+    let encoded = encode();
+    let has_parts = call.has_parts();
+    (encoded, has_parts)
+}
+
 /// Encodes the value that is being sent: what an earlier encoding said in this call is forgotten.
 #[inline]
 pub(crate) fn encode<T, C: Codec<T>>(value: &T, out: &mut Writer<'_>) -> Result<(), EncodeError> {
@@ -253,7 +261,10 @@ pub(crate) fn is_tracing() -> bool {
 
 #[cfg(all(test, not(loom), feature = "bincode"))]
 mod tests {
+    use std::future::Future;
+    use std::pin::pin;
     use std::rc::Rc;
+    use std::task::{Context, Poll, Waker};
 
     use serde::de::Deserializer;
     use serde::ser::{self, Serializer};
@@ -304,6 +315,44 @@ mod tests {
                 tx.recv_back::<Letter>().unwrap();
                 assert_eq!(count.get(), 0);
             }
+        }
+    }
+
+    #[test]
+    fn a_task_passes_a_port_on_once_when_its_value_was_received() {
+        type Letter = (Counted, Vec<u8>);
+        for inline_limit in [0, 64] {
+            let options = Channel::<Letter>::options().capacity(4096).inline_limit(inline_limit);
+            let channel = options.private().unwrap();
+            let (mut tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+            let mut context = Context::from_waker(Waker::noop());
+            // The last goes in fragments, and the first poll of each finds no room.
+            for len in [10, 1000, 30_000] {
+                let count = Rc::new(Cell::new(0));
+                let letter = (Counted(count.clone()), vec![7; len]);
+                let others = (Counted(Rc::default()), vec![7; 10]);
+                while tx.try_send(&others).is_ok() {}
+                let mut sending = pin!(tx.send_async(&letter));
+                let sent = loop {
+                    let polled = sending.as_mut().poll(&mut context);
+                    assert_eq!(count.get(), u32::from(polled.is_ready()), "{len} bytes");
+                    match polled {
+                        Poll::Ready(sent) => break sent,
+                        Poll::Pending => drop(rx.try_recv()),
+                    }
+                };
+                sent.unwrap();
+                while rx.try_recv().is_ok() {}
+            }
+            // One that is given up passes none on.
+            let count = Rc::new(Cell::new(0));
+            let letter = (Counted(count.clone()), vec![7; 30_000]);
+            for _ in 0..3 {
+                let mut sending = Box::pin(tx.send_async(&letter));
+                assert!(sending.as_mut().poll(&mut context).is_pending());
+                assert!(rx.try_recv().is_err_and(|error| error.is_empty()));
+            }
+            assert_eq!(count.get(), 0);
         }
     }
 

@@ -285,6 +285,15 @@ fn supervisor_restarts_its_worker_and_every_call_is_answered() {
     assert!(shown.contains("300 calls answered"), "{shown}");
 }
 
+#[test]
+fn select_waits_for_channels_a_mailbox_and_a_server_in_one_thread() {
+    let stage = Stage::new("select");
+    let output = run(example("select"));
+    let (shown, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{}: {shown}{errors}", stage.name());
+    assert!(shown.contains("12000 loads and 100 questions"), "{shown}");
+}
+
 #[cfg(feature = "async")]
 #[test]
 fn async_service_waits_for_two_channels_and_a_socket() {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use super::wire::{self, FORWARDED, Forwarded, Head, ORDINARY, PortAddress};
 use super::{BindError, Closer};
 #[cfg(all(test, feature = "bincode"))]
 use crate::Options;
+#[cfg(not(loom))]
+use crate::Readiness;
 use crate::channel::{LostPort, Origin, PortId, Untyped, WakeOn, Whereabouts};
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::BRIEFLY;
@@ -24,6 +27,7 @@ use crate::name::{Handle, Name};
 use crate::service::BindOptions;
 use crate::service::reply::Status;
 use crate::sys::{Deadline, Fault, fault};
+use crate::wait_set::Waits;
 use crate::{DefaultCodec, Owner, Receiver, Select, panics};
 
 /// How many things of the mailbox's own, replies to pass on and ports to give up, a call looks after
@@ -557,9 +561,36 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         }
     }
 
+    /// A descriptor that is readable while there is a message: see [`Readiness`](crate::Readiness).
+    ///
+    /// # Errors
+    /// As [`Receiver::readiness`](crate::Receiver::readiness).
+    #[cfg(not(loom))]
+    pub fn readiness(&self) -> Result<Readiness, RecvError> {
+        self.receiver.readiness()
+    }
+
     /// What closes the mailbox from another thread.
     pub fn closer(&self) -> Closer {
         self.receiver.closer()
+    }
+}
+
+impl<M, C: Codec<M>> Waits for Mailbox<M, C> {
+    fn is_ready(&self) -> Result<bool, RecvError> {
+        Ok(self.is_closed() || !self.lost().1.is_empty() || self.receiver.is_ready()?)
+    }
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), RecvError>> {
+        self.receiver.poll_call(context, || Ok(Waits::is_ready(self)?.then_some(())))
+    }
+
+    fn stop_polling(&self) {
+        self.receiver.stop_polling();
+    }
+
+    fn spin(&self) -> Duration {
+        self.receiver.spin()
     }
 }
 

@@ -23,6 +23,9 @@ pub(super) struct LaneConsumer {
     partial: Option<Partial>,
     /// A value in fragments that is ready.
     whole: Joined,
+    /// Where its first and its last fragment stand, until it is handed over: a look may only have asked
+    /// whether there is something.
+    ready: Option<(u64, u64)>,
     /// Memory for the next one, and how long the last one was, if not longer than `SPARE`.
     spare: Vec<u8>,
     last_len: usize,
@@ -72,6 +75,7 @@ impl LaneConsumer {
             scanned: 0,
             partial: None,
             whole: Joined::default(),
+            ready: None,
             spare: Vec::new(),
             last_len: 0,
         }
@@ -94,6 +98,7 @@ impl LaneConsumer {
     fn damaged(&mut self, control: &Control, damage: Damage) -> RecvError {
         self.consumer = None;
         self.partial = None;
+        self.ready = None;
         let owner = self.generation(control);
         self.damaged_under = Some(owner);
         // The owner must not wait for room, since this receiver makes none. `ring` orders it.
@@ -255,6 +260,11 @@ impl LaneConsumer {
         record: Record,
         slot: Option<usize>,
     ) -> Result<Option<Delivery>, Damage> {
+        if let Some((start, last)) = self.ready
+            && last == record.position
+        {
+            return Ok(Some(Delivery::Fragments { lane: self.lane, record, start, slot }));
+        }
         let (Some(consumer), Some(mut partial)) = (self.consumer.as_mut(), self.partial.take())
         else {
             return Ok(None);
@@ -263,6 +273,7 @@ impl LaneConsumer {
         let Partial { start, joined, .. } = partial;
         self.last_len = joined.len().min(SPARE);
         self.whole = joined;
+        self.ready = Some((start, record.position));
         Ok(Some(Delivery::Fragments { lane: self.lane, record, start, slot }))
     }
 
@@ -354,6 +365,7 @@ impl LaneConsumer {
 
     /// Gives back the memory of a value in fragments that was handed over.
     pub(super) fn forget_whole(&mut self) {
+        self.ready = None;
         if let Some(spare) = mem::take(&mut self.whole).into_spare() {
             self.spare = spare;
         }

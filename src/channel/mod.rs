@@ -11,6 +11,7 @@
 //! | `joined` | the fragments of a value or a reply, joined |
 //! | `closer` | ending a call that waits |
 //! | `iter` | a receiver's values one after another |
+//! | `sink` | a sender as a task sends with it |
 //! | `lease` | a value read in place |
 //! | `returns`, `replies` | the way back from the receiver to a sender, and its other end |
 //! | `encoded` | a value encoded in this process's memory |
@@ -39,6 +40,8 @@ mod receiver;
 mod replies;
 mod returns;
 mod sender;
+#[cfg(feature = "async")]
+mod sink;
 mod slots;
 mod sources;
 mod space;
@@ -67,10 +70,14 @@ pub use lease::Lease;
 pub use open::channel;
 pub use options::Options;
 pub(crate) use origin::Origin;
+#[cfg(not(loom))]
+pub use receiver::Readiness;
 pub use receiver::Receiver;
 pub(crate) use receiver::WakeOn;
 pub(crate) use returns::Due;
 pub use sender::Sender;
+#[cfg(feature = "async")]
+pub use sink::SenderSink;
 #[cfg(all(test, loom))]
 pub(crate) use space::{look_at_line, stay_in_line};
 pub use stats::Stats;

@@ -4,20 +4,27 @@
 //! |---|---|
 //! | `attach` | taking the receiver's role, and giving it up |
 //! | `poll` | waiting for values in a task |
+//! | `readiness` | waiting for values at a file descriptor |
 //! | `state` | what its calls change |
 //! | `wait` | waiting for values |
 
 mod attach;
 mod poll;
+#[cfg(not(loom))]
+mod readiness;
 pub(super) mod state;
 mod wait;
 
+#[cfg(not(loom))]
+use std::cell::OnceCell;
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[cfg(not(loom))]
+pub use self::readiness::Readiness;
 use self::state::{OnPanic, State, received};
 use super::lane_consumer::NextRecord;
 use super::lease::Lease;
@@ -28,6 +35,8 @@ use crate::codec::{Codec, DecodeError, DefaultCodec, Reader};
 use crate::control::{Control, Listener, WaitError};
 use crate::error::RecvError;
 use crate::sys::Deadline;
+#[cfg(not(loom))]
+use crate::sys::Event;
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
 
@@ -65,6 +74,12 @@ pub struct Receiver<T, C = DefaultCodec> {
     pub(super) wake_on: Cell<Option<WakeOn>>,
     /// What sleeps at the bell, once a task has waited for values.
     listener: RefCell<Option<Arc<Listener>>>,
+    /// What is set while there is something to receive, once somebody asked for it.
+    #[cfg(not(loom))]
+    event: OnceCell<Arc<Event>>,
+    /// Whether a call looks for a task, which is told instead.
+    #[cfg(not(loom))]
+    in_task: Cell<bool>,
     value: PhantomData<fn(C) -> T>,
 }
 

@@ -6,12 +6,16 @@
 //! | `encode` | what a value is sent as |
 //! | `ring`, `queue`, `fragments` | the paths that it can take |
 //! | `wait` | waiting for room |
+//! | `poll` | waiting for room in a task |
+//! | `long` | a value in fragments that a task sends |
 //! | `accept` | waiting for what comes back |
 
 mod accept;
 mod attach;
 mod encode;
 mod fragments;
+mod long;
+mod poll;
 mod queue;
 mod ring;
 mod wait;
@@ -25,14 +29,17 @@ use std::time::{Duration, Instant};
 
 pub(super) use accept::back_error;
 pub(super) use encode::{Encode, Headed, Request};
+#[cfg(feature = "async")]
+pub(super) use poll::Progress;
 pub(super) use wait::OnDisconnect;
 
 use super::closer::Closing;
 use super::replies::Replies;
+use super::space::Place;
 use super::{Channel, Closer, Local};
 use crate::codec::{Codec, DefaultCodec, Writer};
 use crate::control::{
-    Control, Doorbell, ENVELOPE, VALUES_BETWEEN_LOOKS, WaitError, lane_word, word,
+    Control, Doorbell, ENVELOPE, Listener, VALUES_BETWEEN_LOOKS, WaitError, lane_word, word,
 };
 use crate::error::{AttachError, SendError};
 use crate::ring::{Producer, Record};
@@ -66,6 +73,8 @@ pub struct Sender<T, C = DefaultCodec> {
     state: RefCell<State>,
     /// Present once there was a closer.
     closing: OnceCell<Arc<Closing>>,
+    /// What sleeps at the bell, once a task has waited for room or for a reply.
+    listener: RefCell<Option<Arc<Listener>>>,
     value: PhantomData<fn(&T) -> C>,
 }
 
@@ -87,6 +96,15 @@ pub(super) struct State {
     looked_at_line: bool,
     /// Whether a park timed out since this sender last looked for room.
     park_timed_out: bool,
+    turn: Turn,
+}
+
+/// How a call that does not wait comes to its turn on the queue.
+enum Turn {
+    /// It sends if others in line leave room, and has no place itself.
+    Spare,
+    /// It is made for a task that waits, and has this place in line once it found no room.
+    Task(Option<Place>),
 }
 
 impl From<WaitError> for SendError {

@@ -93,6 +93,35 @@ impl Slots {
         }
     }
 
+    /// Whether a message waits, in a slot or on the queue, which keeps it: whoever receives next may
+    /// select another.
+    pub(super) fn is_ready(
+        &mut self,
+        control: &Control,
+        lanes: &mut Lanes,
+        ask_kernel: bool,
+    ) -> Result<bool, RecvError> {
+        if self.tags.iter().any(Option::is_some) {
+            return Ok(true);
+        }
+        // Relaxed: as in `next_message`.
+        let events = control.word(word::QUEUE_SENDS).load(Ordering::Relaxed);
+        let ask_kernel = ask_kernel && !fault(Fault::EventsBelieved);
+        if !ask_kernel && self.empty == Some((Select::Any, events)) {
+            return Ok(false);
+        }
+        let stat = self.queue.stat().map_err(|error| control.wait_error(error))?;
+        if stat.messages > 0 {
+            // Its sender may not have counted it yet: the call that follows asks the kernel too.
+            self.empty = None;
+            return Ok(true);
+        }
+        self.empty = Some((Select::Any, events));
+        self.collect(control, lanes, Deadline::now())?;
+        self.space.found_nothing(control, self.queue, ask_kernel);
+        Ok(false)
+    }
+
     fn collect(
         &mut self,
         control: &Control,

@@ -61,6 +61,23 @@ impl Sources {
         }
     }
 
+    /// Whether there is something for a call that does not wait; it stays where it is. There may be less
+    /// than it seems: a value that its sender took back, or a message that is of no value.
+    pub(super) fn is_ready(
+        &mut self,
+        control: &Control,
+        ask_kernel: bool,
+    ) -> Result<bool, RecvError> {
+        self.lanes.see_claimed(control);
+        if ask_kernel {
+            self.ask_again = Deadline::after(ASK_AGAIN);
+        }
+        match &mut self.slots {
+            None => Ok(self.lanes.next(control, Deadline::now())?.is_some()),
+            Some(slots) => slots.is_ready(control, &mut self.lanes, ask_kernel),
+        }
+    }
+
     /// The tag of what is ready.
     #[inline]
     pub(super) fn tag(&self, delivery: &Delivery) -> Tag {

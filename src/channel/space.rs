@@ -31,6 +31,8 @@
 // NB: measured with 256 senders that send without a pause, on two processors: 2.4 ms a value when
 // every one was woken for each message and all of them tried, 0.62 with blocking msgsnd, 0.02 so.
 
+use std::sync::Arc;
+
 use crate::control::{Control, ENVELOPE, lane_word, semaphores, word};
 use crate::error::SendError;
 use crate::sys::{AtomicU64, Fault, MessageQueue, Ordering, QueueStat, SystemError, fault, fence};
@@ -378,8 +380,8 @@ fn forget_dead(control: &Control) -> Result<bool, SystemError> {
 }
 
 /// A sender's place in line; it leaves the line when this is dropped.
-pub(super) struct Place<'c> {
-    control: &'c Control,
+pub(super) struct Place {
+    control: Arc<Control>,
     lane: usize,
     bytes: u64,
     /// Whether it asked for room and was not given any.
@@ -390,11 +392,11 @@ pub(super) struct Place<'c> {
     sent: bool,
 }
 
-impl<'c> Place<'c> {
-    pub(super) fn take(control: &'c Control, lane: usize, bytes: u64) -> Self {
-        share(control, lane).swap(0, Ordering::Relaxed);
+impl Place {
+    pub(super) fn take(control: Arc<Control>, lane: usize, bytes: u64) -> Self {
+        share(&control, lane).swap(0, Ordering::Relaxed);
         // Release: pairs with the Acquire in `spare`.
-        in_line(control, lane / 64).fetch_or(bit(lane), Ordering::Release);
+        in_line(&control, lane / 64).fetch_or(bit(lane), Ordering::Release);
         point!("space.in_line");
         Place { control, lane, bytes, asks: false, seen: None, sent: false }
     }
@@ -404,7 +406,7 @@ impl<'c> Place<'c> {
         if fault(Fault::QueueSpaceNotWanted) {
             return None;
         }
-        let want = want(self.control, self.lane / 64);
+        let want = want(&self.control, self.lane / 64);
         // Acquire: pairs with the receiver's Release in `give`.
         if self.asks && want.load(Ordering::Acquire) & bit(self.lane) != 0 {
             return None;
@@ -413,7 +415,7 @@ impl<'c> Place<'c> {
             // A program wrote over the number of lanes that the receiver looks at.
             self.control.claim_lane(self.lane);
         }
-        let given = share(self.control, self.lane).swap(self.bytes, Ordering::Relaxed);
+        let given = share(&self.control, self.lane).swap(self.bytes, Ordering::Relaxed);
         // Release: pairs with the receiver's Acquire in `next_asking`. For the rest, the msgsnd that
         // follows comes before the receiver's msgrcv, which then sees the bit, or after it, and finds
         // room: the kernel's lock of the queue decides. Where none follows, `yields` has a fence.
@@ -424,7 +426,7 @@ impl<'c> Place<'c> {
 
     /// Whether there is room for this sender that was shared out to no sender, and no sender asks for it.
     pub(super) fn takes_free(&self) -> bool {
-        !others(self.control, want, self.lane) && take_free(self.control, self.bytes)
+        !others(&self.control, want, self.lane) && take_free(&self.control, self.bytes)
     }
 
     /// Whether this sender has to wait for its turn; the receiver wakes it then. It has not if no other is in
@@ -434,7 +436,7 @@ impl<'c> Place<'c> {
     // NB: found by a test of turns on a busy machine: a waker that is preempted by the sender that it
     // wakes has it recheck too, and one that then tried out of turn had eight times the room of another.
     pub(super) fn yields(&mut self, recheck: bool, timed_out: bool) -> Result<bool, SendError> {
-        if recheck && forget_dead(self.control).map_err(|error| self.control.wait_error(error))? {
+        if recheck && forget_dead(&self.control).map_err(|error| self.control.wait_error(error))? {
             return Ok(false);
         }
         if !fault(Fault::NoYieldFence) {
@@ -443,7 +445,7 @@ impl<'c> Place<'c> {
             // left.
             fence(Ordering::SeqCst);
         }
-        if !others(self.control, in_line, self.lane) {
+        if !others(&self.control, in_line, self.lane) {
             return Ok(false);
         }
         let parked = self.control.word(word::RECEIVER_PARKED).load(Ordering::Relaxed) != 0;
@@ -466,8 +468,8 @@ impl<'c> Place<'c> {
 
     /// There was room for a sender whose turn it was not: those in line do not use it.
     pub(super) fn dissolve_line(&self) {
-        for index in 0..words(self.control) {
-            let line = in_line(self.control, index);
+        for index in 0..words(&self.control) {
+            let line = in_line(&self.control, index);
             if line.load(Ordering::Relaxed) != 0 {
                 line.swap(0, Ordering::Relaxed);
             }
@@ -475,9 +477,13 @@ impl<'c> Place<'c> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        let control = self.control;
+        let control = &*self.control;
+        if !control.is_ours() {
+            // A forked child, where its parent's task is dropped.
+            return;
+        }
         let (_, asked) = leave_line(control, self.lane);
         let turn_came = self.asks && !asked;
         if (turn_came || !self.sent) && !fault(Fault::TurnKept) {
@@ -508,5 +514,5 @@ pub(crate) fn look_at_line<T, C: crate::codec::Codec<T>>(sender: &super::Sender<
 pub(crate) fn stay_in_line<T, C>(sender: &super::Sender<T, C>) {
     arm_others(&sender.control, sender.lane).unwrap();
     let bytes = sender.control.layout().message_len() as u64;
-    std::mem::forget(Place::take(&sender.control, sender.lane, bytes));
+    std::mem::forget(Place::take(sender.control.clone(), sender.lane, bytes));
 }

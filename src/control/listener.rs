@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::doorbell::Doorbell;
 use super::{Control, semaphores};
-use crate::sys::thread::{JoinHandle, current_waker, park, spawn};
+use crate::sys::thread::{JoinHandle, Parker, spawn};
 use crate::sys::{Deadline, Mutex, SemaphoreSet, SystemError};
 
 /// How long a listener first sleeps before it has its end look whether the channel's objects are still
@@ -34,10 +34,19 @@ struct Shared {
     state: Mutex<State>,
 }
 
+/// Why an end that waits elsewhere is to look again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// The bell was rung.
+    Rung,
+    /// No party rang for a while.
+    Elapsed,
+}
+
 #[derive(Default)]
 struct State {
-    /// Whether the bell was rung, or it is time for a look, since the end was last told.
-    rung: bool,
+    /// Why the end is to look again, if it is, since it was last told.
+    woken: Option<Woken>,
     waker: Option<Waker>,
     /// Why the listener listens no more.
     failed: Option<SystemError>,
@@ -54,8 +63,8 @@ impl Listener {
         Ok(Listener { shared, thread: Some(thread) })
     }
 
-    /// Has a waker woken when the bell is rung next; says whether it was since this was last asked.
-    pub(crate) fn register(&self, waker: &Waker) -> Result<bool, SystemError> {
+    /// Has a waker woken when the bell is rung next; says whether and why it was since this was last asked.
+    pub(crate) fn register(&self, waker: &Waker) -> Result<Option<Woken>, SystemError> {
         let mut state = self.shared.state();
         match &mut state.waker {
             Some(registered) => registered.clone_from(waker),
@@ -63,21 +72,21 @@ impl Listener {
         }
         match &state.failed {
             Some(error) => Err(error.clone()),
-            None => Ok(std::mem::take(&mut state.rung)),
+            None => Ok(state.woken.take()),
         }
     }
 
     /// Sleeps until the bell was rung; `false` when the deadline passed.
     pub(super) fn sleep(&self, deadline: Deadline) -> Result<bool, SystemError> {
-        let waker = current_waker();
+        let parker = Parker::new();
         loop {
-            if self.register(&waker)? {
+            if self.register(parker.waker())?.is_some() {
                 return Ok(true);
             }
             if deadline.has_passed() {
                 return Ok(false);
             }
-            park(deadline);
+            parker.park(deadline);
         }
     }
 }
@@ -113,9 +122,12 @@ impl Shared {
             if state.stopped {
                 return;
             }
-            let failed = slept.err();
-            let ends = failed.is_some();
-            (state.rung, state.failed) = (true, failed);
+            state.woken = match slept {
+                Ok(false) => state.woken.or(Some(Woken::Elapsed)),
+                _ => Some(Woken::Rung),
+            };
+            state.failed = slept.err();
+            let ends = state.failed.is_some();
             let waker = state.waker.take();
             // Waking may run the end's code, which may ask this listener.
             drop(state);

@@ -39,7 +39,7 @@ pub(crate) use find::is_channel;
 pub(crate) use header::{Header, cut};
 pub(crate) use layout::{ENVELOPE, Layout, MAX_LANES, SLOTS, TYPE_WORD, lane_word, word};
 pub(crate) use lifecycle::{BRIEFLY, Wanted, create, open, unlink, wait_for};
-pub(crate) use listener::Listener;
+pub(crate) use listener::{Listener, Woken};
 pub use ownership::Owner;
 pub(crate) use removal::VALUES_BETWEEN_LOOKS;
 pub use sweep::{Removed, sweep, sweep_all};

@@ -137,11 +137,16 @@ impl Control {
         self.has_unwoken.store(true, Ordering::Relaxed);
     }
 
+    /// Whether there is a refusal to tell.
+    pub(crate) fn has_unwoken(&self) -> bool {
+        // Relaxed: the mutex orders the rest.
+        self.has_unwoken.load(Ordering::Relaxed)
+    }
+
     /// Why a peer could not be woken since this was last asked.
     #[inline]
     pub(crate) fn take_unwoken(&self) -> Option<SystemError> {
-        // Relaxed: the mutex orders the rest.
-        if !self.has_unwoken.load(Ordering::Relaxed) {
+        if !self.has_unwoken() {
             return None;
         }
         self.has_unwoken.store(false, Ordering::Relaxed);

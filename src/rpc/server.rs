@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use super::self_call::Serving;
 use super::{BindError, Closer, RequestHead};
 #[cfg(all(test, loom))]
 use crate::Options;
+#[cfg(not(loom))]
+use crate::Readiness;
 use crate::channel::{Due, ReceiverBell, RequestGuard, Untyped};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::error::text::{Describe, server};
@@ -25,6 +28,7 @@ use crate::service::BindOptions;
 use crate::service::reply::{self, Status};
 use crate::sys::{ClockOffset, Deadline, Fault, Moment, SystemError, fault};
 use crate::transfer::Refusal;
+use crate::wait_set::Waits;
 use crate::{DefaultCodec, Owner, Receiver, panics, transfer};
 
 /// How many requests wait for threads that are free, at most.
@@ -397,9 +401,40 @@ where
         }
     }
 
+    /// A descriptor that is readable while there is a request: see [`Readiness`](crate::Readiness).
+    ///
+    /// # Errors
+    /// As [`Receiver::readiness`](crate::Receiver::readiness).
+    #[cfg(not(loom))]
+    pub fn readiness(&self) -> Result<Readiness, RecvError> {
+        self.receiver.readiness()
+    }
+
     /// What closes the server from another thread.
     pub fn closer(&self) -> Closer {
         self.receiver.closer()
+    }
+}
+
+impl<Q, R, C: Codec<Q> + Codec<R>> Waits for Server<Q, R, C> {
+    fn is_ready(&self) -> Result<bool, RecvError> {
+        match self.receiver.is_ready() {
+            // For what was no request, no client waits for a reply: the next call looks on.
+            Err(RecvError::Corrupt { .. }) => Ok(true),
+            ready => Ok(ready? || self.is_closed()),
+        }
+    }
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), RecvError>> {
+        self.receiver.poll_call(context, || Ok(Waits::is_ready(self)?.then_some(())))
+    }
+
+    fn stop_polling(&self) {
+        self.receiver.stop_polling();
+    }
+
+    fn spin(&self) -> Duration {
+        self.receiver.spin()
     }
 }
 

@@ -94,6 +94,12 @@ impl SystemError {
         SystemError::new("a thread", "pthread_create", error.raw_os_error().unwrap_or_default())
     }
 
+    /// Why there is no eventfd.
+    #[cfg(not(loom))]
+    pub(crate) fn of_eventfd(errno: nix::errno::Errno) -> Self {
+        SystemError::new("a descriptor", "eventfd", errno as i32)
+    }
+
     /// What the kernel says of an object that is removed, where it does not refuse the call.
     pub(crate) fn removed(object: ObjectName) -> Self {
         SystemError::new(object, "stat", libc::EIDRM)

@@ -1,5 +1,7 @@
 //! Taking the receiver's role, and giving it up.
 
+#[cfg(not(loom))]
+use std::cell::OnceCell;
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::mem;
@@ -60,6 +62,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             released: Cell::new(false),
             wake_on: Cell::new(None),
             listener: RefCell::new(None),
+            #[cfg(not(loom))]
+            event: OnceCell::new(),
+            #[cfg(not(loom))]
+            in_task: Cell::new(false),
             value: PhantomData,
             // From here on dropping the receiver gives the role back.
             control,

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::Receiver;
 use crate::codec::Codec;
@@ -59,6 +60,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         call: impl Fn() -> Result<Option<R>, E>,
     ) -> Poll<Result<R, E>> {
         self.check_not_told()?;
+        #[cfg(not(loom))]
+        let _in_task = self.enter_task();
         if let Some(done) = call().transpose() {
             return Poll::Ready(done);
         }
@@ -84,12 +87,40 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         done.map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// Whether a call that does not wait has something to receive or to tell.
+    pub(crate) fn is_ready(&self) -> Result<bool, RecvError> {
+        if self.check().is_err() || self.control.has_unwoken() {
+            return Ok(true);
+        }
+        let state = self.state.try_borrow_mut();
+        let mut state = state.map_err(|_| RecvError::Reentrant { channel: self.control.name() })?;
+        self.returns.flush(false);
+        let sender_left = self.take_sender_left();
+        let ask_kernel = sender_left || state.sources.is_time_to_ask();
+        if ask_kernel && self.has_ended()? {
+            return Ok(true);
+        }
+        state.sources.is_ready(&self.control, ask_kernel)
+    }
+
+    /// Waits no more for what [`poll_call`](Receiver::poll_call) would have woken its task for.
+    pub(crate) fn stop_polling(&self) {
+        if self.control.is_ours() {
+            self.control.disarm(self.control.receiver_bell());
+        }
+    }
+
+    /// How long a call looks before it sleeps.
+    pub(crate) fn spin(&self) -> Duration {
+        self.local.spin
+    }
+
     /// Says, once, that the receiver was closed; a service looks for that by itself.
     fn check_not_told(&self) -> Result<(), RecvError> {
         if self.closes_for_good { Ok(()) } else { self.told(self.check_open()) }
     }
 
-    fn listen(&self) -> Result<Arc<Listener>, SystemError> {
+    pub(super) fn listen(&self) -> Result<Arc<Listener>, SystemError> {
         if let Some(listener) = self.listener() {
             return Ok(listener);
         }

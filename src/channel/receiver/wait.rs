@@ -49,6 +49,31 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
     }
 
+    /// Whether a sender has left since this was last asked: a hint that lets a call ask the kernel.
+    pub(super) fn take_sender_left(&self) -> bool {
+        // Relaxed, and cleared before the look.
+        let left = self.control.word(word::SENDER_LEFT);
+        left.load(Ordering::Relaxed) != 0 && left.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// Has the next call ask again, which then says the same.
+    fn keep_sender_left(&self) {
+        self.control.word(word::SENDER_LEFT).swap(1, Ordering::Relaxed);
+    }
+
+    /// Whether the channel was removed or the senders are gone, whatever they left.
+    pub(super) fn has_ended(&self) -> Result<bool, RecvError> {
+        self.control.poll_removed_now_and_then();
+        if self.control.is_removed() {
+            return Ok(true);
+        }
+        let gone = self.senders_are_gone()?;
+        if gone {
+            self.keep_sender_left();
+        }
+        Ok(gone)
+    }
+
     /// Whether senders have come and none is attached now.
     fn senders_are_gone(&self) -> Result<bool, RecvError> {
         if self.local.stays_open || self.control.header.durable || !self.control.senders_came() {
@@ -145,11 +170,34 @@ impl<T, C: Codec<T>> Waiter for ReceiverWaiter<'_, T, C> {
     }
 
     fn poll(&mut self) -> Result<Delivery, RecvError> {
+        match self.poll_once() {
+            #[cfg(not(loom))]
+            Err(RecvError::Empty { .. }) if self.receiver.arm_event()? => {
+                // Whatever hints say: what is not seen now has to ring.
+                self.state.sources.ask_now();
+                let polled = match self.poll_once() {
+                    Err(empty @ RecvError::Empty { .. }) => {
+                        self.receiver.check_open()?;
+                        return Err(empty);
+                    }
+                    polled => polled,
+                };
+                self.receiver.set_event();
+                polled
+            }
+            polled => polled,
+        }
+    }
+
+    fn recheck(&mut self, _timed_out: bool) {
+        self.state.looked_at_senders = false;
+    }
+}
+
+impl<T, C: Codec<T>> ReceiverWaiter<'_, T, C> {
+    fn poll_once(&mut self) -> Result<Delivery, RecvError> {
         let control = &*self.receiver.control;
-        // Relaxed, and cleared before the look: a hint that lets this call ask the kernel.
-        let left = control.word(word::SENDER_LEFT);
-        let left = left.load(Ordering::Relaxed) != 0 && left.swap(0, Ordering::Relaxed) != 0;
-        if left || self.state.sources.is_time_to_ask() {
+        if self.receiver.take_sender_left() || self.state.sources.is_time_to_ask() {
             control.poll_removed_now_and_then();
             if control.is_removed() {
                 return Err(control.removed().into());
@@ -159,15 +207,10 @@ impl<T, C: Codec<T>> Waiter for ReceiverWaiter<'_, T, C> {
                 return Ok(delivery);
             }
             if gone {
-                // So that the next call asks again, and says the same.
-                control.word(word::SENDER_LEFT).swap(1, Ordering::Relaxed);
+                self.receiver.keep_sender_left();
                 return Err(self.receiver.senders_gone());
             }
         }
         Err(RecvError::Empty { channel: control.name() })
-    }
-
-    fn recheck(&mut self, _timed_out: bool) {
-        self.state.looked_at_senders = false;
     }
 }

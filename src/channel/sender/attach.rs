@@ -2,9 +2,10 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::marker::PhantomData;
+use std::mem;
 use std::sync::Arc;
 
-use super::{Sender, State};
+use super::{Sender, State, Turn};
 use crate::channel::replies::Replies;
 use crate::channel::{Channel, Local, attach_error, calls, check_there, lane_damage, space};
 use crate::codec::Codec;
@@ -55,8 +56,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 armed: false,
                 looked_at_line: false,
                 park_timed_out: false,
+                turn: Turn::Spare,
             }),
             closing: OnceCell::new(),
+            listener: RefCell::new(None),
             value: PhantomData,
             // From here on dropping the sender gives the lane back.
             control,
@@ -138,11 +141,17 @@ impl<T, C: Codec<T>> Sender<T, C> {
 impl<T, C> Drop for Sender<T, C> {
     fn drop(&mut self) {
         if !self.control.is_ours() {
+            // A forked child has no thread of its parent's.
+            mem::forget(self.listener.take());
             return;
         }
+        // Before another sender sleeps at the bell.
+        drop(self.listener.take());
         // The hint comes before the role is given up, so that it is there when the bell rings.
         self.control.word(word::SENDER_LEFT).swap(1, Ordering::Relaxed);
         point!("goodbye.sender");
+        // The place of a task whose future was leaked.
+        self.state.get_mut().turn = Turn::Spare;
         // A set that is gone needs no goodbye.
         if self.state.get_mut().armed {
             let _ = space::disarm_others(&self.control, self.lane);

@@ -3,7 +3,7 @@
 use std::mem;
 use std::time::Duration;
 
-use super::{Encode, Sender, State};
+use super::{Encode, Sender, State, Turn};
 use crate::channel::envelope::Envelope;
 use crate::channel::space::{self, Place};
 use crate::codec::{Codec, Writer};
@@ -114,7 +114,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
         message.set_len(envelope.text_len());
         envelope.write(&mut message.text_mut_full()[..ENVELOPE]);
         let bytes = message.text().len() as u64;
-        if deadline.is_now() {
+        if deadline.is_now()
+            && let Turn::Task(place) = &mut state.turn
+        {
+            let place = place.take();
+            self.send_in_tasks_turn(state, queue, bytes, place)?;
+        } else if deadline.is_now() {
             // What does not wait has no place in line.
             self.wait::<(), SendError>(state, deadline, Duration::ZERO, |sender, state| {
                 let sent =
@@ -173,46 +178,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
         bytes: u64,
         deadline: Deadline,
     ) -> Result<(), SendError> {
-        if !state.armed {
-            let armed = space::arm_others(&self.control, self.lane);
-            armed.map_err(|error| self.control.wait_error(error))?;
-            state.armed = true;
-        }
-        let mut place = Place::take(&self.control, self.lane, bytes);
+        let mut place = self.stand_in_line(state, bytes)?;
         let (mut parked, mut tried) = (false, true);
         // No spinning: each look is a system call.
         let sent = self.wait::<(), SendError>(state, deadline, Duration::ZERO, |sender, state| {
             if !mem::replace(&mut parked, true) {
                 return Ok(None);
             }
-            let given = place.ask();
-            state.granted = given.unwrap_or(0);
-            if given.is_none() {
-                if place.takes_free() {
-                    state.granted = bytes;
-                } else if place.yields(
-                    !mem::replace(&mut state.looked_at_line, true),
-                    mem::take(&mut state.park_timed_out),
-                )? {
-                    tried = false;
-                    return Ok(None);
-                }
-            }
-            tried = true;
-            if !sender.try_queue(queue, message(state))? {
-                state.granted = 0;
-                // A sender that filled the queue may have been stopped before it rang.
-                if !fault(Fault::FullNotRung) {
-                    sender.notify_receiver()?;
-                }
-                return Ok(None);
-            }
-            place.has_sent();
-            match state.granted.checked_sub(bytes) {
-                Some(left) => state.granted = left,
-                None => place.dissolve_line(),
-            }
-            Ok(Some(()))
+            let sent = sender.try_in_turn(state, queue, bytes, &mut place)?;
+            tried = sent.is_some();
+            Ok(sent.filter(|sent| *sent).map(drop))
         });
         match sent {
             // There may be room that those in line do not need.
@@ -223,6 +198,82 @@ impl<T, C: Codec<T>> Sender<T, C> {
             }
             sent => sent,
         }
+    }
+
+    /// Takes a place in line. The kernel rings the others if this process dies there.
+    fn stand_in_line(&self, state: &mut State, bytes: u64) -> Result<Place, SendError> {
+        if !state.armed {
+            let armed = space::arm_others(&self.control, self.lane);
+            armed.map_err(|error| self.control.wait_error(error))?;
+            state.armed = true;
+        }
+        Ok(Place::take(self.control.clone(), self.lane, bytes))
+    }
+
+    /// Asks for room, and puts the message in the buffer on the queue if it is this sender's turn; `false` if
+    /// there is no room, and `None` if others are first.
+    fn try_in_turn(
+        &self,
+        state: &mut State,
+        queue: MessageQueue,
+        bytes: u64,
+        place: &mut Place,
+    ) -> Result<Option<bool>, SendError> {
+        let given = place.ask();
+        state.granted = given.unwrap_or(0);
+        if given.is_none() {
+            if place.takes_free() {
+                state.granted = bytes;
+            } else if place.yields(
+                !mem::replace(&mut state.looked_at_line, true),
+                mem::take(&mut state.park_timed_out),
+            )? {
+                return Ok(None);
+            }
+        }
+        if !self.try_queue(queue, message(state))? {
+            state.granted = 0;
+            // A sender that filled the queue may have been stopped before it rang.
+            if !fault(Fault::FullNotRung) {
+                self.notify_receiver()?;
+            }
+            return Ok(Some(false));
+        }
+        place.has_sent();
+        match state.granted.checked_sub(bytes) {
+            Some(left) => state.granted = left,
+            None => place.dissolve_line(),
+        }
+        Ok(Some(true))
+    }
+
+    /// Puts the message in the buffer on the queue for a task, if it is its turn: a task that waits keeps its place
+    /// in line from one poll to the next.
+    fn send_in_tasks_turn(
+        &self,
+        state: &mut State,
+        queue: MessageQueue,
+        bytes: u64,
+        place: Option<Place>,
+    ) -> Result<(), SendError> {
+        let mut place = match place {
+            Some(place) => place,
+            None if space::may_try(&self.control, self.lane, &mut state.granted, bytes)
+                && self.try_queue(queue, message(state))? =>
+            {
+                return Ok(());
+            }
+            None => self.stand_in_line(state, bytes)?,
+        };
+        let now = Deadline::now();
+        let sent = self.wait::<(), SendError>(state, now, Duration::ZERO, |sender, state| {
+            let sent = sender.try_in_turn(state, queue, bytes, &mut place)?;
+            Ok(sent.filter(|sent| *sent).map(drop))
+        });
+        if let Err(SendError::Full { .. }) = sent {
+            state.turn = Turn::Task(Some(place));
+        }
+        sent
     }
 }
 

@@ -1,10 +1,11 @@
-//! SenderWaiter for room, and for what comes back.
+//! Waiting for room, and for what comes back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Sender, State};
 use crate::codec::Codec;
-use crate::control::{End, Look, WaitError, Waiter};
+use crate::control::{End, Listener, Look, WaitError, Waiter};
 use crate::error::SendError;
 use crate::sys::{Deadline, Fault, fault};
 
@@ -106,6 +107,10 @@ where
     #[inline]
     fn end(&self) -> End {
         self.sender.control.sending_end(self.sender.lane)
+    }
+
+    fn listener(&self) -> Option<Arc<Listener>> {
+        self.sender.listener.borrow().clone()
     }
 
     #[inline]

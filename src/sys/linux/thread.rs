@@ -19,6 +19,9 @@ pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     thread.spawn(body).map_err(|error| SystemError::of_thread(&error))
 }
 
+/// Where a thread sleeps that was not told which bell to sleep at.
+pub(crate) struct Parker(Waker);
+
 /// Wakes the thread that is parked.
 struct Unpark(Thread);
 
@@ -28,15 +31,22 @@ impl Wake for Unpark {
     }
 }
 
-/// What wakes the calling thread from [`park`].
-pub(crate) fn current_waker() -> Waker {
-    Arc::new(Unpark(thread::current())).into()
-}
+impl Parker {
+    /// The calling thread's.
+    pub(crate) fn new() -> Self {
+        Parker(Arc::new(Unpark(thread::current())).into())
+    }
 
-/// Sleeps until the thread is woken or the deadline passes, or for no reason.
-pub(crate) fn park(deadline: Deadline) {
-    match deadline.remaining() {
-        None => thread::park(),
-        Some(left) => thread::park_timeout(left),
+    /// What wakes it.
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.0
+    }
+
+    /// Sleeps until the thread is woken or the deadline passes, or for no reason.
+    pub(crate) fn park(&self, deadline: Deadline) {
+        match deadline.remaining() {
+            None => thread::park(),
+            Some(left) => thread::park_timeout(left),
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Threads of a model's process.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::{Wake, Waker};
 
-use loom::thread::{self, Thread};
+use loom::sync::{Condvar, Mutex, MutexGuard};
+use loom::thread;
 
 pub(crate) use loom::thread::JoinHandle;
 
@@ -19,21 +20,49 @@ pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     }))
 }
 
+/// Where a thread sleeps that was not told which bell to sleep at.
+///
+/// Not by loom's `unpark`, which also lets a thread go on that waits for a mutex.
+pub(crate) struct Parker {
+    unpark: Arc<Unpark>,
+    waker: Waker,
+}
+
 /// Wakes the thread that is parked.
-struct Unpark(Thread);
+struct Unpark {
+    woken: Mutex<bool>,
+    changed: Condvar,
+}
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        *lock(&self.woken) = true;
+        self.changed.notify_one();
     }
 }
 
-/// What wakes the calling thread from [`park`].
-pub(crate) fn current_waker() -> Waker {
-    Arc::new(Unpark(thread::current())).into()
+impl Parker {
+    /// The calling thread's.
+    pub(crate) fn new() -> Self {
+        let unpark = Arc::new(Unpark { woken: Mutex::new(false), changed: Condvar::new() });
+        Parker { waker: unpark.clone().into(), unpark }
+    }
+
+    /// What wakes it.
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Sleeps until the thread is woken. No deadline passes here.
+    pub(crate) fn park(&self, _deadline: Deadline) {
+        let mut woken = lock(&self.unpark.woken);
+        while !std::mem::take(&mut *woken) {
+            let waited = self.unpark.changed.wait(woken);
+            woken = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
-/// Sleeps until the thread is woken. No deadline passes here.
-pub(crate) fn park(_deadline: Deadline) {
-    thread::park();
+fn lock(woken: &Mutex<bool>) -> MutexGuard<'_, bool> {
+    woken.lock().unwrap_or_else(PoisonError::into_inner)
 }

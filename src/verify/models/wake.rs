@@ -5,10 +5,10 @@ use std::task::{Context, Poll};
 use loom::thread;
 
 use super::{finds, holds, mixed, process_with_sender, ring_only};
-use crate::Options;
 use crate::model::set_queue_capacity;
-use crate::sys::thread::{current_waker, park};
+use crate::sys::thread::Parker;
 use crate::sys::{Deadline, Fault};
+use crate::{Options, WaitSet};
 
 /// A sender sends these values, a receiver takes them. Neither goes before both are done: a goodbye
 /// rings, and would hide a wake-up that was lost.
@@ -180,12 +180,12 @@ fn what_is_closed_while_it_sleeps_wakes() {
 /// Polls until the future is ready; in between the thread is parked, as an executor's is.
 fn block_on<R>(future: impl Future<Output = R>) -> R {
     let mut future = std::pin::pin!(future);
-    let waker = current_waker();
-    let mut context = Context::from_waker(&waker);
+    let parker = Parker::new();
+    let mut context = Context::from_waker(parker.waker());
     loop {
         match future.as_mut().poll(&mut context) {
             Poll::Ready(result) => return result,
-            Poll::Pending => park(Deadline::never()),
+            Poll::Pending => parker.park(Deadline::never()),
         }
     }
 }
@@ -224,4 +224,73 @@ fn a_call_that_blocks_is_woken_while_a_listener_sleeps_at_the_bell() {
     };
     holds("a call blocks beside a listener", model);
     finds("a call blocks beside a listener", &[Fault::ListenerIgnored], model);
+}
+
+/// A set of two is waited for, and one of them gets a value.
+fn set_of_two(options: [Options<u8, crate::codec::Bincode>; 2], sends: usize) {
+    let channels = options.map(|options| options.private().unwrap());
+    let senders = channels.each_ref().map(|channel| channel.sender().unwrap());
+    let receivers = channels.each_ref().map(|channel| channel.receiver().unwrap());
+    let sender = thread::spawn(move || {
+        senders[sends].send(&7).unwrap();
+        senders
+    });
+    let mut set = WaitSet::new();
+    receivers.iter().for_each(|rx| assert!(set.add(rx) < 2));
+    assert_eq!(set.ready().unwrap(), Some(sends));
+    assert_eq!(receivers[sends].try_recv().unwrap(), 7);
+    drop(sender.join().unwrap());
+}
+
+#[test]
+fn a_set_is_woken_by_each_of_its_members() {
+    let first = || set_of_two([ring_only(2), ring_only(2)], 0);
+    let second = || set_of_two([ring_only(2), ring_only(2)], 1);
+    let queue = || set_of_two([ring_only(2), mixed(2)], 1);
+    let faults = [Fault::NoRingFence, Fault::NoParkFence, Fault::NoRecheck];
+    holds("the first of a set gets a value", first);
+    finds("the first of a set gets a value", &faults, first);
+    holds("the second of a set gets a value", second);
+    finds("the second of a set gets a value", &faults, second);
+    holds("a member with a queue gets a value", queue);
+    finds("a member with a queue gets a value", &[Fault::NoRecheck], queue);
+}
+
+#[test]
+fn a_task_that_waits_for_room_is_woken() {
+    let ring = || {
+        let channel = ring_only(2).private().unwrap();
+        let (mut tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let sender = thread::spawn(move || {
+            for value in 0..2 {
+                block_on(tx.send_async(&value)).unwrap();
+            }
+            tx
+        });
+        for value in 0..2 {
+            assert_eq!(rx.recv().unwrap(), value);
+        }
+        drop(sender.join().unwrap());
+    };
+    let queue = || {
+        set_queue_capacity(17);
+        let channel = mixed(2).private().unwrap();
+        let (mut tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        // Its first look at a lane rings the lane.
+        assert!(rx.try_recv().unwrap_err().is_empty());
+        tx.send(&0).unwrap();
+        let sender = thread::spawn(move || {
+            block_on(tx.send_async(&1)).unwrap();
+            tx
+        });
+        for value in 0..2 {
+            assert_eq!(rx.recv().unwrap(), value);
+        }
+        drop(sender.join().unwrap());
+    };
+    holds("a task waits for room in a ring", ring);
+    finds("a task waits for room in a ring", &[Fault::NoRecheck], ring);
+    holds("a task waits for room in a queue", queue);
+    let faults = [Fault::QueueSpaceNotWanted, Fault::QueueSpaceNotGiven, Fault::NoRecheck];
+    finds("a task waits for room in a queue", &faults, queue);
 }
