@@ -279,6 +279,84 @@ fn an_actor_receives_in_a_task() {
     assert_eq!(smol::block_on(actor), 500);
 }
 
+#[test]
+fn tasks_tell_and_ask() {
+    let mailbox = Mailbox::<Letter>::private().unwrap();
+    let (address, closer) = (mailbox.address(), mailbox.closer());
+    let actor = std::thread::spawn(move || {
+        let mut sum = 0;
+        while let Some(letter) = mailbox.recv().unwrap() {
+            match letter {
+                Letter::Told(number) => sum += number,
+                Letter::Asked(number, reply) => reply.send(&(number + 1)).unwrap(),
+            }
+            if sum % 64 == 0 {
+                // So that the mailbox is full now and then.
+                std::thread::sleep(Duration::from_micros(300));
+            }
+        }
+        sum
+    });
+    let runtime = tokio();
+    runtime.block_on(async {
+        let tasks: Vec<_> = (0..4_u64)
+            .map(|task| {
+                let mut address = address.clone();
+                tokio::spawn(async move {
+                    for number in 0..500 {
+                        address.tell_async(&Letter::Told(1)).await.unwrap();
+                        if number % 5 == task {
+                            let asked = address.ask_async(|reply| Letter::Asked(number, reply));
+                            assert_eq!(asked.await.unwrap(), number + 1);
+                        }
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+    closer.close();
+    assert_eq!(actor.join().unwrap(), 4 * 500);
+}
+
+#[test]
+fn an_ask_ends_in_time_and_with_its_actor() {
+    let mailbox = Mailbox::<Letter>::private().unwrap();
+    let mut address = mailbox.address();
+    let start = std::time::Instant::now();
+    let timeout = Duration::from_millis(20);
+    // Nothing rings: the deadline does.
+    for _ in 0..3 {
+        let asked = address.ask_timeout_async(|reply| Letter::Asked(1, reply), timeout);
+        assert!(smol::block_on(asked).unwrap_err().is_timeout());
+    }
+    assert!(start.elapsed() >= 3 * timeout);
+    // A future that is dropped is asked in vain, and the next one gets its own reply.
+    {
+        let mut asking = pin!(address.ask_async(|reply| Letter::Asked(10, reply)));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(asking.as_mut().poll(&mut context).is_pending());
+    }
+    let asking = std::thread::spawn(move || {
+        let asked = smol::block_on(address.ask_async(|reply| Letter::Asked(20, reply)));
+        assert_eq!(asked.unwrap(), 21);
+        smol::block_on(address.ask_async(|reply| Letter::Asked(30, reply)))
+    });
+    loop {
+        let Some(Letter::Asked(number, reply)) = mailbox.recv().unwrap() else { panic!() };
+        if number == 30 {
+            break;
+        }
+        // The first ones are not waited for any more.
+        let _ = reply.send(&(number + 1));
+    }
+    drop(mailbox);
+    let error = asking.join().unwrap().unwrap_err();
+    assert!(error.is_died() || error.is_dropped(), "{error}");
+}
+
 const SENDER: &str = "SYSV_CHANNEL_TEST_ASYNC_SENDER";
 
 /// What a child does: sends without end.

@@ -1,5 +1,7 @@
 //! The side that tells and asks.
 
+mod tasks;
+
 use std::cell::{RefCell, RefMut};
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{AskError, TellError, WatchError};
 use super::options::AddressOptions;
-use super::reply::{ReplyTo, decoding};
+use super::reply::{Hold, ReplyTo, decoding};
 use super::watch::Watch;
 use super::wire::{self, ORDINARY, PortAddress, Shape, URGENT};
 use super::{ConnectError, Service};
@@ -254,27 +256,34 @@ impl<M, C: Codec<M>> Address<M, C> {
             // It was told without its port: no reply can come.
             return Err(AskError::Dropped { mailbox: self.mailbox() });
         }
-        let mut came = Vec::new();
-        let reply = connection.sender.wait_for_reply_of(receiver, deadline, |mut reader| {
-            let (ask, status) = reply::read_head(&mut reader)?;
-            // Others are for asks that are not waited for any more.
-            (ask == address.ask || fault(Fault::AskNotCompared)).then(|| {
-                let decode = || outcome::<R, C>(&self.name, status, reader);
-                let (outcome, ports) = decoding(self.options, decode);
-                came = ports;
-                outcome
-            })
-        });
-        let brief = Deadline::after(BRIEFLY);
-        for (address, hold) in came {
-            hold.receive(&address, self.options, brief.remaining().unwrap_or_default());
-        }
+        let accept =
+            |reader: Reader<'_>| accept::<R, C>(&self.name, self.options, address.ask, reader);
+        let reply = connection.sender.wait_for_reply_of(receiver, deadline, accept);
+        let replaced = connection.sender.is_replaced(receiver);
+        self.answered(reply, replaced)
+    }
+
+    /// What became of an ask, by how the wait for its reply ended, and whether the actor that was asked has a
+    /// successor.
+    fn answered<R>(
+        &self,
+        reply: Result<Reply<R>, RecvError>,
+        replaced: bool,
+    ) -> Result<R, AskError> {
         match reply {
-            // The one that comes next says so of a port whose holder found no actor to reply to.
-            Ok(Err(AskError::Dropped { mailbox })) if connection.sender.is_replaced(receiver) => {
-                Err(AskError::Died { mailbox })
+            Ok((outcome, came)) => {
+                let brief = Deadline::after(BRIEFLY);
+                for (address, hold) in came {
+                    hold.receive(&address, self.options, brief.remaining().unwrap_or_default());
+                }
+                match outcome {
+                    // The one that comes next says so of a port whose holder found no actor to reply to.
+                    Err(AskError::Dropped { mailbox }) if replaced => {
+                        Err(AskError::Died { mailbox })
+                    }
+                    outcome => outcome,
+                }
             }
-            Ok(outcome) => outcome,
             Err(RecvError::Timeout { .. }) => Err(AskError::Timeout { mailbox: self.mailbox() }),
             Err(RecvError::Disconnected { .. } | RecvError::Removed { .. }) => {
                 Err(AskError::Died { mailbox: self.mailbox() })
@@ -447,6 +456,9 @@ impl<M, C: Codec<M>> Address<M, C> {
     }
 }
 
+/// What a reply says, and the ports that came with it.
+type Reply<R> = (Result<R, AskError>, Vec<(PortAddress, Hold)>);
+
 /// Sends a message; zero is no ask.
 fn send<M, C: Codec<M>>(
     sender: &Sender<(), Untyped>,
@@ -461,6 +473,19 @@ fn send<M, C: Codec<M>>(
         transfer::encode::<M, C>(message, out)
     };
     sender.send_as(tag, head.len(), encode, deadline)
+}
+
+/// What a reply says, and the ports in it, if it is the one to this ask.
+fn accept<R, C: Codec<R>>(
+    mailbox: &Arc<Name>,
+    options: AddressOptions,
+    ask: u64,
+    mut reader: Reader<'_>,
+) -> Option<Reply<R>> {
+    let (answered, status) = reply::read_head(&mut reader)?;
+    // Others are for asks that are not waited for any more.
+    (answered == ask || fault(Fault::AskNotCompared))
+        .then(|| decoding(options, || outcome::<R, C>(mailbox, status, reader)))
 }
 
 fn outcome<R, C: Codec<R>>(

@@ -17,10 +17,12 @@
 //! | file | subject |
 //! |---|---|
 //! | `client` | the sender: a request, its reply, and what became of it |
+//! | `tasks` | the sender's side, where a task waits |
 //! | `server` | the receiver: who sent a request, closing, draining |
 
 mod client;
 mod server;
+mod tasks;
 
 pub(crate) use client::Unanswered;
 pub(crate) use server::{Caller, ReceiverBell, RequestGuard};

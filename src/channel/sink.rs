@@ -9,6 +9,7 @@ use futures_sink::Sink;
 use super::sender::{Progress, Sender};
 use crate::codec::{Codec, DefaultCodec, Writer};
 use crate::error::SendError;
+use crate::sys::Deadline;
 use crate::tag::Tag;
 use crate::transfer::{self, Refusal};
 
@@ -52,7 +53,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             sender: Some(self),
             waiting: None,
             refused: None,
-            progress: Progress::default(),
+            progress: Progress::until(Deadline::never()),
         }
     }
 }

@@ -48,6 +48,10 @@ struct State {
     /// Why the end is to look again, if it is, since it was last told.
     woken: Option<Woken>,
     waker: Option<Waker>,
+    /// Until when the end waits, if it waits no longer than until then.
+    deadline: Option<Deadline>,
+    /// Until when the listener sleeps, if the bell is not rung.
+    until: Option<Deadline>,
     /// Why the listener listens no more.
     failed: Option<SystemError>,
     stopped: bool,
@@ -63,9 +67,22 @@ impl Listener {
         Ok(Listener { shared, thread: Some(thread) })
     }
 
-    /// Has a waker woken when the bell is rung next; says whether and why it was since this was last asked.
-    pub(crate) fn register(&self, waker: &Waker) -> Result<Option<Woken>, SystemError> {
+    /// Has a waker woken when the bell is rung next, and when the deadline has passed; says whether and why it
+    /// was since this was last asked.
+    pub(crate) fn register(
+        &self,
+        waker: &Waker,
+        deadline: Deadline,
+    ) -> Result<Option<Woken>, SystemError> {
         let mut state = self.shared.state();
+        state.deadline = deadline.remaining().map(|_| deadline);
+        let sleeps_longer = state.until.is_some_and(|until| {
+            until.remaining().is_none_or(|left| deadline.remaining().is_some_and(|end| end < left))
+        });
+        if sleeps_longer && !cfg!(loom) {
+            // It sleeps no longer than until then from now on.
+            semaphores::post(self.shared.set, self.shared.bell)?;
+        }
         match &mut state.waker {
             Some(registered) => registered.clone_from(waker),
             none => *none = Some(waker.clone()),
@@ -80,7 +97,7 @@ impl Listener {
     pub(super) fn sleep(&self, deadline: Deadline) -> Result<bool, SystemError> {
         let parker = Parker::new();
         loop {
-            if self.register(parker.waker())?.is_some() {
+            if self.register(parker.waker(), Deadline::never())?.is_some() {
                 return Ok(true);
             }
             if deadline.has_passed() {
@@ -108,11 +125,21 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Until when to sleep, at most so long.
+    fn next_look(&self, longest: Duration) -> Deadline {
+        if cfg!(loom) {
+            return Deadline::never();
+        }
+        let mut state = self.state();
+        let until = Deadline::after(longest);
+        let until = state.deadline.map_or(until, |deadline| until.earlier(deadline));
+        *state.until.insert(until)
+    }
+
     fn listen(&self) {
         let mut naps = 0;
         loop {
-            let timeout = LOOK_FOR_OBJECTS * (1 << naps);
-            let until = if cfg!(loom) { Deadline::never() } else { Deadline::after(timeout) };
+            let until = self.next_look(LOOK_FOR_OBJECTS * (1 << naps));
             let slept = semaphores::sleep(self.set, self.bell, until);
             naps = match slept {
                 Ok(false) => LOOKS_DOUBLED.min(naps + 1),
@@ -128,6 +155,8 @@ impl Shared {
             };
             state.failed = slept.err();
             let ends = state.failed.is_some();
+            // The end says anew until when it waits, if it goes on.
+            state.deadline = None;
             let waker = state.waker.take();
             // Waking may run the end's code, which may ask this listener.
             drop(state);

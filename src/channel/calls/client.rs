@@ -130,14 +130,20 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// any more. One that takes the role in this moment is
     /// waited for until it has said so, or its predecessor's generation would be taken for its.
     pub(crate) fn await_receiver(&self, deadline: Deadline) -> Result<u64, SendError> {
-        self.park_until(deadline, |sender| {
-            let served = sender.is_served()?;
-            if !served && sender.is_abandoned()? {
-                return Err(SendError::Disconnected { channel: sender.control.name() });
-            }
-            Ok(served)
-        })?;
+        self.park_until(deadline, |sender| Ok(sender.await_receiver_now()?.is_some()))?;
         Ok(self.receiver())
+    }
+
+    /// Which receiver is there, if one is and has said which it is.
+    pub(super) fn await_receiver_now(&self) -> Result<Option<u64>, SendError> {
+        if self.control.is_removed() {
+            return Err(self.control.removed().into());
+        }
+        let served = self.is_served()?;
+        if !served && self.is_abandoned()? {
+            return Err(SendError::Disconnected { channel: self.control.name() });
+        }
+        Ok(served.then(|| self.receiver()))
     }
 
     /// Waits until a receiver has come, and says which came last, even if it has gone since.

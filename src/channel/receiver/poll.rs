@@ -66,7 +66,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return Poll::Ready(done);
         }
         let failed = |error| RecvError::from(self.control.wait_error(error));
-        self.listen().and_then(|listener| listener.register(context.waker())).map_err(failed)?;
+        let registered = self
+            .listen()
+            .and_then(|listener| listener.register(context.waker(), Deadline::never()));
+        registered.map_err(failed)?;
         let bell = self.control.receiver_bell();
         self.control.arm(bell, context.waker());
         if fault(Fault::NoRecheck) {

@@ -8,7 +8,7 @@ use std::task::Waker;
 use super::Receiver;
 use crate::codec::Codec;
 use crate::error::RecvError;
-use crate::sys::Event;
+use crate::sys::{Deadline, Event};
 
 /// A file descriptor that is readable while a [`Receiver`], a [`Server`](crate::rpc::Server) or a
 /// [`Mailbox`](crate::actor::Mailbox) has something to receive or to tell: for epoll, mio, or `AsyncFd` of tokio.
@@ -85,7 +85,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         event.clear();
         let waker = Waker::from(event.clone());
         let failed = |error| RecvError::from(self.control.wait_error(error));
-        self.listen().and_then(|listener| listener.register(&waker)).map_err(failed)?;
+        let registered =
+            self.listen().and_then(|listener| listener.register(&waker, Deadline::never()));
+        registered.map_err(failed)?;
         self.control.arm(self.control.receiver_bell(), &waker);
         self.returns.flush(true);
         Ok(true)

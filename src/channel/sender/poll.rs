@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::long::Long;
-use super::{Encode, Sender, Turn};
-use crate::codec::{Codec, Writer};
+use super::{Encode, Headed, Sender, Turn};
+use crate::codec::{Codec, EncodeError, Writer};
 use crate::control::{Listener, Woken};
 use crate::error::SendError;
-use crate::sys::{Deadline, Fault, fault};
+use crate::sys::{Deadline, Fault, SystemError, fault};
 use crate::tag::Tag;
 use crate::transfer::{self, Refusal};
 
@@ -47,7 +47,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// # Errors
     /// As [`send_async`](Sender::send_async).
     pub async fn send_tagged_async(&mut self, tag: Tag, value: &T) -> Result<(), SendError> {
-        let mut sending = Sending { sender: self, progress: Progress::default() };
+        let mut sending = Sending { sender: self, progress: Progress::until(Deadline::never()) };
         poll_fn(move |context| {
             let Sending { sender, progress } = &mut sending;
             let encode = |out: &mut Writer<'_>| transfer::encode::<T, C>(value, out);
@@ -56,19 +56,78 @@ impl<T, C: Codec<T>> Sender<T, C> {
         .await
     }
 
-    pub(in crate::channel) fn listen(&self) -> Result<Arc<Listener>, SendError> {
+    /// Sends what the layer above encodes behind a head of so many bytes, a value of type `V`; waits as a
+    /// task, at most until the deadline.
+    pub(crate) async fn send_as_task<V>(
+        &mut self,
+        tag: Tag,
+        head: usize,
+        encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        let value = Headed { head, encode };
+        let mut sending = Sending { sender: self, progress: Progress::until(deadline) };
+        poll_fn(move |context| {
+            let Sending { sender, progress } = &mut sending;
+            progress.poll::<V, _, _>(sender, context, tag, &value)
+        })
+        .await
+    }
+
+    /// Has the task wait until `look` finds something, at most until the deadline.
+    pub(in crate::channel) async fn wait_as_task<R, E: From<SendError>>(
+        &mut self,
+        deadline: Deadline,
+        mut look: impl FnMut(&Self) -> Result<Option<R>, E>,
+    ) -> Result<R, E> {
+        let armed = Armed { sender: self };
+        poll_fn(move |context| {
+            let sender = &*armed.sender;
+            sender.poll_in_task(context, deadline, || look(sender))
+        })
+        .await
+    }
+
+    /// Looks for something; else has the task woken when there may be something.
+    fn poll_in_task<R, E: From<SendError>>(
+        &self,
+        context: &Context<'_>,
+        deadline: Deadline,
+        mut look: impl FnMut() -> Result<Option<R>, E>,
+    ) -> Poll<Result<R, E>> {
+        if let Some(found) = look().transpose() {
+            return Poll::Ready(found);
+        }
+        self.arm(context, deadline)?;
+        if fault(Fault::NoRecheck) {
+            return Poll::Pending;
+        }
+        if let Some(found) = look().transpose() {
+            return Poll::Ready(found);
+        }
+        if let Err(closed) = self.check_open() {
+            return Poll::Ready(self.told(Err(closed)).map_err(E::from));
+        }
+        if deadline.has_passed() {
+            let channel = self.control.name();
+            return Poll::Ready(Err(SendError::Timeout { channel }.into()));
+        }
+        Poll::Pending
+    }
+
+    fn listen(&self) -> Result<Arc<Listener>, SystemError> {
         if let Some(listener) = &*self.listener.borrow() {
             return Ok(listener.clone());
         }
-        let listener =
-            self.control.listen(self.bell).map_err(|error| self.control.wait_error(error))?;
-        Ok(self.listener.borrow_mut().insert(Arc::new(listener)).clone())
+        let listener = Arc::new(self.control.listen(self.bell)?);
+        Ok(self.listener.borrow_mut().insert(listener).clone())
     }
 
     /// Has the task woken when room comes, a reply, or the receiver's end. What came before this is not told:
     /// the end looks again.
-    pub(in crate::channel) fn arm(&self, context: &Context<'_>) -> Result<(), SendError> {
-        let registered = self.listen()?.register(context.waker());
+    fn arm(&self, context: &Context<'_>, deadline: Deadline) -> Result<(), SendError> {
+        let registered =
+            self.listen().and_then(|listener| listener.register(context.waker(), deadline));
         let woken = registered.map_err(|error| self.control.wait_error(error))?;
         if let Ok(mut state) = self.state.try_borrow_mut() {
             // It may have been the kernel, for a peer that died.
@@ -79,11 +138,21 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(())
     }
 
-    /// Waits no more for what [`arm`](Sender::arm) would have woken a task for.
-    pub(in crate::channel) fn disarm(&self) {
+    fn disarm(&self) {
         if self.control.is_ours() {
             self.control.disarm(self.bell);
         }
+    }
+}
+
+/// A sender whose task waits, until this is dropped.
+struct Armed<'s, T, C: Codec<T>> {
+    sender: &'s mut Sender<T, C>,
+}
+
+impl<T, C: Codec<T>> Drop for Armed<'_, T, C> {
+    fn drop(&mut self) {
+        self.sender.disarm();
     }
 }
 
@@ -100,8 +169,8 @@ impl<T, C: Codec<T>> Drop for Sending<'_, T, C> {
 }
 
 /// How far the value is that a task sends.
-#[derive(Default)]
 pub(in crate::channel) struct Progress {
+    deadline: Deadline,
     /// Whether the task waits.
     waits: bool,
     /// The value, once it turned out to go in fragments.
@@ -109,6 +178,11 @@ pub(in crate::channel) struct Progress {
 }
 
 impl Progress {
+    /// Of a task that waits until the deadline.
+    pub(in crate::channel) fn until(deadline: Deadline) -> Self {
+        Progress { deadline, waits: false, long: None }
+    }
+
     /// Sends a value of type `V` if that can be done now; else the task is woken when it may.
     pub(in crate::channel) fn poll<V, T, C: Codec<T>>(
         &mut self,
@@ -117,37 +191,24 @@ impl Progress {
         tag: Tag,
         value: &impl Encode,
     ) -> Poll<Result<(), SendError>> {
-        let polled = self.poll_unless_closed::<V, T, C>(sender, context, tag, value);
-        if polled.is_ready() {
-            self.end(sender);
-        }
-        polled.map(|sent| sender.told(sent))
-    }
-
-    fn poll_unless_closed<V, T, C: Codec<T>>(
-        &mut self,
-        sender: &Sender<T, C>,
-        context: &mut Context<'_>,
-        tag: Tag,
-        value: &impl Encode,
-    ) -> Poll<Result<(), SendError>> {
-        if let Some(sent) = self.advance::<V, T, C>(sender, tag, value).transpose() {
-            return Poll::Ready(sent);
-        }
-        self.waits = true;
-        sender.arm(context)?;
-        if fault(Fault::NoRecheck) {
-            return Poll::Pending;
-        }
-        if let Some(sent) = self.advance::<V, T, C>(sender, tag, value).transpose() {
-            return Poll::Ready(sent);
-        }
-        match sender.check_open() {
-            Ok(()) => Poll::Pending,
+        let deadline = self.deadline;
+        let polled = sender.poll_in_task(context, deadline, || {
+            let sent = self.advance::<V, T, C>(sender, tag, value)?;
+            self.waits |= sent.is_none();
+            Ok::<_, SendError>(sent)
+        });
+        let sent = match polled {
+            Poll::Pending => return Poll::Pending,
             // The receiver may have it in this very moment.
-            Err(_) if self.take_back(sender) => Poll::Ready(Ok(())),
-            Err(closed) => Poll::Ready(Err(closed)),
-        }
+            Poll::Ready(Err(SendError::Closed { .. } | SendError::Timeout { .. }))
+                if self.take_back(sender) =>
+            {
+                Ok(())
+            }
+            Poll::Ready(sent) => sent,
+        };
+        self.end(sender);
+        Poll::Ready(sent)
     }
 
     /// Does what can be done now; `None` if the value has to wait.
