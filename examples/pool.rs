@@ -14,7 +14,8 @@
 //!   `QueueOptions::capacity`). A job that can never fit is the error that this program prints, not
 //!   a wait. Larger jobs go by a `Channel`, or by name: a path, a key, an offset.
 //! - It is at most once: a job dies with the worker that has it. Whoever needs it done all the same
-//!   notices the missing result, as this program would, and sends the job again.
+//!   notices the missing result, as this program would, and sends the job again; or shares a channel
+//!   among several receivers, which do each job at least once: see the example `jobs`.
 
 use std::collections::BTreeMap;
 use std::error::Error;

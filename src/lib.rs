@@ -37,7 +37,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`Channel`] | many senders, one receiver; created by one process, opened by others |
+//! | [`Channel`] | many senders, one receiver or [several](Options::receivers); created by one process, opened by others |
 //! | [`channel`] | both ends of a private channel, like [`std::sync::mpsc::channel`] |
 //! | [`Options`] | sizes, shape, owner and lifetime of a channel |
 //! | [`Handle`] | one very channel, to be sent to a child or inside a message |
@@ -56,13 +56,15 @@
 //!   receiver can [select](Select) by [tag](Tag).
 //! - **Ring only**, `inline_limit(0)`: no system call while both sides are busy, order for each
 //!   sender, no selection.
-//! - **Queue only**, `capacity(0)`: many small values, and selection.
+//! - **Queue only**, `capacity(0)`: many small values, selection, and several receivers.
 //!
 //! # What holds
 //!
 //! - A value whose `send` returned arrives, also if the sender dies; a half-written one never does.
 //! - What a receiver had not handed over when it died waits for the next one, each value once. (A
 //!   [`Queue`] is at most once: a message dies with the receiver that the kernel gave it to.)
+//! - [Several receivers](Options::receivers) share the values of one queue; what one had in hand when it died, or
+//!   [gave back](RecvGuard), goes to another. None is lost, and none comes twice otherwise.
 //! - Blocked calls wake when the other side dies, by the kernel: no process polls or sends heartbeats.
 //! - `send` waits while a channel is full; nothing is overwritten or dropped.
 //! - A channel that is removed under its users says so, for good: it never looks like a normal end.
@@ -140,7 +142,8 @@ mod wait_set;
 #[cfg(not(loom))]
 pub use channel::Readiness;
 pub use channel::{
-    Channel, Closer, IntoIter, Iter, Lease, Options, Receiver, Sender, Stats, TryIter, channel,
+    Channel, Closer, IntoIter, Iter, Lease, Options, Receiver, RecvGuard, Sender, Stats, TryIter,
+    channel,
 };
 #[cfg(feature = "async")]
 pub use channel::{ReceiverStream, SenderSink};

@@ -156,6 +156,13 @@ fn calculator_answers_three_processes_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn jobs_are_all_done_although_workers_are_killed() {
+    let shown = succeed("jobs");
+    assert!(shown.contains("2000 jobs, 1999 done and one set aside"), "{shown}");
+    assert!(shown.contains("left behind: nothing"), "{shown}");
+}
+
+#[test]
 fn pool_does_each_job_once_and_leaves_nothing_behind() {
     let shown = succeed("pool");
     assert!(shown.contains("2000 jobs, each done once"), "{shown}");

@@ -20,8 +20,8 @@ use sysv_channel::rpc::{
     ServerOptions,
 };
 use sysv_channel::{
-    AttachError, Channel, DefaultCodec, OpenError, Options, Receiver, RecvError, Schema, Select,
-    SendError, Sender, Tag,
+    AttachError, Channel, DefaultCodec, Message, OpenError, Options, Receiver, RecvError, Schema,
+    Select, SendError, Sender, Tag,
 };
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -114,8 +114,9 @@ impl Load {
     }
 }
 
+/// What goes by queue alone has several receivers.
 fn options(shape: Shape) -> Options<Load, DefaultCodec> {
-    shape.options().max_value(MAX_VALUE as u64)
+    shape.options().max_value(MAX_VALUE as u64).receivers(Map::of(shape).receivers)
 }
 
 // ---------------------------------------------------------------------- who is attacked
@@ -266,11 +267,22 @@ fn receive(name: &str, shape: Shape, tally: &mut Tally) {
                 2 => Select::Except(Tag::DEFAULT),
                 _ => Select::Any,
             };
-            let received = match random(2) {
-                0 => rx.try_recv_matching(selects),
-                _ => rx.recv_matching_timeout(selects, SHORT),
+            let message = |message: Message<Load>| message.value;
+            let received = match random(4) {
+                0 => rx.try_recv_matching(selects).map(message),
+                1 if shape == Shape::QueueOnly => {
+                    match rx.recv_guard_timeout(SHORT) {
+                        // Given back.
+                        Ok(job) if random(2) == 0 => {
+                            assert!(job.len() <= MAX_VALUE, "{} bytes", job.len());
+                            continue;
+                        }
+                        job => job.map(|job| job.done()),
+                    }
+                }
+                _ => rx.recv_matching_timeout(selects, SHORT).map(message),
             };
-            let goes_on = tally.received(received.map(|message| message.value));
+            let goes_on = tally.received(received);
             if !goes_on || !go_on() {
                 break;
             }
@@ -410,6 +422,7 @@ fn serve(name: &str, tally: &mut Tally) {
 struct Map {
     inline_limit: usize,
     lanes: usize,
+    receivers: usize,
     ring_lines: usize,
     return_lines: usize,
 }
@@ -438,19 +451,30 @@ const LANE_WORDS: [usize; 15] = [
 
 impl Map {
     /// Of a server's channel.
-    const SERVER: Map = Map { inline_limit: 0, lanes: 4, ring_lines: 256, return_lines: 64 };
+    const SERVER: Map =
+        Map { inline_limit: 0, lanes: 4, receivers: 1, ring_lines: 256, return_lines: 64 };
 
     fn of(shape: Shape) -> Map {
-        let (inline_limit, ring_lines) = match shape {
-            Shape::Mixed => (256, 256),
-            Shape::RingOnly => (0, 256),
-            Shape::QueueOnly => (4096, 0),
+        let (inline_limit, ring_lines, receivers) = match shape {
+            Shape::Mixed => (256, 256, 1),
+            Shape::RingOnly => (0, 256, 1),
+            Shape::QueueOnly => (4096, 0, 3),
         };
-        Map { inline_limit, lanes: 4, ring_lines, return_lines: 0 }
+        Map { inline_limit, lanes: 4, receivers, ring_lines, return_lines: 0 }
+    }
+
+    fn slots(self) -> usize {
+        if self.inline_limit > 0 { self.receivers + 3 } else { 0 }
+    }
+
+    fn slot_words_at(self) -> usize {
+        10 * LINE
     }
 
     fn lanes_at(self) -> usize {
-        10 * LINE
+        // Which of several receivers are parked, and the words of each.
+        let receivers = if self.receivers > 1 { 1 + self.receivers } else { 0 };
+        self.slot_words_at() + (self.slots() + receivers) * LINE
     }
 
     fn words(self) -> usize {
@@ -466,8 +490,7 @@ impl Map {
     }
 
     fn rings_at(self) -> usize {
-        let slots = if self.inline_limit > 0 { 4 * self.slot_size() } else { 0 };
-        (self.slots_at() + slots).next_multiple_of(4096)
+        (self.slots_at() + self.slots() * self.slot_size()).next_multiple_of(4096)
     }
 
     fn lane_rings(self) -> usize {
@@ -575,6 +598,13 @@ impl Scribbler {
         queue.put(1 + type_ as i64, &text);
     }
 
+    /// A slot's owner that may be a receiver, with a count of times that it was given out.
+    fn forge_owner(&self, slot: usize) {
+        let words = self.map.slot_words_at() + slot * LINE;
+        self.set(words + 16, random(30) << 8 | random(5));
+        self.spoil(words + below(2) * 8);
+    }
+
     /// One thing, somewhere.
     fn scribble(&self) {
         let map = self.map;
@@ -594,8 +624,11 @@ impl Scribbler {
                 self.spoil(lines_at + below(lines) * LINE + below(2) * 8);
             }
             9 if map.inline_limit > 0 => {
-                let slot = map.slots_at() + below(4) * map.slot_size();
-                self.spoil(slot + below(3) * 8);
+                let slot = below(map.slots());
+                match below(2) {
+                    0 => self.spoil(map.slots_at() + slot * map.slot_size() + below(3) * 8),
+                    _ => self.forge_owner(slot),
+                }
             }
             9 => {
                 let Some((lines_at, lines, _)) = self.some_ring() else { return };
@@ -658,7 +691,10 @@ fn scribbled_memory_and_messages_harm_no_process_queue_only() {
 fn scribble(shape: Shape) {
     let stage = Stage::new("scribbled");
     let arguments = [&*format!("{shape:?}")];
-    let children = ["send", "receive", "send"].map(|role| stage.child(role, &arguments));
+    let roles = ["send", "receive", "send", "receive"];
+    // A second receiver where there may be several.
+    let roles = if Map::of(shape).receivers > 1 { &roles[..] } else { &roles[..3] };
+    let children: Vec<_> = roles.iter().map(|role| stage.child(role, &arguments)).collect();
     let mut left = scribbles();
     while left > 0 {
         // Created anew each time, and it works each time.

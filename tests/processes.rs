@@ -728,7 +728,7 @@ fn fork_alive(name: &str) {
         received.sort_unstable();
         assert_eq!(received, [(1, 0), (1, 1), (2, 2)], "{shape:?}");
         let stats = channel.stats().unwrap();
-        assert_eq!((stats.senders, stats.receiver, stats.users), (1, true, 1));
+        assert_eq!((stats.senders, stats.receivers, stats.users), (1, 1, 1));
         drop((tx, rx, channel));
         assert!(matches!(Channel::<Parcel>::open(name), Err(OpenError::NotFound { .. })));
     }
@@ -809,7 +809,7 @@ fn end_outlives_the_thread_that_attached_it() {
         });
         assert_eq!(rx.recv().unwrap().id, 1);
         let tx = moved.join().unwrap();
-        assert_eq!((stats(&channel).senders, stats(&channel).receiver), (1, true));
+        assert_eq!((stats(&channel).senders, stats(&channel).receivers), (1, 1));
         assert!(rx.recv_timeout(SHORT).unwrap_err().is_timeout(), "{shape:?}");
         drop(tx);
         assert!(rx.recv().unwrap_err().is_disconnected(), "{shape:?}");

@@ -99,7 +99,7 @@ fn tell_home(control: &Control) {
     // Release: pairs with the home's Acquire, which comes before it looks at the lanes.
     control.word(word::HOLDERS).fetch_add(1, Ordering::Release);
     point!("holder.told");
-    control.notify(control.receiver_bell());
+    control.notify_receivers();
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {

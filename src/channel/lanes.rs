@@ -26,6 +26,8 @@ struct Closed;
 
 /// The lanes that were ever owned, and whose turn it is.
 pub(super) struct Lanes {
+    /// The receiver's place among the receivers.
+    place: usize,
     consumers: Vec<LaneConsumer>,
     /// The lane that a value last came from, which rings are looked at first; and how many values
     /// came from it in a row.
@@ -41,8 +43,9 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn new(control: &Control) -> Self {
+    pub(super) fn new(control: &Control, place: usize) -> Self {
         Lanes {
+            place,
             consumers: Vec::new(),
             turn: 0,
             burst: 0,
@@ -64,7 +67,7 @@ impl Lanes {
     #[inline]
     pub(super) fn end(&self, control: &Control) -> End {
         let claimed = self.turn < self.consumers.len();
-        control.receiving_end(if claimed { self.turn } else { 0 })
+        control.receiving_end(self.place, if claimed { self.turn } else { 0 })
     }
 
     /// The next value of a channel without a queue, and its lane, if it is a record that comes while this

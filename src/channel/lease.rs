@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use super::Delivery;
 use super::receiver::state::{State, received};
-use crate::control::Control;
+use crate::control::{Control, ReceiverWords};
 use crate::ring::TrustedPeers;
 use crate::tag::Tag;
 
@@ -21,6 +21,7 @@ use crate::tag::Tag;
 pub struct Lease<'r> {
     control: &'r Control,
     state: RefMut<'r, State>,
+    words: ReceiverWords,
     delivery: Delivery,
     trust: TrustedPeers,
 }
@@ -31,10 +32,11 @@ impl<'r> Lease<'r> {
     pub(super) fn new(
         control: &'r Control,
         state: RefMut<'r, State>,
+        words: ReceiverWords,
         delivery: Delivery,
         trust: TrustedPeers,
     ) -> Self {
-        Lease { control, state, delivery, trust }
+        Lease { control, state, words, delivery, trust }
     }
 
     /// The encoded bytes.
@@ -59,7 +61,7 @@ impl Deref for Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        received(self.control, self.bytes().len());
+        received(self.control, self.words, self.bytes().len());
         if !matches!(self.delivery, Delivery::Fragments { .. }) {
             self.state.sources.hand_over(self.control, &self.delivery);
         }

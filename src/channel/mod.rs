@@ -6,7 +6,7 @@
 //! | `sender` | which path a value takes, waiting for room |
 //! | `receiver` | waiting for values, handing them over |
 //! | `sources` | where the receiver looks, in the shape that the channel has |
-//! | `lanes`, `slots` | all lanes in turns; the queue, and the slots into which its messages come |
+//! | `lanes`, `slots` | all lanes in turns; the queue, and the slots into which its messages come, of one receiver (`sole`) or several (`shared`) |
 //! | `lane_consumer` | one lane as the receiver sees it |
 //! | `joined` | the fragments of a value or a reply, joined |
 //! | `closer` | ending a call that waits |
@@ -72,8 +72,8 @@ pub use options::Options;
 pub(crate) use origin::Origin;
 #[cfg(not(loom))]
 pub use receiver::Readiness;
-pub use receiver::Receiver;
 pub(crate) use receiver::WakeOn;
+pub use receiver::{Receiver, RecvGuard};
 pub(crate) use returns::Due;
 pub use sender::Sender;
 #[cfg(feature = "async")]
@@ -82,7 +82,7 @@ pub use sink::SenderSink;
 pub(crate) use space::{look_at_line, stay_in_line};
 pub use stats::Stats;
 
-/// A typed channel between processes: many senders, one receiver, values of one type in order.
+/// A typed channel between processes: many senders, one receiver or [several](Options::receivers), values of one type in order.
 ///
 /// Created by one process and opened by others, by name, by key or through a [`Handle`]; see
 /// [`Options`] for its sizes and for its three shapes. Each process takes a [`Sender`] or the

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::{Channel, Local};
 use crate::codec::Codec;
-use crate::control::{self, Control, ENVELOPE, Heads, Layout, MAX_LANES, Owner, Wanted};
+use crate::control::{
+    self, Control, ENVELOPE, Heads, Layout, MAX_LANES, MAX_RECEIVERS, Owner, Wanted,
+};
 use crate::error::OpenError;
 use crate::error::text::Spelling;
 use crate::name::Name;
@@ -93,7 +95,7 @@ const ATTEMPTS: usize = 100;
 /// |---|---|---|
 /// | mixed (default) | | small values are queue messages, larger ones go through the sender's ring; the kernel keeps one order over all senders and selects by tag |
 /// | ring only | `inline_limit(0)` | no system call while both sides are busy; order for each sender; no selection |
-/// | queue only | `capacity(0)` | many small values, selection; nothing longer than `inline_limit` |
+/// | queue only | `capacity(0)` | many small values, selection, [several receivers](Options::receivers); nothing longer than `inline_limit` |
 ///
 /// ```
 /// use std::time::Duration;
@@ -113,6 +115,7 @@ const ATTEMPTS: usize = 100;
 pub struct Options<T, C> {
     inline_limit: usize,
     lanes: usize,
+    receivers: usize,
     capacity: RingSize,
     return_capacity: RingSize,
     max_value: u64,
@@ -138,6 +141,7 @@ impl<T, C: Codec<T>> Options<T, C> {
         Options {
             inline_limit: 1024,
             lanes: 32,
+            receivers: 1,
             capacity: RingSize::Window(WINDOW),
             return_capacity: RingSize::Exactly(0),
             max_value: 64 << 20,
@@ -172,6 +176,37 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// semaphores, and memory only once it is used.
     pub fn lanes(mut self, lanes: usize) -> Self {
         self.lanes = lanes;
+        self
+    }
+
+    /// How many receivers there can be at one time, 1 to 64; default 1. More than one needs a channel
+    /// of small messages alone: `capacity(0)`.
+    ///
+    /// Each value goes to one of them, whichever the kernel gives it to, and counts as received when that one
+    /// has handed it over: at once with [`recv`](crate::Receiver::recv), or when its work is done with
+    /// [`recv_guard`](crate::Receiver::recv_guard). A value whose receiver dies before goes to another, so none
+    /// is lost, and none comes twice unless its receiver died or gave it back. A receiver is told that the
+    /// senders are gone once no other has a value in hand that could still come back.
+    ///
+    /// A receiver costs two semaphores, and room for one message.
+    ///
+    /// ```
+    /// use sysv_channel::Channel;
+    ///
+    /// let jobs = Channel::<u32>::options().capacity(0).receivers(2).private()?;
+    /// let (tx, one, two) = (jobs.sender()?, jobs.receiver()?, jobs.receiver()?);
+    /// tx.send_all(&[1, 2])?;
+    /// let given_up = one.recv_guard()?;
+    /// assert_eq!((*given_up, two.recv()?), (1, 2));
+    /// // As if its process had died:
+    /// drop(given_up);
+    /// let again = two.recv_guard()?;
+    /// assert_eq!((*again, again.deliveries()), (1, 2));
+    /// again.done();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn receivers(mut self, receivers: usize) -> Self {
+        self.receivers = receivers;
         self
     }
 
@@ -486,6 +521,12 @@ impl<T, C: Codec<T>> Options<T, C> {
         if self.inline_limit == 0 && matches!(self.capacity, RingSize::Exactly(0)) {
             return Err("inline_limit and capacity are both 0: no path is left".to_owned());
         }
+        if !(1..=MAX_RECEIVERS).contains(&self.receivers) {
+            return Err(format!(
+                "receivers is {}, and may be 1 to {MAX_RECEIVERS}",
+                self.receivers
+            ));
+        }
         let Spelling { no_return_ring, .. } = self.spelling;
         let sizes = [self.capacity, self.return_capacity];
         let rings = sizes.iter().filter(|size| !matches!(size, RingSize::Exactly(0))).count();
@@ -497,6 +538,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             self.return_capacity.lines("reply_capacity", no_return_ring, counted)?;
         let layout = Layout {
             lanes: self.lanes,
+            receivers: self.receivers,
             ring_lines,
             ring_window,
             return_lines,
@@ -504,6 +546,12 @@ impl<T, C: Codec<T>> Options<T, C> {
             inline_limit: self.inline_limit,
             max_value: self.max_value,
         };
+        if self.receivers > 1 && !layout.is_queue_only() {
+            return Err(format!(
+                "receivers is {}: several need a channel without rings, whose values are messages                  alone, by a capacity of 0 and an inline_limit above 0",
+                self.receivers
+            ));
+        }
         if !layout.is_sound() {
             return Err(format!(
                 "{} is {} and capacity is {}: their product is more than an address space holds",

@@ -2,13 +2,15 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `attach` | taking the receiver's role, and giving it up |
+//! | `attach` | taking a receiver's place, and giving it up |
+//! | `guard` | a value that is handed over when its work is done |
 //! | `poll` | waiting for values in a task |
 //! | `readiness` | waiting for values at a file descriptor |
 //! | `state` | what its calls change |
 //! | `wait` | waiting for values |
 
 mod attach;
+mod guard;
 mod poll;
 #[cfg(not(loom))]
 mod readiness;
@@ -23,6 +25,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::guard::RecvGuard;
 #[cfg(not(loom))]
 pub use self::readiness::Readiness;
 use self::state::{OnPanic, State, received};
@@ -32,7 +35,7 @@ use super::origin::Origin;
 use super::returns::ReplyProducers;
 use super::{Channel, Closer, Delivery, Local};
 use crate::codec::{Codec, DecodeError, DefaultCodec, Reader};
-use crate::control::{Control, Listener, WaitError};
+use crate::control::{Control, Listener, ReceiverWords, WaitError};
 use crate::error::RecvError;
 use crate::sys::Deadline;
 #[cfg(not(loom))]
@@ -40,7 +43,8 @@ use crate::sys::Event;
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
 
-/// The receiving side of a channel; there is one at a time.
+/// The receiving side of a channel; there is one at a time, or as many as
+/// [`Options::receivers`](crate::Options::receivers) says.
 ///
 /// Methods work through `&self`; a receiver can move to another thread, and cannot be shared by
 /// two. When its process dies, every value that it had not handed over stays, and the next receiver
@@ -66,6 +70,9 @@ pub struct Receiver<T, C = DefaultCodec> {
     pub(super) returns: Arc<ReplyProducers>,
     /// Whether it receives nothing more once it was closed.
     pub(super) closes_for_good: bool,
+    /// Its place among the receivers, and where its words stand.
+    pub(super) place: usize,
+    words: ReceiverWords,
     /// Whether it has said which receiver it is.
     serving: bool,
     /// Whether it is the receiver no more.
@@ -272,7 +279,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let found = found.map(|(lane, next)| (lane, next.keep()));
         if let Some((lane, record)) = found {
             let delivery = Delivery::Record { lane, record, slot: None };
-            return Ok(Lease::new(&self.control, state, delivery, trust));
+            return Ok(Lease::new(&self.control, state, self.words, delivery, trust));
         }
         let mut withdrawn = 0;
         loop {
@@ -284,7 +291,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                     state.sources.forget(&delivery);
                     return Err(self.undecodable(error.into()));
                 }
-                return Ok(Lease::new(&self.control, state, delivery, trust));
+                return Ok(Lease::new(&self.control, state, self.words, delivery, trust));
             }
             state.sources.forget(&delivery);
             count_withdrawn(&self.control, &mut withdrawn, deadline)?;
@@ -390,7 +397,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 let asked = ask(&|| Origin::of_record(control, lane, record.position));
                 let value = next.read(|reader| make(reader, record.tag, asked));
                 drop(next);
-                received(control, record.len);
+                received(control, self.words, record.len);
                 return value.map_err(|error| self.undecodable(error));
             }
             let delivery = self.wait(&mut state, select, deadline, spin)?;
@@ -408,7 +415,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             let accepted = state.sources.hand_over(control, &delivery);
             state.sources.forget(&delivery);
             if accepted {
-                received(control, len);
+                received(control, self.words, len);
                 come.into_iter().for_each(|part| part());
                 return value.map_err(|error| self.undecodable(error));
             }

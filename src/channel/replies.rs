@@ -125,7 +125,7 @@ pub(super) fn notify_of_room(control: &Control, lane: usize) {
     control.waker_fence();
     // Relaxed: after the fence; the receiver sets it before it looks after them a last time.
     if control.lane_word(lane, lane_word::REPLIES_WAIT).load(Ordering::Relaxed) != 0 {
-        control.notify(control.receiver_bell());
+        control.notify_receivers();
     }
 }
 

@@ -63,6 +63,8 @@ pub(crate) struct Due {
 /// The rings back to all senders, as the receiver's process writes them, from any of its threads.
 pub(super) struct ReplyProducers {
     control: Arc<Control>,
+    /// The receiver's place among the receivers.
+    place: usize,
     /// How long to look for room.
     spin: Duration,
     /// Each on lines of its own: handlers on several threads answer different lanes at one time.
@@ -115,12 +117,13 @@ impl Reply<'_> {
 }
 
 impl ReplyProducers {
-    pub(super) fn new(control: Arc<Control>, spin: Duration) -> Self {
+    pub(super) fn new(control: Arc<Control>, place: usize, spin: Duration) -> Self {
         let lanes = if control.layout().return_lines > 0 { control.layout().lanes } else { 0 };
         let lanes =
             (0..lanes).map(|_| CachePadded::new(Mutex::new(ReplyLane::default()))).collect();
         ReplyProducers {
             control,
+            place,
             spin,
             lanes,
             waiting: Mutex::default(),
@@ -367,7 +370,7 @@ impl ReplyProducers {
         }
         let wait = self.spin.saturating_mul(4).min(WAIT).min(*left);
         let until = Deadline::after(wait);
-        let end = self.control.receiving_end(to.lane);
+        let end = self.control.receiving_end(self.place, to.lane);
         let found = self.control.spin(wait, until, end, look)?;
         *left = left.saturating_sub(wait - until.remaining().unwrap_or(wait).min(wait));
         found.ok_or_else(|| SendError::Full { channel: self.control.name() })
@@ -394,7 +397,7 @@ impl ReplyProducers {
     }
 
     pub(super) fn notify_receiver(&self) {
-        self.control.notify(self.control.receiver_bell());
+        self.control.notify(self.control.receiver_bell(self.place));
     }
 
     /// Sends nothing more: before the receiver's role is given up, since its next owner writes.

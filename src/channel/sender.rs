@@ -390,14 +390,14 @@ impl<T, C: Codec<T>> Sender<T, C> {
             self.control.poll_removed();
         }
         self.control.count(block + lane_word::SENT_BYTES, len as u64);
-        let rung = self.control.try_notify(self.control.receiver_bell());
+        let rung = self.control.try_notify_receivers();
         rung.or_else(|error| not_woken(&self.control, error))
     }
 
-    /// Rings the receiver for what stands before a value that is not sent yet.
+    /// Rings the receivers for what stands before a value that is not sent yet.
     #[inline]
     fn notify_receiver(&self) -> Result<(), SendError> {
-        let rung = self.control.try_notify(self.control.receiver_bell());
+        let rung = self.control.try_notify_receivers();
         rung.map_err(|error| self.control.wait_error(error).into())
     }
 

@@ -1,12 +1,20 @@
-//! The queue, as the receiver looks at it: one message after another comes into a slot.
+//! The queue, as a receiver looks at it: one message after another comes into a slot.
+//!
+//! Which slots are the receiver's is for `sole` to say where it is alone, and for `shared` where there may be
+//! several.
 
+mod shared;
+mod sole;
+
+use self::shared::Shared;
+use self::sole::Sole;
 use super::Delivery;
 use super::envelope::Envelope;
 use super::lanes::Lanes;
 use super::origin::Origin;
 use super::space::Space;
 use crate::codec::Reader;
-use crate::control::{Control, ENVELOPE, SLOTS, TYPE_WORD, word};
+use crate::control::{Control, ENVELOPE, TYPE_WORD, slot_word, word};
 use crate::error::RecvError;
 use crate::ring::{self, TrustedPeers};
 use crate::sys::{
@@ -25,34 +33,35 @@ const MESSAGES_BEFORE_DEADLINE: usize = 1024;
 /// The slots, and the queue whose messages come into them.
 pub(super) struct Slots {
     queue: MessageQueue,
-    /// The tags of the messages in the slots.
-    tags: [Option<Tag>; SLOTS],
-    /// The number of the next message put into a slot.
-    order: u64,
+    owned: Owned,
     /// For which selection, at which event count, the queue was found empty.
     empty: Option<(Select, u64)>,
     messages: usize,
     space: Space,
 }
 
+/// Which slots are this receiver's.
+enum Owned {
+    /// All of them.
+    Sole(Sole),
+    /// Those that it took.
+    Shared(Shared),
+}
+
 impl Slots {
-    pub(super) fn new(control: &Control, queue: MessageQueue) -> Self {
-        let mut tags = [None; SLOTS];
-        let mut order = 0;
-        for (slot, tag) in tags.iter_mut().enumerate() {
-            // Relaxed: a predecessor's, who comes before us through the role semaphore.
-            let at = control.layout().slot(slot);
-            *tag = Tag::new(control.word(at).load(Ordering::Relaxed) as i64);
-            if tag.is_some() {
-                order = order.max(slot_order(control, slot).saturating_add(1));
-            } else {
-                // The kernel must be able to write here, or a message would be lost: have the
-                // memory there before.
-                let end = at + TYPE_WORD + control.layout().message_len();
-                control.segment.copy_in(end - 1, &[0]);
-            }
+    pub(super) fn new(control: &Control, queue: MessageQueue, place: usize) -> Self {
+        let owned = match control.layout().has_receivers() {
+            true => Owned::Shared(Shared::new(place)),
+            false => Owned::Sole(Sole::new(control)),
+        };
+        Slots { queue, owned, empty: None, messages: 0, space: Space::new(control) }
+    }
+
+    /// The receiver has said which it is.
+    pub(super) fn serve(&mut self, control: &Control, generation: u64) {
+        if let Owned::Shared(shared) = &mut self.owned {
+            shared.serve(control, generation);
         }
-        Slots { queue, tags, order, empty: None, messages: 0, space: Space::new(control) }
     }
 
     /// The next value that `select` asks for, if there is one.
@@ -73,7 +82,7 @@ impl Slots {
             if messages > MESSAGES_BEFORE_DEADLINE && deadline.has_passed() {
                 return Ok(None);
             }
-            let slot = match self.filled_slot(control, select) {
+            let slot = match self.filled_slot(control, select, ask_kernel)? {
                 Some(slot) => (slot, None),
                 None => match self.next_message(control, lanes, select, ask_kernel)? {
                     Some((slot, len)) => (slot, Some(len)),
@@ -85,6 +94,10 @@ impl Slots {
                 },
             };
             if let Some(delivery) = self.open(control, lanes, slot.0, slot.1)? {
+                // Relaxed: the slot is this receiver's.
+                let deliveries = control.slot_word(slot.0, slot_word::DELIVERIES);
+                let before = deliveries.load(Ordering::Relaxed);
+                deliveries.store(before.saturating_add(1), Ordering::Relaxed);
                 if fault(Fault::SlotClearedEarly) {
                     control.word(control.layout().slot(slot.0)).store(0, Ordering::Release);
                 }
@@ -101,7 +114,11 @@ impl Slots {
         lanes: &mut Lanes,
         ask_kernel: bool,
     ) -> Result<bool, RecvError> {
-        if self.tags.iter().any(Option::is_some) {
+        let filled = match &mut self.owned {
+            Owned::Sole(sole) => Ok(sole.is_filled()),
+            Owned::Shared(shared) => shared.is_ready(control, ask_kernel),
+        };
+        if filled.map_err(|error| control.wait_error(error))? {
             return Ok(true);
         }
         // Relaxed: as in `next_message`.
@@ -132,16 +149,20 @@ impl Slots {
         if control.layout().has_ring() { lanes.collect(control, deadline) } else { Ok(()) }
     }
 
-    /// The slot whose message `select` asks for first.
-    fn filled_slot(&self, control: &Control, select: Select) -> Option<usize> {
-        let matching = (0..SLOTS).filter_map(|slot| Some((slot, self.tags[slot]?)));
-        let matching = matching.filter(|&(_, tag)| select.matches(tag));
-        let order = |slot| slot_order(control, slot);
-        let first = match select {
-            Select::UpTo(_) => matching.min_by_key(|&(slot, tag)| (tag, order(slot))),
-            _ => matching.min_by_key(|&(slot, _)| order(slot)),
-        };
-        first.map(|(slot, _)| slot)
+    /// A slot with a message that `select` asks for, from before.
+    fn filled_slot(
+        &mut self,
+        control: &Control,
+        select: Select,
+        ask_kernel: bool,
+    ) -> Result<Option<usize>, RecvError> {
+        match &mut self.owned {
+            Owned::Sole(sole) => Ok(sole.filled(control, select)),
+            Owned::Shared(shared) => {
+                let claimed = shared.claim(control, select, ask_kernel);
+                claimed.map_err(|error| control.wait_error(error).into())
+            }
+        }
     }
 
     /// Takes the next message into a slot; says which, and how long its text is.
@@ -159,11 +180,17 @@ impl Slots {
         if !ask_kernel && self.empty == Some((select, events)) {
             return Ok(None);
         }
-        let Some(slot) = self.tags.iter().position(Option::is_none) else {
+        let free = match &mut self.owned {
+            Owned::Sole(sole) => sole.free(control),
+            Owned::Shared(shared) => {
+                shared.take_free(control).map_err(|error| control.wait_error(error))?
+            }
+        };
+        let Some(slot) = free else {
             return Err(RecvError::SlotsFull { channel: control.name() });
         };
         // Set before the message is there: a slot without a type counts as empty.
-        control.word(word::SLOT_ORDER + slot * 8).store(self.order, Ordering::Relaxed);
+        control.slot_word(slot, slot_word::DELIVERIES).store(0, Ordering::Relaxed);
         let at = control.layout().slot(slot);
         let room = control.layout().message_len();
         // A successor reads the envelope that stands here. It must be this message's, also if the
@@ -172,23 +199,32 @@ impl Slots {
         let received = self.queue.receive_into(kernel_select(select), &control.segment, at, room);
         match received {
             Ok(len) => {
-                // Saturating: a predecessor's number may be whatever was scribbled there.
-                self.order = self.order.saturating_add(1);
                 self.messages += 1;
-                self.tags[slot] = Tag::new(control.word(at).load(Ordering::Relaxed) as i64);
+                // Relaxed: the kernel has written it for this thread.
+                let tag = Tag::new(control.word(at).load(Ordering::Relaxed) as i64);
+                match &mut self.owned {
+                    Owned::Sole(sole) => sole.filled_with(slot, tag),
+                    Owned::Shared(shared) => shared.filled_with(control, slot, tag),
+                }
+                point!("slot.filled");
                 // Its sender may have claimed a lane after the look for values began.
                 lanes.see_claimed(control);
                 self.space.came_free(control, len);
                 Ok(Some((slot, len)))
             }
-            Err(error) => match error.kind() {
-                SystemErrorKind::NoMessage => {
-                    self.empty = Some((select, events));
-                    Ok(None)
+            Err(error) => {
+                if let Owned::Shared(shared) = &mut self.owned {
+                    shared.let_go(control, slot);
                 }
-                SystemErrorKind::TooLong => Err(self.drop_foreign(control, select)),
-                _ => Err(control.wait_error(error).into()),
-            },
+                match error.kind() {
+                    SystemErrorKind::NoMessage => {
+                        self.empty = Some((select, events));
+                        Ok(None)
+                    }
+                    SystemErrorKind::TooLong => Err(self.drop_foreign(control, select)),
+                    _ => Err(control.wait_error(error).into()),
+                }
+            }
         }
     }
 
@@ -247,7 +283,7 @@ impl Slots {
                 resolved
             }
             _ => {
-                let tag = self.tags[slot].unwrap_or_default();
+                let tag = self.tag(slot);
                 self.clear(control, slot);
                 Err(RecvError::Corrupt {
                     channel: control.name(),
@@ -262,18 +298,48 @@ impl Slots {
 
     /// The tag of the message in a slot.
     pub(super) fn tag(&self, slot: usize) -> Tag {
-        self.tags[slot].unwrap_or_default()
+        let tag = match &self.owned {
+            Owned::Sole(sole) => sole.tag(slot),
+            Owned::Shared(shared) => shared.tag(),
+        };
+        tag.unwrap_or_default()
     }
 
     #[inline]
     pub(super) fn clear(&mut self, control: &Control, slot: usize) {
-        self.tags[slot] = None;
         // Release: what was read from the slot is read before the slot counts as empty. The
-        // kernel writes there next, through msgrcv of this very thread or of a successor.
+        // kernel writes there next, through msgrcv of this very thread or of the slot's next owner.
         point!("slot.before");
         control.word(control.layout().slot(slot)).store(0, Ordering::Release);
         point!("slot.cleared");
+        match &mut self.owned {
+            Owned::Sole(sole) => sole.emptied(slot),
+            Owned::Shared(shared) => shared.let_go(control, slot),
+        }
     }
+
+    /// Leaves the message in its slot, to be received again.
+    pub(super) fn give_back(&mut self, control: &Control, slot: usize) {
+        match &mut self.owned {
+            // It stands there as one that a predecessor left.
+            Owned::Sole(_) => {}
+            Owned::Shared(shared) => shared.give_back(control, slot),
+        }
+    }
+
+    /// Whether another receiver may have a value in hand that `select` asks for, and rings this one then.
+    pub(super) fn await_others(&self, control: &Control, select: Select) -> bool {
+        match &self.owned {
+            Owned::Sole(_) => false,
+            Owned::Shared(_) => shared::await_others(control, select),
+        }
+    }
+}
+
+/// How often the value in a slot was given out, this time included.
+pub(super) fn deliveries(control: &Control, slot: usize) -> u64 {
+    // Relaxed: the slot is this receiver's.
+    control.slot_word(slot, slot_word::DELIVERIES).load(Ordering::Relaxed)
 }
 
 /// Reads the payload of the message in a slot.
@@ -293,8 +359,37 @@ pub(super) fn lend(control: &Control, slot: usize, len: usize, trust: TrustedPee
 }
 
 fn slot_order(control: &Control, slot: usize) -> u64 {
-    // Relaxed: written by receivers alone, one after another.
-    control.word(word::SLOT_ORDER + slot * 8).load(Ordering::Relaxed)
+    // Relaxed: written by the slot's owners alone, one after another.
+    control.slot_word(slot, slot_word::ORDER).load(Ordering::Relaxed)
+}
+
+/// The tag of the message in a slot, if there is one.
+fn slot_tag(control: &Control, slot: usize) -> Option<Tag> {
+    // Relaxed: of a slot that is a predecessor's, who comes before this receiver through the semaphore of
+    // the role or the word of the slot's owner; of another's, a hint.
+    let at = control.layout().slot(slot);
+    Tag::new(control.word(at).load(Ordering::Relaxed) as i64)
+}
+
+/// The slot among these whose message `select` asks for first.
+fn first_of(
+    control: &Control,
+    select: Select,
+    filled: impl Iterator<Item = (usize, Tag)>,
+) -> Option<usize> {
+    let matching = filled.filter(|&(_, tag)| select.matches(tag));
+    let order = |slot| slot_order(control, slot);
+    let first = match select {
+        Select::UpTo(_) => matching.min_by_key(|&(slot, tag)| (tag, order(slot))),
+        _ => matching.min_by_key(|&(slot, _)| order(slot)),
+    };
+    first.map(|(slot, _)| slot)
+}
+
+/// Has the kernel able to write to a slot, or a message would be lost.
+fn touch(control: &Control, slot: usize) {
+    let end = control.layout().slot(slot) + TYPE_WORD + control.layout().message_len();
+    control.segment.copy_in(end - 1, &[0]);
 }
 
 /// Where the payload of an inline message stands.
@@ -323,7 +418,7 @@ mod tests {
         // A message that seems to have been the last of all in a dead receiver's hand.
         let (held, other) = (Tag::new(5).unwrap(), Tag::new(6).unwrap());
         control.word(control.layout().slot(0)).store(held.get() as u64, Ordering::Relaxed);
-        control.word(word::SLOT_ORDER).store(u64::MAX, Ordering::Relaxed);
+        control.slot_word(0, slot_word::ORDER).store(u64::MAX, Ordering::Relaxed);
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         for value in 0..3 {
             tx.send_tagged(other, &value).unwrap();

@@ -16,7 +16,7 @@ use crate::sys::{Deadline, Fault, fault};
 use crate::tag::{Select, Tag};
 
 /// How long a caller that only polls goes by what it finds without system calls.
-const ASK_AGAIN: Duration = Duration::from_millis(2);
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Everything that a receiver knows of what waits for it.
 pub(super) struct Sources {
@@ -28,11 +28,18 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    pub(super) fn new(control: &Control) -> Self {
+    pub(super) fn new(control: &Control, place: usize) -> Self {
         Sources {
-            lanes: Lanes::new(control),
-            slots: control.queue.map(|queue| Slots::new(control, queue)),
+            lanes: Lanes::new(control, place),
+            slots: control.queue.map(|queue| Slots::new(control, queue, place)),
             ask_again: Deadline::after(ASK_AGAIN),
+        }
+    }
+
+    /// The receiver has said which it is, before it looks for values.
+    pub(super) fn serve(&mut self, control: &Control, generation: u64) {
+        if let Some(slots) = &mut self.slots {
+            slots.serve(control, generation);
         }
     }
 
@@ -174,6 +181,19 @@ impl Sources {
             slots.clear(control, slot);
         }
         accepted
+    }
+
+    /// Gives back what was ready, so that it is received again: by this receiver, or by another one.
+    pub(super) fn give_back(&mut self, control: &Control, delivery: &Delivery) {
+        if let (Delivery::Slot { slot, .. }, Some(slots)) = (*delivery, &mut self.slots) {
+            slots.give_back(control, slot);
+        }
+    }
+
+    /// Whether another receiver may have a value in hand that `select` asks for. Then this one is rung when
+    /// that was handed over, given back, or left by a dead receiver.
+    pub(super) fn await_others(&self, control: &Control, select: Select) -> bool {
+        self.slots.as_ref().is_some_and(|slots| slots.await_others(control, select))
     }
 
     /// Gives back the memory of what was handed over.

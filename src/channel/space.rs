@@ -127,7 +127,8 @@ fn share_out(control: &Control, capacity: u64) {
         }
         let share = needs.max(share_of(control, left, capacity)).min(left);
         if !take_free(control, share) {
-            return;
+            // Another receiver or a sender took of it, or put to it.
+            continue;
         }
         if !give(control, lane, share) {
             free(control).fetch_add(share, Ordering::Relaxed);
@@ -185,7 +186,8 @@ impl Space {
         // What the queue holds is asked for again whenever all are woken. A queue that is gone is
         // noticed by the call that needs it.
         let stat = control.queue.and_then(|queue| queue.stat().ok());
-        if control.queue.is_some() {
+        // Of several receivers the others go on counting.
+        if control.queue.is_some() && !control.layout().has_receivers() {
             free(control).swap(0, Ordering::Relaxed);
         }
         Space { capacity: stat.map_or(0, |stat| stat.capacity) }
@@ -199,13 +201,17 @@ impl Space {
         let free = free(control);
         let left = free.load(Ordering::Relaxed);
         if !self.is_waited_for(control) {
-            // Room is there for any sender that comes.
+            // Room is there for any sender that comes. What another receiver counts in this moment stays.
             if left != 0 {
-                free.swap(0, Ordering::Relaxed);
+                let _ = free.compare_exchange(left, 0, Ordering::Relaxed, Ordering::Relaxed);
             }
             return;
         }
-        free.swap(left.saturating_add(bytes as u64).min(self.capacity), Ordering::Relaxed);
+        if fault(Fault::RoomNotAdded) {
+            free.swap(left + bytes as u64, Ordering::Relaxed);
+        } else if free.fetch_add(bytes as u64, Ordering::Relaxed) > self.capacity {
+            free.fetch_min(self.capacity, Ordering::Relaxed);
+        }
         share_out(control, self.capacity);
     }
 
@@ -217,10 +223,11 @@ impl Space {
         if !sleeps || fault(Fault::RestNotWoken) {
             return share_out(control, self.capacity);
         }
+        let counted = free(control).load(Ordering::Relaxed);
         // A queue that is gone is noticed by the call that needs it.
         let Ok(stat) = queue.stat() else { return };
         self.capacity = stat.capacity;
-        self.wake_all(control, stat.capacity.saturating_sub(stat.bytes));
+        self.wake_all(control, stat.capacity.saturating_sub(stat.bytes), counted);
     }
 
     fn is_waited_for(&self, control: &Control) -> bool {
@@ -231,8 +238,9 @@ impl Space {
         (0..words(control)).any(any)
     }
 
-    /// Wakes all that have room enough, of whom some may be dead or have no use for it.
-    fn wake_all(&mut self, control: &Control, room: u64) {
+    /// Wakes all that have room enough, of whom some may be dead or have no use for it. `counted` is what was
+    /// counted as free before the kernel said how much room there is.
+    fn wake_all(&mut self, control: &Control, room: u64, counted: u64) {
         let share = share_of(control, room, self.capacity);
         let mut left = room;
         for index in 0..words(control) {
@@ -248,7 +256,13 @@ impl Space {
                 }
             }
         }
-        free(control).swap(left, Ordering::Relaxed);
+        // What another receiver has counted since may be on top of what the kernel said: rather too much than
+        // too little, which nobody would share out.
+        let free = free(control);
+        if free.compare_exchange(counted, left, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            free.fetch_add(left, Ordering::Relaxed);
+            share_out(control, self.capacity);
+        }
     }
 }
 
@@ -448,11 +462,10 @@ impl Place {
         if !others(&self.control, in_line, self.lane) {
             return Ok(false);
         }
-        let parked = self.control.word(word::RECEIVER_PARKED).load(Ordering::Relaxed) != 0;
-        if parked && !fault(Fault::YieldsToSleeper) {
+        if self.control.is_receiver_parked() && !fault(Fault::YieldsToSleeper) {
             return Ok(false);
         }
-        let received = self.control.word(word::RECEIVED_VALUES).load(Ordering::Relaxed);
+        let received = self.control.received_values();
         // Only a park that timed out shows that the receiver receives nothing. It rings for more
         // than turns, and in the middle of receiving a value too, so a ring shows no such thing.
         if self.seen.replace(received) == Some(received) && timed_out {

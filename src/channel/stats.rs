@@ -4,7 +4,7 @@ use super::Channel;
 use super::envelope::Envelope;
 use crate::codec::Codec;
 use crate::control::fragmented::Fragmented;
-use crate::control::{Control, ENVELOPE, SLOTS, TYPE_WORD, lane_word, semaphores, word};
+use crate::control::{Control, ENVELOPE, TYPE_WORD, lane_word, semaphores};
 use crate::ring::Consumer;
 use crate::sys::{Ordering, SystemError};
 
@@ -21,7 +21,7 @@ use crate::sys::{Ordering, SystemError};
 /// let stats = channel.stats()?;
 /// assert_eq!((stats.sent_values, stats.received_values, stats.depth()), (2, 1, 1));
 /// assert_eq!((stats.sent_bytes, stats.received_bytes), (16, 8));
-/// assert_eq!((stats.senders, stats.receiver), (1, true));
+/// assert_eq!((stats.senders, stats.receivers), (1, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,14 +44,14 @@ pub struct Stats {
     pub sender_parks: u64,
     /// How often a sleeping sender woke.
     pub sender_wakeups: u64,
-    /// How often the receiver went to sleep.
+    /// How often a receiver went to sleep.
     pub receiver_parks: u64,
-    /// How often the sleeping receiver woke.
+    /// How often a sleeping receiver woke.
     pub receiver_wakeups: u64,
     /// Senders attached now.
     pub senders: usize,
-    /// Whether a receiver is attached now.
-    pub receiver: bool,
+    /// Receivers attached now.
+    pub receivers: usize,
     /// `Channel`s open now; the ends of a channel keep it open.
     pub users: usize,
 }
@@ -64,16 +64,15 @@ impl Stats {
 
     pub(super) fn of(control: &Control) -> Result<Self, SystemError> {
         // Relaxed, all of them: each figure stands for itself.
-        let get = |at| control.word(at).load(Ordering::Relaxed);
         let mut stats = Stats {
-            received_values: get(word::RECEIVED_VALUES),
-            received_bytes: get(word::RECEIVED_BYTES),
-            receiver_parks: get(word::RECEIVER_PARKS),
-            receiver_wakeups: get(word::RECEIVER_WAKEUPS),
+            received_values: control.received_values(),
+            received_bytes: control.sum_of_receivers(|words| words.bytes),
+            receiver_parks: control.sum_of_receivers(|words| words.parks),
+            receiver_wakeups: control.sum_of_receivers(|words| words.wakeups),
             waiting: waiting(control)?,
             queued: control.queued()?,
             senders: control.set.value(semaphores::SENDERS)?.into(),
-            receiver: control.has_receiver()?,
+            receivers: control.set.value(semaphores::RECEIVER)?.into(),
             users: control.set.value(semaphores::USERS)?.into(),
             ..Stats::default()
         };
@@ -113,7 +112,7 @@ pub(super) fn waiting(control: &Control) -> Result<u64, SystemError> {
     }
     // Every value has one message, on the queue or in a slot. A message may stand for none: its value went
     // in fragments, and was taken back.
-    let messages = (0..SLOTS).filter_map(|slot| in_slot(control, slot));
+    let messages = (0..control.layout().slots()).filter_map(|slot| in_slot(control, slot));
     let (waits, stale): (Vec<_>, Vec<_>) = messages.partition(|&is_value| is_value);
     let all_stale: usize = (0..control.claimed())
         .filter(|&lane| fragmented(control, lane).was_used())

@@ -6,7 +6,7 @@ use super::fragmented::Fragmented;
 use super::header::Mapped;
 use super::lock::remove_if_unused;
 use super::semaphores::{self, USERS};
-use super::{Control, ENVELOPE, Heads, SLOTS, TYPE_WORD, lane_word, word};
+use super::{Control, ENVELOPE, Heads, TYPE_WORD, lane_word, word};
 use crate::error::OpenError;
 use crate::name::{Handle, Name};
 use crate::ring::Consumer;
@@ -133,7 +133,7 @@ impl Control {
         };
         let layout = self.layout();
         // Every bulk value has its descriptor in the queue or in a slot.
-        let in_slots = (0..SLOTS).map(|slot| layout.slot(slot)).any(|slot| {
+        let in_slots = (0..layout.slots()).map(|slot| layout.slot(slot)).any(|slot| {
             // Relaxed, as below: who wrote it has let go of the channel, through its semaphores.
             self.word(slot).load(Ordering::Relaxed) != 0
                 && self.segment.read(slot + TYPE_WORD, ENVELOPE, |mut text| {

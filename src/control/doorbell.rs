@@ -57,10 +57,14 @@ pub(super) enum Parked<R> {
 }
 
 impl Control {
-    /// The bell that the receiver sleeps on.
+    /// The bell that the receiver at this place sleeps on.
     #[inline]
-    pub(crate) fn receiver_bell(&self) -> Doorbell {
-        Doorbell { parked_at: word::RECEIVER_PARKED, bell: semaphores::RECEIVER_BELL }
+    pub(crate) fn receiver_bell(&self, place: usize) -> Doorbell {
+        let layout = self.layout();
+        Doorbell {
+            parked_at: layout.receiver(place).parked,
+            bell: semaphores::receiver_bell(layout, place),
+        }
     }
 
     /// The bell that the sender on `lane` sleeps on.
@@ -89,6 +93,60 @@ impl Control {
         }
         let ticket = self.word(doorbell.parked_at).load(Ordering::Relaxed);
         if ticket == 0 { Ok(()) } else { self.wake(doorbell, ticket) }
+    }
+
+    /// Wakes every receiver that sleeps, after something was made so.
+    #[inline(always)]
+    pub(crate) fn notify_receivers(&self) {
+        if let Err(error) = self.try_notify_receivers() {
+            self.keep_unwoken(error);
+        }
+    }
+
+    /// The same, for a caller that can tell of a refusal.
+    ///
+    /// Of several receivers all are rung that sleep: one that is woken alone may stop or die before it looks,
+    /// and leave the value to nobody although others are idle.
+    #[inline(always)]
+    pub(crate) fn try_notify_receivers(&self) -> Result<(), SystemError> {
+        if !self.layout().has_receivers() {
+            return self.try_notify(self.receiver_bell(0));
+        }
+        if !fault(Fault::NoRingFence) {
+            self.waker_fence();
+        }
+        self.wake_receivers()
+    }
+
+    /// Wakes every receiver that has a ticket.
+    fn wake_receivers(&self) -> Result<(), SystemError> {
+        let ticket = |place| {
+            let ticket = self.word(self.layout().receiver(place).parked).load(Ordering::Relaxed);
+            (ticket != 0).then_some((place, ticket))
+        };
+        let mut parked: Vec<(usize, u64)> =
+            (0..self.layout().receivers).filter_map(ticket).collect();
+        if parked.is_empty() {
+            return Ok(());
+        }
+        if fault(Fault::OneReceiverRung) {
+            parked.truncate(1);
+        }
+        let bell = |&(place, _): &(usize, u64)| semaphores::receiver_bell(self.layout(), place);
+        point!("wake.before");
+        // As in `wake`.
+        semaphores::post_all(self.set, &parked.iter().map(bell).collect::<Vec<_>>())?;
+        point!("wake.posted");
+        for (place, ticket) in parked {
+            self.clear_ticket(self.layout().receiver(place).parked, ticket);
+        }
+        Ok(())
+    }
+
+    /// Whether a receiver sleeps, as far as it said so.
+    pub(crate) fn is_receiver_parked(&self) -> bool {
+        let parked = |place| self.word(self.layout().receiver(place).parked);
+        (0..self.layout().receivers).any(|place| parked(place).load(Ordering::Relaxed) != 0)
     }
 
     /// Orders what was made so before a look at a word that a sleeper wrote.
@@ -146,14 +204,14 @@ impl Control {
         // If the kernel refuses, the ticket stands: the next waker may have the right to post.
         semaphores::post(self.set, doorbell.bell)?;
         point!("wake.posted");
-        // Relaxed: only says that a post is on its way; a newer ticket stays.
-        let _ = self.word(doorbell.parked_at).compare_exchange(
-            ticket,
-            0,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        self.clear_ticket(doorbell.parked_at, ticket);
         Ok(())
+    }
+
+    fn clear_ticket(&self, parked_at: usize, ticket: u64) {
+        // Relaxed: only says that a post is on its way; a newer ticket stays.
+        let parked = self.word(parked_at);
+        let _ = parked.compare_exchange(ticket, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Makes a bell its new owner's, who looks for `spin` before it sleeps: no ticket, no posts.

@@ -196,7 +196,7 @@ fn identify_objects(
     let rest = |header, queue| {
         Ok(Identified::Rest(Rest { header: Some(header), segment: Some(segment.clone()), queue }))
     };
-    let fits = set_stat.count == semaphores::count(header.layout.lanes);
+    let fits = set_stat.count == semaphores::count(header.layout.lanes, header.layout.receivers);
     if own == OwnIds::Nothing {
         // Its own set was removed by hand. Its users have not all noticed yet, and what one of them
         // still sends must not come to the users of the new set. A mapping may also be one that a
@@ -207,7 +207,9 @@ fn identify_objects(
         }
     }
     if !fits {
-        return Err(corrupt("its lanes are not those of the semaphore set".to_owned()));
+        return Err(corrupt(
+            "its lanes and receivers are not those of the semaphore set".to_owned(),
+        ));
     }
     let check_mode = |name: String, ownership: &Ownership| {
         if same_mode { check_mode(name, ownership, &header) } else { Ok(()) }

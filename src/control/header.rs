@@ -59,6 +59,7 @@ impl Header {
         set(word::VERSION, VERSION);
         set(word::SIZE, segment.len() as u64);
         set(word::LANES, layout.lanes as u64);
+        set(word::RECEIVERS, layout.receivers as u64);
         set(word::RING_LINES, layout.ring_lines);
         set(word::RING_WINDOW, layout.ring_window);
         set(word::RETURN_LINES, layout.return_lines);
@@ -115,6 +116,7 @@ impl Header {
         let number = |at: usize| usize::try_from(get(at)).unwrap_or(usize::MAX);
         let layout = Layout {
             lanes: number(word::LANES),
+            receivers: number(word::RECEIVERS),
             ring_lines: get(word::RING_LINES),
             ring_window: get(word::RING_WINDOW),
             return_lines: get(word::RETURN_LINES),
@@ -178,6 +180,7 @@ impl Header {
                 ("type", header.type_name.clone()),
                 ("private", header.private.to_string()),
                 (spelling.lanes, layout.lanes.to_string()),
+                ("receivers", layout.receivers.to_string()),
                 ("capacity", bytes(layout.ring_lines, layout.ring_window)),
                 ("reply_capacity", bytes(layout.return_lines, layout.return_window)),
                 ("inline_limit", layout.inline_limit.to_string()),

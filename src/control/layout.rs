@@ -1,9 +1,10 @@
 //! Where everything stands in the control segment.
 //!
 //! ```text
-//! words   header, channel state, one block a lane        atomic 64-bit words, nothing else
+//! words   header, channel state, one block a receiver,
+//!         a slot and a lane                             atomic 64-bit words, nothing else
 //! texts   name, codec, type, schema
-//! slots   where the kernel puts the message that the receiver has in hand
+//! slots   where the kernel puts the message that a receiver has in hand
 //! rings   for each lane its ring, then its return ring, page-aligned
 //! ```
 //!
@@ -24,8 +25,12 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"SysVChan");
 /// receiver has two operations for each.
 pub(crate) const MAX_LANES: usize = 4096;
 
-/// How many messages dead receivers in a row can have had in hand.
-pub(crate) const SLOTS: usize = 4;
+/// Concurrent receivers at most: a sender that attaches has two operations for each, and a receiver as
+/// well, in one call.
+pub(crate) const MAX_RECEIVERS: usize = 64;
+
+/// Slots beside one for each receiver: for messages that were in hand, and that a selection passes over.
+const SPARE_SLOTS: usize = 3;
 
 /// Bytes kept for the codec's name.
 pub(crate) const MAX_CODEC: usize = 63;
@@ -71,6 +76,7 @@ pub(crate) mod word {
     pub(crate) const QUEUE: usize = 2 * LINE + 16;
     pub(crate) const RING_WINDOW: usize = 2 * LINE + 24;
     pub(crate) const RETURN_WINDOW: usize = 2 * LINE + 32;
+    pub(crate) const RECEIVERS: usize = 2 * LINE + 40;
 
     /// One more than the highest lane that was ever owned.
     pub(crate) const CLAIMED: usize = 3 * LINE;
@@ -109,8 +115,12 @@ pub(crate) mod word {
     pub(crate) const RECEIVER_PARKS: usize = 7 * LINE + 16;
     pub(crate) const RECEIVER_WAKEUPS: usize = 7 * LINE + 24;
 
-    /// In which order the slots were filled, a word each.
-    pub(crate) const SLOT_ORDER: usize = 8 * LINE;
+    /// Where there are several receivers: the number of the next message that one of them takes.
+    pub(crate) const TAKEN: usize = 8 * LINE;
+    /// Raised after each value that a receiver gave back.
+    pub(crate) const GIVEN_BACK: usize = 8 * LINE + 8;
+    /// Not zero while a receiver waits for what another has in hand.
+    pub(crate) const HAND_OVER_AWAITED: usize = 8 * LINE + 16;
 
     /// Bytes of room in the queue that were shared out to no sender: see `channel::space`.
     pub(crate) const QUEUE_FREE: usize = 8 * LINE + 32;
@@ -119,6 +129,52 @@ pub(crate) mod word {
 
     /// Which lanes ask for space in the queue, a bit each. Behind them, which are in line for it.
     pub(crate) const WANT_QUEUE: usize = 9 * LINE;
+}
+
+/// Words of a slot, in bytes from its block's start.
+pub(crate) mod slot_word {
+    use super::LINE;
+
+    /// In which order the slots were filled.
+    pub(crate) const ORDER: usize = 0;
+    /// How often the value in the slot was given out.
+    pub(crate) const DELIVERIES: usize = 8;
+    /// Where there are several receivers: which of them has the slot, or zero. See `channel::slots`.
+    pub(crate) const OWNER: usize = 16;
+    /// Where there are several receivers: the tag of the value in the slot, or zero. The kernel may be
+    /// writing the type word when others look.
+    pub(crate) const TAG: usize = 24;
+
+    pub(crate) const BLOCK: usize = LINE;
+}
+
+/// Words of a receiver, in bytes from its block's start. One that is alone has them in the header.
+mod receiver_word {
+    use super::LINE;
+
+    pub(super) const VALUES: usize = 0;
+    pub(super) const BYTES: usize = 8;
+    pub(super) const PARKS: usize = 16;
+    pub(super) const WAKEUPS: usize = 24;
+    pub(super) const PROCESSOR: usize = 32;
+    pub(super) const GENERATION: usize = 40;
+
+    pub(super) const BLOCK: usize = LINE;
+}
+
+/// Where the words of one receiver stand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReceiverWords {
+    /// Its ticket while it is parked, or zero.
+    pub(crate) parked: usize,
+    /// One more than the processor on which it last waited.
+    pub(crate) processor: usize,
+    pub(crate) values: usize,
+    pub(crate) bytes: usize,
+    pub(crate) parks: usize,
+    pub(crate) wakeups: usize,
+    /// Which receiver has this place, by the channel's count of receivers.
+    pub(crate) generation: usize,
 }
 
 /// Words of a lane, in bytes from its block's start.
@@ -173,6 +229,7 @@ pub(crate) mod lane_word {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) lanes: usize,
+    pub(crate) receivers: usize,
     /// Lines of each lane's ring: 0 or a power of two.
     pub(crate) ring_lines: u64,
     /// How many of them are used while little goes: 0 where there are none, else a power of two.
@@ -208,9 +265,64 @@ impl Layout {
         word::WANT_QUEUE + self.lanes.div_ceil(64) * 8
     }
 
+    fn slot_words_at(&self) -> usize {
+        (self.in_line() + self.lanes.div_ceil(64) * 8).next_multiple_of(LINE)
+    }
+
+    /// A slot's words.
+    #[inline]
+    pub(crate) fn slot_words(&self, slot: usize) -> usize {
+        debug_assert!(slot < self.slots());
+        self.slot_words_at() + slot * slot_word::BLOCK
+    }
+
+    /// The words that say which receivers are parked, side by side: a sender looks at all of them.
+    fn parked_at(&self) -> usize {
+        self.slot_words_at() + self.slots() * slot_word::BLOCK
+    }
+
+    fn receivers_at(&self) -> usize {
+        let parked = if self.has_receivers() { self.receivers * 8 } else { 0 };
+        self.parked_at() + parked.next_multiple_of(LINE)
+    }
+
+    /// Whether there may be several receivers.
+    #[inline]
+    pub(crate) fn has_receivers(&self) -> bool {
+        self.receivers > 1
+    }
+
+    /// The words of a receiver.
+    #[inline]
+    pub(crate) fn receiver(&self, index: usize) -> ReceiverWords {
+        debug_assert!(index < self.receivers);
+        if !self.has_receivers() {
+            return ReceiverWords {
+                parked: word::RECEIVER_PARKED,
+                processor: word::RECEIVER_PROCESSOR,
+                values: word::RECEIVED_VALUES,
+                bytes: word::RECEIVED_BYTES,
+                parks: word::RECEIVER_PARKS,
+                wakeups: word::RECEIVER_WAKEUPS,
+                generation: word::RECEIVER_GENERATION,
+            };
+        }
+        let block = self.receivers_at() + index * receiver_word::BLOCK;
+        ReceiverWords {
+            parked: self.parked_at() + index * 8,
+            processor: block + receiver_word::PROCESSOR,
+            values: block + receiver_word::VALUES,
+            bytes: block + receiver_word::BYTES,
+            parks: block + receiver_word::PARKS,
+            wakeups: block + receiver_word::WAKEUPS,
+            generation: block + receiver_word::GENERATION,
+        }
+    }
+
     #[inline]
     fn lanes_at(&self) -> usize {
-        (self.in_line() + self.lanes.div_ceil(64) * 8).next_multiple_of(LINE)
+        let receivers = if self.has_receivers() { self.receivers } else { 0 };
+        self.receivers_at() + receivers * receiver_word::BLOCK
     }
 
     /// Bytes of atomic words at the segment's start.
@@ -245,13 +357,19 @@ impl Layout {
         crate::control::ENVELOPE + self.inline_limit
     }
 
+    /// How many messages receivers can have in hand, those included that died with one.
+    #[inline]
+    pub(crate) fn slots(&self) -> usize {
+        if self.has_queue() { self.receivers + SPARE_SLOTS } else { 0 }
+    }
+
     fn slot_size(&self) -> usize {
         (TYPE_WORD + self.message_len()).next_multiple_of(LINE)
     }
 
     /// A slot's type word; its text follows.
     pub(crate) fn slot(&self, slot: usize) -> usize {
-        debug_assert!(slot < SLOTS);
+        debug_assert!(slot < self.slots());
         self.slots_at() + slot * self.slot_size()
     }
 
@@ -260,8 +378,7 @@ impl Layout {
     }
 
     fn rings_at(&self) -> usize {
-        let slots = if self.has_queue() { SLOTS * self.slot_size() } else { 0 };
-        (self.slots_at() + slots).next_multiple_of(PAGE)
+        (self.slots_at() + self.slots() * self.slot_size()).next_multiple_of(PAGE)
     }
 
     /// Bytes of one lane's rings; `None` if that is more than memory can have.
@@ -282,6 +399,11 @@ impl Layout {
         Some(SegmentPlan { len: self.size()?, words: self.words(), lines_at: self.slots_at() })
     }
 
+    /// Whether every value is a message of its own, so that receivers can share them out.
+    pub(crate) fn is_queue_only(&self) -> bool {
+        self.has_queue() && !self.has_ring() && self.return_lines == 0
+    }
+
     /// Whether the numbers, perhaps read from shared memory, can be a layout at all.
     pub(crate) fn is_sound(&self) -> bool {
         let power = |lines: u64| lines.is_power_of_two() && lines >= 2;
@@ -290,6 +412,8 @@ impl Layout {
             _ => power(lines) && power(window) && window <= lines,
         };
         (1..=MAX_LANES).contains(&self.lanes)
+            && (1..=MAX_RECEIVERS).contains(&self.receivers)
+            && (self.receivers == 1 || self.is_queue_only())
             && ring(self.ring_lines, self.ring_window)
             && ring(self.return_lines, self.return_window)
             && (self.ring_lines > 0 || self.inline_limit > 0)
@@ -336,6 +460,7 @@ mod tests {
 
     const DEFAULT: Layout = Layout {
         lanes: 32,
+        receivers: 1,
         ring_lines: 65536,
         ring_window: 4096,
         return_lines: 64,
@@ -354,7 +479,10 @@ mod tests {
             (layout.type_at(), MAX_TYPE),
             (layout.shape_at(), MAX_SHAPE),
         ];
-        parts.extend((0..SLOTS).map(|slot| (layout.slot(slot), TYPE_WORD + layout.message_len())));
+        for slot in 0..layout.slots() {
+            parts.push((layout.slot_words(slot), slot_word::BLOCK));
+            parts.push((layout.slot(slot), TYPE_WORD + layout.message_len()));
+        }
         for lane in 0..layout.lanes {
             parts.push((layout.lane(lane), lane_word::BLOCK));
             for ring in [layout.ring(lane), layout.return_ring(lane)] {

@@ -129,9 +129,13 @@ impl Wanted {
         }
     }
 
+    fn semaphores(&self) -> usize {
+        semaphores::count(self.layout.lanes, self.layout.receivers)
+    }
+
     /// Whether a channel can be made on a set that another process made.
     fn fits(&self, stat: &SetStat) -> bool {
-        stat.count == semaphores::count(self.layout.lanes) && stat.ownership.mode == self.mode
+        stat.count == self.semaphores() && stat.ownership.mode == self.mode
     }
 
     /// Refuses what is left of a channel of another name.
@@ -149,9 +153,8 @@ pub(crate) fn create(wanted: &Wanted) -> Result<Control, OpenError> {
     }
     let key = wanted.name.key()?;
     let entry = begin(wanted)?;
-    let count = semaphores::count(wanted.layout.lanes);
     for _ in 0..ATTEMPTS {
-        let (set, made) = match SemaphoreSet::create(key, count, wanted.mode) {
+        let (set, made) = match SemaphoreSet::create(key, wanted.semaphores(), wanted.mode) {
             Ok(set) => (set, true),
             Err(error) if error.kind() == SystemErrorKind::AlreadyExists => {
                 match SemaphoreSet::open(key) {
@@ -236,7 +239,7 @@ fn try_undo_apart() -> Result<Option<bool>, SystemError> {
             let _ = self.0.remove();
         }
     }
-    let set = match SemaphoreSet::create(Key::private(), semaphores::count(1), 0o600) {
+    let set = match SemaphoreSet::create(Key::private(), semaphores::count(1, 1), 0o600) {
         Ok(set) => set,
         Err(error) if error.kind() == SystemErrorKind::AlreadyExists => return Ok(None),
         Err(error) => return Err(error),
@@ -504,6 +507,7 @@ impl Wanted {
             name,
             layout: Layout {
                 lanes: 1,
+                receivers: 1,
                 ring_lines: 0,
                 ring_window: 0,
                 return_lines: 0,

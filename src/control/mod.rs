@@ -37,7 +37,10 @@ use crate::sys::{
 pub(crate) use doorbell::Doorbell;
 pub(crate) use find::is_channel;
 pub(crate) use header::{Header, cut};
-pub(crate) use layout::{ENVELOPE, Layout, MAX_LANES, SLOTS, TYPE_WORD, lane_word, word};
+pub(crate) use layout::{
+    ENVELOPE, Layout, MAX_LANES, MAX_RECEIVERS, ReceiverWords, TYPE_WORD, lane_word, slot_word,
+    word,
+};
 pub(crate) use lifecycle::{BRIEFLY, Wanted, create, open, unlink, wait_for};
 pub(crate) use listener::{Listener, Woken};
 pub use ownership::Owner;
@@ -133,6 +136,23 @@ impl Control {
     #[inline]
     pub(crate) fn lane_word(&self, lane: usize, at: usize) -> &AtomicU64 {
         self.segment.word(self.layout().lane(lane) + at)
+    }
+
+    /// A word of a slot.
+    #[inline]
+    pub(crate) fn slot_word(&self, slot: usize, at: usize) -> &AtomicU64 {
+        self.segment.word(self.layout().slot_words(slot) + at)
+    }
+
+    /// How many values all receivers have received.
+    pub(crate) fn received_values(&self) -> u64 {
+        self.sum_of_receivers(|words| words.values)
+    }
+
+    /// The sum of a figure over all receivers.
+    pub(crate) fn sum_of_receivers(&self, at: impl Fn(ReceiverWords) -> usize) -> u64 {
+        let figure = |place| self.word(at(self.layout().receiver(place))).load(Ordering::Relaxed);
+        (0..self.layout().receivers).map(figure).fold(0, u64::wrapping_add)
     }
 
     /// How many lanes were ever owned; the others were never touched.

@@ -124,7 +124,7 @@ impl Control {
         for lane in 0..self.claimed() {
             self.notify(self.lane_bell(lane));
         }
-        self.notify(self.receiver_bell());
+        self.notify_receivers();
     }
 
     /// Keeps the kernel's refusal to wake a peer, for a call that can tell it.

@@ -5,19 +5,21 @@
 //! | 0 lock | free | taken, with undo |
 //! | 1, 2 signature | a set that was never claimed | two constants: a set of this crate; the second is one more once a creator makes the other objects |
 //! | 3 users | unused | how many `Channel`s, with undo |
-//! | 4 receiver | no receiver | attached, with undo |
+//! | 4 receiver | no receiver | how many are attached, with undo |
 //! | 5 senders | no sender | how many are attached, with undo |
-//! | 6 receiver's bell | nothing to look at | posts for the receiver |
+//! | 6 receiver's bell | nothing to look at | posts for the receiver; not used where there may be several |
 //! | 7 trial | always | while a creator tries whether the kernel undoes |
 //! | 8 to 13 ids | there is none | the ids of segment and queue, which no other object passes for |
 //! | 14 + 2 n | lane n is free | owned, with undo |
 //! | 15 + 2 n | nothing to look at | posts for the sender on lane n |
-//! | the last: serving | the receiver, if there is one, has not said which it is | it has, with undo |
+//! | then: serving | the receiver, if there is one, has not said which it is | it has, with undo |
+//! | serving + 1 + 2 m, where there may be several receivers | place m is free | a receiver has it, with undo |
+//! | serving + 2 + 2 m | nothing to look at | posts for the receiver at place m |
 //!
 //! An endpoint that attaches arms the other side's bell in the same atomic step that takes the role: plus
 //! one, and minus one with undo, which leaves the value and makes the kernel add one when the
 //! process dies. A sender that waits in line for the queue arms the other senders' bells before its
-//! first wait. A clean close does the same by itself. An operation that subtracts never waits: in a
+//! first wait. One of several receivers arms the other receivers' bells, for what it has in hand. A clean close does the same by itself. An operation that subtracts never waits: in a
 //! set that another program has set to other values it fails instead of hanging.
 //!
 //! The receiver takes its role first and writes its generation to shared memory after that. A killed
@@ -27,7 +29,7 @@
 
 use std::time::Duration;
 
-use super::MAX_LANES;
+use super::{Layout, MAX_LANES, MAX_RECEIVERS};
 use crate::sys::{self, Deadline, Fault, SemOp, SemaphoreSet, SystemError, SystemErrorKind, fault};
 
 pub(crate) const LOCK: u16 = 0;
@@ -35,7 +37,7 @@ const SIGNATURE: [(u16, i16); 2] = [(1, 0x5356), (2, 0x4348)];
 pub(crate) const USERS: u16 = 3;
 pub(crate) const RECEIVER: u16 = 4;
 pub(crate) const SENDERS: u16 = 5;
-pub(crate) const RECEIVER_BELL: u16 = 6;
+const RECEIVER_BELL: u16 = 6;
 pub(crate) const TRIAL: u16 = 7;
 /// Three for the segment's id, then three for the queue's.
 const IDS: u16 = 8;
@@ -53,9 +55,10 @@ const HALVINGS: usize = 3;
 /// Pauses in microseconds between looks whether a set has been signed.
 const SIGNED_WITHIN: &[u64] = if cfg!(loom) { &[] } else { &[50, 100, 200, 400, 800] };
 
-/// Semaphores in the set of a channel with so many lanes.
-pub(crate) fn count(lanes: usize) -> usize {
-    usize::from(serving(lanes)) + 1
+/// Semaphores in the set of a channel with so many lanes and receivers.
+pub(crate) fn count(lanes: usize, receivers: usize) -> usize {
+    let several = if receivers > 1 { 2 * receivers } else { 0 };
+    usize::from(serving(lanes)) + 1 + several
 }
 
 /// The semaphore that says whether the receiver has said which it is.
@@ -71,6 +74,36 @@ pub(crate) fn lane_role(lane: usize) -> u16 {
 /// The semaphore that the lane's sender sleeps on.
 pub(crate) fn lane_bell(lane: usize) -> u16 {
     lane_role(lane) + 1
+}
+
+/// The semaphore that says whether a receiver has this place: the only one, or one of several.
+pub(crate) fn receiver_role(layout: &Layout, place: usize) -> u16 {
+    match layout.has_receivers() {
+        true => serving(layout.lanes) + 1 + 2 * place as u16,
+        false => RECEIVER,
+    }
+}
+
+/// The semaphore that the receiver at this place sleeps on.
+pub(crate) fn receiver_bell(layout: &Layout, place: usize) -> u16 {
+    match layout.has_receivers() {
+        true => receiver_role(layout, place) + 1,
+        false => RECEIVER_BELL,
+    }
+}
+
+fn receiver_bells(layout: &Layout) -> Vec<u16> {
+    (0..layout.receivers).map(|place| receiver_bell(layout, place)).collect()
+}
+
+/// The bells that ring when a receiver goes: every sender's, and where there may be several receivers
+/// theirs too. Its own is harmless, and saves telling it apart.
+fn peers_of_receiver(layout: &Layout) -> Vec<u16> {
+    let mut bells: Vec<u16> = (0..layout.lanes).map(lane_bell).collect();
+    if layout.has_receivers() && !fault(Fault::ReceiverBellsNotArmed) {
+        bells.extend(receiver_bells(layout));
+    }
+    bells
 }
 
 /// What a set under our key turned out to be.
@@ -106,7 +139,7 @@ pub(crate) struct Ids {
 /// Says by its signature whose the set is.
 pub(crate) fn inspect(set: SemaphoreSet) -> Result<Signature, SystemError> {
     let stat = set.stat()?;
-    if stat.count < count(1) {
+    if stat.count < count(1, 1) {
         return Ok(Signature::Foreign);
     }
     let values = set.values()?;
@@ -114,9 +147,10 @@ pub(crate) fn inspect(set: SemaphoreSet) -> Result<Signature, SystemError> {
     let [found, begun] = [first.0, second.0].map(|index| values[usize::from(index)]);
     let begun = begun.wrapping_sub(second.1 as u16);
     let signed = found == first.1 as u16 && begun <= 1;
-    let lanes = (stat.count - count(0)) / 2;
-    let could_be_ours = (1..=MAX_LANES).contains(&lanes)
-        && stat.count == count(lanes)
+    // Lanes, and receivers where there may be several, have two each.
+    let pairs = (stat.count - count(0, 1)) / 2;
+    let could_be_ours = (1..=MAX_LANES + MAX_RECEIVERS).contains(&pairs)
+        && stat.count == count(pairs, 1)
         && stat.ownership.mode & 0o600 == 0o600;
     let untouched = stat.last_operation == 0 && values.iter().all(|&value| value == 0);
     Ok(if signed {
@@ -232,49 +266,58 @@ pub(crate) fn leave(set: SemaphoreSet) -> Result<(), SystemError> {
     set.operate(&[SemOp::add(USERS, -1).undo().no_wait()], Deadline::never())
 }
 
-/// Takes a lane, and arms the receiver's bell; `false` if it is owned.
-pub(crate) fn take_lane(set: SemaphoreSet, lane: usize) -> Result<bool, SystemError> {
-    let role = lane_role(lane);
+/// Takes a lane, and arms the receivers' bells; `false` if it is owned.
+pub(crate) fn take_lane(
+    set: SemaphoreSet,
+    layout: &Layout,
+    lane: usize,
+) -> Result<bool, SystemError> {
+    let (role, bells) = (lane_role(lane), receiver_bells(layout));
     let mut ops = vec![
         SemOp::zero(role).no_wait(),
         SemOp::add(role, 1).undo(),
         SemOp::add(SENDERS, 1).undo(),
-        SemOp::add(RECEIVER_BELL, 1),
-        SemOp::add(RECEIVER_BELL, -1).undo(),
     ];
-    if fault(Fault::ItemsBellNotArmed) {
-        ops.truncate(3);
+    if !fault(Fault::ItemsBellNotArmed) {
+        ops.extend(bells.iter().flat_map(|&bell| armed(bell)));
     }
     if fault(Fault::RoleNotChecked) {
         ops.remove(0);
     }
-    succeeded(ringing(set, &[RECEIVER_BELL], || set.operate(&ops, Deadline::never())))
+    succeeded(ringing(set, &bells, || set.operate(&ops, Deadline::never())))
 }
 
-/// Gives a lane back, and rings the receiver's bell.
-pub(crate) fn release_lane(set: SemaphoreSet, lane: usize) -> Result<(), SystemError> {
-    let ops = [
+/// Gives a lane back, and rings the receivers' bells.
+pub(crate) fn release_lane(
+    set: SemaphoreSet,
+    layout: &Layout,
+    lane: usize,
+) -> Result<(), SystemError> {
+    let bells = receiver_bells(layout);
+    let mut ops = vec![
         SemOp::add(lane_role(lane), -1).undo().no_wait(),
         SemOp::add(SENDERS, -1).undo().no_wait(),
-        SemOp::add(RECEIVER_BELL, 1).undo(),
     ];
-    ringing(set, &[RECEIVER_BELL], || set.operate(&ops, Deadline::never()))
+    ops.extend(bells.iter().map(|&bell| SemOp::add(bell, 1).undo()));
+    ringing(set, &bells, || set.operate(&ops, Deadline::never()))
 }
 
-/// Takes the receiver's role, and arms every lane's bell; `false` if there is a receiver until the
-/// deadline has passed.
+/// Takes a receiver's place, and arms the bells of those who are to know when it goes; `false` if there is a
+/// receiver at that place until the deadline has passed.
 ///
 /// A standby has the role in the very step in which the kernel gives a dead receiver's back.
 /// More lanes than one call has operations for are armed first and the role is taken last, so that
 /// there is no moment in which a receiver could die unnoticed.
 pub(crate) fn take_receiver(
     set: SemaphoreSet,
-    lanes: usize,
+    layout: &Layout,
+    place: usize,
     deadline: Deadline,
 ) -> Result<bool, SystemError> {
-    let bells: Vec<u16> = (0..lanes).map(lane_bell).collect();
+    let role = receiver_role(layout, place);
+    let bells = peers_of_receiver(layout);
     let (last, first) = batches(&bells);
-    if deadline.has_passed() && set.value(RECEIVER)? != 0 {
+    if deadline.has_passed() && set.value(role)? != 0 {
         return Ok(false);
     }
     let mut armed_batches = 0;
@@ -284,7 +327,10 @@ pub(crate) fn take_receiver(
             ringing(set, batch, || set.operate(&ops, Deadline::never()))?;
             armed_batches += 1;
         }
-        let mut ops = vec![SemOp::zero(RECEIVER), SemOp::add(RECEIVER, 1).undo()];
+        let mut ops = vec![SemOp::zero(role), SemOp::add(role, 1).undo()];
+        if layout.has_receivers() {
+            ops.push(SemOp::add(RECEIVER, 1).undo());
+        }
         if fault(Fault::RoleNotChecked) {
             ops.remove(0);
         }
@@ -313,15 +359,20 @@ pub(crate) fn serve(set: SemaphoreSet, lanes: usize) -> Result<(), SystemError> 
     set.operate(&[SemOp::add(serving(lanes), 1).undo()], Deadline::never())
 }
 
-/// Gives the receiver's role back, and rings every lane's bell.
+/// Gives a receiver's place back, and rings the bells that it armed.
 pub(crate) fn release_receiver(
     set: SemaphoreSet,
-    lanes: usize,
+    layout: &Layout,
+    place: usize,
     served: bool,
 ) -> Result<(), SystemError> {
-    let bells: Vec<u16> = (0..lanes).map(lane_bell).collect();
-    let ops = [RECEIVER, serving(lanes)].map(|index| SemOp::add(index, -1).undo().no_wait());
-    set.operate(if served { &ops } else { &ops[..1] }, Deadline::never())?;
+    let bells = peers_of_receiver(layout);
+    let role = receiver_role(layout, place);
+    let counted = layout.has_receivers().then_some(RECEIVER);
+    let serves = served.then_some(serving(layout.lanes));
+    let given_up = [Some(role), counted, serves].into_iter().flatten();
+    let ops: Vec<SemOp> = given_up.map(|index| SemOp::add(index, -1).undo().no_wait()).collect();
+    set.operate(&ops, Deadline::never())?;
     for batch in bells.chunks(BATCH) {
         let ops: Vec<SemOp> = batch.iter().map(|&bell| SemOp::add(bell, 1).undo()).collect();
         ringing(set, batch, || set.operate(&ops, Deadline::never()))?;
@@ -367,9 +418,9 @@ fn disarmed(bell: u16) -> [SemOp; 2] {
     [SemOp::add(bell, 1).undo(), SemOp::add(bell, -1)]
 }
 
-/// The last batch, which leaves two operations for the role, and those before it.
+/// The last batch, which leaves room for the operations on the roles, and those before it.
 fn batches(bells: &[u16]) -> (&[u16], Vec<&[u16]>) {
-    let size = BATCH / 2 - 1;
+    let size = BATCH / 2 - 2;
     let split = bells.len() - bells.len().min(size);
     let (first, last) = bells.split_at(split);
     (last, first.chunks(size).collect())
@@ -378,6 +429,12 @@ fn batches(bells: &[u16]) -> (&[u16], Vec<&[u16]>) {
 /// Posts to a bell: its sleeper wakes and looks.
 pub(crate) fn post(set: SemaphoreSet, bell: u16) -> Result<(), SystemError> {
     ringing(set, &[bell], || set.operate(&[SemOp::add(bell, 1)], Deadline::never()))
+}
+
+/// Posts to all of these bells, in one step.
+pub(crate) fn post_all(set: SemaphoreSet, bells: &[u16]) -> Result<(), SystemError> {
+    let ops: Vec<SemOp> = bells.iter().map(|&bell| SemOp::add(bell, 1)).collect();
+    ringing(set, bells, || set.operate(&ops, Deadline::never()))
 }
 
 /// Whether a semaphore is zero.
@@ -437,6 +494,31 @@ fn succeeded(result: Result<(), SystemError>) -> Result<bool, SystemError> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_semaphore_has_one_meaning_whatever_the_sizes() {
+        for (lanes, receivers) in [(1, 1), (32, 1), (1, 2), (7, MAX_RECEIVERS), (MAX_LANES, 3)] {
+            let layout = Layout {
+                lanes,
+                receivers,
+                ring_lines: 0,
+                ring_window: 0,
+                return_lines: 0,
+                return_window: 0,
+                inline_limit: 1,
+                max_value: 1,
+            };
+            let mut all: Vec<u16> = (0..lanes).flat_map(|n| [lane_role(n), lane_bell(n)]).collect();
+            all.push(serving(lanes));
+            for place in 0..receivers {
+                all.extend([receiver_role(&layout, place), receiver_bell(&layout, place)]);
+            }
+            all.extend([LOCK, USERS, SENDERS, TRIAL]);
+            all.sort_unstable();
+            assert!(all.windows(2).all(|pair| pair[0] < pair[1]), "{lanes} {receivers}");
+            assert!(usize::from(all[all.len() - 1]) < count(lanes, receivers));
+        }
+    }
 
     #[test]
     fn every_id_goes_into_three_semaphores_and_back() {

@@ -95,7 +95,7 @@ fn sweep_one(set: SemaphoreSet, key: Key, even_with_values: bool) -> Result<bool
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::control::MAX_LANES;
+    use crate::control::{MAX_LANES, MAX_RECEIVERS};
     use crate::sys::Cleanup;
 
     fn sweeps(key: Key, count: usize, mode: u32) -> bool {
@@ -109,15 +109,16 @@ mod tests {
     #[test]
     fn unsigned_set_is_swept_if_its_key_says_whose_it_is() {
         let other = || std::iter::repeat_with(Key::random).find(|key| !key.is_private()).unwrap();
-        let of = semaphores::count;
+        let of = |lanes| semaphores::count(lanes, 1);
         for lanes in [1, 32, MAX_LANES] {
             assert!(sweeps(Key::private(), of(lanes), 0o600));
             assert!(sweeps(Key::private(), of(lanes), 0o660));
             assert!(!sweeps(other(), of(lanes), 0o600));
         }
+        assert!(sweeps(Key::private(), semaphores::count(MAX_LANES, MAX_RECEIVERS), 0o600));
         for (count, mode) in [(of(0), 0o600), (of(1) + 1, 0o600), (1, 0o600), (of(1), 0o400)] {
             assert!(!sweeps(Key::private(), count, mode), "{count} {mode:o}");
         }
-        assert!(!sweeps(Key::private(), of(MAX_LANES + 1), 0o600));
+        assert!(!sweeps(Key::private(), of(MAX_LANES + MAX_RECEIVERS + 1), 0o600));
     }
 }

@@ -62,14 +62,15 @@ pub(crate) trait Waiter {
 }
 
 impl Control {
-    /// The receiver, which waits for the sender on `lane`.
+    /// The receiver at this place, which waits for the sender on `lane`.
     #[inline]
-    pub(crate) fn receiving_end(&self, lane: usize) -> End {
+    pub(crate) fn receiving_end(&self, place: usize, lane: usize) -> End {
+        let words = self.layout().receiver(place);
         End {
-            bell: self.receiver_bell(),
-            parks: word::RECEIVER_PARKS,
-            wakeups: word::RECEIVER_WAKEUPS,
-            mine: word::RECEIVER_PROCESSOR,
+            bell: self.receiver_bell(place),
+            parks: words.parks,
+            wakeups: words.wakeups,
+            mine: words.processor,
             other: self.layout().lane(lane) + lane_word::PROCESSOR,
         }
     }

@@ -26,6 +26,13 @@ pub enum AttachError {
         /// The process that attached it; 0 if it is in another pid namespace.
         pid: i32,
     },
+    /// The channel has as many receivers as it can have.
+    ReceiversExhausted {
+        /// The channel.
+        channel: Arc<Name>,
+        /// How many it can have.
+        receivers: usize,
+    },
     /// The channel was removed, or this process went to another ipc namespace.
     Removed {
         /// The channel.
@@ -82,6 +89,12 @@ impl Describe for AttachError {
                 f,
                 "{} has the receiver of {}: a channel has one at a time",
                 Process(*pid),
+                named(name)
+            ),
+            AttachError::ReceiversExhausted { channel: name, receivers } => write!(
+                f,
+                "{} has all its {receivers} receivers: close one, or create it for more \
+                 (Options::receivers)",
                 named(name)
             ),
             AttachError::Removed { channel: name } => removed(f, &named(name)),

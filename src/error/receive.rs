@@ -66,8 +66,14 @@ pub enum RecvError {
         /// The channel.
         channel: Arc<Name>,
     },
-    /// Messages that dead receivers had in hand fill the places kept for them, and none matches:
-    /// take those first, with [`Select::Any`](crate::Select::Any).
+    /// The channel has rings: a guard needs one whose values are messages alone, since the sender of a longer
+    /// value waits until it is received.
+    NoGuard {
+        /// The channel.
+        channel: Arc<Name>,
+    },
+    /// Messages that receivers gave back, or had in hand when they died, fill the places kept for them, and
+    /// none matches: take those first, with [`Select::Any`](crate::Select::Any).
     SlotsFull {
         /// The channel.
         channel: Arc<Name>,
@@ -81,7 +87,7 @@ pub enum RecvError {
         error: SystemError,
     },
     /// The endpoint is in the middle of another call: a `Deserialize` uses it, or a
-    /// [`Lease`](crate::Lease) of it is still held.
+    /// [`Lease`](crate::Lease) or [`RecvGuard`](crate::RecvGuard) of it is still held.
     Reentrant {
         /// The channel.
         channel: Arc<Name>,
@@ -175,10 +181,16 @@ impl Describe for RecvError {
                  Options::in_place",
                 named(name)
             ),
+            RecvError::NoGuard { channel: name } => write!(
+                f,
+                "{} has rings, and values with a guard come through the queue alone: create it with a \
+                 capacity of 0",
+                named(name)
+            ),
             RecvError::SlotsFull { channel: name } => write!(
                 f,
-                "values of {} that dead receivers had in hand wait to be taken, and none has the \
-                 tag asked for: receive them with Select::Any first",
+                "values of {} that receivers gave back, or had in hand when they died, wait to be \
+                 taken, and none has the tag asked for: receive them with Select::Any first",
                 named(name)
             ),
             RecvError::NotWoken { channel: name, error } => write!(
@@ -189,7 +201,8 @@ impl Describe for RecvError {
             RecvError::Reentrant { channel: name } => write!(
                 f,
                 "this endpoint of {} is in the middle of another call: a Deserialize must not use \
-                 the endpoint that runs it, and a Lease has to be dropped before the next call",
+                 the endpoint that runs it, and a Lease or RecvGuard has to be dropped before the \
+                 next call",
                 named(name)
             ),
             RecvError::Forked { channel: name } => forked(f, &named(name)),

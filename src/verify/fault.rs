@@ -180,6 +180,22 @@ faults! {
     SettledEarly,
     /// A creator does not say that the queue beside its set is the set's.
     QueueNotOwned,
+    /// One of several receivers does not have the kernel ring the others when it dies.
+    ReceiverBellsNotArmed,
+    /// Of several receivers that sleep a sender rings the first alone.
+    OneReceiverRung,
+    /// A value is taken from a receiver without asking whether that is gone.
+    OwnerNotAsked,
+    /// A slot is taken whatever became of it since it was looked at.
+    ClaimNotExclusive,
+    /// A receiver that gives a value back does not ring the others.
+    GiveBackNotRung,
+    /// A receiver takes the senders for gone for good while another has a value in hand.
+    OthersNotAwaited,
+    /// One that hands a value over does not ring a receiver that waits for what becomes of it.
+    HandOverNotRung,
+    /// A receiver counts the room that it made without regard to what another counts.
+    RoomNotAdded,
     /// The home of a forwarded reply port does not look whether its holder is still there.
     HolderNotWatched,
 }

@@ -32,7 +32,8 @@ pub(crate) fn play(role: Role, scene: Scene, end: &End) -> Outcome {
         | Role::Actor
         | Role::Standby
         | Role::Holder
-        | Role::Asker => unreachable!("they have rounds of their own"),
+        | Role::Asker
+        | Role::Worker => unreachable!("they have rounds of their own"),
         Role::Visitor => {
             let lasts = ends(start());
             assert!(lasts[0].killed || stage.objects().is_empty(), "left behind by the last user");

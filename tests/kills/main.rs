@@ -31,6 +31,8 @@ mod scene;
 mod victim;
 #[cfg(fail_points)]
 mod wakes;
+#[cfg(fail_points)]
+mod workers;
 
 fn main() {
     #[cfg(fail_points)]

@@ -18,10 +18,11 @@ pub(crate) struct Round {
 }
 
 /// Those who end themselves at a point.
-const AT_POINTS: [Whom; 16] = [
+const AT_POINTS: [Whom; 17] = [
     Whom::Sender,
     Whom::Receiver,
     Whom::Both,
+    Whom::Worker,
     Whom::Alone(Role::Creator),
     Whom::Successor,
     Whom::Alone(Role::Visitor),
@@ -38,11 +39,13 @@ const AT_POINTS: [Whom; 16] = [
 ];
 
 /// Those who are killed from outside, under full load.
-const FROM_OUTSIDE: [Whom; 13] = [
+const FROM_OUTSIDE: [Whom; 15] = [
     Whom::Sender,
     Whom::Senders,
     Whom::Receiver,
     Whom::Both,
+    Whom::Worker,
+    Whom::Workers,
     Whom::Visitors,
     Whom::Successor,
     Whom::Server,
@@ -59,8 +62,12 @@ pub(crate) type Census = BTreeMap<(Whom, Scene, String), u64>;
 
 /// Lets everybody run to the end once, counting.
 pub(crate) fn census() -> Vec<Round> {
-    let every = |whom| Scene::ALL.map(|scene| Round { whom, scene, end: End::Counted });
+    let every = |whom| scenes(whom).map(move |scene| Round { whom, scene, end: End::Counted });
     AT_POINTS.into_iter().flat_map(every).collect()
+}
+
+fn scenes(whom: Whom) -> impl Iterator<Item = Scene> {
+    Scene::ALL.into_iter().filter(move |scene| whom.plays_in(scene))
 }
 
 /// At least `kills` rounds, in random order: half of them at points, each point as often as any
@@ -82,7 +89,8 @@ pub(crate) fn kills(census: &Census, kills: u64) -> Vec<Round> {
     }
     for _ in 0..kills.saturating_sub(at_points) {
         let whom = FROM_OUTSIDE[random(FROM_OUTSIDE.len() as u64) as usize];
-        let scene = Scene::ALL[random(Scene::ALL.len() as u64) as usize];
+        let scenes: Vec<Scene> = scenes(whom).collect();
+        let scene = scenes[random(scenes.len() as u64) as usize];
         rounds.push(Round { whom, scene, end: End::Outside });
     }
     shuffle(&mut rounds);

@@ -11,11 +11,12 @@ use sysv_channel::{Receiver, SendError, Sender};
 use crate::actors::{self, Part};
 use crate::calls;
 use crate::common::kernel::{has_ended, is_asleep};
-use crate::common::{Stage, random, until};
+use crate::common::{Shape, Stage, random, until};
 use crate::ledger::Ledger;
 use crate::lifetimes;
 use crate::scene::{Load, Parcel, Scene};
 use crate::victim::{End, Last, Role, Victim};
+use crate::workers;
 
 /// Whom a round kills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,10 @@ pub(crate) enum Whom {
     Receiver,
     /// A sender and the receiver at once.
     Both,
+    /// One of several receivers.
+    Worker,
+    /// All three of them at once.
+    Workers,
     /// Somebody who comes or goes, alone on the channel.
     Alone(Role),
     /// A server of request and response.
@@ -42,6 +47,14 @@ pub(crate) enum Whom {
     Visitors,
     /// One who creates a name again, whose set was removed by hand under its users.
     Successor,
+}
+
+impl Whom {
+    /// Whether it can be in such a scene.
+    pub(crate) fn plays_in(self, scene: &Scene) -> bool {
+        // Several receivers share a queue alone.
+        !matches!(self, Whom::Worker | Whom::Workers) || scene.shape == Shape::QueueOnly
+    }
 }
 
 /// What a round did.
@@ -79,6 +92,8 @@ pub(crate) fn play(whom: Whom, scene: Scene, end: &End) -> Outcome {
         Whom::Senders => kill_senders(scene, end, 3),
         Whom::Receiver => kill_receiver(scene, end),
         Whom::Both => kill_both(scene, end),
+        Whom::Worker => workers::kill_worker(scene, end),
+        Whom::Workers => workers::kill_workers(scene, end),
         Whom::Alone(role) => lifetimes::play(role, scene, end),
         Whom::Server => calls::kill_server(scene, end, false),
         Whom::ServerBesideStandby => calls::kill_server(scene, end, true),

@@ -14,7 +14,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sysv_channel::actor::{Address, Mailbox};
-use sysv_channel::{Channel, SendError, Sender};
+use sysv_channel::{Channel, RecvGuard, SendError, Sender};
 
 use crate::actors::{self, Did, Note};
 use crate::calls;
@@ -53,10 +53,12 @@ pub(crate) enum Role {
     Holder,
     /// Tells and asks, goes.
     Asker,
+    /// Receives beside others, and hands over what it has told of; gives some back.
+    Worker,
 }
 
 impl Role {
-    const ALL: [Role; 13] = [
+    const ALL: [Role; 14] = [
         Role::Sender,
         Role::Receiver,
         Role::Creator,
@@ -70,6 +72,7 @@ impl Role {
         Role::Standby,
         Role::Holder,
         Role::Asker,
+        Role::Worker,
     ];
 }
 
@@ -309,6 +312,26 @@ fn act(role: Role, name: &str, scene: Scene, number: u64, values: u64) {
                 actors::ask(&address, scene, number, forwarded, Note::Forward).expect("a reply");
             }
         }
+        Role::Worker => {
+            let rx = scene.options().open(name).expect("the channel is there").receiver();
+            let rx = rx.expect("a place is free");
+            println!("attached");
+            let mut left = values;
+            while left > 0 {
+                match rx.recv_guard() {
+                    Ok(job) if gives_back(&job) => drop(job),
+                    Ok(job) => {
+                        told_received(&job);
+                        job.done();
+                        left -= 1;
+                    }
+                    Err(error) => {
+                        assert!(error.is_disconnected(), "{error}");
+                        return;
+                    }
+                }
+            }
+        }
         Role::Sweeper => drop(sysv_channel::sweep().expect("sets are listed")),
     }
 }
@@ -341,6 +364,11 @@ fn act_on_notes(mailbox: &str, name: &str, scene: Scene, notes: u64, wait: Durat
         Did::Receive => println!("received {} {}", parcel.sender, parcel.id),
         Did::Execute => println!("executed {}", parcel.id),
     });
+}
+
+/// Whether a receiver that shares the queue leaves the value to another, or to itself, at first.
+pub(crate) fn gives_back(job: &RecvGuard<'_, Parcel>) -> bool {
+    job.deliveries() == 1 && job.id % 5 == 3
 }
 
 fn told_received(parcel: &Parcel) {

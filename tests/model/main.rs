@@ -528,7 +528,7 @@ impl World {
         assert_eq!(stats.sent_values, self.sent);
         assert_eq!(stats.depth() as usize, self.reference.len());
         assert_eq!(stats.queued as usize, self.reference.queue.len());
-        assert_eq!((stats.senders, stats.receiver, stats.users), (self.senders.len(), true, 1));
+        assert_eq!((stats.senders, stats.receivers, stats.users), (self.senders.len(), 1, 1));
         while self.reference.len() > 0 {
             self.receive(Select::Any, 0);
         }

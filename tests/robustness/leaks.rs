@@ -111,7 +111,7 @@ fn ends(shape: Shape, count: usize) {
         rx.recv().unwrap();
     }
     let stats = channel.stats().unwrap();
-    assert_eq!((stats.senders, stats.receiver, stats.users), (0, false, 1));
+    assert_eq!((stats.senders, stats.receivers, stats.users), (0, 0, 1));
 }
 
 fn channels(shape: Shape, count: usize) {

@@ -153,7 +153,7 @@ impl<T, C, F: Fn() -> bool> Waiter for DrainWaiter<'_, T, C, F> {
     type Error = RecvError;
 
     fn end(&self) -> End {
-        self.receiver.control.receiving_end(0)
+        self.receiver.control.receiving_end(self.receiver.place, 0)
     }
 
     fn listener(&self) -> Option<Arc<Listener>> {

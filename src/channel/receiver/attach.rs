@@ -1,4 +1,4 @@
-//! Taking the receiver's role, and giving it up.
+//! Taking a receiver's place, and giving it up.
 
 #[cfg(not(loom))]
 use std::cell::OnceCell;
@@ -18,10 +18,11 @@ use crate::error::AttachError;
 use crate::sys::{Deadline, Fault, Ordering, fault, fence};
 
 impl<T, C: Codec<T>> Channel<T, C> {
-    /// Attaches the receiver.
+    /// Attaches a receiver.
     ///
     /// # Errors
-    /// [`AttachError::ReceiverExists`] if there is one, [`AttachError::Removed`] if the channel was
+    /// [`AttachError::ReceiverExists`] if there is one already, [`AttachError::ReceiversExhausted`] if there are
+    /// as many as [`Options::receivers`](crate::Options::receivers) says; [`AttachError::Removed`] if the channel was
     /// removed; [`AttachError`] otherwise.
     pub fn receiver(&self) -> Result<Receiver<T, C>, AttachError> {
         self.receiver_by(Deadline::now())
@@ -44,20 +45,18 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return Err(AttachError::Forked { channel: control.name() });
         }
         check_there(&control)?;
-        let lanes = control.layout().lanes;
-        let failed = |error| attach_error(&control, error);
-        if !semaphores::take_receiver(control.set, lanes, deadline).map_err(failed)? {
-            let pid = control.set.last_pid(semaphores::RECEIVER).map_err(failed)?;
-            return Err(AttachError::ReceiverExists { channel: control.name(), pid });
-        }
+        let place = take_place(&control, deadline)?;
+        let words = control.layout().receiver(place);
         let mut receiver = Receiver {
             local,
             state: RefCell::new(State {
-                sources: Sources::new(&control),
+                sources: Sources::new(&control, place),
                 looked_at_senders: false,
             }),
-            returns: Arc::new(ReplyProducers::new(control.clone(), local.spin)),
+            returns: Arc::new(ReplyProducers::new(control.clone(), place, local.spin)),
             closes_for_good: false,
+            place,
+            words,
             serving: false,
             released: Cell::new(false),
             wake_on: Cell::new(None),
@@ -72,15 +71,16 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         };
         let control = &receiver.control;
         let failed = |error| attach_error(control, error);
-        control.reset_bell(control.receiver_bell(), local.spin).map_err(failed)?;
+        control.reset_bell(control.receiver_bell(place), local.spin).map_err(failed)?;
         point!("attach.role");
         // Release, both: a sender that sees a receiver's generation sees what its predecessor
         // answered, and one that sees that a receiver has come sees its generation. See `calls`.
-        control.word(word::RECEIVER_GENERATION).fetch_add(1, Ordering::Release);
+        let before = control.word(word::RECEIVER_GENERATION).fetch_add(1, Ordering::Release);
+        receiver.state.get_mut().sources.serve(control, before.wrapping_add(1));
         control.word(word::RECEIVER_CAME).swap(1, Ordering::Release);
         point!("attach.receiver");
         // The generation comes before: a sender that sees the semaphore raised reads this receiver's.
-        semaphores::serve(control.set, lanes).map_err(failed)?;
+        semaphores::serve(control.set, control.layout().lanes).map_err(failed)?;
         point!("attach.serving");
         receiver.serving = true;
         let control = &receiver.control;
@@ -116,11 +116,20 @@ impl<T, C> Receiver<T, C> {
         // Before another receiver sleeps at the bell.
         drop(self.listener.take());
         self.returns.close();
+        let control = &self.control;
+        let say = || control.word(word::RECEIVER_LEFT).swap(1, Ordering::Relaxed);
+        let layout = control.layout();
         // The hint comes before the role is given up, so that it is there when the bells ring.
-        self.control.word(word::RECEIVER_LEFT).swap(1, Ordering::Relaxed);
+        if !layout.has_receivers() {
+            say();
+        }
         // A set that is gone needs no goodbye.
-        let lanes = self.control.layout().lanes;
-        let _ = semaphores::release_receiver(self.control.set, lanes, self.serving);
+        let _ = semaphores::release_receiver(control.set, layout, self.place, self.serving);
+        // While others receive, it would have every send ask the kernel for nothing. A sender that the bells
+        // ring asks by itself.
+        if layout.has_receivers() && control.has_receiver() == Ok(false) {
+            say();
+        }
     }
 
     /// Whether it is the receiver no more.
@@ -133,4 +142,27 @@ impl<T, C> Drop for Receiver<T, C> {
     fn drop(&mut self) {
         self.release();
     }
+}
+
+/// Takes a free place: of several receivers the first, of one its own, waiting until it is free.
+fn take_place(control: &Control, deadline: Deadline) -> Result<usize, AttachError> {
+    let (set, layout) = (control.set, control.layout());
+    let failed = |error| attach_error(control, error);
+    if !layout.has_receivers() {
+        if semaphores::take_receiver(set, layout, 0, deadline).map_err(failed)? {
+            return Ok(0);
+        }
+        let pid = set.last_pid(semaphores::RECEIVER).map_err(failed)?;
+        return Err(AttachError::ReceiverExists { channel: control.name(), pid });
+    }
+    let values = set.values().map_err(failed)?;
+    let receivers = layout.receivers;
+    for place in 0..receivers {
+        let role = semaphores::receiver_role(layout, place);
+        let free = values.get(usize::from(role)) == Some(&0);
+        if free && semaphores::take_receiver(set, layout, place, Deadline::now()).map_err(failed)? {
+            return Ok(place);
+        }
+    }
+    Err(AttachError::ReceiversExhausted { channel: control.name(), receivers })
 }

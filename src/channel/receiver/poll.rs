@@ -70,7 +70,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             .listen()
             .and_then(|listener| listener.register(context.waker(), Deadline::never()));
         registered.map_err(failed)?;
-        let bell = self.control.receiver_bell();
+        let bell = self.control.receiver_bell(self.place);
         self.control.arm(bell, context.waker());
         if fault(Fault::NoRecheck) {
             return Poll::Pending;
@@ -98,18 +98,13 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let state = self.state.try_borrow_mut();
         let mut state = state.map_err(|_| RecvError::Reentrant { channel: self.control.name() })?;
         self.returns.flush(false);
-        let sender_left = self.take_sender_left();
-        let ask_kernel = sender_left || state.sources.is_time_to_ask();
-        if ask_kernel && self.has_ended()? {
-            return Ok(true);
-        }
-        state.sources.is_ready(&self.control, ask_kernel)
+        self.is_ready_in(&mut state)
     }
 
     /// Waits no more for what [`poll_call`](Receiver::poll_call) would have woken its task for.
     pub(crate) fn stop_polling(&self) {
         if self.control.is_ours() {
-            self.control.disarm(self.control.receiver_bell());
+            self.control.disarm(self.control.receiver_bell(self.place));
         }
     }
 
@@ -127,7 +122,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         if let Some(listener) = self.listener() {
             return Ok(listener);
         }
-        let listener = Arc::new(self.control.listen(self.control.receiver_bell())?);
+        let listener = Arc::new(self.control.listen(self.control.receiver_bell(self.place))?);
         Ok(self.listener.borrow_mut().insert(listener).clone())
     }
 }

@@ -88,7 +88,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let registered =
             self.listen().and_then(|listener| listener.register(&waker, Deadline::never()));
         registered.map_err(failed)?;
-        self.control.arm(self.control.receiver_bell(), &waker);
+        self.control.arm(self.control.receiver_bell(self.place), &waker);
         self.returns.flush(true);
         Ok(true)
     }

@@ -2,7 +2,7 @@
 
 use crate::channel::Delivery;
 use crate::channel::sources::Sources;
-use crate::control::{Control, VALUES_BETWEEN_LOOKS, word};
+use crate::control::{Control, ReceiverWords, VALUES_BETWEEN_LOOKS};
 
 pub(in crate::channel) struct State {
     pub(in crate::channel) sources: Sources,
@@ -12,12 +12,12 @@ pub(in crate::channel) struct State {
 
 /// Counts a value.
 #[inline]
-pub(in crate::channel) fn received(control: &Control, len: usize) {
-    let values = control.count(word::RECEIVED_VALUES, 1);
+pub(in crate::channel) fn received(control: &Control, words: ReceiverWords, len: usize) {
+    let values = control.count(words.values, 1);
     if values.is_multiple_of(VALUES_BETWEEN_LOOKS) && cfg!(not(loom)) {
         control.poll_removed();
     }
-    control.count(word::RECEIVED_BYTES, len as u64);
+    control.count(words.bytes, len as u64);
 }
 
 /// Consumes what was ready when decoding it panics: a poisoned value never comes twice.

@@ -50,7 +50,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     }
 
     /// Whether a sender has left since this was last asked: a hint that lets a call ask the kernel.
-    pub(super) fn take_sender_left(&self) -> bool {
+    fn take_sender_left(&self) -> bool {
         // Relaxed, and cleared before the look.
         let left = self.control.word(word::SENDER_LEFT);
         left.load(Ordering::Relaxed) != 0 && left.swap(0, Ordering::Relaxed) != 0
@@ -61,17 +61,21 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.control.word(word::SENDER_LEFT).swap(1, Ordering::Relaxed);
     }
 
-    /// Whether the channel was removed or the senders are gone, whatever they left.
-    pub(super) fn has_ended(&self) -> Result<bool, RecvError> {
-        self.control.poll_removed_now_and_then();
-        if self.control.is_removed() {
-            return Ok(true);
+    /// Whether a call that does not wait has something to receive, or to tell of the channel's end.
+    pub(super) fn is_ready_in(&self, state: &mut State) -> Result<bool, RecvError> {
+        let control = &*self.control;
+        let ask_kernel = self.take_sender_left() || state.sources.is_time_to_ask();
+        let mut gone = false;
+        if ask_kernel {
+            control.poll_removed_now_and_then();
+            gone = self.senders_are_gone()?;
+            if gone {
+                self.keep_sender_left();
+            }
         }
-        let gone = self.senders_are_gone()?;
-        if gone {
-            self.keep_sender_left();
-        }
-        Ok(gone)
+        Ok(control.is_removed()
+            || state.sources.is_ready(control, ask_kernel)?
+            || gone && !state.sources.await_others(control, Select::Any))
     }
 
     /// Whether senders have come and none is attached now.
@@ -101,6 +105,11 @@ impl<T, C: Codec<T>> ReceiverWaiter<'_, T, C> {
         self.state.sources.look(&self.receiver.control, self.select, ask_kernel, self.deadline)
     }
 
+    /// Whether another receiver has a value in hand that may come to this one.
+    fn awaits_others(&self) -> bool {
+        self.state.sources.await_others(&self.receiver.control, self.select)
+    }
+
     /// What ends the wait beside values and the end of the senders.
     fn check_told(&self) -> Result<(), RecvError> {
         match self.receiver.has_holder_changed() {
@@ -117,7 +126,14 @@ impl<T, C: Codec<T>> ReceiverWaiter<'_, T, C> {
         // Looked at before the last look for values, which then finds all there are.
         if self.receiver.senders_are_gone()? {
             let last = if fault(Fault::NoLastLook) { None } else { self.next(true)? };
-            return last.map(Some).ok_or_else(|| self.receiver.senders_gone());
+            if last.is_some() {
+                return Ok(last);
+            }
+            // Looked at again after every wake-up.
+            if self.awaits_others() {
+                return Ok(None);
+            }
+            return Err(self.receiver.senders_gone());
         }
         self.state.looked_at_senders = true;
         Ok(None)
@@ -208,7 +224,9 @@ impl<T, C: Codec<T>> ReceiverWaiter<'_, T, C> {
             }
             if gone {
                 self.receiver.keep_sender_left();
-                return Err(self.receiver.senders_gone());
+                if !self.awaits_others() {
+                    return Err(self.receiver.senders_gone());
+                }
             }
         }
         Err(RecvError::Empty { channel: control.name() })

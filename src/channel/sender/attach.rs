@@ -103,7 +103,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         control.word(word::SENDER_LEFT).swap(0, Ordering::Relaxed);
         if control.layout().return_lines > 0 && control.layout().has_queue() {
             // A receiver that looks after the lane's former owner learns that it is another's now.
-            control.notify(control.receiver_bell());
+            control.notify_receivers();
         }
         // A predecessor may have died between its message and this. Relaxed: as in `send_envelope`.
         control.word(word::QUEUE_SENDS).fetch_add(1, Ordering::Relaxed);
@@ -156,7 +156,7 @@ impl<T, C> Drop for Sender<T, C> {
         if self.state.get_mut().armed {
             let _ = space::disarm_others(&self.control, self.lane);
         }
-        let _ = semaphores::release_lane(self.control.set, self.lane);
+        let _ = semaphores::release_lane(self.control.set, self.control.layout(), self.lane);
     }
 }
 
@@ -167,7 +167,7 @@ fn take_free_lane(control: &Control) -> Result<usize, AttachError> {
     let values = control.set.values().map_err(failed)?;
     for lane in 0..lanes {
         let free = values.get(usize::from(semaphores::lane_role(lane))) == Some(&0);
-        if free && semaphores::take_lane(control.set, lane).map_err(failed)? {
+        if free && semaphores::take_lane(control.set, control.layout(), lane).map_err(failed)? {
             return Ok(lane);
         }
     }

@@ -131,7 +131,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let control = &self.control;
         if control.claimed() <= self.lane {
             control.claim_lane(self.lane);
-            control.notify(control.receiver_bell());
+            control.notify_receivers();
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::header::{BadHeader, Header};
-use super::layout::{Layout, MAX_CODEC, MAX_SHAPE, MAX_TYPE, SLOTS, TYPE_WORD, VERSION, lane_word};
+use super::layout::{Layout, MAX_CODEC, MAX_SHAPE, MAX_TYPE, TYPE_WORD, VERSION, lane_word, word};
 use crate::name::MAX_NAME;
 use crate::ring::LINE;
 use crate::sys::{Key, Ordering};
@@ -12,6 +12,7 @@ use crate::verify::fuzzing::{Memory, Script};
 const fn layout(lanes: usize, ring: u64, back: u64, inline_limit: usize) -> Layout {
     Layout {
         lanes,
+        receivers: 1,
         ring_lines: ring,
         ring_window: if ring > 8 { ring / 8 } else { ring },
         return_lines: back,
@@ -22,13 +23,14 @@ const fn layout(lanes: usize, ring: u64, back: u64, inline_limit: usize) -> Layo
 }
 
 /// Sound layouts of each shape, small.
-const LAYOUTS: [Layout; 6] = [
+const LAYOUTS: [Layout; 7] = [
     layout(1, 64, 0, 0),
     layout(1, 0, 0, 64),
     layout(2, 64, 64, 100),
     layout(3, 2, 0, 1),
     layout(65, 0, 0, 1024),
     layout(1, 0, 2, 4000),
+    Layout { receivers: 9, ..layout(1, 0, 0, 100) },
 ];
 
 /// Segments of the layouts' sizes, and one that is too short for any.
@@ -103,8 +105,10 @@ fn fits(header: &Header, len: usize) {
         (layout.type_at(), MAX_TYPE),
         (layout.shape_at(), MAX_SHAPE),
     ];
-    if layout.has_queue() {
-        parts.extend((0..SLOTS).map(|at| (layout.slot(at), TYPE_WORD + layout.message_len())));
+    for slot in 0..layout.slots() {
+        let words = layout.slot_words(slot);
+        assert!((word::WANT_QUEUE..layout.lane(0)).contains(&words), "{header:?}");
+        parts.push((layout.slot(slot), TYPE_WORD + layout.message_len()));
     }
     for lane in 0..layout.lanes {
         parts.push((layout.lane(lane), lane_word::BLOCK));

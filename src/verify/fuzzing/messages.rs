@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use super::envelope::Envelope;
-use super::{Channel, Receiver, Sender};
+use super::{Channel, Options, Receiver, Sender};
 use crate::codec::{Bincode, Bytes, Codec, Raw, Reader};
-use crate::control::{ENVELOPE, SLOTS, TYPE_WORD, lane_word, word};
+use crate::control::{ENVELOPE, TYPE_WORD, lane_word, slot_word};
 use crate::error::{AttachError, RecvError, SendError};
 use crate::ring::LINE;
 use crate::sys::{Deadline, MessageBuffer, MessageSelect, Ordering, Wait};
@@ -29,6 +29,7 @@ thread_local! {
     /// Any bytes are a value here, so whatever passes for one is seen.
     static RING_ONLY: RefCell<Rig<Raw>> = RefCell::new(Rig::new(0));
     static MIXED_RAW: RefCell<Rig<Raw>> = RefCell::new(Rig::new(INLINE_LIMIT));
+    static SHARED: RefCell<Rig<Raw>> = RefCell::new(Rig::shared());
 }
 
 struct Rig<C: Codec<Bytes>> {
@@ -37,6 +38,8 @@ struct Rig<C: Codec<Bytes>> {
     fresh: Vec<u8>,
     sender: Option<Sender<Bytes, C>>,
     receiver: Option<Receiver<Bytes, C>>,
+    /// A second one, where there may be several.
+    other: Option<Receiver<Bytes, C>>,
     /// Whether others wrote to the segment.
     overwritten: bool,
 }
@@ -44,22 +47,32 @@ struct Rig<C: Codec<Bytes>> {
 /// Runs a script of what both ends do and what others write to queue and segment meanwhile.
 pub fn messages(data: &[u8]) {
     let mut script = Script(data);
-    match script.below(3) {
+    match script.below(4) {
         0 => MIXED.with_borrow_mut(|rig| rig.run(&mut script)),
         1 => RING_ONLY.with_borrow_mut(|rig| rig.run(&mut script)),
-        _ => MIXED_RAW.with_borrow_mut(|rig| rig.run(&mut script)),
+        2 => MIXED_RAW.with_borrow_mut(|rig| rig.run(&mut script)),
+        _ => SHARED.with_borrow_mut(|rig| rig.run(&mut script)),
     }
 }
 
 impl<C: Codec<Bytes>> Rig<C> {
     fn new(inline_limit: usize) -> Self {
-        let options = Channel::options().lanes(LANES).inline_limit(inline_limit);
-        let options = options.capacity(CAPACITY).return_capacity(CAPACITY).max_value(MAX_VALUE);
-        let channel = options.spin(Duration::ZERO).private().expect("a private channel");
+        let options = Channel::options().inline_limit(inline_limit);
+        Rig::of(options.capacity(CAPACITY).return_capacity(CAPACITY))
+    }
+
+    /// One with several receivers.
+    fn shared() -> Self {
+        Rig::of(Channel::options().inline_limit(INLINE_LIMIT).capacity(0).receivers(3))
+    }
+
+    fn of(options: Options<Bytes, C>) -> Self {
+        let options = options.lanes(LANES).max_value(MAX_VALUE).spin(Duration::ZERO);
+        let channel = options.private().expect("a private channel");
         let mut fresh = vec![0; channel.control.segment.len()];
         channel.control.segment.copy_out(0, &mut fresh);
         remove_on_panic(&channel);
-        Rig { channel, fresh, sender: None, receiver: None, overwritten: false }
+        Rig { channel, fresh, sender: None, receiver: None, other: None, overwritten: false }
     }
 
     fn run(&mut self, script: &mut Script<'_>) {
@@ -74,6 +87,7 @@ impl<C: Codec<Bytes>> Rig<C> {
     fn begin(&mut self) {
         self.sender = None;
         self.receiver = None;
+        self.other = None;
         self.overwritten = false;
         let control = &self.channel.control;
         control.segment.copy_in(0, &self.fresh);
@@ -93,6 +107,14 @@ impl<C: Codec<Bytes>> Rig<C> {
     fn new_receiver(&mut self) {
         self.receiver = None;
         self.receiver = attached(self.channel.receiver());
+        if self.is_shared() {
+            self.other = None;
+            self.other = attached(self.channel.receiver());
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        self.channel.control.layout().has_receivers()
     }
 
     fn step(&mut self, script: &mut Script<'_>) {
@@ -150,6 +172,7 @@ impl<C: Codec<Bytes>> Rig<C> {
                 let Some(receiver) = &self.receiver else { return };
                 received(receiver.recv_timeout(Duration::ZERO));
             }
+            12 if self.is_shared() => self.receive_with_guard(script),
             12 => self.send_back(script),
             13 => {
                 let Some(sender) = &self.sender else { return };
@@ -197,6 +220,9 @@ impl<C: Codec<Bytes>> Rig<C> {
 
     /// A record of others: a stamp that is right, and any length, tag and flags.
     fn overwrite_record(&mut self, script: &mut Script<'_>) {
+        if self.is_shared() {
+            return self.overwrite_slot(script);
+        }
         let lane = script.below(LANES);
         let position = self.position(lane, script);
         let layout = *self.channel.control.layout();
@@ -216,14 +242,34 @@ impl<C: Codec<Bytes>> Rig<C> {
         if !self.channel.control.layout().has_queue() {
             return;
         }
-        let slot = script.below(SLOTS);
-        let at = self.channel.control.layout().slot(slot);
+        let layout = *self.channel.control.layout();
+        let slot = script.below(layout.slots());
+        let at = layout.slot(slot);
         let (type_, order, envelope) = (script.number(), script.number(), self.envelope(script));
         let mut text = [0; ENVELOPE];
         envelope.write(&mut text);
         self.overwrite(at, &type_.to_le_bytes());
         self.overwrite(at + TYPE_WORD, &text);
-        self.overwrite(word::SLOT_ORDER + slot * 8, &order.to_le_bytes());
+        let words = layout.slot_words(slot);
+        self.overwrite(words + slot_word::ORDER, &order.to_le_bytes());
+        if self.is_shared() {
+            // Any receiver's that was or is there, and some that never were.
+            let owner = u64::from(script.byte() % 8) << 8 | u64::from(script.byte() % 6);
+            self.overwrite(words + slot_word::OWNER, &owner.to_le_bytes());
+            self.overwrite(words + slot_word::TAG, &script.number().to_le_bytes());
+            self.overwrite(words + slot_word::DELIVERIES, &script.number().to_le_bytes());
+        }
+    }
+
+    /// A value is handed over, or given back.
+    fn receive_with_guard(&self, script: &mut Script<'_>) {
+        let first = script.byte() % 2 == 0;
+        let Some(receiver) = (if first { &self.receiver } else { &self.other }) else { return };
+        match receiver.recv_guard_timeout(Duration::ZERO) {
+            Ok(value) if script.byte() % 2 == 0 => received(Ok(value.done())),
+            Ok(value) => assert!(value.len() as u64 <= MAX_VALUE),
+            Err(error) => expect_recv_error(&error),
+        }
     }
 
     fn send_back(&self, script: &mut Script<'_>) {
@@ -257,7 +303,8 @@ impl<C: Codec<Bytes>> Rig<C> {
         let (Some(sender), Some(receiver)) = (&self.sender, &self.receiver) else {
             panic!("a channel of which only the queue was written to has both ends");
         };
-        for len in [0, 1, INLINE_LIMIT, CAPACITY / 8] {
+        let longest = self.channel.control.max_value() as usize;
+        for len in [0, 1, INLINE_LIMIT, longest.min(CAPACITY / 8)] {
             let value = Bytes::from(vec![len as u8; len]);
             sender.try_send(&value).expect("an empty channel has room");
             assert_eq!(receiver.try_recv().expect("a value that was sent"), value);

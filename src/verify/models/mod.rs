@@ -7,6 +7,7 @@ mod lifetime;
 mod order;
 mod programs;
 mod queue;
+mod receivers;
 mod returns;
 mod ring;
 mod space;

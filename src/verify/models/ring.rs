@@ -17,6 +17,7 @@ fn layout(lines: u64) -> Layout {
 fn with_window(lines: u64, window: u64) -> Layout {
     Layout {
         lanes: 1,
+        receivers: 1,
         ring_lines: lines,
         ring_window: window,
         return_lines: 0,
