@@ -112,7 +112,7 @@ fn child() {
 fn call_all(clients: &[Caller]) {
     let want = |at: usize| Want { number: at as u64, len: at % 50 };
     let wants: Vec<Want> = (0..clients.len()).map(want).collect();
-    let pending: Vec<Pending<'_, _, _>> =
+    let pending: Vec<Pending<_, _>> =
         clients.iter().zip(&wants).map(|(client, want)| client.start(want).unwrap()).collect();
     for (pending, want) in pending.into_iter().zip(&wants) {
         check(want.number, want.len, pending.wait().unwrap());

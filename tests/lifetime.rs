@@ -398,8 +398,8 @@ fn makers(name: &str) {
     let connect = ClientOptions::new().wait_for_server(Duration::ZERO);
     repeat(move || {
         let client: Client<u32, u32> = connect.connect(&*served).ok()?;
-        client.start_timeout(&1, SHORT).ok().map(std::mem::forget)?;
-        Some(client)
+        let call = client.start_timeout(&1, SHORT).ok()?;
+        Some((client, call))
     });
 }
 

@@ -24,7 +24,7 @@ mod client;
 mod server;
 mod tasks;
 
-pub(crate) use client::Unanswered;
+pub(crate) use client::{SenderBell, Unanswered};
 pub(crate) use server::{Caller, ReceiverBell, RequestGuard};
 
 use std::marker::PhantomData;

@@ -59,7 +59,7 @@ use crate::name::Handle;
 use crate::ring::{Damage, Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
-pub(crate) use calls::{Caller, ReceiverBell, RequestGuard, Unanswered, Untyped};
+pub(crate) use calls::{Caller, ReceiverBell, RequestGuard, SenderBell, Unanswered, Untyped};
 pub use closer::Closer;
 pub(crate) use encoded::{Encoded, NotEncoded};
 pub(crate) use holders::{Holding, LostPort, PortId, Whereabouts};

@@ -56,6 +56,16 @@ pub enum CallError {
         /// The server.
         server: Arc<Name>,
     },
+    /// The outcome of the pending call was taken before.
+    Taken {
+        /// The server.
+        server: Arc<Name>,
+    },
+    /// The pending call was started by another client than the one that was to wait for it.
+    OtherClient {
+        /// The server of the client that was to wait.
+        server: Arc<Name>,
+    },
     /// The server's handler panicked.
     Panicked {
         /// The server.
@@ -174,6 +184,17 @@ impl fmt::Display for CallError {
                  must not use the client that runs it; give it another one (Client::try_clone)",
                 server(name)
             ),
+            CallError::Taken { server: name } => write!(
+                f,
+                "the outcome of this call to {} was taken before: a pending call has one",
+                server(name)
+            ),
+            CallError::OtherClient { server: name } => write!(
+                f,
+                "this client of {} did not start the pending call: wait for it with the one that did, \
+                 or with Pending::wait",
+                server(name)
+            ),
             CallError::Panicked { server: name, message } => {
                 write!(f, "the handler of {} panicked: {message}", server(name))
             }
@@ -206,6 +227,12 @@ impl fmt::Display for CallError {
 }
 
 impl std::error::Error for CallError {}
+
+impl Refusal for CallError {
+    fn was_sent(&self) -> bool {
+        matches!(self, CallError::Send(error) if error.was_sent())
+    }
+}
 
 /// Why a reply did not go. A server can ignore it: the client has given up, died, or is told why, if there
 /// is room for that.

@@ -63,6 +63,12 @@ faults! {
     CancelNotRung,
     /// A reply goes into the ring in the middle of another.
     WayNotKept,
+    /// A thread that wants the connection of a client does not ring the one that has it.
+    HolderNotRung,
+    /// A thread that puts a client's connection back tells no other.
+    PutBackUntold,
+    /// A thread that waits for the replies of all has the outcome of another one's call, and does not wake it.
+    FollowerNotWoken,
     /// A client throws the reply away that comes while its request is still being sent.
     EarlyReplyLost,
     /// A caller whose channel was removed does not look for its reply.

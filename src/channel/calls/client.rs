@@ -1,13 +1,15 @@
 //! The sender's side of a call: a request, its reply, and what became of it.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use super::{cancelled, not_waited_for};
+use crate::channel::encoded::{Encoded, NotEncoded};
 use crate::channel::origin::Origin;
 use crate::channel::replies::notify_of_room;
 use crate::channel::sender::{Headed, OnDisconnect, Request, Sender, back_error};
 use crate::codec::{Codec, EncodeError, Reader, Writer};
-use crate::control::{lane_word, semaphores, word};
+use crate::control::{Control, Doorbell, lane_word, semaphores, word};
 use crate::error::{AttachError, RecvError, SendError};
 use crate::name::Handle;
 use crate::sys::{Deadline, Fault, Ordering, fault, fence, ordering};
@@ -21,7 +23,21 @@ pub(crate) enum Unanswered {
     Died,
     /// No receiver is there, none stands by, and none had taken the request.
     NoReceiver,
+    /// The caller was to stop waiting for a while.
+    Interrupted,
     Failed(RecvError),
+}
+
+/// Rings a sender that waits, from any thread of its process.
+pub(crate) struct SenderBell {
+    control: Arc<Control>,
+    bell: Doorbell,
+}
+
+impl SenderBell {
+    pub(crate) fn notify(&self) {
+        self.control.notify(self.bell);
+    }
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
@@ -43,19 +59,37 @@ impl<T, C: Codec<T>> Sender<T, C> {
         transfer::sending::<V, _, _>(|| self.send_positioned(&request, deadline))
     }
 
+    /// A value's encoding, to be sent later or more than once. What its parts say belongs to the call around
+    /// this: see `transfer::sending`.
+    pub(crate) fn encode_request<V, D: Codec<V>>(&self, value: &V) -> Result<Vec<u8>, SendError> {
+        let max = self.control.max_value();
+        let encode = |out: &mut Writer<'_>| transfer::encode::<V, D>(value, out);
+        let channel = || self.control.name();
+        match Encoded::new(max, encode) {
+            Ok(encoded) => Ok(encoded.to_vec()),
+            Err(NotEncoded::TooLong) => {
+                Err(SendError::TooLong { channel: channel(), max, option: "max_value" })
+            }
+            Err(NotEncoded::Failed(error)) => Err(SendError::Encode { channel: channel(), error }),
+        }
+    }
+
     /// Waits until `accept` makes something of a reply to what ended at `end` in the ring. A
-    /// caller that is to `stay` waits for the next receiver as long as none has taken it.
+    /// caller that is to `stay` waits for the next receiver as long as none has taken it. What makes
+    /// `interrupted` so has to ring.
     pub(crate) fn wait_for_reply<R>(
         &self,
         end: u64,
         deadline: Deadline,
         stay: bool,
+        interrupted: impl Fn() -> bool,
         mut accept: impl FnMut(Reader<'_>) -> Option<R>,
     ) -> Result<R, Unanswered> {
-        let died = Cell::new(false);
+        let (died, was_interrupted) = (Cell::new(false), Cell::new(false));
         let is_over = |sender: &Self| {
             died.set(sender.was_consumed_by_a_predecessor(end));
-            died.get()
+            was_interrupted.set(interrupted());
+            died.get() || was_interrupted.get()
         };
         let lost = |sender: &Self| {
             // `consumed` is read before the receiver's semaphore: if the request was consumed by then, and no
@@ -76,6 +110,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 self.reply_left(&mut accept).ok_or(Unanswered::Failed(error))
             }
             Err(RecvError::Disconnected { .. }) if died.get() => Err(Unanswered::Died),
+            Err(RecvError::Disconnected { .. }) if was_interrupted.get() => {
+                Err(Unanswered::Interrupted)
+            }
             Err(RecvError::Disconnected { .. }) => Err(Unanswered::NoReceiver),
             Err(error) => Err(Unanswered::Failed(error)),
         }
@@ -186,6 +223,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
         // Acquire: pairs with the receiver's Release; its predecessor's replies are seen then.
         let order = ordering(Ordering::Acquire, Fault::ReceiverRelaxed);
         self.control.word(word::RECEIVER_GENERATION).load(order)
+    }
+
+    /// What rings this sender.
+    pub(crate) fn bell(&self) -> SenderBell {
+        SenderBell { control: self.control.clone(), bell: self.control.lane_bell(self.lane) }
     }
 
     /// Which channel this is.

@@ -13,6 +13,19 @@ use crate::sys::SystemError;
 /// the program's thread-local variables need.
 const STACK: usize = 128 << 10;
 
+std::thread_local! {
+    static HERE: u8 = const { 0 };
+}
+
+/// Which thread this is, among those that run.
+pub(crate) type ThreadId = usize;
+
+/// Which thread calls.
+// NB: `thread::current` counts a reference up and down.
+pub(crate) fn current_id() -> ThreadId {
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
 /// Starts a thread.
 pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, SystemError> {
     let thread = Builder::new().name("sysv-channel".to_owned()).stack_size(STACK);

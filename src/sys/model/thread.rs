@@ -6,10 +6,15 @@ use std::task::{Wake, Waker};
 use loom::sync::{Condvar, Mutex, MutexGuard};
 use loom::thread;
 
-pub(crate) use loom::thread::JoinHandle;
+pub(crate) use loom::thread::{JoinHandle, ThreadId};
 
 use super::{Deadline, kernel};
 use crate::sys::SystemError;
+
+/// Which thread calls.
+pub(crate) fn current_id() -> ThreadId {
+    thread::current().id()
+}
 
 /// Starts a thread of the calling thread's process.
 pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, SystemError> {

@@ -134,9 +134,13 @@ fn a_reply_is_seen_although_its_receiver_is_gone_and_another_has_come() {
             channel.receiver().unwrap()
         });
         let never = Deadline::never();
-        let answered = tx.wait_for_reply(end, never, true, |mut reader| {
-            reader.read_array::<1>().ok().map(|[answer]| answer)
-        });
+        let answered = tx.wait_for_reply(
+            end,
+            never,
+            true,
+            || false,
+            |mut reader| reader.read_array::<1>().ok().map(|[answer]| answer),
+        );
         assert_eq!(answered.unwrap(), 11);
         drop(receivers.join().unwrap());
     };

@@ -63,7 +63,7 @@ fn called(outcome: Result<u8, CallError>) -> Outcome {
 /// Does what a client does from here until it leaves; how many operations that were.
 fn use_client(part: &Part, first: usize, client: &Client<u8, u8>) -> usize {
     let values: Vec<u8> = (0..part.operations().len()).map(|index| part.value(index)).collect();
-    let mut pending = VecDeque::<Pending<'_, u8, u8>>::new();
+    let mut pending = VecDeque::<Pending<u8, u8>>::new();
     let mut index = first;
     while let Some(&operation) = part.operations().get(index) {
         let value = &values[index];

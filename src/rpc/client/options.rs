@@ -1,0 +1,107 @@
+//! What a client is connected with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Client;
+use crate::channel::Untyped;
+use crate::codec::Codec;
+use crate::name::Name;
+use crate::rpc::ConnectError;
+use crate::service::ConnectOptions;
+use crate::{Owner, Sender};
+
+/// What a client is connected with.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    wait: Duration,
+    pub(super) deadline: Duration,
+    pub(super) repeatable: bool,
+    connect: ConnectOptions,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        ClientOptions::new()
+    }
+}
+
+impl ClientOptions {
+    /// The defaults that each method names.
+    pub fn new() -> Self {
+        let ten_seconds = Duration::from_secs(10);
+        ClientOptions {
+            wait: ten_seconds,
+            deadline: ten_seconds,
+            repeatable: false,
+            connect: ConnectOptions::new(),
+        }
+    }
+
+    /// How long [`connect`](ClientOptions::connect) waits for a server that was not bound yet;
+    /// default ten seconds.
+    pub fn wait_for_server(mut self, time: Duration) -> Self {
+        self.wait = time;
+        self
+    }
+
+    /// The deadline of a call that names none; default ten seconds.
+    pub fn deadline(mut self, time: Duration) -> Self {
+        self.deadline = time;
+        self
+    }
+
+    /// Says that a call may be repeated: one whose server died or was closed is then made again,
+    /// until its deadline. No server executes it twice; the next one may execute it again.
+    pub fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+
+    /// The longest encoded request or reply that the server may be bound for, in bytes; default
+    /// 64 MiB.
+    pub fn max_value(mut self, bytes: u64) -> Self {
+        self.connect.max_value = bytes;
+        self
+    }
+
+    /// Whose servers may be called; default [`Owner::Myself`].
+    pub fn owner(mut self, owner: Owner) -> Self {
+        self.connect.owner = owner;
+        self
+    }
+
+    /// How long a call looks for its reply before it sleeps. See [`Options::spin`](crate::Options::spin).
+    pub fn spin(mut self, time: Duration) -> Self {
+        self.connect.spin = Some(time);
+        self
+    }
+
+    /// Connects a client.
+    ///
+    /// # Errors
+    /// [`ConnectError::TooManyClients`] if the server has no place left, [`ConnectError::NotFound`] if there
+    /// is none, [`ConnectError::Open`] if it serves other types or longer values;
+    /// [`ConnectError::Attach`] otherwise.
+    pub fn connect<Q, R, C>(&self, name: impl Into<Name>) -> Result<Client<Q, R, C>, ConnectError>
+    where
+        C: Codec<Q> + Codec<R>,
+    {
+        let name = Arc::new(name.into());
+        let sender = self.sender::<Q, R, C>(&name, self.wait)?;
+        Ok(Client::new(name, self.clone(), sender))
+    }
+
+    /// Takes a place at the server of this name, and waits so long for it.
+    pub(super) fn sender<Q, R, C>(
+        &self,
+        name: &Name,
+        wait: Duration,
+    ) -> Result<Sender<(), Untyped>, ConnectError>
+    where
+        C: Codec<Q> + Codec<R>,
+    {
+        let protocol = crate::rpc::protocol::<Q, R, C>();
+        self.connect.connect::<Q, C>(protocol, name, wait)
+    }
+}
