@@ -15,7 +15,7 @@ use futures_core::Stream;
 use serde::{Deserialize, Serialize};
 use sysv_channel::actor::{Mailbox, ReplyTo};
 use sysv_channel::codec::Bytes;
-use sysv_channel::rpc::{Client, Server};
+use sysv_channel::rpc::{Client, Server, ServerOptions};
 use sysv_channel::{Channel, Options, RecvError};
 use tokio::io::AsyncReadExt;
 
@@ -319,6 +319,89 @@ fn tasks_tell_and_ask() {
     });
     closer.close();
     assert_eq!(actor.join().unwrap(), 4 * 500);
+}
+
+#[test]
+fn tasks_call_and_wait_for_many_calls_of_one_client() {
+    let stage = Stage::new("async calls");
+    let server: Server<Bytes, Bytes> = Server::bind(stage.name()).unwrap();
+    let closer = server.closer();
+    let serving = std::thread::spawn(move || server.serve_concurrently(2, |request| request));
+    let runtime = tokio();
+    runtime.block_on(async {
+        let tasks: Vec<_> = (0..3_u8)
+            .map(|task| {
+                let mut client = Client::<Bytes, Bytes>::connect(stage.name()).unwrap();
+                tokio::spawn(async move {
+                    for round in 0..200_usize {
+                        let len = [0, 44, 1000, 70_000, 1 << 20][round % 5];
+                        let request = Bytes::from(vec![task; len]);
+                        assert!(client.call_async(&request).await.unwrap() == request, "{len}");
+                    }
+                    // Many at a time, each waited for by a task of its own, and one by a thread that blocks.
+                    let mut waiting = Vec::new();
+                    for number in 0..300_u64 {
+                        let request = Bytes::from(number.to_le_bytes().to_vec());
+                        let call = client.start_async(&request).await.unwrap();
+                        match number % 50 {
+                            7 => drop(call),
+                            9 => {
+                                let reply = tokio::task::spawn_blocking(move || call.wait());
+                                assert!(reply.await.unwrap().unwrap() == request);
+                            }
+                            _ => waiting.push(tokio::spawn(async move {
+                                assert!(call.wait_async().await.unwrap() == request);
+                            })),
+                        }
+                    }
+                    for task in waiting {
+                        task.await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+    closer.close();
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_call_of_a_task_ends_in_time_and_with_its_server() {
+    let stage = Stage::new("async call ends");
+    let options = ServerOptions::new().drain(Duration::from_millis(10));
+    let server: Server<u32, u32> = options.bind(stage.name()).unwrap();
+    let mut client = Client::<u32, u32>::connect(stage.name()).unwrap();
+    let timeout = Duration::from_millis(20);
+    for request in 0..3 {
+        let start = std::time::Instant::now();
+        let error = smol::block_on(client.call_timeout_async(&request, timeout)).unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        assert!(start.elapsed() >= timeout);
+    }
+    // One that is dropped is cancelled.
+    {
+        let mut calling = pin!(client.call_async(&7));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(calling.as_mut().poll(&mut context).is_pending());
+    }
+    assert!(server.try_recv().unwrap_err().is_empty());
+    let calling = std::thread::spawn(move || {
+        assert_eq!(smol::block_on(client.call_async(&8)).unwrap(), 9);
+        let call = smol::block_on(client.start_async(&10)).unwrap();
+        drop(client);
+        smol::block_on(call.wait_async())
+    });
+    let (request, responder) = server.recv().unwrap().unwrap().into_parts();
+    responder.reply(&(request + 1)).unwrap();
+    let request = server.recv().unwrap().unwrap();
+    // Neither answered nor dropped before the server ends.
+    std::mem::forget(request);
+    drop(server);
+    let error = calling.join().unwrap().unwrap_err();
+    assert!(error.is_server_died(), "{error}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::doorbell::Doorbell;
 use super::{Control, semaphores};
-use crate::sys::thread::{JoinHandle, Parker, spawn};
+use crate::sys::thread::{JoinHandle, Parker, current, spawn};
 use crate::sys::{Deadline, Mutex, SemaphoreSet, SystemError};
 
 /// How long a listener first sleeps before it has its end look whether the channel's objects are still
@@ -114,7 +114,9 @@ impl Drop for Listener {
         self.shared.state().stopped = true;
         // Where the bell is gone the listener is, or about to. Where it may not be rung any more, the
         // listener ends when it is time for a look.
-        if semaphores::post(self.shared.set, self.shared.bell).is_ok() {
+        // Nor is it waited for by itself: a task that it wakes may be dropped there, with its end.
+        let rung = semaphores::post(self.shared.set, self.shared.bell).is_ok();
+        if rung && thread.thread().id() != current().id() {
             let _ = thread.join();
         }
     }

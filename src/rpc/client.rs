@@ -6,11 +6,13 @@
 //! | `connection` | the lane: sending a request, waiting for replies, what is known of each call |
 //! | `shared` | the connection among the threads that wait for calls of one client |
 //! | `pending` | calls that were started |
+//! | `tasks` | calls that tasks wait for |
 
 mod connection;
 mod options;
 mod pending;
 mod shared;
+mod tasks;
 
 use std::cell::{RefCell, RefMut};
 use std::fmt;
@@ -24,7 +26,7 @@ pub use pending::Pending;
 
 use self::connection::{Connection, How};
 use self::pending::StartedCall;
-use self::shared::{Lent, Shared};
+use self::shared::{Lent, NotLent, Shared};
 use super::ConnectError;
 use super::error::CallError;
 use crate::channel::Untyped;
@@ -226,22 +228,33 @@ where
         request: &Q,
         timeout: Duration,
     ) -> Result<Pending<Q, R, C>, CallError> {
-        let shared = &*self.shared;
         let deadline = Deadline::after(timeout);
-        let mut held = self.connection(deadline)?;
+        let held = self.connection(deadline)?;
+        self.start_with(held, request, deadline, deadline, How::Start)
+    }
+
+    /// Sends a request, and waits until `room_by` for room.
+    fn start_with(
+        &self,
+        mut held: Held<'_, R>,
+        request: &Q,
+        deadline: Deadline,
+        room_by: Deadline,
+        how: How,
+    ) -> Result<Pending<Q, R, C>, CallError> {
+        let shared = &*self.shared;
         let (call, kept) = if shared.options.repeatable {
             // Encoded once: what goes later is what the parts of the request were passed on with.
             transfer::sending::<Q, _, _>(|| {
                 let encoded =
                     held.sender.encode_request::<Q, C>(request).map_err(CallError::Send)?;
                 let (call, end) =
-                    held.ask::<Vec<u8>, Raw, C>(shared, &encoded, deadline, deadline, How::Start)?;
+                    held.ask::<Vec<u8>, Raw, C>(shared, &encoded, deadline, room_by, how)?;
                 held.keep_started(call, end);
                 Ok::<_, CallError>((call, Some(encoded)))
             })?
         } else {
-            let asked = held.ask::<Q, C, C>(shared, request, deadline, deadline, How::Start);
-            let (call, end) = asked?;
+            let (call, end) = held.ask::<Q, C, C>(shared, request, deadline, room_by, how)?;
             held.keep_started(call, end);
             (call, None)
         };
@@ -301,13 +314,21 @@ where
             }
         }
         let mut started: Vec<_> = waiting.iter_mut().map(|(_, call)| call.call()).collect();
-        let (at, outcome) = self.shared.first_of::<C>(&mut started, Deadline::never())?;
+        let (at, outcome) = self.shared.first_of::<C>(&mut started, Deadline::never(), false)?;
         let (place, call) = &mut waiting[at];
         call.end(&outcome);
         Some((*place, outcome))
     }
 
     fn connection(&self, until: Deadline) -> Result<Held<'_, R>, CallError> {
+        self.connection_or(|| self.shared.borrow(until))
+    }
+
+    /// The connection, which another thread has perhaps.
+    fn connection_or<'a>(
+        &'a self,
+        borrow: impl FnOnce() -> Result<Lent<'a, R>, NotLent>,
+    ) -> Result<Held<'a, R>, CallError> {
         let own = self.own.try_borrow_mut();
         let mut own = own.map_err(|_| CallError::Reentrant { server: self.shared.server() })?;
         if own.is_none() && Arc::strong_count(&self.shared) == 1 {
@@ -316,7 +337,7 @@ where
         match RefMut::filter_map(own, Option::as_mut) {
             Ok(own) => Ok(Held::Own(own)),
             Err(_) => {
-                let lent = self.shared.borrow(until);
+                let lent = borrow();
                 lent.map(Held::Lent).map_err(|refused| self.shared.refused(refused))
             }
         }

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::long::Long;
 use super::{Encode, Headed, Sender, Turn};
@@ -98,7 +98,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         if let Some(found) = look().transpose() {
             return Poll::Ready(found);
         }
-        self.arm(context, deadline)?;
+        self.arm(context.waker(), deadline)?;
         if fault(Fault::NoRecheck) {
             return Poll::Pending;
         }
@@ -123,18 +123,17 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(self.listener.borrow_mut().insert(listener).clone())
     }
 
-    /// Has the task woken when room comes, a reply, or the receiver's end. What came before this is not told:
+    /// Has a waker woken when room comes, a reply, or the receiver's end. What came before this is not told:
     /// the end looks again.
-    fn arm(&self, context: &Context<'_>, deadline: Deadline) -> Result<(), SendError> {
-        let registered =
-            self.listen().and_then(|listener| listener.register(context.waker(), deadline));
+    pub(crate) fn arm(&self, waker: &Waker, deadline: Deadline) -> Result<(), SendError> {
+        let registered = self.listen().and_then(|listener| listener.register(waker, deadline));
         let woken = registered.map_err(|error| self.control.wait_error(error))?;
         if let Ok(mut state) = self.state.try_borrow_mut() {
             // It may have been the kernel, for a peer that died.
             (state.looked_at_receiver, state.looked_at_line) = (false, false);
             state.park_timed_out = woken == Some(Woken::Elapsed);
         }
-        self.control.arm(self.bell, context.waker());
+        self.control.arm(self.bell, waker);
         Ok(())
     }
 

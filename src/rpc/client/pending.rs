@@ -7,16 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::How;
-use super::shared::{Lent, NotLent, Shared, Waited};
+use super::shared::{HAND_OVER, Lent, NotLent, Shared, Waited};
 use crate::DefaultCodec;
 use crate::codec::{Codec, Raw};
 use crate::error::SendError;
 use crate::rpc::error::CallError;
 use crate::rpc::self_call;
 use crate::sys::Deadline;
-
-/// How long a call that does not wait for its reply waits for the connection, if another thread has it.
-const HAND_OVER: Duration = Duration::from_millis(10);
 
 /// A call that was started with [`Client::start`](super::Client::start): its reply is waited for later, on any
 /// thread. It needs its client no more, so it can be kept in a map or beside the client in a struct.
@@ -53,7 +50,7 @@ const HAND_OVER: Duration = Duration::from_millis(10);
 /// [`ServerOptions::max_value`](crate::rpc::ServerOptions::max_value).
 #[must_use = "a call that is dropped is cancelled"]
 pub struct Pending<Q, R, C = DefaultCodec> {
-    shared: Arc<Shared<R>>,
+    pub(super) shared: Arc<Shared<R>>,
     call: StartedCall,
     types: PhantomData<fn(Q) -> C>,
 }
@@ -83,8 +80,12 @@ impl StartedCall {
         StartedCall { state: State::Waits(call), deadline, request, received: false }
     }
 
+    pub(super) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
     /// Its number, or 0.
-    fn number(&self) -> u64 {
+    pub(super) fn number(&self) -> u64 {
         match self.state {
             State::Waits(call) => call,
             State::ToMake | State::Over => 0,
@@ -117,11 +118,17 @@ impl<R> Shared<R> {
         &self,
         calls: &mut [&mut StartedCall],
         until: Deadline,
+        by_task: bool,
     ) -> Option<(usize, Result<R, CallError>)> {
         let waits = !until.is_now();
         let (next, deadline) = soonest(calls)?;
         let until = until.earlier(deadline);
-        let mut lent = match self.borrow(if waits { until } else { Deadline::after(HAND_OVER) }) {
+        let lent = match (waits, by_task) {
+            (_, true) => self.borrow_by_task(),
+            (true, false) => self.borrow(until),
+            (false, false) => self.borrow(Deadline::after(HAND_OVER)),
+        };
+        let mut lent = match lent {
             Ok(lent) => lent,
             Err(NotLent::Late) => return self.late(None, calls, next),
             Err(refused) => return Some((next, Err(self.refused(refused)))),
@@ -151,7 +158,8 @@ impl<R> Shared<R> {
                 }
                 Waited::Late(lent) => return self.late(lent, calls, next),
             }
-            lent = match self.borrow(until) {
+            let again = if by_task { self.borrow_by_task() } else { self.borrow(until) };
+            lent = match again {
                 Ok(lent) => lent,
                 Err(_) => return self.late(None, calls, next),
             };
@@ -332,7 +340,16 @@ where
         if self.is_over() {
             return Some(Err(CallError::Taken { server: self.shared.server() }));
         }
-        let (_, outcome) = self.shared.first_of::<C>(&mut [&mut self.call], until)?;
+        self.first(until, false)
+    }
+
+    /// The outcome, if it is known; a task's look.
+    pub(super) fn outcome_for_task(&mut self) -> Option<Result<R, CallError>> {
+        self.first(Deadline::now(), true)
+    }
+
+    fn first(&mut self, until: Deadline, by_task: bool) -> Option<Result<R, CallError>> {
+        let (_, outcome) = self.shared.first_of::<C>(&mut [&mut self.call], until, by_task)?;
         self.end(&outcome);
         Some(outcome)
     }

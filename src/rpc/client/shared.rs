@@ -33,6 +33,9 @@ use crate::rpc::error::CallError;
 use crate::sys::thread::{Parker, ThreadId, current_id};
 use crate::sys::{AtomicU64, ClockOffset, Deadline, Fault, Mutex, Ordering, fault, process};
 
+/// How long a call that does not wait for its reply waits for the connection, if another thread has it.
+pub(super) const HAND_OVER: Duration = Duration::from_millis(10);
+
 /// Takes a place at a server.
 pub(super) type Connect =
     fn(&ClientOptions, &Name, Duration) -> Result<Sender<(), Untyped>, ConnectError>;
@@ -65,11 +68,24 @@ struct Desk<R> {
     known: BTreeMap<u64, Outcome<R>>,
     /// Calls that were dropped while a thread had the connection.
     dropped: Vec<u64>,
+    /// How many tasks have waited.
+    tasks: u64,
+    /// Whether a task did not get the connection, and is to be told when it is put back.
+    missed: bool,
 }
 
 struct Follower {
     calls: Vec<u64>,
     waker: Waker,
+    /// Of a task: which one it is, and until when it waits. It does not wait with the connection in hand, but
+    /// for the bell.
+    task: Option<(u64, Deadline)>,
+}
+
+impl Follower {
+    fn is_task(&self, number: u64) -> bool {
+        self.task.is_some_and(|(task, _)| task == number)
+    }
 }
 
 /// Why a thread does not get the connection.
@@ -116,6 +132,8 @@ impl<R> Shared<R> {
                 followers: Vec::new(),
                 known: BTreeMap::new(),
                 dropped: Vec::new(),
+                tasks: 0,
+                missed: false,
             }),
         }
     }
@@ -190,7 +208,7 @@ impl<R> Shared<R> {
             };
             self.wanted.swap(desk.wanting.len() as u64, Ordering::Relaxed);
             if let Some(connection) = connection {
-                return Ok(Lent { shared: self, connection: Some(connection) });
+                return Ok(Lent { shared: self, connection: Some(connection), by_task: false });
             }
             if let Some(refused) = refused {
                 return Err(refused);
@@ -198,6 +216,27 @@ impl<R> Shared<R> {
             self.ring(&desk);
             drop(desk);
             parker.park(until);
+        }
+    }
+
+    /// The same for a task, which is not kept waiting: where another thread keeps the connection, tasks are woken
+    /// when it is put back.
+    pub(super) fn borrow_by_task(&self) -> Result<Lent<'_, R>, NotLent> {
+        loop {
+            match self.borrow(Deadline::after(HAND_OVER)) {
+                Ok(mut lent) => {
+                    lent.by_task = true;
+                    return Ok(lent);
+                }
+                Err(NotLent::Late) => {
+                    let mut desk = self.desk();
+                    if desk.connection.is_none() {
+                        desk.missed = true;
+                        return Err(NotLent::Late);
+                    }
+                }
+                Err(refused) => return Err(refused),
+            }
         }
     }
 
@@ -288,9 +327,10 @@ impl<R> Shared<R> {
         let waker = parker.waker();
         if let Some(connection) = lent.connection.take() {
             let mut desk = self.desk();
-            let back = self.put_back(&mut desk, connection);
+            let back = self.put_back(&mut desk, connection, false);
             // In one step with that: who has the connection next gives this thread its outcome.
-            desk.followers.push(Follower { calls: calls.to_vec(), waker: waker.clone() });
+            let (calls, waker) = (calls.to_vec(), waker.clone());
+            desk.followers.push(Follower { calls, waker, task: None });
             drop(desk);
             back.tell();
         }
@@ -312,7 +352,8 @@ impl<R> Shared<R> {
                 return Followed::Outcome(which, outcome);
             }
             if let Some(connection) = connection {
-                return Followed::Lead(Lent { shared: self, connection: Some(connection) });
+                let connection = Some(connection);
+                return Followed::Lead(Lent { shared: self, connection, by_task: false });
             }
             if late {
                 return Followed::Late;
@@ -322,14 +363,63 @@ impl<R> Shared<R> {
     }
 
     /// Puts the connection back; returns what is to be done once the desk is not locked any more.
-    fn put_back(&self, desk: &mut Desk<R>, mut connection: Box<Connection<R>>) -> PutBack<R> {
+    fn put_back(
+        &self,
+        desk: &mut Desk<R>,
+        mut connection: Box<Connection<R>>,
+        by_task: bool,
+    ) -> PutBack<R> {
         let dropped = mem::take(&mut desk.dropped);
         let forgotten = dropped.into_iter().filter_map(|call| connection.forget(call)).collect();
         desk.connection = Some(connection);
         desk.holder = None;
         self.wanted.swap(desk.wanting.len() as u64, Ordering::Relaxed);
-        let followers = desk.followers.iter().map(|follower| &follower.waker);
+        // A task leaves the bell to all tasks; a thread slept there itself.
+        let tasks_too = mem::take(&mut desk.missed) || !by_task;
+        let followers = desk.followers.iter();
+        let followers = followers.filter(|follower| follower.task.is_none() || tasks_too);
+        let followers = followers.map(|follower| &follower.waker);
         PutBack { wakers: desk.wanting.iter().chain(followers).cloned().collect(), forgotten }
+    }
+
+    /// A task begins to wait; returns its number.
+    pub(super) fn new_task(&self) -> u64 {
+        let mut desk = self.desk();
+        desk.tasks += 1;
+        desk.tasks
+    }
+
+    /// Has a task woken when the bell is rung, or when the outcome of its call is known; returns until when a
+    /// task waits at least.
+    pub(super) fn register_task(
+        &self,
+        number: u64,
+        call: u64,
+        waker: &Waker,
+        until: Deadline,
+    ) -> Deadline {
+        let mut desk = self.desk();
+        desk.followers.retain(|follower| !follower.is_task(number));
+        let (calls, waker, task) = (vec![call], waker.clone(), Some((number, until)));
+        desk.followers.push(Follower { calls, waker, task });
+        let deadlines = desk.followers.iter().filter_map(|follower| Some(follower.task?.1));
+        deadlines.fold(until, Deadline::earlier)
+    }
+
+    /// The task waits no more.
+    pub(super) fn forget_task(&self, number: u64) {
+        if self.is_ours() && !has_failed() {
+            self.desk().followers.retain(|follower| !follower.is_task(number));
+        }
+    }
+
+    /// The bell was rung: each task looks.
+    pub(super) fn wake_tasks(&self) {
+        let desk = self.desk();
+        let tasks = desk.followers.iter().filter(|follower| follower.task.is_some());
+        let wakers: Vec<Waker> = tasks.map(|follower| follower.waker.clone()).collect();
+        drop(desk);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Has nothing more to do with a call; the server is told that its reply is not waited for.
@@ -393,6 +483,8 @@ pub(super) struct Lent<'a, R> {
     shared: &'a Shared<R>,
     /// Present until it is put back.
     connection: Option<Box<Connection<R>>>,
+    /// Whether it is a task that has it, which never waits meanwhile.
+    by_task: bool,
 }
 
 impl<R> Deref for Lent<'_, R> {
@@ -416,7 +508,7 @@ impl<R> Drop for Lent<'_, R> {
             return;
         }
         let mut desk = self.shared.desk();
-        let back = self.shared.put_back(&mut desk, connection);
+        let back = self.shared.put_back(&mut desk, connection, self.by_task);
         drop(desk);
         back.tell();
     }

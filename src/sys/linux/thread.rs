@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::{self, Builder, Thread};
 
-pub(crate) use std::thread::JoinHandle;
+pub(crate) use std::thread::{JoinHandle, current};
 
 use super::Deadline;
 use crate::sys::SystemError;

@@ -6,7 +6,7 @@ use std::task::{Wake, Waker};
 use loom::sync::{Condvar, Mutex, MutexGuard};
 use loom::thread;
 
-pub(crate) use loom::thread::{JoinHandle, ThreadId};
+pub(crate) use loom::thread::{JoinHandle, ThreadId, current};
 
 use super::{Deadline, kernel};
 use crate::sys::SystemError;
