@@ -66,6 +66,8 @@
 //! - [Several receivers](Options::receivers) share the values of one queue; what one had in hand when it died, or
 //!   [gave back](RecvGuard), goes to another. None is lost, and none comes twice otherwise.
 //! - Blocked calls wake when the other side dies, by the kernel: no process polls or sends heartbeats.
+//! - A task, a [`WaitSet`] and a descriptor (`Readiness`) are woken as a call that blocks is; a future that is dropped
+//!   loses no value.
 //! - `send` waits while a channel is full; nothing is overwritten or dropped.
 //! - A channel that is removed under its users says so, for good: it never looks like a normal end.
 //! - [`open`](Channel::open) compares codec, layout and the [shape](Schema) of `T`.

@@ -69,6 +69,8 @@ faults! {
     PutBackUntold,
     /// A thread that waits for the replies of all has the outcome of another one's call, and does not wake it.
     FollowerNotWoken,
+    /// A task that did not get a client's connection is not told when it is put back.
+    TaskNotTold,
     /// A client throws the reply away that comes while its request is still being sent.
     EarlyReplyLost,
     /// A caller whose channel was removed does not look for its reply.

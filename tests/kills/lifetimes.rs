@@ -26,6 +26,8 @@ pub(crate) fn play(role: Role, scene: Scene, end: &End) -> Outcome {
     let mut may_be_lost = 0;
     let lasts = match role {
         Role::Sender
+        | Role::SenderTask
+        | Role::ReceiverTask
         | Role::Receiver
         | Role::Server
         | Role::Client

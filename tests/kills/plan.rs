@@ -18,9 +18,11 @@ pub(crate) struct Round {
 }
 
 /// Those who end themselves at a point.
-const AT_POINTS: [Whom; 17] = [
+const AT_POINTS: [Whom; 19] = [
     Whom::Sender,
+    Whom::SenderTask,
     Whom::Receiver,
+    Whom::ReceiverTask,
     Whom::Both,
     Whom::Worker,
     Whom::Alone(Role::Creator),
@@ -39,10 +41,12 @@ const AT_POINTS: [Whom; 17] = [
 ];
 
 /// Those who are killed from outside, under full load.
-const FROM_OUTSIDE: [Whom; 15] = [
+const FROM_OUTSIDE: [Whom; 17] = [
     Whom::Sender,
+    Whom::SenderTask,
     Whom::Senders,
     Whom::Receiver,
+    Whom::ReceiverTask,
     Whom::Both,
     Whom::Worker,
     Whom::Workers,

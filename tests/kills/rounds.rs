@@ -22,9 +22,13 @@ use crate::workers;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Whom {
     Sender,
+    /// One that sends as a task.
+    SenderTask,
     /// Three at once.
     Senders,
     Receiver,
+    /// One that receives as a task.
+    ReceiverTask,
     /// A sender and the receiver at once.
     Both,
     /// One of several receivers.
@@ -52,8 +56,13 @@ pub(crate) enum Whom {
 impl Whom {
     /// Whether it can be in such a scene.
     pub(crate) fn plays_in(self, scene: &Scene) -> bool {
-        // Several receivers share a queue alone.
-        !matches!(self, Whom::Worker | Whom::Workers) || scene.shape == Shape::QueueOnly
+        match self {
+            // Several receivers share a queue alone.
+            Whom::Worker | Whom::Workers => scene.shape == Shape::QueueOnly,
+            // A task that gives up does not know whether a long value was received in that moment.
+            Whom::SenderTask => scene.load != Load::GivingUp,
+            _ => true,
+        }
     }
 }
 
@@ -88,9 +97,11 @@ pub(crate) const AFTER_HAND_OVER: [&str; 13] = [
 
 pub(crate) fn play(whom: Whom, scene: Scene, end: &End) -> Outcome {
     match whom {
-        Whom::Sender => kill_senders(scene, end, 1),
-        Whom::Senders => kill_senders(scene, end, 3),
-        Whom::Receiver => kill_receiver(scene, end),
+        Whom::Sender => kill_senders(Role::Sender, scene, end, 1),
+        Whom::SenderTask => kill_senders(Role::SenderTask, scene, end, 1),
+        Whom::Senders => kill_senders(Role::Sender, scene, end, 3),
+        Whom::Receiver => kill_receiver(Role::Receiver, scene, end),
+        Whom::ReceiverTask => kill_receiver(Role::ReceiverTask, scene, end),
         Whom::Both => kill_both(scene, end),
         Whom::Worker => workers::kill_worker(scene, end),
         Whom::Workers => workers::kill_workers(scene, end),
@@ -139,11 +150,11 @@ pub(crate) fn in_hand(receiver: &Last, end: &End) -> u64 {
     }
 }
 
-fn kill_senders(scene: Scene, end: &End, count: u64) -> Outcome {
+fn kill_senders(role: Role, scene: Scene, end: &End, count: u64) -> Outcome {
     let stage = Stage::new("senders killed");
     let channel = scene.create(&stage);
     let rx = channel.receiver().unwrap();
-    let start = |number| Victim::start(stage.name(), Role::Sender, scene, number, end);
+    let start = |number| Victim::start(stage.name(), role, scene, number, end);
     let victims: Vec<Victim> = (0..count).map(start).collect();
     let watched: Vec<u32> = victims.iter().map(Victim::id).collect();
     let (gone, goes) = mpsc::channel();
@@ -210,11 +221,11 @@ fn receive_until_replaced(rx: &Receiver<Parcel>, gone: &Outbox<()>) -> Vec<(u64,
     }
 }
 
-fn kill_receiver(scene: Scene, end: &End) -> Outcome {
+fn kill_receiver(role: Role, scene: Scene, end: &End) -> Outcome {
     let stage = Stage::new("receiver killed");
     let channel = scene.create(&stage);
     let tx = channel.sender().unwrap();
-    let victim = Victim::start(stage.name(), Role::Receiver, scene, 0, end);
+    let victim = Victim::start(stage.name(), role, scene, 0, end);
     let process = victim.id();
     let (gone, goes) = mpsc::channel();
     let enough = &AtomicBool::new(false);

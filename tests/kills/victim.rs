@@ -29,8 +29,12 @@ const SPEC: &str = "SYSV_CHANNEL_TEST_VICTIM";
 pub(crate) enum Role {
     /// Opens, sends, goes.
     Sender,
+    /// Does so as a task.
+    SenderTask,
     /// Opens, receives, goes.
     Receiver,
+    /// Does so as a task.
+    ReceiverTask,
     /// Creates, sends, goes: the values stay.
     Creator,
     /// Creates and goes: nothing stays.
@@ -58,9 +62,11 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    const ALL: [Role; 14] = [
+    const ALL: [Role; 16] = [
         Role::Sender,
+        Role::SenderTask,
         Role::Receiver,
+        Role::ReceiverTask,
         Role::Creator,
         Role::Visitor,
         Role::Last,
@@ -229,13 +235,30 @@ fn act(role: Role, name: &str, scene: Scene, number: u64, values: u64) {
             println!("attached");
             send(&tx, scene, number, values);
         }
-        Role::Receiver => {
+        Role::SenderTask => {
+            let channel = scene.options().open(name).expect("the channel is there");
+            let mut tx = channel.sender().expect("a lane is free");
+            println!("attached");
+            for id in 0..values {
+                let parcel = scene.parcel(number, id);
+                while let Err(error) = smol::block_on(tx.send_async(&parcel)) {
+                    assert!(error.is_disconnected(), "{error}");
+                    thread::yield_now();
+                }
+                println!("sent {id}");
+            }
+        }
+        Role::Receiver | Role::ReceiverTask => {
             let rx = scene.options().open(name).expect("the channel is there").receiver();
-            let rx = rx.expect("the role is free");
+            let mut rx = rx.expect("the role is free");
             println!("attached");
             let mut left = values;
             while left > 0 {
-                match rx.recv() {
+                let received = match role {
+                    Role::ReceiverTask => smol::block_on(rx.recv_async()),
+                    _ => rx.recv(),
+                };
+                match received {
                     Ok(parcel) => {
                         told_received(&parcel);
                         left -= 1;

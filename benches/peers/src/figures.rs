@@ -6,7 +6,7 @@ use crate::report::{Report, Row};
 use crate::samples::{self, Ready};
 use crate::values::Wait;
 use crate::ways::{self, Field, Shape};
-use crate::{Failure, codec, idle, opening, stop, topology};
+use crate::{Failure, codec, idle, opening, stop, topology, wakeups};
 
 pub type Start = Box<dyn FnOnce() -> Result<Box<dyn Ready>, Failure>>;
 
@@ -188,6 +188,12 @@ pub fn measure(quick: bool, only: &str) -> Result<Report, Failure> {
     let wanted = |key: &str| key.starts_with(only) || only.starts_with(key);
     if wanted("idle") {
         idle::measure(cores, quick, &mut report)?;
+    }
+    if wanted("wake") {
+        wakeups::measure(cores, quick, &mut report)?;
+    }
+    if wanted("task") {
+        wakeups::measure_tasks(cores, quick, &mut report)?;
     }
     if wanted("lane") {
         idle::measure_lane(&mut report)?;

@@ -45,7 +45,7 @@ const MSG: &str = "msgsnd, msgrcv";
 const RING: &str = "ring only";
 const RPC: &str = "rpc";
 
-pub const GOALS: [Goal; 27] = [
+pub const GOALS: [Goal; 36] = [
     goal("small_rtt_over_c2c", OverC2c("small_rtt", RING), Shown),
     goal("small_rtt_over_bare", Over("small_rtt", RING, BARE), AtMost(1.02)),
     goal("small_stream_over_bare", Over("small_stream", RING, BARE), AtMost(1.02)),
@@ -71,6 +71,15 @@ pub const GOALS: [Goal; 27] = [
     // The rate of 16 over that of one: the time of one over that of 16.
     goal("fan_in_16_over_1", Over("fan_in", "ring only, 1", "ring only, 16"), AtLeast(0.8)),
     goal("open_over_syscalls", Over("open", "channel", "bare system calls"), AtMost(10.0)),
+    goal("wake_recv_us", Value, Shown),
+    goal("wake_set_over_recv", Value, Shown),
+    goal("wake_task_over_recv", Value, Shown),
+    goal("wake_descriptor_over_recv", Value, Shown),
+    goal("wake_unix_over_recv", Value, Shown),
+    goal("wake_tokio_unix_over_recv", Value, Shown),
+    goal("task_threads", Value, Shown),
+    goal("task_resident_kib", Value, Shown),
+    goal("tasks_cpu_ms_per_s", Value, Shown),
     goal("idle_cpu_ms_per_s", Value, AtMost(0.0)),
     goal("idle_committed_bytes", Value, AtMost(16384.0)),
     goal("lane_committed_bytes", Value, AtMost(131_072.0)),

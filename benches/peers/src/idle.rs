@@ -95,7 +95,7 @@ fn committed() -> Result<f64, Failure> {
 }
 
 /// Nanoseconds that all threads of a process had a processor.
-fn cpu_time(process: Pid) -> Result<f64, Failure> {
+pub fn cpu_time(process: Pid) -> Result<f64, Failure> {
     let mut time = 0.0;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
         let times = fs::read_to_string(task?.path().join("schedstat"))?;

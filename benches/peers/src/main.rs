@@ -31,6 +31,7 @@ mod stop;
 mod syscalls;
 mod topology;
 mod values;
+mod wakeups;
 mod ways;
 
 use std::error::Error;
@@ -65,6 +66,8 @@ fn play(part: &[&str]) -> Result<(), Failure> {
         ["way", peer, field, setting, address] => ways::serve(peer, field, setting, address),
         ["open", kind, name, memory] => opening::serve(kind, name, memory),
         ["idle", name] => idle::serve(name),
+        ["wakeup", way, name, answers] => wakeups::serve(way, name, answers),
+        ["tasks", name, answers] => wakeups::serve_tasks(name, answers),
         ["codec", peer, work, memory] => codec::serve(peer, work, memory),
         _ => Err("there is no such part".into()),
     }

@@ -15,9 +15,12 @@ mod space;
 mod wake;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll};
 
 use crate::codec::{Bincode, Schema};
 use crate::model::{self, Process};
+use crate::sys::Deadline;
+use crate::sys::thread::Parker;
 use crate::verify::fault::{Fault, with_fault};
 use crate::{Channel, Handle, Options, Receiver, Sender};
 
@@ -62,6 +65,19 @@ fn finds_killed(
                 panic!("{name}: {fault:?} was not found in {executions} executions")
             }
             Err(_) => println!("{name}: found {fault:?}"),
+        }
+    }
+}
+
+/// Polls until the future is ready; in between the thread is parked, as an executor's is.
+fn block_on<R>(future: impl Future<Output = R>) -> R {
+    let mut future = std::pin::pin!(future);
+    let parker = Parker::new();
+    let mut context = Context::from_waker(parker.waker());
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(result) => return result,
+            Poll::Pending => parker.park(Deadline::never()),
         }
     }
 }

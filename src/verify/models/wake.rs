@@ -1,13 +1,12 @@
 //! Sleep and wake: on items, on ring space, on queue space, by several senders.
 
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use loom::thread;
 
-use super::{finds, holds, mixed, process_with_sender, ring_only};
+use super::{block_on, finds, holds, mixed, process_with_sender, ring_only};
 use crate::model::set_queue_capacity;
-use crate::sys::thread::Parker;
-use crate::sys::{Deadline, Fault};
+use crate::sys::Fault;
 use crate::{Options, WaitSet};
 
 /// A sender sends these values, a receiver takes them. Neither goes before both are done: a goodbye
@@ -175,19 +174,6 @@ fn what_is_closed_while_it_sleeps_wakes() {
     finds("a receiver is closed", &faults, receiver);
     holds("a sender is closed", sender);
     finds("a sender is closed", &faults, sender);
-}
-
-/// Polls until the future is ready; in between the thread is parked, as an executor's is.
-fn block_on<R>(future: impl Future<Output = R>) -> R {
-    let mut future = std::pin::pin!(future);
-    let parker = Parker::new();
-    let mut context = Context::from_waker(parker.waker());
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(result) => return result,
-            Poll::Pending => parker.park(Deadline::never()),
-        }
-    }
 }
 
 #[test]
