@@ -163,6 +163,14 @@ fn jobs_are_all_done_although_workers_are_killed() {
 }
 
 #[test]
+fn progress_comes_in_order_and_ends_with_its_reader_or_its_service() {
+    let shown = succeed("progress");
+    assert!(shown.contains("17984 primes below 200000, all in order"), "{shown}");
+    assert!(shown.contains("given up, and the service knows"), "{shown}");
+    assert!(shown.contains("killed in the middle of a job, and its reader was told"), "{shown}");
+}
+
+#[test]
 fn pool_does_each_job_once_and_leaves_nothing_behind() {
     let shown = succeed("pool");
     assert!(shown.contains("2000 jobs, each done once"), "{shown}");

@@ -499,9 +499,12 @@ fn outcome<R, C: Codec<R>>(
     }
     let mailbox = mailbox.clone();
     match status {
-        Status::Reply | Status::Dropped | Status::Panicked | Status::Closed => {
-            Err(AskError::Dropped { mailbox })
-        }
+        Status::Reply
+        | Status::Dropped
+        | Status::Panicked
+        | Status::Closed
+        | Status::Part
+        | Status::End => Err(AskError::Dropped { mailbox }),
         Status::Unreadable => Err(AskError::Unreadable { mailbox, why: reader.read_text() }),
         Status::Unsendable => Err(AskError::Unsendable { mailbox, why: reader.read_text() }),
     }

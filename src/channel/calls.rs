@@ -18,9 +18,11 @@
 //! |---|---|
 //! | `client` | the sender: a request, its reply, and what became of it |
 //! | `tasks` | the sender's side, where a task waits |
+//! | `credit` | streams of replies: how much may be on its way |
 //! | `server` | the receiver: who sent a request, closing, draining |
 
 mod client;
+pub(super) mod credit;
 mod server;
 mod tasks;
 
@@ -94,8 +96,9 @@ fn not_waited_for(control: &Control, lane: usize) -> &AtomicU64 {
     control.lane_word(lane, lane_word::CANCELLED)
 }
 
-/// Forgets what former owners of the lane cancelled: their calls had the same numbers.
-pub(super) fn forget_cancelled(control: &Control, lane: usize) {
+/// Forgets what former owners of the lane cancelled and read: their calls had the same numbers.
+pub(super) fn forget_calls(control: &Control, lane: usize) {
+    credit::forget_streams(control, lane);
     not_waited_for(control, lane).swap(0, Ordering::Relaxed);
     for call in 0..CANCELLED {
         cancelled(control, lane, call).swap(0, Ordering::Relaxed);

@@ -59,6 +59,7 @@ use crate::name::Handle;
 use crate::ring::{Damage, Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
+pub(crate) use calls::credit::{Credit, STREAMS, WINDOW, charge};
 pub(crate) use calls::{Caller, ReceiverBell, RequestGuard, SenderBell, Unanswered, Untyped};
 pub use closer::Closer;
 pub(crate) use encoded::{Encoded, NotEncoded};
@@ -74,7 +75,7 @@ pub(crate) use origin::Origin;
 pub use receiver::Readiness;
 pub(crate) use receiver::WakeOn;
 pub use receiver::{Receiver, RecvGuard};
-pub(crate) use returns::Due;
+pub(crate) use returns::{Due, PartWait, Stream};
 pub use sender::Sender;
 #[cfg(feature = "async")]
 pub use sink::SenderSink;

@@ -15,11 +15,13 @@
 //! |---|---|
 //! | `chunks` | a reply that goes as it is encoded |
 //! | `waiting` | replies that wait for room in this process |
+//! | `parts` | replies that are streams |
 //! | `outstanding` | requests that a reply is due to |
 //! | `plain` | values that come back without a head of a layer above, for tests and models |
 
 mod chunks;
 mod outstanding;
+mod parts;
 #[cfg(all(any(test, fuzzing), feature = "bincode"))]
 mod plain;
 #[cfg(all(test, not(loom), feature = "bincode"))]
@@ -28,12 +30,15 @@ mod waiting;
 
 use std::collections::VecDeque;
 use std::ops::DerefMut;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+pub(crate) use self::parts::{PartWait, Stream};
+
 use self::chunks::ChunkedReply;
+use self::parts::WaitingHandler;
 use self::waiting::PendingReply;
 use super::calls::has_cancelled;
 use super::encoded::{Chunk, Encoded, NotEncoded};
@@ -41,10 +46,11 @@ use super::lane_damage;
 use super::origin::Origin;
 use super::sender::not_woken;
 use crate::codec::{EncodeError, WriteError, Writer};
-use crate::control::{ADDRESS, Control, semaphores};
+use crate::control::{ADDRESS, Control, Listener, semaphores};
 use crate::error::SendError;
 use crate::ring::{Damage, Flags, Producer, Reservation};
 use crate::sys::bytes::in_chunks;
+use crate::sys::thread::current_id;
 use crate::sys::{AtomicU64, Deadline, Fault, Mutex, Ordering, fault};
 use crate::tag::Tag;
 
@@ -76,6 +82,16 @@ pub(super) struct ReplyProducers {
     watched: AtomicU64,
     /// Not zero once the receiver was closed, until a call has said so.
     closed: AtomicU64,
+    /// For how many nanoseconds handlers go on that wait until their callers have taken parts, once the
+    /// receiver is closed.
+    drain: AtomicU64,
+    /// The thread that received last.
+    receiving: AtomicU64,
+    /// Handlers on other threads that wait until their callers have taken parts, and how many they are.
+    handlers: Mutex<Vec<WaitingHandler>>,
+    handlers_wait: AtomicU64,
+    /// What sleeps at the receiver's bell in its place, if something does.
+    listener: Mutex<Weak<Listener>>,
 }
 
 /// The way back to one lane's owner.
@@ -130,6 +146,40 @@ impl ReplyProducers {
             waiting_lanes: AtomicU64::new(0),
             watched: AtomicU64::new(0),
             closed: AtomicU64::new(0),
+            drain: AtomicU64::new(0),
+            receiving: AtomicU64::new(0),
+            handlers: Mutex::default(),
+            handlers_wait: AtomicU64::new(0),
+            listener: Mutex::default(),
+        }
+    }
+
+    /// The receiver has a thread that sleeps at its bell.
+    pub(super) fn has_listener(&self, listener: &Arc<Listener>) {
+        let mut ours = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        *ours = Arc::downgrade(listener);
+    }
+
+    fn listener(&self) -> Option<Arc<Listener>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    pub(super) fn set_drain(&self, drain: Duration) {
+        let nanoseconds = u64::try_from(drain.as_nanos()).unwrap_or(u64::MAX);
+        self.drain.store(nanoseconds, Ordering::Relaxed);
+    }
+
+    pub(super) fn drain(&self) -> Duration {
+        Duration::from_nanos(self.drain.load(Ordering::Relaxed))
+    }
+
+    /// This thread receives.
+    #[inline]
+    pub(super) fn is_received_here(&self) {
+        // Relaxed, and not written where nothing changes: a handler on this thread finds what it wrote.
+        let here = current_id();
+        if self.receiving.load(Ordering::Relaxed) != here {
+            self.receiving.store(here, Ordering::Relaxed);
         }
     }
 
@@ -193,11 +243,19 @@ impl ReplyProducers {
         encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
         due: Option<Due>,
     ) -> Result<(), SendError> {
-        let value = Encoded::new(self.max_value(), encode).map_err(|error| match error {
+        let value = self.encode(encode)?;
+        self.send(to, &Reply { generation: to.generation, head, value: &value }, due)
+    }
+
+    /// Encodes a value into this process's memory.
+    pub(super) fn encode(
+        &self,
+        encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Result<Encoded, SendError> {
+        Encoded::new(self.max_value(), encode).map_err(|error| match error {
             NotEncoded::TooLong => self.too_long(),
             NotEncoded::Failed(error) => self.unencodable(error),
-        })?;
-        self.send(to, &Reply { generation: to.generation, head, value: &value }, due)
+        })
     }
 
     /// Sends encoded bytes behind a head of the layer above, without waiting.

@@ -222,7 +222,15 @@ pub(crate) mod lane_word {
     /// behind it.
     pub(crate) const CANCELLED: usize = 6 * LINE;
 
-    pub(crate) const BLOCK: usize = 7 * LINE;
+    /// Whether streams of replies wait until the owner has taken parts of them. Behind it, what it has
+    /// taken of each: see `channel::calls::credit`.
+    pub(crate) const PARTS_WAIT: usize = 7 * LINE;
+    pub(crate) const TAKEN: usize = PARTS_WAIT + 8;
+    /// How many streams an owner can read at a time.
+    pub(crate) const STREAMS: usize = CREDIT_LINES * 8 - 1;
+    const CREDIT_LINES: usize = if cfg!(loom) { 1 } else { 4 };
+
+    pub(crate) const BLOCK: usize = (7 + CREDIT_LINES) * LINE;
 }
 
 /// The sizes that the creator chose, which fix everything else.

@@ -7,11 +7,14 @@
 //! | `shared` | the connection among the threads that wait for calls of one client |
 //! | `pending` | calls that were started |
 //! | `tasks` | calls that tasks wait for |
+//! | `stream`, `incoming` | calls whose replies are a stream |
 
 mod connection;
+mod incoming;
 mod options;
 mod pending;
 mod shared;
+mod stream;
 mod tasks;
 
 use std::cell::{RefCell, RefMut};
@@ -23,8 +26,10 @@ use std::time::Duration;
 
 pub use options::ClientOptions;
 pub use pending::Pending;
+pub use stream::ReplyStream;
 
 use self::connection::{Connection, How};
+use self::incoming::Incoming;
 use self::pending::StartedCall;
 use self::shared::{Lent, NotLent, Shared};
 use super::ConnectError;
@@ -259,10 +264,84 @@ where
             (call, None)
         };
         drop(held);
-        if let Some(own) = self.own.take() {
-            shared.share(own);
-        }
+        self.share();
         Ok(Pending::new(self.shared.clone(), StartedCall::new(call, deadline, kept)))
+    }
+
+    /// Makes a call whose replies are a stream: an iterator over the parts as the server sends them
+    /// ([`Responder::part`](super::Responder::part)), and its [`reply`](super::Responder::reply) behind them, if
+    /// there is one. Any call can be made so: one that is answered by a reply alone is a stream of one.
+    ///
+    /// The stream may take as long as it likes, but each part has to come within the client's
+    /// [deadline](ClientOptions::deadline) of the moment in which it is waited for. Up to 31 streams of a client
+    /// can be read at a time. A call whose stream has begun is never made again.
+    ///
+    /// ```
+    /// # use sysv_channel::rpc::{Client, Server};
+    /// # let name = format!("doc-stream-{}", std::process::id());
+    /// # let name = name.as_str();
+    /// # let server = Server::<u32, String>::bind(name)?;
+    /// # let closer = server.closer();
+    /// # let serving = std::thread::spawn(move || {
+    /// #     for request in server.incoming() {
+    /// #         let (rows, mut port) = request?.into_parts();
+    /// #         for row in 0..rows {
+    /// #             let _ = port.part(&format!("row {row}"));
+    /// #         }
+    /// #         let _ = port.reply(&"done".to_owned());
+    /// #     }
+    /// #     Ok::<(), sysv_channel::rpc::ServeError>(())
+    /// # });
+    /// let client = Client::<u32, String>::connect(name)?;
+    /// for part in client.stream(&3)? {
+    ///     println!("{}", part?);
+    /// }
+    /// assert_eq!(client.stream(&2)?.count(), 3);
+    /// # closer.close();
+    /// # serving.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CallError::TooManyStreams`] if there are as many already, else as [`start`](Client::start).
+    pub fn stream(&self, request: &Q) -> Result<ReplyStream<Q, R, C>, CallError> {
+        self.stream_by(request, Deadline::never())
+    }
+
+    /// Like [`stream`](Client::stream), with a deadline for all of it.
+    ///
+    /// # Errors
+    /// As [`stream`](Client::stream).
+    pub fn stream_timeout(
+        &self,
+        request: &Q,
+        timeout: Duration,
+    ) -> Result<ReplyStream<Q, R, C>, CallError> {
+        self.stream_by(request, Deadline::after(timeout))
+    }
+
+    fn stream_by(
+        &self,
+        request: &Q,
+        deadline: Deadline,
+    ) -> Result<ReplyStream<Q, R, C>, CallError> {
+        let patience = self.shared.options.deadline;
+        let room_by = deadline.earlier(Deadline::after(patience));
+        let incoming = Arc::new(Incoming::new());
+        let mut held = self.connection(room_by)?;
+        let (call, credit) =
+            held.start_stream::<Q, C>(&self.shared, request, deadline, room_by, &incoming)?;
+        drop(held);
+        self.share();
+        let shared = self.shared.clone();
+        Ok(ReplyStream::new(shared, call, incoming, credit, deadline, patience))
+    }
+
+    /// From here on calls that were started need the connection too.
+    fn share(&self) {
+        if let Some(own) = self.own.take() {
+            self.shared.share(own);
+        }
     }
 
     /// Waits until one of several calls that this client started has its outcome: says which of them, in the

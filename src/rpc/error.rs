@@ -61,6 +61,13 @@ pub enum CallError {
         /// The server.
         server: Arc<Name>,
     },
+    /// The client reads as many streams of replies at a time as it can. The request was not sent.
+    TooManyStreams {
+        /// The server.
+        server: Arc<Name>,
+        /// How many streams a client can read at a time.
+        most: usize,
+    },
     /// The pending call was started by another client than the one that was to wait for it.
     OtherClient {
         /// The server of the client that was to wait.
@@ -189,6 +196,12 @@ impl fmt::Display for CallError {
                 "the outcome of this call to {} was taken before: a pending call has one",
                 server(name)
             ),
+            CallError::TooManyStreams { server: name, most } => write!(
+                f,
+                "this client of {} reads {most} streams of replies already, the most at a time: end \
+                 one, or use another client (Client::try_clone)",
+                server(name)
+            ),
             CallError::OtherClient { server: name } => write!(
                 f,
                 "this client of {} did not start the pending call: wait for it with the one that did, \
@@ -250,6 +263,18 @@ pub enum ReplyError {
         /// The server.
         server: Arc<Name>,
     },
+    /// The client is so far behind with the parts of its stream that this one has to wait, and the call was
+    /// not to, or no longer. It was not sent.
+    WouldWait {
+        /// The server.
+        server: Arc<Name>,
+    },
+    /// The server was closed, its drain is over, and the client has not taken the parts before this one, which
+    /// was not sent.
+    Closing {
+        /// The server.
+        server: Arc<Name>,
+    },
     /// The reply is longer than the server's longest; the client was told.
     TooLong {
         /// The server.
@@ -275,6 +300,18 @@ impl fmt::Display for ReplyError {
                 f,
                 "a client of {} does not take its replies: this one was dropped, as there is no \
                  room for it",
+                server(name)
+            ),
+            ReplyError::WouldWait { server: name } => write!(
+                f,
+                "a client of {} is behind with the parts of its stream: send this one again later, or \
+                 wait with Responder::part",
+                server(name)
+            ),
+            ReplyError::Closing { server: name } => write!(
+                f,
+                "{} was closed, and its client has not taken the parts of its stream in the time of \
+                 ServerOptions::drain",
                 server(name)
             ),
             ReplyError::TooLong { server: name, max } => write!(

@@ -39,6 +39,8 @@
 //!   received, or, if the call may be repeated, waits for the next server.
 //! - No client makes the server wait: replies that one leaves unread wait in the server's memory, up
 //!   to [`ServerOptions::max_value`], and are lost beyond that.
+//! - A reply can be a [stream](Client::stream) of parts: the client reads them as they come, in order, and
+//!   the server is a window ahead of that reader at most. Bounded on both sides, and no other call waits for it.
 //! - A handler that calls the server that runs it is told at once ([`CallError::OwnServer`]), unless
 //!   that serves with several threads: see there for what is not noticed.
 //! - Everything is bounded: a call waits while the client's ring is full,
@@ -49,13 +51,14 @@ mod error;
 mod self_call;
 mod server;
 
-pub use client::{Client, ClientOptions, Pending};
+pub use client::{Client, ClientOptions, Pending, ReplyStream};
 pub use error::{CallError, ReplyError, ServeError};
 pub use server::{Incoming, Request, Responder, Server, ServerOptions};
 
 pub use crate::channel::Closer;
 pub use crate::service::{BindError, ConnectError, Service};
 
+use crate::channel::STREAMS;
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::Heads;
 use crate::schema::Schema;
@@ -65,20 +68,30 @@ use crate::sys::{ClockOffset, Deadline};
 /// What stands in front of a request: the call's number and its deadline.
 struct RequestHead {
     call: u64,
+    /// The caller's slot, if it reads a stream of replies.
+    slot: Option<usize>,
     deadline: Deadline,
 }
+
+/// A call's number is the lower bits of what stands there, and above it one more than the slot, or nothing.
+const SLOT_AT: u32 = 56;
 
 impl RequestHead {
     fn write(&self, clock: ClockOffset) -> [u8; REQUEST_HEAD] {
         let mut bytes = [0; REQUEST_HEAD];
-        bytes[..8].copy_from_slice(&self.call.to_le_bytes());
+        let slot = self.slot.map_or(0, |slot| slot as u64 + 1);
+        bytes[..8].copy_from_slice(&(slot << SLOT_AT | self.call).to_le_bytes());
         bytes[8..].copy_from_slice(&clock.publish(self.deadline).to_le_bytes());
         bytes
     }
 
     fn read(reader: &mut Reader<'_>, clock: ClockOffset) -> Result<Self, DecodeError> {
         let mut number = || reader.read_array().map(u64::from_le_bytes);
-        Ok(RequestHead { call: number()?, deadline: clock.read(number()?) })
+        let call = number()?;
+        // What no caller has is a slot in which the call does not stand.
+        let slot = (call >> SLOT_AT).checked_sub(1).map(|slot| slot as usize % STREAMS);
+        let call = call & ((1 << SLOT_AT) - 1);
+        Ok(RequestHead { call, slot, deadline: clock.read(number()?) })
     }
 }
 

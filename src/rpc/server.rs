@@ -1,5 +1,7 @@
 //! The side that answers.
 
+mod stream;
+
 use std::cell::OnceCell;
 use std::fmt;
 use std::future::poll_fn;
@@ -19,7 +21,7 @@ use super::{BindError, Closer, RequestHead};
 use crate::Options;
 #[cfg(not(loom))]
 use crate::Readiness;
-use crate::channel::{Due, ReceiverBell, RequestGuard, Untyped};
+use crate::channel::{Due, ReceiverBell, RequestGuard, Stream, Untyped};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::error::text::{Describe, server};
 use crate::error::{RecvError, SendError};
@@ -216,7 +218,7 @@ where
 
     fn new(receiver: Receiver<(), Untyped>, drain: Duration) -> Self {
         Server {
-            receiver: receiver.of_service(),
+            receiver: receiver.of_service().drained_for(drain),
             clock: ClockOffset::of_this_process(),
             drain,
             drained_by: OnceCell::new(),
@@ -555,12 +557,18 @@ struct UntypedResponder {
     /// A moment before the request was sent, if one is known.
     before: Option<Moment>,
     answered: bool,
+    /// What was sent of a stream of replies, if the caller reads one.
+    stream: Option<Stream>,
+    /// Until when a stream goes on whose server was closed, once its handler has noticed.
+    drained_by: Option<Deadline>,
 }
 
 impl<R, C> Responder<R, C> {
     fn new(caller: RequestGuard, head: RequestHead, before: Option<Moment>) -> Self {
+        let stream = head.slot.map(|slot| Stream { slot, sent: 0 });
+        let drained_by = None;
         Responder {
-            untyped: UntypedResponder { caller, head, before, answered: false },
+            untyped: UntypedResponder { caller, head, before, answered: false, stream, drained_by },
             reply: PhantomData,
         }
     }
@@ -635,7 +643,11 @@ impl UntypedResponder {
     /// Whether the client waits no more for the reply, as far as the server was told.
     fn was_given_up(&self) -> bool {
         let late = self.head.deadline.has_passed() && !fault(Fault::LateStarted);
-        late || !self.caller.is_there() || self.caller.has_cancelled(self.head.call)
+        let call = self.head.call;
+        let unread = |stream| !self.caller.reads(call, stream);
+        late || !self.caller.is_there()
+            || self.caller.has_cancelled(call)
+            || self.stream.is_some_and(unread)
     }
 
     /// Whether the kernel may know by now that the client was killed since it sent the request.

@@ -21,12 +21,16 @@ pub(crate) enum Status {
     Unsendable = 4,
     /// Nothing: the server was closed and dropped the request.
     Closed = 5,
+    /// A part of the value that was asked for; others come.
+    Part = 6,
+    /// Nothing: there are no more parts.
+    End = 7,
 }
 
 impl Status {
     pub(crate) fn read(byte: u8) -> Option<Self> {
         use Status::*;
-        let all = [Reply, Panicked, Dropped, Unreadable, Unsendable, Closed];
+        let all = [Reply, Panicked, Dropped, Unreadable, Unsendable, Closed, Part, End];
         all.into_iter().find(|&is| is as u8 == byte)
     }
 

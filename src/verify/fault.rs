@@ -71,6 +71,10 @@ faults! {
     FollowerNotWoken,
     /// A task that did not get a client's connection is not told when it is put back.
     TaskNotTold,
+    /// A caller that takes a part of a stream does not ring the receiver for its handler that waits.
+    CreditNotRung,
+    /// A handler that waits until its caller has taken parts does not say so.
+    PartsWaitNotSaid,
     /// A client throws the reply away that comes while its request is still being sent.
     EarlyReplyLost,
     /// A caller whose channel was removed does not look for its reply.

@@ -182,7 +182,7 @@ pub(crate) fn kill_client(scene: Scene, end: &End) -> Outcome {
 }
 
 /// Closes the server also when a check fails, or its thread would serve on.
-struct OnDrop(Closer);
+pub(crate) struct OnDrop(pub(crate) Closer);
 
 impl Drop for OnDrop {
     fn drop(&mut self) {

@@ -28,6 +28,8 @@ mod rounds;
 #[cfg(fail_points)]
 mod scene;
 #[cfg(fail_points)]
+mod streams;
+#[cfg(fail_points)]
 mod victim;
 #[cfg(fail_points)]
 mod wakes;

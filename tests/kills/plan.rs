@@ -18,7 +18,7 @@ pub(crate) struct Round {
 }
 
 /// Those who end themselves at a point.
-const AT_POINTS: [Whom; 19] = [
+const AT_POINTS: [Whom; 20] = [
     Whom::Sender,
     Whom::SenderTask,
     Whom::Receiver,
@@ -34,6 +34,8 @@ const AT_POINTS: [Whom; 19] = [
     Whom::Server,
     Whom::ServerBesideStandby,
     Whom::Client,
+    Whom::StreamServer,
+    Whom::StreamReader,
     Whom::Actor(Part::Actor),
     Whom::Actor(Part::Standby),
     Whom::Actor(Part::Holder),
@@ -41,7 +43,7 @@ const AT_POINTS: [Whom; 19] = [
 ];
 
 /// Those who are killed from outside, under full load.
-const FROM_OUTSIDE: [Whom; 17] = [
+const FROM_OUTSIDE: [Whom; 18] = [
     Whom::Sender,
     Whom::SenderTask,
     Whom::Senders,
@@ -55,6 +57,8 @@ const FROM_OUTSIDE: [Whom; 17] = [
     Whom::Server,
     Whom::ServerBesideStandby,
     Whom::Client,
+    Whom::StreamServer,
+    Whom::StreamReader,
     Whom::Actor(Part::Actor),
     Whom::Actor(Part::Standby),
     Whom::Actor(Part::Holder),

@@ -15,6 +15,7 @@ use crate::common::{Shape, Stage, random, until};
 use crate::ledger::Ledger;
 use crate::lifetimes;
 use crate::scene::{Load, Parcel, Scene};
+use crate::streams;
 use crate::victim::{End, Last, Role, Victim};
 use crate::workers;
 
@@ -43,6 +44,10 @@ pub(crate) enum Whom {
     ServerBesideStandby,
     /// One of its clients.
     Client,
+    /// A server that replies in streams.
+    StreamServer,
+    /// A client that reads them.
+    StreamReader,
     /// An actor, its standby, or one that holds a forwarded reply port.
     Actor(Part),
     /// Who tells and asks them.
@@ -111,6 +116,8 @@ pub(crate) fn play(whom: Whom, scene: Scene, end: &End) -> Outcome {
         Whom::Actor(part) => actors::kill_actor(part, scene, end),
         Whom::Asker => actors::kill_asker(scene, end),
         Whom::Client => calls::kill_client(scene, end),
+        Whom::StreamServer => streams::kill_server(scene, end),
+        Whom::StreamReader => streams::kill_reader(scene, end),
         Whom::Visitors => lifetimes::kill_visitors(scene, end),
         Whom::Successor => lifetimes::kill_successor(scene, end),
     }

@@ -21,6 +21,7 @@ use crate::calls;
 use crate::common::kernel::has_ended;
 use crate::points::{Census, Point, arm};
 use crate::scene::{Load, Parcel, Scene};
+use crate::streams;
 
 const SPEC: &str = "SYSV_CHANNEL_TEST_VICTIM";
 
@@ -49,6 +50,10 @@ pub(crate) enum Role {
     Server,
     /// Calls, goes.
     Client,
+    /// Answers calls by streams, goes.
+    StreamServer,
+    /// Reads them, goes.
+    StreamReader,
     /// Acts on notes, goes.
     Actor,
     /// Does so when the mailbox is free.
@@ -62,7 +67,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    const ALL: [Role; 16] = [
+    const ALL: [Role; 17] = [
         Role::Sender,
         Role::SenderTask,
         Role::Receiver,
@@ -74,6 +79,8 @@ impl Role {
         Role::Sweeper,
         Role::Server,
         Role::Client,
+        Role::StreamServer,
+        Role::StreamReader,
         Role::Actor,
         Role::Standby,
         Role::Holder,
@@ -316,6 +323,18 @@ fn act(role: Role, name: &str, scene: Scene, number: u64, values: u64) {
                 let reply = client.call(&scene.parcel(number, id)).expect("a reply");
                 reply.check();
                 assert_eq!(reply.id, id, "the reply to another call");
+            }
+        }
+        Role::StreamServer => {
+            let server = calls::bind(name, scene);
+            println!("attached");
+            streams::serve(&server, scene, values);
+        }
+        Role::StreamReader => {
+            let client = calls::connect(name);
+            println!("attached");
+            for id in 0..values {
+                streams::read(&client, scene, number, id).expect("all parts");
             }
         }
         Role::Actor => act_on_notes(name, name, scene, values, Duration::ZERO),

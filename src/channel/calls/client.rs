@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use super::credit::Credit;
 use super::{cancelled, not_waited_for};
 use crate::channel::encoded::{Encoded, NotEncoded};
 use crate::channel::origin::Origin;
@@ -228,6 +229,16 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// What rings this sender.
     pub(crate) fn bell(&self) -> SenderBell {
         SenderBell { control: self.control.clone(), bell: self.control.lane_bell(self.lane) }
+    }
+
+    /// Opens a slot for a stream of replies, before the request of the call is sent.
+    pub(crate) fn open_stream(&self, at: usize, call: u64) {
+        self.stream_of(at, call).taken(0);
+    }
+
+    /// What says how much of a stream was taken.
+    pub(crate) fn stream_of(&self, at: usize, call: u64) -> Credit {
+        Credit::new(self.control.clone(), self.lane, at, call)
     }
 
     /// Which channel this is.

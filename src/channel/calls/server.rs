@@ -1,5 +1,7 @@
 //! The receiver's side of a call: who sent a request, what closes the receiver, and draining it.
 
+mod parts;
+
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,12 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self
     }
 
+    /// A handler that waits until its caller takes parts goes on for so long once it is closed.
+    pub(crate) fn drained_for(self, drain: Duration) -> Self {
+        self.returns.set_drain(drain);
+        self
+    }
+
     /// Whether it was closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.returns.is_receiver_closed()
@@ -36,6 +44,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         make: impl Fn(Reader<'_>, Origin) -> Result<V, DecodeError>,
     ) -> Result<V, RecvError> {
         let make = |reader: Reader<'_>, _, origin| make(reader, origin);
+        self.returns.is_received_here();
         self.receive_from(Select::Any, deadline, make)
     }
 

@@ -123,6 +123,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             return Ok(listener);
         }
         let listener = Arc::new(self.control.listen(self.control.receiver_bell(self.place))?);
+        self.returns.has_listener(&listener);
         Ok(self.listener.borrow_mut().insert(listener).clone())
     }
 }

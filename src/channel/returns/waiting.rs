@@ -11,7 +11,7 @@ use crate::sys::{Deadline, Ordering};
 use crate::tag::Tag;
 
 /// What keeping a reply costs beside its bytes.
-const KEEPING: usize = 128;
+pub(super) const KEEPING: usize = 128;
 
 /// A reply that waits for room.
 pub(super) struct PendingReply {
@@ -84,6 +84,10 @@ impl ReplyProducers {
         // Looked at again before the receiver sleeps.
         if self.keeps_replies() {
             self.forward_all(before_sleep);
+        }
+        // Relaxed: a handler that waits says so before it looks a last time, and who makes it so rings.
+        if self.handlers_wait.load(Ordering::Relaxed) != 0 {
+            self.wake_handlers(before_sleep);
         }
     }
 

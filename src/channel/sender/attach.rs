@@ -127,7 +127,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         self.generation = generation.fetch_add(1, order).wrapping_add(1);
         point!("attach.generation");
         if control.layout().return_lines > 0 {
-            calls::forget_cancelled(control, self.lane);
+            calls::forget_calls(control, self.lane);
             let replies = Replies::attach(control, self.lane, self.generation);
             state.replies = Some(replies.map_err(|damage| AttachError::Corrupt {
                 channel: control.name(),

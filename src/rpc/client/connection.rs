@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::incoming::{Incoming, Item};
 use super::shared::Shared;
-use crate::channel::{Unanswered, Untyped};
+use crate::channel::{Credit, STREAMS, Unanswered, Untyped, charge};
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
@@ -40,8 +41,10 @@ pub(super) struct Calls<R> {
     started: BTreeMap<u64, Started<R>>,
     /// How many outcomes came.
     outcomes: u64,
-    /// Calls that are waited for, and have their outcome since the waiting threads were last told.
+    /// Calls that are waited for, and of which something came since the waiting threads were last told.
     pub(super) news: Vec<u64>,
+    /// The slots of streams that are read, a bit each.
+    slots: u64,
 }
 
 /// A call that was started.
@@ -52,6 +55,17 @@ pub(super) struct Started<R> {
     awaited: bool,
     /// What became of it, if that is known.
     outcome: Option<Outcome<R>>,
+    /// Of one whose replies are a stream.
+    stream: Option<StreamOf<R>>,
+}
+
+/// A stream of replies, as its connection knows it.
+pub(super) struct StreamOf<R> {
+    incoming: Arc<Incoming<R>>,
+    /// The lane's slot for it, while the lane is the one that it was started on.
+    slot: Option<usize>,
+    /// Whether its last part came, or why there is none.
+    ended: bool,
 }
 
 /// What became of a call.
@@ -115,18 +129,48 @@ impl<R> Calls<R> {
         first
     }
 
+    /// A slot for another stream.
+    fn take_slot(&mut self) -> Option<usize> {
+        let slot = self.slots.trailing_ones() as usize;
+        (slot < STREAMS).then(|| {
+            self.slots |= 1 << slot;
+            slot
+        })
+    }
+
+    /// The streams that were started are of a lane that is no more.
+    fn forget_slots(&mut self) {
+        self.slots = 0;
+        let streams = self.started.values_mut().filter_map(|started| started.stream.as_mut());
+        streams.for_each(|stream| stream.slot = None);
+    }
+
+    /// Something came of a call; says whether a thread waits for it.
+    fn tell(&mut self, call: u64, awaited: bool) -> bool {
+        if awaited {
+            self.news.push(call);
+        }
+        awaited
+    }
+
     /// What became of a call that was started.
     fn settle(&mut self, call: u64, result: impl FnOnce() -> Result<R, CallError>) -> bool {
-        let Calls { started, outcomes, news } = self;
-        let Some(it) = started.get_mut(&call).filter(|it| it.outcome.is_none()) else {
+        let Some(it) = self.started.get_mut(&call).filter(|it| !it.is_settled()) else {
             return false;
         };
-        it.outcome = Some(Outcome { place: *outcomes, result: result() });
-        *outcomes += 1;
-        if it.awaited {
-            news.push(call);
+        let result = result();
+        match &mut it.stream {
+            Some(stream) => {
+                stream.incoming.put(Item::Last(result));
+                stream.ended = true;
+            }
+            None => {
+                it.outcome = Some(Outcome { place: self.outcomes, result });
+                self.outcomes += 1;
+            }
         }
-        it.awaited
+        let awaited = it.awaited;
+        self.tell(call, awaited)
     }
 
     /// Keeps the reply to a call that is waited for later; says whether a thread waits for it now. The
@@ -143,13 +187,65 @@ impl<R> Calls<R> {
         status: Status,
         reader: Reader<'_>,
     ) -> bool {
-        self.settle(call, || read_guarded::<R, C>(server, status, reader))
+        let is_stream = self.started.get(&call).is_some_and(|it| it.stream.is_some());
+        match status {
+            Status::Part | Status::End if is_stream => {
+                self.note_part::<C>(server, call, status, reader)
+            }
+            // A caller that reads no stream takes the reply alone.
+            Status::Part => false,
+            status => self.settle(call, || read_guarded::<R, C>(server, status, reader)),
+        }
+    }
+
+    /// The same of a part of a stream, or its end.
+    fn note_part<C: Codec<R>>(
+        &mut self,
+        server: &Arc<Name>,
+        call: u64,
+        status: Status,
+        reader: Reader<'_>,
+    ) -> bool {
+        let Some(it) = self.started.get_mut(&call) else { return false };
+        let Some(stream) = it.stream.as_mut().filter(|stream| !stream.ended) else { return false };
+        match status {
+            Status::Part if stream.incoming.is_full() => {
+                let what = "its server sends more of a stream of replies than the client takes: another \
+                            program wrote over it";
+                let channel = server.clone();
+                let error = RecvError::Corrupt { channel, what: what.to_owned() };
+                stream.incoming.put(Item::Last(Err(CallError::Wait(error))));
+                stream.ended = true;
+            }
+            Status::Part => {
+                let charge = charge(reader.remaining());
+                let part = read_guarded::<R, C>(server, Status::Reply, reader);
+                stream.incoming.put(Item::Part(charge, part));
+            }
+            _ => {
+                stream.incoming.put(Item::End);
+                stream.ended = true;
+            }
+        }
+        let awaited = it.awaited;
+        self.tell(call, awaited)
+    }
+}
+
+impl<R> Started<R> {
+    fn new(end: u64, stream: Option<StreamOf<R>>) -> Self {
+        Started { end, awaited: false, outcome: None, stream }
+    }
+
+    /// Whether nothing more comes of it.
+    fn is_settled(&self) -> bool {
+        self.outcome.is_some() || self.stream.as_ref().is_some_and(|stream| stream.ended)
     }
 }
 
 impl<R> Connection<R> {
     pub(super) fn new(sender: Sender<(), Untyped>) -> Self {
-        let calls = Calls { started: BTreeMap::new(), outcomes: 0, news: Vec::new() };
+        let calls = Calls { started: BTreeMap::new(), outcomes: 0, news: Vec::new(), slots: 0 };
         Connection { sender, removed: false, last_call: 0, calls, early: None }
     }
 
@@ -167,10 +263,66 @@ impl<R> Connection<R> {
         D: Codec<V>,
         C: Codec<R>,
     {
+        self.ask_for::<V, D, C>(shared, request, deadline, room_by, how, None)
+    }
+
+    /// Starts a call whose replies are a stream.
+    pub(super) fn start_stream<V, C>(
+        &mut self,
+        shared: &Shared<R>,
+        request: &V,
+        deadline: Deadline,
+        room_by: Deadline,
+        incoming: &Arc<Incoming<R>>,
+    ) -> Result<(u64, Credit), CallError>
+    where
+        C: Codec<V> + Codec<R>,
+    {
+        if self.removed {
+            self.reconnect::<C>(shared, room_by)?;
+        }
+        let Some(slot) = self.calls.take_slot() else {
+            return Err(CallError::TooManyStreams { server: shared.server(), most: STREAMS });
+        };
+        let call = self.last_call + 1;
+        let stream = (incoming, slot);
+        let asked =
+            self.ask_for::<V, C, C>(shared, request, deadline, room_by, How::Start, Some(stream));
+        match asked {
+            Ok((_, end)) => {
+                // Parts may have come while the request was still being sent.
+                if let Some(started) = self.calls.started.get_mut(&call) {
+                    started.end = end;
+                }
+                Ok((call, self.sender.stream_of(slot, call)))
+            }
+            Err(error) => {
+                self.calls.started.remove(&call);
+                self.calls.slots &= !(1 << slot);
+                self.sender.stream_of(slot, call).close();
+                Err(error)
+            }
+        }
+    }
+
+    fn ask_for<V, D, C>(
+        &mut self,
+        shared: &Shared<R>,
+        request: &V,
+        deadline: Deadline,
+        room_by: Deadline,
+        how: How,
+        stream: Option<(&Arc<Incoming<R>>, usize)>,
+    ) -> Result<(u64, u64), CallError>
+    where
+        D: Codec<V>,
+        C: Codec<R>,
+    {
         let wait = how != How::TryCall;
         self.last_call += 1;
         let call = self.last_call;
-        let head = RequestHead { call, deadline }.write(shared.clock);
+        let slot = stream.map(|(_, slot)| slot);
+        let head = RequestHead { call, slot, deadline }.write(shared.clock);
         if self.removed {
             self.reconnect::<C>(shared, room_by)?;
         }
@@ -184,10 +336,19 @@ impl<R> Connection<R> {
             }
             let Connection { sender, calls, early, .. } = &mut *self;
             *early = None;
+            if let Some((incoming, slot)) = stream {
+                // Each time: the last attempt may have been on another lane.
+                incoming.clear();
+                calls.slots |= 1 << slot;
+                let stream =
+                    StreamOf { incoming: incoming.clone(), slot: Some(slot), ended: false };
+                calls.started.insert(call, Started::new(0, Some(stream)));
+                sender.open_stream(slot, call);
+            }
             // The server may have to be rid of its replies before it has room.
             let sent = sender.send_behind::<V, D>(&head, request, room_by, |mut reader| {
                 let Some((answered, status)) = reply::read_head(&mut reader) else { return };
-                if answered == call && !fault(Fault::EarlyReplyLost) {
+                if answered == call && slot.is_none() && !fault(Fault::EarlyReplyLost) {
                     *early = Some(read_guarded::<R, C>(&shared.name, status, reader));
                 } else {
                     calls.note_of::<C>(&shared.name, answered, status, reader);
@@ -236,8 +397,7 @@ impl<R> Connection<R> {
 
     /// Keeps a call whose request was just sent, for whoever waits for it later.
     pub(super) fn keep_started(&mut self, call: u64, end: u64) {
-        let started = Started { end, awaited: false, outcome: None };
-        self.calls.started.insert(call, started);
+        self.calls.started.insert(call, Started::new(end, None));
         if let Some(result) = self.early.take() {
             self.calls.settle(call, || result);
         }
@@ -252,6 +412,7 @@ impl<R> Connection<R> {
         let wait = deadline.remaining().unwrap_or(Duration::MAX);
         let sender = shared.connect(wait).map_err(CallError::Reconnect)?;
         self.give_up::<C>(&shared.name);
+        self.calls.forget_slots();
         shared.listens_at(sender.bell());
         self.sender = sender;
         self.removed = false;
@@ -272,6 +433,10 @@ impl<R> Connection<R> {
         let accept = |calls: &mut Calls<R>, mut reader: Reader<'_>| {
             let (answered, status) = reply::read_head(&mut reader)?;
             if answered == call {
+                if status == Status::Part {
+                    // A caller that reads no stream takes the reply alone.
+                    return None;
+                }
                 return Some(read_outcome(&shared.name, status, reader, |reader| {
                     C::decode(reader)
                 }));
@@ -365,7 +530,7 @@ impl<R> Connection<R> {
     /// Tells the server that this client waits no more for a call's reply.
     pub(super) fn cancel(&self, call: u64) {
         let waits = |(&other, started): (&u64, &Started<R>)| {
-            (other != call && started.outcome.is_none()).then_some(other)
+            (other != call && !started.is_settled()).then_some(other)
         };
         let waited_for = self.calls.started.iter().find_map(waits).unwrap_or(self.last_call + 1);
         self.sender.cancel(call, waited_for);
@@ -375,7 +540,10 @@ impl<R> Connection<R> {
     /// Returns what was known, to be dropped where no lock is taken.
     pub(super) fn forget(&mut self, call: u64) -> Option<Started<R>> {
         let started = self.calls.started.remove(&call)?;
-        if started.outcome.is_none() {
+        if let Some(slot) = started.stream.as_ref().and_then(|stream| stream.slot) {
+            self.calls.slots &= !(1 << slot);
+        }
+        if !started.is_settled() {
             self.cancel(call);
         }
         Some(started)
@@ -383,10 +551,15 @@ impl<R> Connection<R> {
 
     /// The same of a call whose deadline has passed: says whether a server had received its request.
     pub(super) fn forget_late(&mut self, call: u64) -> bool {
-        let end = self.calls.started.get(&call).map(|started| started.end);
-        let received = end.is_none_or(|end| self.sender.was_consumed(end));
+        let received = self.was_received(call);
         self.forget(call);
         received
+    }
+
+    /// Whether a server had received the request of a call.
+    pub(super) fn was_received(&self, call: u64) -> bool {
+        let end = self.calls.started.get(&call).map(|started| started.end);
+        end.is_none_or(|end| self.sender.was_consumed(end))
     }
 
     /// Sees to it that no server receives any more what none has received by now; says whether that
@@ -395,7 +568,7 @@ impl<R> Connection<R> {
         self.take_replies::<C>(server);
         let certain = self.sender.renew_generation().is_ok();
         let left = |(&call, started): (&u64, &Started<R>)| {
-            started.outcome.is_none().then_some((call, started.end))
+            (!started.is_settled()).then_some((call, started.end))
         };
         let left: Vec<_> = self.calls.started.iter().filter_map(left).collect();
         for (call, end) in left {
@@ -435,7 +608,10 @@ fn read_outcome<R>(
 fn failure(server: Arc<Name>, status: Status, reader: Reader<'_>) -> CallError {
     match status {
         Status::Panicked => CallError::Panicked { server, message: reader.read_text() },
-        Status::Reply | Status::Dropped => CallError::Dropped { server },
+        // The handler ended a stream that this caller does not read, without a reply.
+        Status::Reply | Status::Dropped | Status::Part | Status::End => {
+            CallError::Dropped { server }
+        }
         Status::Closed => CallError::ServerDied { server, received: true },
         Status::Unreadable => CallError::Unreadable { server, why: reader.read_text() },
         Status::Unsendable => CallError::Unsendable { server, why: reader.read_text() },

@@ -6,8 +6,8 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::How;
-use super::shared::{HAND_OVER, Lent, NotLent, Shared, Waited};
+use super::connection::{Calls, How};
+use super::shared::{HAND_OVER, Known, Lent, NotLent, Shared, Waited};
 use crate::DefaultCodec;
 use crate::codec::{Codec, Raw};
 use crate::error::SendError;
@@ -150,8 +150,11 @@ impl<R> Shared<R> {
                     return Some((next, Err(CallError::OwnServer { server: self.server() })));
                 }
             }
-            match self.wait_for::<C>(lent, &numbers, until) {
-                Waited::Outcome(at, outcome) => {
+            let take = |calls: Option<&mut Calls<R>>, known: &mut Known<R>| {
+                known.take_first(&numbers).or_else(|| calls?.take_first(&numbers))
+            };
+            match self.wait_for::<C, _>(lent, &numbers, until, take) {
+                Waited::Found((at, outcome)) => {
                     if let Some(outcome) = calls[at].outcome(self, outcome) {
                         return Some((at, outcome));
                     }
@@ -173,8 +176,11 @@ impl<R> Shared<R> {
         call: u64,
         deadline: Deadline,
     ) -> Result<R, CallError> {
-        match self.wait_for::<C>(lent, &[call], deadline) {
-            Waited::Outcome(_, outcome) => outcome,
+        let take = |calls: Option<&mut Calls<R>>, known: &mut Known<R>| {
+            known.take_first(&[call]).or_else(|| calls?.take_first(&[call]))
+        };
+        match self.wait_for::<C, _>(lent, &[call], deadline, take) {
+            Waited::Found((_, outcome)) => outcome,
             Waited::Late(lent) => Err(self.timeout(lent, call)),
         }
     }

@@ -22,7 +22,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use super::connection::{Connection, NoReply, Outcome, Started};
+use super::connection::{Calls, Connection, NoReply, Outcome, Started};
 use super::options::ClientOptions;
 use crate::Sender;
 use crate::channel::{SenderBell, Untyped};
@@ -30,7 +30,7 @@ use crate::codec::Codec;
 use crate::name::Name;
 use crate::rpc::ConnectError;
 use crate::rpc::error::CallError;
-use crate::sys::thread::{Parker, ThreadId, current_id};
+use crate::sys::thread::{Parker, current_id};
 use crate::sys::{AtomicU64, ClockOffset, Deadline, Fault, Mutex, Ordering, fault, process};
 
 /// How long a call that does not wait for its reply waits for the connection, if another thread has it.
@@ -57,15 +57,14 @@ struct Desk<R> {
     /// Missing while a thread has it, or the client for itself.
     connection: Option<Box<Connection<R>>>,
     /// The thread that has it from here.
-    holder: Option<ThreadId>,
+    holder: Option<u64>,
     /// Where that thread sleeps.
     bell: Option<SenderBell>,
     /// Threads that want the connection to do something.
     wanting: Vec<Waker>,
     /// Threads that only wait, and for which calls.
     followers: Vec<Follower>,
-    /// What became of calls that a follower waits for, or did.
-    known: BTreeMap<u64, Outcome<R>>,
+    known: Known<R>,
     /// Calls that were dropped while a thread had the connection.
     dropped: Vec<u64>,
     /// How many tasks have waited.
@@ -100,16 +99,16 @@ pub(super) enum NotLent {
 }
 
 /// What waiting for calls came to.
-pub(super) enum Waited<'a, R> {
-    /// One of them has its outcome.
-    Outcome(usize, Result<R, CallError>),
-    /// None has, until the deadline. Another thread may have the connection.
+pub(super) enum Waited<'a, R, T> {
+    /// Something came of one of them.
+    Found(T),
+    /// Nothing did, until the deadline. Another thread may have the connection.
     Late(Option<Lent<'a, R>>),
 }
 
 /// What following came to.
-enum Followed<'a, R> {
-    Outcome(usize, Result<R, CallError>),
+enum Followed<'a, R, T> {
+    Found(T),
     /// It is this thread's turn to wait.
     Lead(Lent<'a, R>),
     Late,
@@ -130,7 +129,7 @@ impl<R> Shared<R> {
                 bell: None,
                 wanting: Vec::new(),
                 followers: Vec::new(),
-                known: BTreeMap::new(),
+                known: Known(BTreeMap::new()),
                 dropped: Vec::new(),
                 tasks: 0,
                 missed: false,
@@ -249,26 +248,30 @@ impl<R> Shared<R> {
         }
     }
 
-    /// Waits until one of the calls has its outcome, with the connection in hand as long as no other thread
-    /// wants it. Those that are 0 are not waited for.
-    pub(super) fn wait_for<'a, C: Codec<R>>(
+    /// Waits until `take` makes something of what is known of the calls, with the connection in hand as long as no
+    /// other thread wants it. Calls that are 0 are not waited for.
+    pub(super) fn wait_for<'a, C: Codec<R>, T>(
         &'a self,
         mut lent: Lent<'a, R>,
         calls: &[u64],
         until: Deadline,
-    ) -> Waited<'a, R> {
+        mut take: impl FnMut(Option<&mut Calls<R>>, &mut Known<R>) -> Option<T>,
+    ) -> Waited<'a, R, T> {
         loop {
             lent.take_replies::<C>(&self.name);
             self.deliver(&mut lent);
-            if let Some((which, outcome)) = self.take_outcome(&mut lent, calls) {
-                return Waited::Outcome(which, outcome);
+            let mut desk = self.desk();
+            let found = take(Some(&mut lent.calls), &mut desk.known);
+            drop(desk);
+            if let Some(found) = found {
+                return Waited::Found(found);
             }
             let Some(first) = lent.calls.await_all(calls) else { return Waited::Late(Some(lent)) };
             match lent.wait_for_any::<C>(self, first, until) {
                 Ok(()) | Err(NoReply::Failed(_)) => {}
                 Err(NoReply::Late) => return Waited::Late(Some(lent)),
-                Err(NoReply::Interrupted) => match self.follow(lent, calls, until) {
-                    Followed::Outcome(which, outcome) => return Waited::Outcome(which, outcome),
+                Err(NoReply::Interrupted) => match self.follow(lent, calls, until, &mut take) {
+                    Followed::Found(found) => return Waited::Found(found),
                     Followed::Lead(again) => lent = again,
                     Followed::Late => return Waited::Late(None),
                 },
@@ -276,20 +279,10 @@ impl<R> Shared<R> {
         }
     }
 
-    /// The outcome of one of the calls, if one is known.
-    pub(super) fn take_outcome(
-        &self,
-        lent: &mut Lent<'_, R>,
-        calls: &[u64],
-    ) -> Option<(usize, Result<R, CallError>)> {
-        let known = self.desk().take_known(calls);
-        known.or_else(|| lent.calls.take_first(calls))
-    }
-
     /// Whether none of the calls has its outcome.
     pub(super) fn is_none_known(&self, lent: &Lent<'_, R>, calls: &[u64]) -> bool {
         let desk = self.desk();
-        !calls.iter().any(|call| desk.known.contains_key(call) || lent.calls.is_known(*call))
+        !calls.iter().any(|call| desk.known.0.contains_key(call) || lent.calls.is_known(*call))
     }
 
     /// Gives followers the outcomes that they wait for.
@@ -304,10 +297,11 @@ impl<R> Shared<R> {
             let Some(at) = desk.followers.iter().position(|it| it.calls.contains(&call)) else {
                 continue;
             };
+            // What comes of a stream, the thread that reads it takes by itself.
             if let Some(outcome) = lent.calls.take(call) {
-                desk.known.insert(call, outcome);
-                told.push(desk.followers[at].waker.clone());
+                desk.known.0.insert(call, outcome);
             }
+            told.push(desk.followers[at].waker.clone());
         }
         drop(desk);
         if !fault(Fault::FollowerNotWoken) {
@@ -317,12 +311,13 @@ impl<R> Shared<R> {
 
     /// Puts the connection back, and waits while another thread has it: for the outcome of one of the calls,
     /// or for the turn to wait with the connection in hand.
-    fn follow<'a>(
+    fn follow<'a, T>(
         &'a self,
         mut lent: Lent<'a, R>,
         calls: &[u64],
         until: Deadline,
-    ) -> Followed<'a, R> {
+        take: &mut impl FnMut(Option<&mut Calls<R>>, &mut Known<R>) -> Option<T>,
+    ) -> Followed<'a, R, T> {
         let parker = Parker::new();
         let waker = parker.waker();
         if let Some(connection) = lent.connection.take() {
@@ -336,20 +331,20 @@ impl<R> Shared<R> {
         }
         loop {
             let mut desk = self.desk();
-            let known = desk.take_known(calls);
+            let found = take(None, &mut desk.known);
             // Those that have something to do come first.
-            let leads = known.is_none() && desk.wanting.is_empty();
+            let leads = found.is_none() && desk.wanting.is_empty();
             let connection = if leads { desk.connection.take() } else { None };
-            let late = known.is_none() && connection.is_none() && until.has_passed();
-            if known.is_some() || connection.is_some() || late {
+            let late = found.is_none() && connection.is_none() && until.has_passed();
+            if found.is_some() || connection.is_some() || late {
                 desk.followers.retain(|follower| !follower.waker.will_wake(waker));
             }
             if connection.is_some() {
                 desk.holder = Some(current_id());
             }
             drop(desk);
-            if let Some((which, outcome)) = known {
-                return Followed::Outcome(which, outcome);
+            if let Some(found) = found {
+                return Followed::Found(found);
             }
             if let Some(connection) = connection {
                 let connection = Some(connection);
@@ -428,7 +423,7 @@ impl<R> Shared<R> {
             return;
         }
         let mut desk = self.desk();
-        let known = desk.known.remove(&call);
+        let known = desk.known.0.remove(&call);
         let forgotten = match &mut desk.connection {
             Some(connection) => connection.forget(call),
             None => {
@@ -465,16 +460,19 @@ impl<R> PutBack<R> {
     }
 }
 
-impl<R> Desk<R> {
-    /// The earliest outcome of these calls that a follower was to have: which of them it is, and what.
-    fn take_known(&mut self, calls: &[u64]) -> Option<(usize, Result<R, CallError>)> {
-        if self.known.is_empty() {
+/// What became of calls that a follower waits for, or did.
+pub(super) struct Known<R>(BTreeMap<u64, Outcome<R>>);
+
+impl<R> Known<R> {
+    /// The earliest outcome of these calls: which of them it is, and what.
+    pub(super) fn take_first(&mut self, calls: &[u64]) -> Option<(usize, Result<R, CallError>)> {
+        if self.0.is_empty() {
             return None;
         }
         let known = calls.iter().enumerate();
-        let known = known.filter_map(|(at, call)| Some((self.known.get(call)?.place, at)));
+        let known = known.filter_map(|(at, call)| Some((self.0.get(call)?.place, at)));
         let (_, at) = known.min()?;
-        Some((at, self.known.remove(&calls[at])?.result))
+        Some((at, self.0.remove(&calls[at])?.result))
     }
 }
 

@@ -17,13 +17,10 @@ std::thread_local! {
     static HERE: u8 = const { 0 };
 }
 
-/// Which thread this is, among those that run.
-pub(crate) type ThreadId = usize;
-
-/// Which thread calls.
+/// Which thread calls, among those that run; never zero.
 // NB: `thread::current` counts a reference up and down.
-pub(crate) fn current_id() -> ThreadId {
-    HERE.with(|here| std::ptr::from_ref(here).addr())
+pub(crate) fn current_id() -> u64 {
+    HERE.with(|here| std::ptr::from_ref(here).addr() as u64)
 }
 
 /// Starts a thread.

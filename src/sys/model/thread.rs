@@ -1,19 +1,20 @@
 //! Threads of a model's process.
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, PoisonError};
 use std::task::{Wake, Waker};
 
 use loom::sync::{Condvar, Mutex, MutexGuard};
 use loom::thread;
 
-pub(crate) use loom::thread::{JoinHandle, ThreadId, current};
+pub(crate) use loom::thread::{JoinHandle, current};
 
 use super::{Deadline, kernel};
 use crate::sys::SystemError;
 
-/// Which thread calls.
-pub(crate) fn current_id() -> ThreadId {
-    thread::current().id()
+/// Which thread calls; never zero.
+pub(crate) fn current_id() -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(thread::current().id()) | 1
 }
 
 /// Starts a thread of the calling thread's process.

@@ -12,6 +12,7 @@ mod receivers;
 mod returns;
 mod ring;
 mod space;
+mod streams;
 mod wake;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,0 +1,154 @@
+//! Replying in parts: a stream that the caller reads while it is made.
+
+use std::time::Duration;
+
+use super::{Responder, UntypedResponder};
+use crate::channel::{Due, PartWait};
+use crate::codec::{Codec, Writer};
+use crate::error::SendError;
+use crate::rpc::error::ReplyError;
+use crate::service::reply::{self, Status};
+use crate::sys::Deadline;
+use crate::transfer;
+
+impl<R, C: Codec<R>> Responder<R, C> {
+    /// Whether the caller reads a stream of replies ([`Client::stream`](crate::rpc::Client::stream)). One that does
+    /// not takes the [reply](Responder::reply) alone: parts are not sent to it.
+    pub fn is_stream(&self) -> bool {
+        self.untyped.stream.is_some()
+    }
+
+    /// Sends a part of a stream of replies, and waits while the caller is a quarter of a MiB behind, until it takes
+    /// more, its deadline passes, or it is gone. Other parts, or the [reply](Responder::reply), can follow.
+    ///
+    /// The caller's taking is noticed while the server receives. So a handler on another thread waits for the
+    /// server's thread as well; one on the thread that received last looks by itself, and no request is received
+    /// meanwhile.
+    ///
+    /// ```
+    /// # use sysv_channel::rpc::{Client, Server};
+    /// # let name = format!("doc-part-{}", std::process::id());
+    /// # let name = name.as_str();
+    /// let server = Server::<u32, u32>::bind(name)?;
+    /// # let closer = server.closer();
+    /// let serving = std::thread::spawn(move || {
+    ///     for request in server.incoming() {
+    ///         let (up_to, mut counting) = request?.into_parts();
+    ///         // A caller that has gone, or reads no more, has itself to blame.
+    ///         let sent = (1..=up_to).try_for_each(|number| counting.part(&number));
+    ///         let _ = sent.and_then(|()| counting.finish());
+    ///     }
+    ///     Ok::<(), sysv_channel::rpc::ServeError>(())
+    /// });
+    /// let client = Client::<u32, u32>::connect(name)?;
+    /// let numbers: Vec<u32> = client.stream(&4)?.collect::<Result<_, _>>()?;
+    /// assert_eq!(numbers, [1, 2, 3, 4]);
+    /// # closer.close();
+    /// # serving.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReplyError::ClientGone`] if the caller reads no more, is late or is gone, [`ReplyError::Closing`] if the
+    /// part has to wait although the server was closed, once its
+    /// [drain](crate::rpc::ServerOptions::drain) is over,
+    /// [`ReplyError::TooLong`] or [`ReplyError::Send`] for a part that cannot be sent. The part did not go then, but
+    /// for [`SendError::NotWoken`].
+    pub fn part(&mut self, part: &R) -> Result<(), ReplyError> {
+        self.part_by(part, Deadline::never())
+    }
+
+    /// Like [`part`](Responder::part), but does not wait.
+    ///
+    /// # Errors
+    /// [`ReplyError::WouldWait`] if the caller is too far behind; else as [`part`](Responder::part).
+    pub fn try_part(&mut self, part: &R) -> Result<(), ReplyError> {
+        self.part_by(part, Deadline::now())
+    }
+
+    /// Like [`part`](Responder::part), but waits at most so long.
+    ///
+    /// # Errors
+    /// [`ReplyError::WouldWait`] if the caller is too far behind until then; else as [`part`](Responder::part).
+    pub fn part_timeout(&mut self, part: &R, timeout: Duration) -> Result<(), ReplyError> {
+        self.part_by(part, Deadline::after(timeout))
+    }
+
+    /// Ends a stream of replies behind the parts that were sent; [`reply`](Responder::reply) ends it with one more.
+    /// A caller that reads no stream is told [`CallError::Dropped`](crate::rpc::CallError::Dropped).
+    ///
+    /// # Errors
+    /// As [`reply`](Responder::reply).
+    pub fn finish(mut self) -> Result<(), ReplyError> {
+        let gone = || ReplyError::ClientGone { server: self.untyped.caller.channel() };
+        if self.untyped.was_given_up() {
+            let gone = gone();
+            self.untyped.answered = true;
+            return Err(gone);
+        }
+        let ended = self.untyped.reply(Status::End, |_| Ok(()));
+        ended.map_err(|error| self.untyped.explain(error))
+    }
+
+    fn part_by(&mut self, part: &R, until: Deadline) -> Result<(), ReplyError> {
+        if self.untyped.stream.is_none() {
+            return Ok(());
+        }
+        let sent = transfer::sending::<R, _, _>(|| {
+            let encode = |out: &mut Writer<'_>| transfer::encode::<R, C>(part, out);
+            let bytes = self.untyped.caller.encode_part(encode)?;
+            self.untyped.send_part(&bytes, until)
+        });
+        sent.map_err(|error| self.untyped.explain(error))
+    }
+}
+
+impl UntypedResponder {
+    /// Sends a part, and waits until then for the caller to take others.
+    fn send_part(&mut self, bytes: &[u8], until: Deadline) -> Result<(), SendError> {
+        let head = reply::head(self.head.call, Status::Part);
+        let due = Due { call: self.head.call, deadline: self.head.deadline };
+        let gone = |this: &Self| SendError::Disconnected { channel: this.caller.channel() };
+        let Some(mut stream) = self.stream else { return Ok(()) };
+        loop {
+            let sent = self.caller.send_part(&head, bytes, due, &mut stream);
+            self.stream = Some(stream);
+            match sent? {
+                PartWait::Room => return Ok(()),
+                PartWait::Gone => return Err(gone(self)),
+                PartWait::Late | PartWait::Closed => {}
+            }
+            if until.has_passed() {
+                return Err(SendError::Full { channel: self.caller.channel() });
+            }
+            let until = self.drained_by.map_or(until, |drained| until.earlier(drained));
+            let len = head.len() + bytes.len();
+            match self.caller.await_part(due, stream, len, until, self.drained_by.is_some()) {
+                PartWait::Room => {}
+                PartWait::Gone => return Err(gone(self)),
+                PartWait::Closed => {
+                    self.drained_by = Some(Deadline::after(self.caller.drain()));
+                }
+                PartWait::Late if self.drained_by.is_some_and(Deadline::has_passed) => {
+                    return Err(SendError::Closed { channel: self.caller.channel() });
+                }
+                PartWait::Late if due.deadline.has_passed() => return Err(gone(self)),
+                PartWait::Late => {
+                    return Err(SendError::Full { channel: self.caller.channel() });
+                }
+            }
+        }
+    }
+
+    /// Why a part or the end of a stream did not go.
+    fn explain(&self, error: SendError) -> ReplyError {
+        match error {
+            SendError::Disconnected { channel: server }
+            | SendError::Removed { channel: server } => ReplyError::ClientGone { server },
+            SendError::Full { channel: server } => ReplyError::WouldWait { server },
+            SendError::Closed { channel: server } => ReplyError::Closing { server },
+            SendError::TooLong { channel: server, max, .. } => ReplyError::TooLong { server, max },
+            error => ReplyError::Send(error),
+        }
+    }
+}
