@@ -1530,7 +1530,7 @@ fn a_port_in_a_value_that_was_taken_back_while_it_was_decoded_is_still_its_sende
 }
 
 /// Values whose encoded length is known; behind a tag of four bytes, bytes have eight that say how
-/// many they are, and a port has 33.
+/// many they are, and a port has 41.
 #[derive(Serialize, Deserialize)]
 enum Measured {
     Told(Bytes),
@@ -1580,7 +1580,7 @@ fn the_longest_value_is_that_of_the_message_and_of_the_reply_alone() {
         let told = address.tell(&Measured::Told(vec![7; longest + 1].into()));
         assert!(matches!(&told, Err(TellError::Send(error)) if too_long(error)), "{told:?}");
 
-        let longest = max as usize - 4 - 8 - 33;
+        let longest = max as usize - 4 - 8 - 41;
         let ask = |len| address.ask(|port| Measured::Asked(vec![7; len].into(), port));
         assert_eq!(ask(longest).unwrap(), longest as u64);
         let asked = ask(longest + 1).unwrap_err();
@@ -1632,18 +1632,18 @@ fn a_mailbox_without_room_for_replies_is_refused() {
 fn the_asker_is_told_why_although_the_reason_is_longer_than_the_longest_value() {
     let stage = Stage::new("long reason");
     let mailbox: Mailbox<ReplyTo<Bytes>> =
-        MailboxOptions::new().max_value(40).bind(stage.name()).unwrap();
+        MailboxOptions::new().max_value(48).bind(stage.name()).unwrap();
     let (address, closer) = (mailbox.address(), mailbox.closer());
     let actor = thread::spawn(move || {
         while let Some(reply) = mailbox.recv().unwrap() {
             assert!(matches!(
-                reply.send(&vec![7; 41].into()),
-                Err(ReplyError::TooLong { max: 40, .. })
+                reply.send(&vec![7; 49].into()),
+                Err(ReplyError::TooLong { max: 48, .. })
             ));
         }
     });
     let asked = address.ask_timeout(|port| port, Duration::MAX).unwrap_err();
-    assert!(matches!(&asked, AskError::Unsendable { why, .. } if why.len() == 40), "{asked}");
+    assert!(matches!(&asked, AskError::Unsendable { why, .. } if why.len() == 48), "{asked}");
     closer.close();
     actor.join().unwrap();
 }

@@ -292,12 +292,12 @@ fn bank_keeps_the_money_together_while_accounts_are_killed() {
 }
 
 #[test]
-fn supervisor_restarts_its_worker_and_every_call_is_answered() {
+fn supervisor_restarts_its_workers_and_every_call_is_answered() {
     let stage = Stage::new("supervisor");
     let output = run(example("supervisor"));
     let (shown, errors) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{}: {shown}{errors}", stage.name());
-    assert!(shown.contains("300 calls answered"), "{shown}");
+    assert!(shown.contains("600 calls answered by 3 workers"), "{shown}");
 }
 
 #[test]

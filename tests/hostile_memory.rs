@@ -431,11 +431,12 @@ const LINE: usize = 64;
 const BLOCK: usize = 7 * LINE;
 
 /// Words of a lane's block.
-const LANE_WORDS: [usize; 15] = [
+const LANE_WORDS: [usize; 16] = [
     0,   // announced
     8,   // sent values
     112, // generation
     120, // owned from
+    200, // the owner's mark
     64,  // parked
     72,  // long
     80,  // ignored

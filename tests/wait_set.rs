@@ -5,14 +5,16 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::Stage;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sysv_channel::actor::Mailbox;
 use sysv_channel::codec::{Bytes, Raw};
-use sysv_channel::rpc::{Client, Server};
+use sysv_channel::rpc::{Client, Event, Server};
 use sysv_channel::{Channel, Options, RecvError, Select, Tag, WaitSet};
 
 type Line = Channel<Bytes, Raw>;
@@ -327,6 +329,74 @@ fn one_thread_serves_a_server_a_mailbox_and_a_channel() {
         tells.join().unwrap();
         sends.join().unwrap();
     });
+}
+
+#[test]
+fn clients_and_actors_that_go_are_told_of_in_a_set_and_at_a_descriptor() {
+    let stage = Stage::new("set ends");
+    let server = Server::<u64, u64>::bind(stage.name()).unwrap();
+    let parent = Mailbox::<String>::private().unwrap();
+    let at = [server.readiness().unwrap(), parent.readiness().unwrap()];
+    for round in 0..40 {
+        let child = Mailbox::<u64>::private().unwrap();
+        let watch = child.address().watch_into(&parent, "ended".to_owned()).unwrap();
+        let name = stage.name().to_owned();
+        let calling = thread::spawn(move || {
+            let client = Client::<u64, u64>::connect(&*name).unwrap();
+            assert_eq!(client.call(&1).unwrap(), 2);
+            thread::sleep(Duration::from_micros(round * 10));
+            // Now it goes, and the child with it.
+            drop(client);
+            drop(child);
+        });
+        let mut set = WaitSet::new();
+        let (serving, _) = (set.add(&server), set.add(&parent));
+        let (mut gone, mut ended) = (false, false);
+        while !gone || !ended {
+            let mut look_at = |serves: bool| match serves {
+                true => match server.try_next_event() {
+                    Ok(Some(Event::Request(request))) => {
+                        let (number, responder) = request.into_parts();
+                        responder.reply(&(number + 1)).unwrap();
+                        true
+                    }
+                    Ok(Some(Event::ClientGone(_))) => {
+                        gone = true;
+                        true
+                    }
+                    Ok(None) => panic!("it was not closed"),
+                    Err(error) => {
+                        assert!(error.is_empty(), "{error}");
+                        false
+                    }
+                },
+                false => match parent.try_recv() {
+                    Ok(message) => {
+                        assert_eq!(message.as_deref(), Some("ended"));
+                        ended = true;
+                        true
+                    }
+                    Err(error) => {
+                        assert!(error.is_empty(), "{error}");
+                        false
+                    }
+                },
+            };
+            if round % 2 == 0 {
+                let ready = set.ready().unwrap().unwrap();
+                look_at(ready == serving);
+            } else {
+                while look_at(true) || look_at(false) {}
+                if !gone || !ended {
+                    let mut watched =
+                        at.each_ref().map(|at| PollFd::new(at.as_fd(), PollFlags::POLLIN));
+                    assert!(poll(&mut watched, PollTimeout::NONE).unwrap() > 0);
+                }
+            }
+        }
+        calling.join().unwrap();
+        drop(watch);
+    }
 }
 
 const SENDER: &str = "SYSV_CHANNEL_TEST_WAIT_SET_SENDER";

@@ -26,7 +26,7 @@ use crate::error::{AttachError, RecvError, SendError};
 use crate::name::{Handle, Name};
 use crate::service::Kind;
 use crate::service::reply::{self, Status};
-use crate::sys::{Deadline, Fault, Key, fault};
+use crate::sys::{ClockOffset, Deadline, Fault, Key, fault};
 use crate::{DefaultCodec, Sender, Tag, panics, transfer};
 
 /// How long a call waits that names no time.
@@ -103,6 +103,16 @@ pub struct Address<M, C = DefaultCodec> {
 /// The connection, which is made again when the mailbox was removed.
 struct Connection {
     sender: Sender<(), Untyped>,
+    clock: ClockOffset,
+}
+
+impl Connection {
+    /// The address of the next ask's reply port.
+    fn next_port(&self, deadline: Deadline) -> PortAddress {
+        let Connection { sender, clock } = self;
+        let (home, origin) = (sender.handle(), sender.origin());
+        PortAddress { home, origin, ask: sender.next_ask(), until: clock.publish(deadline) }
+    }
 }
 
 impl Drop for Connection {
@@ -354,11 +364,7 @@ impl<M, C: Codec<M>> Address<M, C> {
             let connection = place.as_mut().expect("it was just connected");
             match connection.sender.await_receiver(deadline) {
                 Ok(receiver) => {
-                    let (origin, ask) = (connection.sender.origin(), connection.sender.next_ask());
-                    return Ok((
-                        receiver,
-                        PortAddress { home: connection.sender.handle(), origin, ask },
-                    ));
+                    return Ok((receiver, connection.next_port(deadline)));
                 }
                 Err(SendError::Removed { .. }) => *place = None,
                 Err(SendError::Disconnected { .. }) => {
@@ -450,7 +456,7 @@ impl<M, C: Codec<M>> Address<M, C> {
             let wait = deadline.remaining().unwrap_or(Duration::MAX);
             let protocol = wire::protocol::<M, C>();
             let sender = self.options.connect.connect::<M, C>(protocol, &self.name, wait)?;
-            *place = Some(Connection { sender });
+            *place = Some(Connection { sender, clock: ClockOffset::of_this_process() });
         }
         Ok(place)
     }

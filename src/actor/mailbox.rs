@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::address::Address;
+use super::ends::{WatchGuard, Watches};
 use super::error::ReplyError;
 use super::options::AddressOptions;
 use super::reply::{self, Hold, Link, Relay, Route, reply_at_home};
@@ -22,13 +23,13 @@ use crate::Readiness;
 use crate::channel::{LostPort, Origin, PortId, Untyped, WakeOn, Whereabouts};
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::control::BRIEFLY;
-use crate::error::{OpenError, RecvError};
+use crate::error::{OpenError, RecvError, SendError};
 use crate::name::{Handle, Name};
 use crate::service::BindOptions;
 use crate::service::reply::Status;
 use crate::sys::{Deadline, Fault, fault};
 use crate::wait_set::Waits;
-use crate::{DefaultCodec, Owner, Receiver, Select, panics};
+use crate::{DefaultCodec, Owner, Receiver, Select, Sender, panics};
 
 /// How many things of the mailbox's own, replies to pass on and ports to give up, a call looks after
 /// before its deadline counts: more than stand in a queue, since a message may stand behind them.
@@ -225,6 +226,8 @@ pub struct Mailbox<M, C = DefaultCodec> {
     relays: RefCell<Vec<(Handle, Weak<Relay>)>>,
     /// Until when no home is waited for, since one was in vain.
     hasty_until: Cell<Deadline>,
+    /// The actors whose end it is told of.
+    watches: Watches<M>,
     /// What it does before it is dropped: dropping knows no codec.
     end: fn(&Self),
     message: PhantomData<fn(C) -> M>,
@@ -273,6 +276,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             told: Cell::new(0),
             relays: RefCell::default(),
             hasty_until: Cell::new(Deadline::now()),
+            watches: Watches::new(),
             end: Self::receive_last,
             message: PhantomData,
         }
@@ -366,20 +370,37 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                 return Err(self.receiver.nothing_came(deadline));
             }
             errands += 1;
+            let nudges = self.receiver.nudges();
+            self.watches.look(nudges, || self.receiver.len().unwrap_or(0));
+            if let Some(end) = self.watches.next(false) {
+                return end.map(Some);
+            }
             let (told, lost) = self.lost();
-            let received = if lost.is_empty() {
-                let any_wakeup = !self.held.borrow().is_empty();
-                self.take(Select::UpTo(ORDINARY), deadline, WakeOn { told, any_wakeup }, |_| true)
-            } else {
+            let ended = self.watches.some_ended();
+            let now = Deadline::after(Duration::ZERO);
+            let received = if !lost.is_empty() {
                 // What a holder said before it went is here now or never comes.
-                let wake_on = WakeOn { told, any_wakeup: false };
-                let now = Deadline::after(Duration::ZERO);
+                let wake_on = WakeOn { told, nudges, any_wakeup: false };
                 self.take(Select::Exactly(FORWARDED), now, wake_on, |_| true)
+            } else {
+                let any_wakeup = !self.held.borrow().is_empty();
+                let wake_on = WakeOn { told, nudges, any_wakeup };
+                // So is what an actor told that has ended.
+                let until = if ended { now } else { deadline };
+                self.take(Select::UpTo(ORDINARY), until, wake_on, |_| true)
             };
             match received {
                 Ok(Some(message)) => return Ok(Some(message)),
                 Ok(None) => {}
                 Err(RecvError::Timeout { .. }) if !lost.is_empty() => self.give_up(lost),
+                Err(RecvError::Timeout { .. }) if ended => {
+                    // What else may have ended the call says so; else the mailbox is empty.
+                    let empty =
+                        (self.receiver.nudges(), self.receiver.holder_changes()) == (nudges, told);
+                    if let Some(end) = self.watches.next(empty) {
+                        return end.map(Some);
+                    }
+                }
                 Err(RecvError::Timeout { .. }) if !deadline.has_passed() => {}
                 Err(RecvError::Closed { .. }) => return Ok(None),
                 Err(error) => return Err(error),
@@ -393,7 +414,8 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     fn receive_last(&self) {
         let select =
             if self.receiver.is_private() { Select::Any } else { Select::Exactly(FORWARDED) };
-        let wake_on = WakeOn { told: self.receiver.holder_changes(), any_wakeup: false };
+        let (told, nudges) = (self.receiver.holder_changes(), self.receiver.nudges());
+        let wake_on = WakeOn { told, nudges, any_wakeup: false };
         let is_away = |way: &Route| matches!(way, Route::Away(_));
         // None that comes meanwhile need be seen.
         for _ in 0..self.receiver.len().unwrap_or(0) {
@@ -416,12 +438,12 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         replies: impl Fn(&Route) -> bool,
     ) -> Result<Option<M>, RecvError> {
         let ports = RefCell::new(Vec::<Came>::new());
-        let make = |mut reader: Reader<'_>, from| -> Result<_, DecodeError> {
+        let make = |mut reader: Reader<'_>, tag, from| -> Result<_, DecodeError> {
             // A long message may be taken back by its sender while it is decoded, ports and all.
             self.give_back(ports.take());
             let ask = match Head::read(&mut reader)? {
                 Head::Told { ask } => ask,
-                Head::Reply(reply) => return Ok((Received::Reply(reply), from)),
+                Head::Reply(reply) => return Ok((Received::Reply(reply), tag, from)),
             };
             let max = self.receiver.max_value();
             let decode = || match reader.remaining() as u64 {
@@ -434,10 +456,13 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
             ports
                 .borrow_mut()
                 .extend(came.into_iter().map(|(address, hold)| self.came(address, hold)));
-            Ok((Received::Told { ask, message }, from))
+            Ok((Received::Told { ask, message }, tag, from))
         };
         let received = self.receiver.receive_selected(select, deadline, wake_on, make);
-        let (received, from) = received.inspect_err(|_| self.give_back(ports.take()))?;
+        let (received, tag, from) = received.inspect_err(|_| self.give_back(ports.take()))?;
+        if tag == ORDINARY {
+            self.watches.received_one();
+        }
         match received {
             Received::Reply(reply) => {
                 self.forward(reply);
@@ -578,7 +603,11 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
 
 impl<M, C: Codec<M>> Waits for Mailbox<M, C> {
     fn is_ready(&self) -> Result<bool, RecvError> {
-        Ok(self.is_closed() || !self.lost().1.is_empty() || self.receiver.is_ready()?)
+        self.watches.look(self.receiver.nudges(), || self.receiver.len().unwrap_or(0));
+        Ok(self.is_closed()
+            || self.watches.some_ended()
+            || !self.lost().1.is_empty()
+            || self.receiver.is_ready()?)
     }
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), RecvError>> {
@@ -591,6 +620,18 @@ impl<M, C: Codec<M>> Waits for Mailbox<M, C> {
 
     fn spin(&self) -> Duration {
         self.receiver.spin()
+    }
+}
+
+impl<M, C> Mailbox<M, C> {
+    /// Has the end of an actor come here as a message.
+    pub(super) fn watch(
+        &self,
+        sender: Sender<(), Untyped>,
+        actor: u64,
+        message: impl FnOnce() -> M + Send + 'static,
+    ) -> Result<WatchGuard, SendError> {
+        self.watches.begin(sender, actor, self.receiver.bell(), Box::new(message))
     }
 }
 

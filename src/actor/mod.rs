@@ -55,24 +55,29 @@
 //!   receives. Word of a port goes be the mailbox full or not; a reply waits for room, a second at most.
 //! - A reply port is passed on by a send that succeeds, and by nothing else.
 //! - [`Watch`] tells at once that an actor has ended, however it did: the kernel rings.
+//!   [`Address::watch_into`] brings that into a mailbox as a message, after what the actor had told there.
 //! - [Urgent](Address::tell_urgent) messages overtake all others.
 //!
-//! No thread is started here, and none runs but the callers'.
+//! No thread is started here but for [`Address::watch_into`], one for each actor that is watched so, and for a
+//! mailbox that waits in a task.
 
 mod address;
+mod ends;
 mod error;
 mod mailbox;
 mod options;
 mod reply;
 mod watch;
+mod watch_into;
 mod wire;
 
 pub use address::Address;
+pub use ends::WatchGuard;
 pub use error::{AskError, ReplyError, TellError, WatchError};
 pub use mailbox::{Mailbox, MailboxOptions};
 pub use options::AddressOptions;
 pub use reply::ReplyTo;
 pub use watch::Watch;
 
-pub use crate::channel::Closer;
+pub use crate::channel::{Closer, Peer};
 pub use crate::service::{BindError, ConnectError, Service};

@@ -17,6 +17,7 @@ use serde::de::{DeserializeOwned, Deserializer};
 use serde::ser::{self, Serializer};
 use serde::{Deserialize, Serialize};
 
+use super::Peer;
 use super::error::ReplyError;
 use super::options::AddressOptions;
 use super::wire::{FORWARDED, HEADS, PortAddress, REPLY_HEAD, Shape, write_reply};
@@ -26,7 +27,7 @@ use crate::control::BRIEFLY;
 use crate::error::{OpenError, SendError};
 use crate::name::Name;
 use crate::service::reply::{self, Status};
-use crate::sys::{Deadline, Mutex};
+use crate::sys::{ClockOffset, Deadline, Mutex};
 use crate::transfer::Refusal;
 use crate::{AttachError, Channel, DefaultCodec, Sender, transfer};
 
@@ -247,6 +248,11 @@ impl UntypedPort {
         UntypedPort { address, hold: Hold::new(way), options: AddressOptions::of_this_moment() }
     }
 
+    /// Until when the asker waits.
+    fn deadline(&self) -> Deadline {
+        ClockOffset::of_this_process().read(self.address.until)
+    }
+
     fn passed_on(&self) -> ReplyError {
         ReplyError::PassedOn { mailbox: Arc::new(Name::Handle(self.address.home)) }
     }
@@ -359,6 +365,66 @@ impl<R, C> ReplyTo<R, C> {
     /// One that was decoded, and does nothing yet.
     fn new(address: PortAddress) -> Self {
         ReplyTo { port: UntypedPort::new(address, Route::None), reply: PhantomData }
+    }
+}
+
+impl<R, C> ReplyTo<R, C> {
+    /// Which process asked, as far as the kernel vouches for it; [`Peer`] says how far that is. Takes some
+    /// system calls, and reads procfs.
+    ///
+    /// `None` where the asker is gone, where it is in a pid namespace that this process does not see, where the
+    /// port came by way of a plain channel and was not used yet, and of a port that was passed on.
+    pub fn asker(&self) -> Option<Peer> {
+        let asker = self.port.address.origin;
+        match self.port.hold.way() {
+            Route::None | Route::Asker(_) | Route::Away(None) => None,
+            Route::Home(caller) => caller.peer(),
+            Route::Away(Some(link)) => link.holding().peer(asker),
+        }
+    }
+
+    /// How long the asker still waits; `None`: for ever.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.port.deadline().remaining()
+    }
+
+    /// Whether no reply is waited for any more, as far as this process can tell: the deadline passed, the
+    /// asker is gone or has asked something else, or the actor that was asked is gone, to which alone the asker
+    /// listens. Takes system calls.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sysv_channel::actor::{Address, Mailbox, ReplyTo};
+    ///
+    /// # let name = format!("doc-cancelled-{}", std::process::id());
+    /// # let name = name.as_str();
+    /// let mailbox = Mailbox::<ReplyTo<u64>>::bind(name)?;
+    /// let address = Address::<ReplyTo<u64>>::connect(name)?;
+    /// let asking = std::thread::spawn(move || {
+    ///     address.ask_timeout(|reply| reply, Duration::from_millis(100)).unwrap_err().is_timeout()
+    /// });
+    /// let reply = mailbox.recv()?.unwrap();
+    /// assert!(reply.remaining().unwrap() <= Duration::from_millis(100));
+    /// assert!(asking.join().unwrap());
+    /// assert!(reply.is_cancelled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_cancelled(&self) -> bool {
+        let UntypedPort { address, hold, .. } = &self.port;
+        self.port.deadline().has_passed()
+            || match hold.way() {
+                Route::None | Route::Asker(_) | Route::Away(None) => false,
+                Route::Home(caller) => {
+                    !caller.is_there() || !caller.is_last_ask(address.ask) || caller.was_killed()
+                }
+                Route::Away(Some(link)) => {
+                    let holding = link.holding();
+                    !holding.is_there(address.origin)
+                        || !holding.is_last_ask(address.port())
+                        || holding.was_killed(address.origin)
+                        || holding.has_ended(link.actor).unwrap_or(true)
+                }
+            }
     }
 }
 

@@ -12,31 +12,19 @@ use crate::sys::Deadline;
 /// Waits for the end of one actor: of its process, however it ends, or of its mailbox. Another actor
 /// that takes its place does not count as it.
 ///
-/// It takes one of the mailbox's places. An actor that is to have the end in its own mailbox spawns
-/// a thread that waits and then tells:
+/// It takes one of the mailbox's places. An actor that is to have the end in its own mailbox
+/// [watches into](super::Address::watch_into) that.
 ///
 /// ```
-/// use serde::{Deserialize, Serialize};
 /// use sysv_channel::actor::{Address, Mailbox};
-///
-/// #[derive(Serialize, Deserialize)]
-/// enum Parent { ChildEnded }
 ///
 /// # let name = format!("doc-watch-{}", std::process::id());
 /// # let name = name.as_str();
 /// let child = Mailbox::<String>::bind(name)?;
-/// let parent = Mailbox::<Parent>::private()?;
-///
 /// let watch = Address::<String>::connect(name)?.watch()?;
-/// let me = parent.address();
-/// let watching = std::thread::spawn(move || {
-///     watch.wait().unwrap();
-///     me.tell(&Parent::ChildEnded).unwrap();
-/// });
-///
+/// assert!(!watch.is_over()?);
 /// drop(child);
-/// assert!(matches!(parent.recv()?, Some(Parent::ChildEnded)));
-/// watching.join().unwrap();
+/// watch.wait()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Watch {
@@ -54,6 +42,11 @@ impl Watch {
             Err(SendError::Timeout { channel: mailbox }) => Err(WatchError::NoActor { mailbox }),
             Err(error) => Err(WatchError::Watch(error)),
         }
+    }
+
+    /// What it watches by, and whom.
+    pub(super) fn into_parts(self) -> (Sender<(), Untyped>, u64) {
+        (self.sender, self.actor)
     }
 
     /// Waits until the actor has ended; at once if it had ended before the watch began.

@@ -50,6 +50,8 @@ pub(super) struct PortAddress {
     pub(super) home: Handle,
     pub(super) origin: Origin,
     pub(super) ask: u64,
+    /// Until when the asker waits, as `ClockOffset` publishes it.
+    pub(super) until: u64,
 }
 
 impl PortAddress {
@@ -122,15 +124,16 @@ pub(super) fn write_reply(
 
 impl Serialize for PortAddress {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let PortAddress { home, origin, ask } = self;
-        (home, origin.lane as u32, origin.generation, ask).serialize(serializer)
+        let PortAddress { home, origin, ask, until } = self;
+        (home, origin.lane as u32, origin.generation, ask, until).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for PortAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (home, lane, generation, ask) = <(Handle, u32, u64, u64)>::deserialize(deserializer)?;
-        Ok(PortAddress { home, origin: Origin { lane: lane as usize, generation }, ask })
+        let (home, lane, generation, ask, until) =
+            <(Handle, u32, u64, u64, u64)>::deserialize(deserializer)?;
+        Ok(PortAddress { home, origin: Origin { lane: lane as usize, generation }, ask, until })
     }
 }
 

@@ -19,14 +19,19 @@
 //! | `client` | the sender: a request, its reply, and what became of it |
 //! | `tasks` | the sender's side, where a task waits |
 //! | `credit` | streams of replies: how much may be on its way |
+//! | `end` | the sender: told of the receiver's end without a call that waits for it |
 //! | `server` | the receiver: who sent a request, closing, draining |
+//! | `peers` | the receiver: which senders have gone |
 
 mod client;
 pub(super) mod credit;
+mod end;
+mod peers;
 mod server;
 mod tasks;
 
 pub(crate) use client::{SenderBell, Unanswered};
+pub(crate) use end::EndWatch;
 pub(crate) use server::{Caller, ReceiverBell, RequestGuard};
 
 use std::marker::PhantomData;

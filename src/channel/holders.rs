@@ -16,6 +16,7 @@
 use std::sync::Arc;
 
 use super::origin::Origin;
+use super::peer::Peer;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::codec::Codec;
@@ -88,15 +89,22 @@ impl PortId {
     }
 }
 
+/// Whether the asker waits for this ask, or has asked nothing since.
+pub(super) fn is_last_ask(control: &Control, port: PortId) -> bool {
+    // Relaxed: the ask itself came with the port.
+    port.lane < control.layout().lanes
+        && control.lane_word(port.lane, lane_word::LAST_ASK).load(Ordering::Relaxed) == port.ask
+}
+
 /// Says that the port is somewhere else, if it still is where `from` says.
 fn move_on(control: &Control, lane: usize, from: u64, to: u64) -> bool {
     let holder = control.lane_word(lane, lane_word::HOLDER);
     holder.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
-/// Has the home look at who holds its ports.
-fn tell_home(control: &Control) {
-    // Release: pairs with the home's Acquire, which comes before it looks at the lanes.
+/// Has the receiver look at who the senders are, and which of them hold reply ports.
+pub(super) fn tell_receiver(control: &Control) {
+    // Release: pairs with the receiver's Acquire, which comes before it looks at the lanes.
     control.word(word::HOLDERS).fetch_add(1, Ordering::Release);
     point!("holder.told");
     control.notify_receivers();
@@ -139,7 +147,7 @@ impl Holding {
             return None;
         }
         let before = port.say(&self.control, port.held_by(self.me))?;
-        tell_home(&self.control);
+        tell_receiver(&self.control);
         Some(before)
     }
 
@@ -148,7 +156,7 @@ impl Holding {
         if self.control.is_ours()
             && move_on(&self.control, port.lane, port.held_by(self.me), before)
         {
-            tell_home(&self.control);
+            tell_receiver(&self.control);
         }
     }
 
@@ -162,7 +170,7 @@ impl Holding {
     /// The port was dropped.
     pub(crate) fn drop_port(&self, port: PortId) {
         if self.control.is_ours() && port.say(&self.control, port.with(DROPPED)).is_some() {
-            tell_home(&self.control);
+            tell_receiver(&self.control);
         }
     }
 
@@ -187,6 +195,16 @@ impl Holding {
     /// Whether the asker of a port was killed, which takes a system call.
     pub(crate) fn was_killed(&self, asker: Origin) -> bool {
         asker.was_killed(&self.control)
+    }
+
+    /// Whether the asker has asked nothing since.
+    pub(crate) fn is_last_ask(&self, port: PortId) -> bool {
+        is_last_ask(&self.control, port)
+    }
+
+    /// Which process the asker of a port is.
+    pub(crate) fn peer(&self, asker: Origin) -> Option<Peer> {
+        asker.peer(&self.control)
     }
 
     /// How errors name the home.
@@ -223,7 +241,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.control.header.private
     }
 
-    /// How often holders said something.
+    /// How often holders said something, or senders came.
     pub(crate) fn holder_changes(&self) -> u64 {
         self.control.word(word::HOLDERS).load(Ordering::Acquire)
     }
@@ -286,7 +304,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// The process that sent the port home took it back.
     pub(crate) fn give_back(&self, port: PortId, before: u64) {
         if before != NONE && move_on(&self.control, port.lane, NONE, before) {
-            tell_home(&self.control);
+            tell_receiver(&self.control);
         }
     }
 

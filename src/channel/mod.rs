@@ -15,7 +15,7 @@
 //! | `lease` | a value read in place |
 //! | `returns`, `replies` | the way back from the receiver to a sender, and its other end |
 //! | `encoded` | a value encoded in this process's memory |
-//! | `origin` | who sent a value |
+//! | `origin`, `peer` | who sent a value, and which process that is |
 //! | `calls` | what request and response need of the two ends |
 //! | `holders` | which process holds an actor's reply port |
 //! | `space` | who has the room in the queue that comes free |
@@ -36,6 +36,7 @@ mod lease;
 mod open;
 mod options;
 mod origin;
+mod peer;
 mod receiver;
 mod replies;
 mod returns;
@@ -60,7 +61,9 @@ use crate::ring::{Damage, Record, TrustedPeers};
 use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
 pub(crate) use calls::credit::{Credit, STREAMS, WINDOW, charge};
-pub(crate) use calls::{Caller, ReceiverBell, RequestGuard, SenderBell, Unanswered, Untyped};
+pub(crate) use calls::{
+    Caller, EndWatch, ReceiverBell, RequestGuard, SenderBell, Unanswered, Untyped,
+};
 pub use closer::Closer;
 pub(crate) use encoded::{Encoded, NotEncoded};
 pub(crate) use holders::{Holding, LostPort, PortId, Whereabouts};
@@ -71,6 +74,7 @@ pub use lease::Lease;
 pub use open::channel;
 pub use options::Options;
 pub(crate) use origin::Origin;
+pub use peer::Peer;
 #[cfg(not(loom))]
 pub use receiver::Readiness;
 pub(crate) use receiver::WakeOn;

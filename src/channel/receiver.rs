@@ -79,11 +79,13 @@ pub struct Receiver<T, C = DefaultCodec> {
     released: Cell<bool>,
     /// What ends waiting, as a deadline does, beside values.
     pub(super) wake_on: Cell<Option<WakeOn>>,
+    /// Whether it was woken, perhaps by the kernel for a sender that went, since its layer last looked.
+    pub(super) sender_may_have_gone: Cell<bool>,
     /// What sleeps at the bell, once a task has waited for values.
     listener: RefCell<Option<Arc<Listener>>>,
     /// What is set while there is something to receive, once somebody asked for it.
     #[cfg(not(loom))]
-    event: OnceCell<Arc<Event>>,
+    pub(super) event: OnceCell<Arc<Event>>,
     /// Whether a call looks for a task, which is told instead.
     #[cfg(not(loom))]
     in_task: Cell<bool>,
@@ -95,6 +97,8 @@ pub struct Receiver<T, C = DefaultCodec> {
 pub(crate) struct WakeOn {
     /// What [`Receiver::holder_changes`] was: another holder said something since.
     pub(crate) told: u64,
+    /// What [`Receiver::nudges`] was: this process has something for the layer above since.
+    pub(crate) nudges: u64,
     /// Whether every wake-up does: a holder that dies says nothing.
     pub(crate) any_wakeup: bool,
 }

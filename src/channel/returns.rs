@@ -92,6 +92,8 @@ pub(super) struct ReplyProducers {
     handlers_wait: AtomicU64,
     /// What sleeps at the receiver's bell in its place, if something does.
     listener: Mutex<Weak<Listener>>,
+    /// How often another thread of this process had a call end that waits for values.
+    nudges: AtomicU64,
 }
 
 /// The way back to one lane's owner.
@@ -151,6 +153,7 @@ impl ReplyProducers {
             handlers: Mutex::default(),
             handlers_wait: AtomicU64::new(0),
             listener: Mutex::default(),
+            nudges: AtomicU64::new(0),
         }
     }
 
@@ -452,6 +455,18 @@ impl ReplyProducers {
     pub(super) fn is_receiver_closed(&self) -> bool {
         // Relaxed: `ring` and `park` order it.
         self.closed.load(Ordering::Relaxed) != 0
+    }
+
+    /// Has a call end that waits for values, so that its layer looks around.
+    pub(super) fn nudge_receiver(&self) {
+        // Release: pairs with the Acquire in `nudges`, which comes before that look.
+        self.nudges.fetch_add(1, Ordering::Release);
+        self.notify_receiver();
+    }
+
+    /// How often one did. A receiver that parks has the fence that `notify` pairs with.
+    pub(super) fn nudges(&self) -> u64 {
+        self.nudges.load(Ordering::Acquire)
     }
 
     pub(super) fn notify_receiver(&self) {

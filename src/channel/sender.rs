@@ -66,6 +66,8 @@ use crate::transfer;
 pub struct Sender<T, C = DefaultCodec> {
     pub(super) control: Arc<Control>,
     pub(super) lane: usize,
+    /// What it raised the lane's role by.
+    mark: i16,
     /// Which owner of the lane this is.
     pub(super) generation: u64,
     bell: Doorbell,

@@ -44,6 +44,13 @@ pub(crate) struct Doorbell {
     pub(super) bell: u16,
 }
 
+impl Doorbell {
+    /// The semaphore that is posted to.
+    pub(crate) fn semaphore(self) -> u16 {
+        self.bell
+    }
+}
+
 /// How a sleep ended.
 pub(super) enum Parked<R> {
     /// There was no need for it.
@@ -255,7 +262,13 @@ impl Control {
         match (found?, rung) {
             (Some(found), _) => Ok(Parked::Found(found)),
             (None, Ok(_)) if self.is_removed() => Err(E::from(self.removed())),
-            (None, Ok(true)) => Ok(if cleared { Parked::Rung } else { Parked::Posted }),
+            // A listener may have taken several posts for one.
+            (None, Ok(true))
+                if cleared && (listener.is_none() || fault(Fault::ListenerTrusted)) =>
+            {
+                Ok(Parked::Rung)
+            }
+            (None, Ok(true)) => Ok(Parked::Posted),
             (None, Ok(false)) if deadline.has_passed() => {
                 Err(E::from(WaitError::Timeout { channel: self.name() }))
             }

@@ -97,7 +97,7 @@ pub(crate) mod word {
     pub(crate) const RECEIVER_GENERATION: usize = 4 * LINE + 24;
     /// One more than the processor on which the receiver last waited.
     pub(crate) const RECEIVER_PROCESSOR: usize = 4 * LINE + 40;
-    /// Raised after each change of a lane's `HOLDER` that the receiver is to look at.
+    /// Raised after each change of a lane's `HOLDER` or owner that the receiver is to look at.
     pub(crate) const HOLDERS: usize = 4 * LINE + 56;
 
     /// Raised by each party that removed the channel or found an object of it gone; in a line that
@@ -215,6 +215,8 @@ pub(crate) mod lane_word {
     /// The end of the longest prefix of consumed records, and a hint of it that may lag behind.
     pub(crate) const HEAD: usize = 2 * LINE;
     pub(crate) const HEAD_HINT: usize = 3 * LINE;
+    /// By how much the present owner raised the lane's role when it took it: see `channel::peer`.
+    pub(crate) const OWNER_MARK: usize = 3 * LINE + 8;
     pub(crate) const RETURN_HEAD: usize = 4 * LINE;
     pub(crate) const RETURN_HEAD_HINT: usize = 5 * LINE;
 

@@ -10,7 +10,7 @@
 //! | 6 receiver's bell | nothing to look at | posts for the receiver; not used where there may be several |
 //! | 7 trial | always | while a creator tries whether the kernel undoes |
 //! | 8 to 13 ids | there is none | the ids of segment and queue, which no other object passes for |
-//! | 14 + 2 n | lane n is free | owned, with undo |
+//! | 14 + 2 n | lane n is free | owned, with undo; the number is one that the owner drew |
 //! | 15 + 2 n | nothing to look at | posts for the sender on lane n |
 //! | then: serving | the receiver, if there is one, has not said which it is | it has, with undo |
 //! | serving + 1 + 2 m, where there may be several receivers | place m is free | a receiver has it, with undo |
@@ -30,7 +30,9 @@
 use std::time::Duration;
 
 use super::{Layout, MAX_LANES, MAX_RECEIVERS};
-use crate::sys::{self, Deadline, Fault, SemOp, SemaphoreSet, SystemError, SystemErrorKind, fault};
+use crate::sys::{
+    self, Deadline, Fault, SemOp, SemaphoreSet, SystemError, SystemErrorKind, fault, process,
+};
 
 pub(crate) const LOCK: u16 = 0;
 const SIGNATURE: [(u16, i16); 2] = [(1, 0x5356), (2, 0x4348)];
@@ -51,6 +53,9 @@ const HALF: i16 = 16_384;
 
 /// How often bells are halved for one operation. It takes 16,384 posts to fill one again.
 const HALVINGS: usize = 3;
+
+/// The highest number that a sender raises its role by: less than what a semaphore holds.
+const HIGHEST_MARK: u64 = 32_000;
 
 /// Pauses in microseconds between looks whether a set has been signed.
 const SIGNED_WITHIN: &[u64] = if cfg!(loom) { &[] } else { &[50, 100, 200, 400, 800] };
@@ -266,16 +271,26 @@ pub(crate) fn leave(set: SemaphoreSet) -> Result<(), SystemError> {
     set.operate(&[SemOp::add(USERS, -1).undo().no_wait()], Deadline::never())
 }
 
+/// What a sender raises the role of its lane by: another number for each, so that the kernel tells an owner
+/// from its successor before that one has written anything.
+pub(crate) fn draw_mark() -> i16 {
+    if fault(Fault::SameMark) {
+        return 1;
+    }
+    (process::random() % HIGHEST_MARK) as i16 + 1
+}
+
 /// Takes a lane, and arms the receivers' bells; `false` if it is owned.
 pub(crate) fn take_lane(
     set: SemaphoreSet,
     layout: &Layout,
     lane: usize,
+    mark: i16,
 ) -> Result<bool, SystemError> {
     let (role, bells) = (lane_role(lane), receiver_bells(layout));
     let mut ops = vec![
         SemOp::zero(role).no_wait(),
-        SemOp::add(role, 1).undo(),
+        SemOp::add(role, mark).undo(),
         SemOp::add(SENDERS, 1).undo(),
     ];
     if !fault(Fault::ItemsBellNotArmed) {
@@ -292,10 +307,11 @@ pub(crate) fn release_lane(
     set: SemaphoreSet,
     layout: &Layout,
     lane: usize,
+    mark: i16,
 ) -> Result<(), SystemError> {
     let bells = receiver_bells(layout);
     let mut ops = vec![
-        SemOp::add(lane_role(lane), -1).undo().no_wait(),
+        SemOp::add(lane_role(lane), -mark).undo().no_wait(),
         SemOp::add(SENDERS, -1).undo().no_wait(),
     ];
     ops.extend(bells.iter().map(|&bell| SemOp::add(bell, 1).undo()));

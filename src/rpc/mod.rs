@@ -53,9 +53,9 @@ mod server;
 
 pub use client::{Client, ClientOptions, Pending, ReplyStream};
 pub use error::{CallError, ReplyError, ServeError};
-pub use server::{Incoming, Request, Responder, Server, ServerOptions};
+pub use server::{ClientId, Event, Incoming, Request, Responder, Server, ServerOptions};
 
-pub use crate::channel::Closer;
+pub use crate::channel::{Closer, Peer};
 pub use crate::service::{BindError, ConnectError, Service};
 
 use crate::channel::STREAMS;

@@ -1,8 +1,11 @@
 //! The side that answers.
 
+mod events;
 mod stream;
 
-use std::cell::OnceCell;
+pub use events::{ClientId, Event};
+
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
@@ -14,9 +17,10 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
+use self::events::Clients;
 use super::error::{ReplyError, ServeError};
 use super::self_call::Serving;
-use super::{BindError, Closer, RequestHead};
+use super::{BindError, Closer, Peer, RequestHead};
 #[cfg(all(test, loom))]
 use crate::Options;
 #[cfg(not(loom))]
@@ -183,6 +187,8 @@ pub struct Server<Q, R, C = DefaultCodec> {
     drain: Duration,
     /// When that is over, once the server has begun to end.
     drained_by: OnceCell<Deadline>,
+    /// The clients whose requests were handed out as events.
+    clients: RefCell<Clients>,
     types: PhantomData<fn(R, C) -> Q>,
 }
 
@@ -222,6 +228,7 @@ where
             clock: ClockOffset::of_this_process(),
             drain,
             drained_by: OnceCell::new(),
+            clients: RefCell::default(),
             types: PhantomData,
         }
     }
@@ -423,7 +430,10 @@ impl<Q, R, C: Codec<Q> + Codec<R>> Waits for Server<Q, R, C> {
         match self.receiver.is_ready() {
             // For what was no request, no client waits for a reply: the next call looks on.
             Err(RecvError::Corrupt { .. }) => Ok(true),
-            ready => Ok(ready? || self.is_closed()),
+            ready => {
+                let gone = || self.clients.borrow_mut().some_gone(&self.receiver);
+                Ok(ready? || self.is_closed() || gone())
+            }
         }
     }
 
@@ -504,7 +514,7 @@ pub struct Request<Q, R, C = DefaultCodec> {
     responder: Responder<R, C>,
 }
 
-impl<Q, R, C: Codec<R>> Request<Q, R, C> {
+impl<Q, R, C> Request<Q, R, C> {
     /// What was asked.
     pub fn query(&self) -> &Q {
         &self.query
@@ -515,6 +525,28 @@ impl<Q, R, C: Codec<R>> Request<Q, R, C> {
         (self.query, self.responder)
     }
 
+    /// As [`Responder::client_id`].
+    pub fn client_id(&self) -> ClientId {
+        self.responder.client_id()
+    }
+
+    /// As [`Responder::client`].
+    pub fn client(&self) -> Option<Peer> {
+        self.responder.client()
+    }
+
+    /// As [`Responder::remaining`].
+    pub fn remaining(&self) -> Option<Duration> {
+        self.responder.remaining()
+    }
+
+    /// As [`Responder::is_cancelled`].
+    pub fn is_cancelled(&self) -> bool {
+        self.responder.is_cancelled()
+    }
+}
+
+impl<Q, R, C: Codec<R>> Request<Q, R, C> {
     /// Replies.
     ///
     /// # Errors
@@ -571,6 +603,38 @@ impl<R, C> Responder<R, C> {
             untyped: UntypedResponder { caller, head, before, answered: false, stream, drained_by },
             reply: PhantomData,
         }
+    }
+
+    /// By which connection the request came: the same for all requests of one client, until that loses its
+    /// server.
+    pub fn client_id(&self) -> ClientId {
+        ClientId::of(self.untyped.caller.origin())
+    }
+
+    /// Which process made the call, as far as the kernel vouches for it; [`Peer`] says how far that is. Takes
+    /// some system calls, and reads procfs.
+    ///
+    /// `None` where the client is gone, has lost its server and begun anew, or is in a pid namespace that this
+    /// process does not see.
+    ///
+    /// ```
+    /// use sysv_channel::rpc::{Client, Server};
+    ///
+    /// # let name = format!("doc-client-{}", std::process::id());
+    /// # let name = name.as_str();
+    /// let server = Server::<(), u32>::bind(name)?;
+    /// let calling = std::thread::spawn({
+    ///     let client = Client::<(), u32>::connect(name)?;
+    ///     move || client.call(&())
+    /// });
+    /// let request = server.recv()?.unwrap();
+    /// let pid = request.client().unwrap().pid();
+    /// request.reply(&pid)?;
+    /// assert_eq!(calling.join().unwrap()?, std::process::id());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn client(&self) -> Option<Peer> {
+        self.untyped.caller.peer()
     }
 
     /// How long the caller still waits; `None`: for ever.

@@ -49,6 +49,18 @@ faults! {
     ClearBeforePost,
     /// An end sleeps at its bell although it has a listener.
     ListenerIgnored,
+    /// What woke a listener counts as what woke its end, although it was woken several times.
+    ListenerTrusted,
+    /// A server does not look which client is gone when the kernel may have rung for one.
+    GoneNotLookedFor,
+    /// A new owner of a lane does not say so to a receiver that looks after the former one.
+    OwnerNotTold,
+    /// A mailbox is not rung when an actor that it watches has ended.
+    EndNotTold,
+    /// The end of an actor is received before what that had told.
+    EndOvertakes,
+    /// All owners of a lane raise its role by the same number.
+    SameMark,
     /// The kernel undoes nothing.
     #[cfg(loom)]
     NoUndo,

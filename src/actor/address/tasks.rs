@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Address, Connection, TEN_SECONDS, accept};
 use crate::actor::error::{AskError, TellError};
 use crate::actor::reply::ReplyTo;
-use crate::actor::wire::{self, ORDINARY, PortAddress, URGENT};
+use crate::actor::wire::{self, ORDINARY, URGENT};
 use crate::channel::Untyped;
 use crate::codec::{Codec, Reader, Writer};
 use crate::error::SendError;
@@ -93,13 +93,15 @@ impl<M, C: Codec<M>> Address<M, C> {
             Err(TellError::Gone { .. }) => return Err(died),
             actor => actor?,
         };
-        let Some(Connection { sender }) = self.connection.get_mut() else { return Err(died) };
-        let (origin, ask) = (sender.origin(), sender.next_ask());
-        let address = PortAddress { home: sender.handle(), origin, ask };
+        let Some(connection) = self.connection.get_mut() else { return Err(died) };
+        let address = connection.next_port(deadline);
+        let ask = address.ask;
         let port_sent = Arc::new(AtomicBool::new(false));
         let message = message(ReplyTo::of_asker(address, port_sent.clone()));
         loop {
-            let Some(Connection { sender }) = self.connection.get_mut() else { return Err(died) };
+            let Some(Connection { sender, .. }) = self.connection.get_mut() else {
+                return Err(died);
+            };
             match send_as_task::<M, C>(sender, ORDINARY, ask, &message, deadline).await {
                 Ok(()) => break,
                 // It was not told, and the next actor may come until the deadline.
@@ -123,7 +125,7 @@ impl<M, C: Codec<M>> Address<M, C> {
             return Err(AskError::Dropped { mailbox: self.mailbox() });
         }
         let (name, options) = (self.mailbox(), self.options);
-        let Some(Connection { sender }) = self.connection.get_mut() else { return Err(died) };
+        let Some(Connection { sender, .. }) = self.connection.get_mut() else { return Err(died) };
         let accept = |reader: Reader<'_>| accept::<R, C>(&name, options, ask, reader);
         let reply = sender.wait_for_reply_as_task(receiver, deadline, accept).await;
         let replaced = sender.is_replaced(receiver);

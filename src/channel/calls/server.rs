@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::has_cancelled;
+use crate::channel::holders::{PortId, is_last_ask};
 use crate::channel::origin::Origin;
+use crate::channel::peer::Peer;
 use crate::channel::receiver::{Receiver, WakeOn};
 use crate::channel::returns::{Due, ReplyProducers};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
@@ -15,7 +17,7 @@ use crate::control::{End, Listener, Look, Waiter};
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::sys::{Deadline, Moment, Ordering, fence};
-use crate::tag::Select;
+use crate::tag::{Select, Tag};
 
 impl<T, C: Codec<T>> Receiver<T, C> {
     /// Is a service's: it waits on when all senders are gone, since others will come, until it is closed,
@@ -53,20 +55,16 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.state.try_borrow().ok()?.sources.lanes.seen_empty
     }
 
-    /// Receives what `make` makes of a selected value and its sender; waiting ends as at the deadline
+    /// Receives what `make` makes of a selected value, its tag and its sender; waiting ends as at the deadline
     /// with what `wake_on` names.
     pub(crate) fn receive_selected<V>(
         &self,
         select: Select,
         deadline: Deadline,
         wake_on: WakeOn,
-        make: impl Fn(Reader<'_>, Origin) -> Result<V, DecodeError>,
+        make: impl Fn(Reader<'_>, Tag, Origin) -> Result<V, DecodeError>,
     ) -> Result<V, RecvError> {
-        self.wake_on.set(Some(wake_on));
-        let make = |reader: Reader<'_>, _, origin| make(reader, origin);
-        let received = self.receive_from(select, deadline, make);
-        self.wake_on.set(None);
-        received
+        self.waking_on(wake_on, || self.receive_from(select, deadline, make))
     }
 
     /// What a call is told that found nothing until the deadline, or now.
@@ -180,6 +178,10 @@ impl<T, C, F: Fn() -> bool> Waiter for DrainWaiter<'_, T, C, F> {
     fn poll(&mut self) -> Result<bool, RecvError> {
         Ok((self.over)())
     }
+
+    fn recheck(&mut self, _timed_out: bool) {
+        self.receiver.sender_may_have_gone.set(true);
+    }
 }
 
 /// Who sent a request: the way back to it, for any thread of the receiver's process.
@@ -205,6 +207,16 @@ impl Caller {
         self.origin.was_killed(self.returns.control())
     }
 
+    /// Which process it is, as far as the kernel vouches for it.
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        self.origin.peer(self.returns.control())
+    }
+
+    /// Who sent the request.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
+    }
+
     /// How errors name the channel.
     pub(crate) fn channel(&self) -> Arc<Name> {
         self.returns.control().name()
@@ -213,6 +225,11 @@ impl Caller {
     /// The longest reply, in bytes.
     pub(crate) fn max_value(&self) -> u64 {
         self.returns.max_value()
+    }
+
+    /// Whether this caller, an asker, has asked nothing since this ask.
+    pub(crate) fn is_last_ask(&self, ask: u64) -> bool {
+        is_last_ask(self.returns.control(), PortId { lane: self.origin.lane, ask })
     }
 
     /// Whether the caller waits no more for the reply to this call.
@@ -277,5 +294,10 @@ pub(crate) struct ReceiverBell(Arc<ReplyProducers>);
 impl ReceiverBell {
     pub(crate) fn notify(&self) {
         self.0.notify_receiver();
+    }
+
+    /// Has a call end that waits for values, so that its layer looks around.
+    pub(crate) fn nudge(&self) {
+        self.0.nudge_receiver();
     }
 }

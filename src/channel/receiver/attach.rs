@@ -60,6 +60,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             serving: false,
             released: Cell::new(false),
             wake_on: Cell::new(None),
+            sender_may_have_gone: Cell::new(false),
             listener: RefCell::new(None),
             #[cfg(not(loom))]
             event: OnceCell::new(),

@@ -59,6 +59,8 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         context: &mut Context<'_>,
         call: impl Fn() -> Result<Option<R>, E>,
     ) -> Poll<Result<R, E>> {
+        // The listener may have been woken for one, and says only that it was.
+        self.sender_may_have_gone.set(true);
         self.check_not_told()?;
         #[cfg(not(loom))]
         let _in_task = self.enter_task();

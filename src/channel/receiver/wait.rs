@@ -112,7 +112,7 @@ impl<T, C: Codec<T>> ReceiverWaiter<'_, T, C> {
 
     /// What ends the wait beside values and the end of the senders.
     fn check_told(&self) -> Result<(), RecvError> {
-        match self.receiver.has_holder_changed() {
+        match self.receiver.has_holder_changed() || self.receiver.was_nudged() {
             true => Err(RecvError::Timeout { channel: self.receiver.control.name() }),
             false => Ok(()),
         }
@@ -194,6 +194,10 @@ impl<T, C: Codec<T>> Waiter for ReceiverWaiter<'_, T, C> {
                 let polled = match self.poll_once() {
                     Err(empty @ RecvError::Empty { .. }) => {
                         self.receiver.check_open()?;
+                        if self.check_told().is_err() {
+                            // The layer above has something to look at, with the next call.
+                            self.receiver.set_event();
+                        }
                         return Err(empty);
                     }
                     polled => polled,
@@ -207,6 +211,7 @@ impl<T, C: Codec<T>> Waiter for ReceiverWaiter<'_, T, C> {
 
     fn recheck(&mut self, _timed_out: bool) {
         self.state.looked_at_senders = false;
+        self.receiver.sender_may_have_gone.set(true);
     }
 }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::{Sender, State, Turn};
 use crate::channel::replies::Replies;
-use crate::channel::{Channel, Local, attach_error, calls, check_there, lane_damage, space};
+use crate::channel::{
+    Channel, Local, attach_error, calls, check_there, holders, lane_damage, space,
+};
 use crate::codec::Codec;
 use crate::control::{Control, lane_word, semaphores, word};
 use crate::error::AttachError;
@@ -39,10 +41,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return Err(AttachError::Forked { channel: control.name() });
         }
         check_there(&control)?;
-        let lane = take_free_lane(&control)?;
+        let (lane, mark) = take_free_lane(&control)?;
         let bell = control.lane_bell(lane);
         let mut sender = Sender {
             lane,
+            mark,
             generation: 0,
             bell,
             local,
@@ -90,6 +93,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         self.start_generation()?;
         let control = &self.control;
+        // Release: pairs with the Acquire in `Origin::pid`, which then sees the generation too.
+        let mark = control.lane_word(self.lane, lane_word::OWNER_MARK);
+        mark.swap(self.mark as u64, Ordering::Release);
+        point!("attach.marked");
         let state = self.state.get_mut();
         if control.layout().has_queue() {
             space::forget(control, self.lane);
@@ -101,9 +108,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         control.word(word::SENDERS_CAME).swap(1, Ordering::Relaxed);
         point!("attach.came");
         control.word(word::SENDER_LEFT).swap(0, Ordering::Relaxed);
-        if control.layout().return_lines > 0 && control.layout().has_queue() {
+        if control.layout().return_lines > 0 && !fault(Fault::OwnerNotTold) {
             // A receiver that looks after the lane's former owner learns that it is another's now.
-            control.notify_receivers();
+            holders::tell_receiver(control);
         }
         // A predecessor may have died between its message and this. Relaxed: as in `send_envelope`.
         control.word(word::QUEUE_SENDS).fetch_add(1, Ordering::Relaxed);
@@ -156,19 +163,23 @@ impl<T, C> Drop for Sender<T, C> {
         if self.state.get_mut().armed {
             let _ = space::disarm_others(&self.control, self.lane);
         }
-        let _ = semaphores::release_lane(self.control.set, self.control.layout(), self.lane);
+        let layout = self.control.layout();
+        let _ = semaphores::release_lane(self.control.set, layout, self.lane, self.mark);
     }
 }
 
-/// Takes the first free lane.
-fn take_free_lane(control: &Control) -> Result<usize, AttachError> {
+/// Takes the first free lane; says which, and what its role was raised by.
+fn take_free_lane(control: &Control) -> Result<(usize, i16), AttachError> {
     let lanes = control.layout().lanes;
     let failed = |error| attach_error(control, error);
     let values = control.set.values().map_err(failed)?;
+    let mark = semaphores::draw_mark();
     for lane in 0..lanes {
         let free = values.get(usize::from(semaphores::lane_role(lane))) == Some(&0);
-        if free && semaphores::take_lane(control.set, control.layout(), lane).map_err(failed)? {
-            return Ok(lane);
+        if free
+            && semaphores::take_lane(control.set, control.layout(), lane, mark).map_err(failed)?
+        {
+            return Ok((lane, mark));
         }
     }
     Err(AttachError::LanesExhausted { channel: control.name(), lanes })

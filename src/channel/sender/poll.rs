@@ -123,6 +123,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(self.listener.borrow_mut().insert(listener).clone())
     }
 
+    /// Starts what sleeps at this sender's bell while it waits elsewhere.
+    pub(in crate::channel) fn start_listener(&self) -> Result<(), SendError> {
+        let started = self.listen().map(drop);
+        started.map_err(|error| self.control.wait_error(error).into())
+    }
+
     /// Has a waker woken when room comes, a reply, or the receiver's end. What came before this is not told:
     /// the end looks again.
     pub(crate) fn arm(&self, waker: &Waker, deadline: Deadline) -> Result<(), SendError> {

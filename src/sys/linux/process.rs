@@ -111,6 +111,27 @@ pub(crate) fn effective_uid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
+/// The user that a process of this one's pid namespace runs as, all its user ids being one. `None`
+/// where procfs is another namespace's or does not show it, where the ids differ, and where this process's
+/// user namespace has no number for it. See proc_pid_status(5).
+pub(crate) fn user_of(pid: i32) -> Option<u32> {
+    // A number for each pid namespace, from the one that procfs shows to the process's own.
+    if numbers("/proc/self/status", "NSpid:")? != [std::process::id()] {
+        return None;
+    }
+    let ids = numbers(&format!("/proc/{pid}/status"), "Uid:")?;
+    let (&real, others) = ids.split_first()?;
+    let one = others.len() == 3 && others.iter().all(|&id| id == real);
+    (one && !is_overflow_uid(real)).then_some(real)
+}
+
+/// The numbers in a line of a file.
+fn numbers(path: &str, line: &str) -> Option<Vec<u32>> {
+    let text = fs::read_to_string(path).ok()?;
+    let numbers = text.lines().find_map(|found| found.strip_prefix(line))?;
+    numbers.split_whitespace().map(|number| number.parse().ok()).collect()
+}
+
 /// How many processors the machine has online; at least 1.
 pub(crate) fn online_cpus() -> usize {
     static CPUS: OnceLock<usize> = OnceLock::new();
@@ -314,6 +335,13 @@ mod tests {
         assert_eq!(tried.get(), TRIALS);
         assert!(outcome(Some(true)));
         assert!(outcome(Some(false)), "seen once, it is believed");
+    }
+
+    #[test]
+    fn the_user_of_a_process_is_what_procfs_says() {
+        assert_eq!(user_of(pid()), Some(effective_uid()));
+        // The highest number that a process can have, and more.
+        assert_eq!(user_of(i32::MAX), None);
     }
 
     #[test]

@@ -232,3 +232,47 @@ fn an_actor_in_a_private_mailbox_that_is_killed_is_died_or_gone_at_once() {
     holds_killed("private actor killed", model);
     finds_killed("private actor killed", &[Fault::NoUndo], model);
 }
+
+/// Where an actor is told of another's end, and of numbers.
+fn parent() -> Mailbox<u8> {
+    MailboxOptions::new().addresses(1).inline_limit(64).capacity(2 * 64).private().unwrap()
+}
+
+#[test]
+fn a_mailbox_is_told_of_the_end_of_an_actor_that_it_watches() {
+    let model = |step| {
+        let process = Process::new();
+        let theirs = process.enter(|| mailbox("watched"));
+        let parent = parent();
+        let _watch = address("watched").watch_into(&parent, 1).unwrap();
+        let dying = process.kill_at(step).spawn(move || drop(theirs));
+        assert_eq!(parent.recv().unwrap(), Some(1));
+        assert!(parent.try_recv().unwrap_err().is_empty());
+        dying.join();
+    };
+    holds_killed("end watched into a mailbox", model);
+    let faults = [Fault::EndNotTold, Fault::NoUndo, Fault::LaneBellsNotArmed];
+    finds_killed("end watched into a mailbox", &faults, model);
+}
+
+#[test]
+fn what_an_actor_told_comes_before_word_of_its_end() {
+    let model = || {
+        let process = Process::new();
+        let theirs = process.enter(|| mailbox("tells"));
+        let parent = parent();
+        let told = parent.address();
+        process.enter(|| told.is_alive().unwrap());
+        let _watch = address("tells").watch_into(&parent, 1).unwrap();
+        let ending = process.spawn(move || {
+            told.tell(&2).unwrap();
+            drop(theirs);
+            told
+        });
+        assert_eq!(parent.recv().unwrap(), Some(2));
+        assert_eq!(parent.recv().unwrap(), Some(1));
+        ending.join();
+    };
+    holds("told before its end", model);
+    finds("told before its end", &[Fault::EndOvertakes, Fault::EndNotTold], model);
+}

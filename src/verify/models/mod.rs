@@ -5,6 +5,7 @@ mod calls;
 mod death;
 mod lifetime;
 mod order;
+mod peers;
 mod pending;
 mod programs;
 mod queue;

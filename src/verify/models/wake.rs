@@ -280,3 +280,19 @@ fn a_task_that_waits_for_room_is_woken() {
     let faults = [Fault::QueueSpaceNotWanted, Fault::QueueSpaceNotGiven, Fault::NoRecheck];
     finds("a task waits for room in a queue", &faults, queue);
 }
+
+#[test]
+fn a_call_that_blocks_hears_that_the_senders_are_gone_beside_a_listener() {
+    let model = || {
+        let channel = ring_only(4).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(rx.poll_recv(&mut context).is_pending());
+        let sender = thread::spawn(move || tx.send(&0).unwrap());
+        assert_eq!(rx.recv().unwrap(), 0);
+        assert!(rx.recv().unwrap_err().is_disconnected());
+        sender.join().unwrap();
+    };
+    holds("senders gone beside a listener", model);
+    finds("senders gone beside a listener", &[Fault::ListenerTrusted], model);
+}
