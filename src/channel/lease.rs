@@ -61,7 +61,7 @@ impl Deref for Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        received(self.control, self.words, self.bytes().len());
+        received(self.control, &self.words, self.bytes().len());
         if !matches!(self.delivery, Delivery::Fragments { .. }) {
             self.state.sources.hand_over(self.control, &self.delivery);
         }

@@ -401,7 +401,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
                 let asked = ask(&|| Origin::of_record(control, lane, record.position));
                 let value = next.read(|reader| make(reader, record.tag, asked));
                 drop(next);
-                received(control, self.words, record.len);
+                received(control, &ReceiverWords::ALONE, record.len);
                 return value.map_err(|error| self.undecodable(error));
             }
             let delivery = self.wait(&mut state, select, deadline, spin)?;
@@ -419,7 +419,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             let accepted = state.sources.hand_over(control, &delivery);
             state.sources.forget(&delivery);
             if accepted {
-                received(control, self.words, len);
+                received(control, &self.words, len);
                 come.into_iter().for_each(|part| part());
                 return value.map_err(|error| self.undecodable(error));
             }

@@ -6,7 +6,7 @@
 //! `QUEUE_NEXT` on, and wakes as many as it has bytes for. It writes into the lane how many bytes the
 //! sender may send before it has to wait for its next turn: with little room one value, with much room
 //! an equal share of the bytes, up to a sixteenth of the queue. What is shared out to no lane stands in
-//! `QUEUE_FREE`.
+//! `QUEUE_FREE`. Several receivers do not count, and ask the kernel instead, as long as a lane asks.
 //!
 //! A sender in line has its bit in the bitmap `IN_LINE`, from its first try until it has sent or has
 //! given up. While others are in line, a sender does not try the queue before them: it asks, and
@@ -127,7 +127,7 @@ fn share_out(control: &Control, capacity: u64) {
         }
         let share = needs.max(share_of(control, left, capacity)).min(left);
         if !take_free(control, share) {
-            // Another receiver or a sender took of it, or put to it.
+            // Another receiver or a sender took of it, or found more.
             continue;
         }
         if !give(control, lane, share) {
@@ -141,7 +141,8 @@ fn share_of(control: &Control, room: u64, capacity: u64) -> u64 {
     (room / asking(control).max(1)).min(capacity / TURNS)
 }
 
-/// Shares out what is free, after a lane has left the line with its turn unused or still to come.
+/// Shares out what is free by what the kernel says: after a lane has left the line with its turn unused or still
+/// to come, or after one of several receivers took a message.
 fn redistribute(control: &Control) {
     // SeqCst: pairs with the fence in `yields`.
     fence(Ordering::SeqCst);
@@ -186,7 +187,7 @@ impl Space {
         // What the queue holds is asked for again whenever all are woken. A queue that is gone is
         // noticed by the call that needs it.
         let stat = control.queue.and_then(|queue| queue.stat().ok());
-        // Of several receivers the others go on counting.
+        // Of several receivers another may be about to share it out.
         if control.queue.is_some() && !control.layout().has_receivers() {
             free(control).swap(0, Ordering::Relaxed);
         }
@@ -198,20 +199,24 @@ impl Space {
         if fault(Fault::QueueSpaceNotGiven) {
             return;
         }
-        let free = free(control);
-        let left = free.load(Ordering::Relaxed);
-        if !self.is_waited_for(control) {
-            // Room is there for any sender that comes. What another receiver counts in this moment stays.
-            if left != 0 {
-                let _ = free.compare_exchange(left, 0, Ordering::Relaxed, Ordering::Relaxed);
+        if control.layout().has_receivers() && !fault(Fault::RoomCounted) {
+            // The others make room too, and may be busy for long with what they took, as this one may: what
+            // is not given now nobody gives soon. So the kernel says how much there is.
+            if is_asked_for(control) {
+                redistribute(control);
             }
             return;
         }
-        if fault(Fault::RoomNotAdded) {
-            free.swap(left + bytes as u64, Ordering::Relaxed);
-        } else if free.fetch_add(bytes as u64, Ordering::Relaxed) > self.capacity {
-            free.fetch_min(self.capacity, Ordering::Relaxed);
+        let free = free(control);
+        let left = free.load(Ordering::Relaxed);
+        if !self.is_waited_for(control) {
+            // Room is there for any sender that comes.
+            if left != 0 {
+                free.swap(0, Ordering::Relaxed);
+            }
+            return;
         }
+        free.swap(left.saturating_add(bytes as u64).min(self.capacity), Ordering::Relaxed);
         share_out(control, self.capacity);
     }
 
@@ -223,11 +228,10 @@ impl Space {
         if !sleeps || fault(Fault::RestNotWoken) {
             return share_out(control, self.capacity);
         }
-        let counted = free(control).load(Ordering::Relaxed);
         // A queue that is gone is noticed by the call that needs it.
         let Ok(stat) = queue.stat() else { return };
         self.capacity = stat.capacity;
-        self.wake_all(control, stat.capacity.saturating_sub(stat.bytes), counted);
+        self.wake_all(control, stat.capacity.saturating_sub(stat.bytes));
     }
 
     fn is_waited_for(&self, control: &Control) -> bool {
@@ -238,9 +242,8 @@ impl Space {
         (0..words(control)).any(any)
     }
 
-    /// Wakes all that have room enough, of whom some may be dead or have no use for it. `counted` is what was
-    /// counted as free before the kernel said how much room there is.
-    fn wake_all(&mut self, control: &Control, room: u64, counted: u64) {
+    /// Wakes all that have room enough, of whom some may be dead or have no use for it.
+    fn wake_all(&mut self, control: &Control, room: u64) {
         let share = share_of(control, room, self.capacity);
         let mut left = room;
         for index in 0..words(control) {
@@ -256,12 +259,11 @@ impl Space {
                 }
             }
         }
-        // What another receiver has counted since may be on top of what the kernel said: rather too much than
-        // too little, which nobody would share out.
-        let free = free(control);
-        if free.compare_exchange(counted, left, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-            free.fetch_add(left, Ordering::Relaxed);
-            share_out(control, self.capacity);
+        if control.layout().has_receivers() {
+            // What another receiver found since is more, and it shares that out.
+            free(control).fetch_max(left, Ordering::Relaxed);
+        } else {
+            free(control).swap(left, Ordering::Relaxed);
         }
     }
 }

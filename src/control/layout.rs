@@ -177,6 +177,19 @@ pub(crate) struct ReceiverWords {
     pub(crate) generation: usize,
 }
 
+impl ReceiverWords {
+    /// Those of a receiver that is alone, as every one is on a channel with rings.
+    pub(crate) const ALONE: ReceiverWords = ReceiverWords {
+        parked: word::RECEIVER_PARKED,
+        processor: word::RECEIVER_PROCESSOR,
+        values: word::RECEIVED_VALUES,
+        bytes: word::RECEIVED_BYTES,
+        parks: word::RECEIVER_PARKS,
+        wakeups: word::RECEIVER_WAKEUPS,
+        generation: word::RECEIVER_GENERATION,
+    };
+}
+
 /// Words of a lane, in bytes from its block's start.
 pub(crate) mod lane_word {
     use super::LINE;
@@ -307,15 +320,7 @@ impl Layout {
     pub(crate) fn receiver(&self, index: usize) -> ReceiverWords {
         debug_assert!(index < self.receivers);
         if !self.has_receivers() {
-            return ReceiverWords {
-                parked: word::RECEIVER_PARKED,
-                processor: word::RECEIVER_PROCESSOR,
-                values: word::RECEIVED_VALUES,
-                bytes: word::RECEIVED_BYTES,
-                parks: word::RECEIVER_PARKS,
-                wakeups: word::RECEIVER_WAKEUPS,
-                generation: word::RECEIVER_GENERATION,
-            };
+            return ReceiverWords::ALONE;
         }
         let block = self.receivers_at() + index * receiver_word::BLOCK;
         ReceiverWords {

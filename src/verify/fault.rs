@@ -218,8 +218,10 @@ faults! {
     OthersNotAwaited,
     /// One that hands a value over does not ring a receiver that waits for what becomes of it.
     HandOverNotRung,
-    /// A receiver counts the room that it made without regard to what another counts.
-    RoomNotAdded,
+    /// A receiver that takes a dead one's place does not ring the others.
+    SuccessorNotTold,
+    /// One of several receivers goes by its own count of the room that there is.
+    RoomCounted,
     /// The home of a forwarded reply port does not look whether its holder is still there.
     HolderNotWatched,
 }

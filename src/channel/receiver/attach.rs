@@ -91,6 +91,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             // or that sender sees that a receiver has come.
             fence(Ordering::SeqCst);
         }
+        if control.layout().has_receivers() && !fault(Fault::SuccessorNotTold) {
+            // A receiver that the kernel rang for the last one here may have looked before this one said which it
+            // is: it took the dead one for alive.
+            control.notify_receivers();
+        }
         // Senders sleep that were there when the last receiver went, or that wait for the first one:
         // they have to look again.
         for lane in 0..control.claimed() {

@@ -119,7 +119,7 @@ impl Held<'_> {
     fn hand_over(&mut self) {
         self.is_done = true;
         self.state.sources.hand_over(self.control, &self.delivery);
-        received(self.control, self.words, self.len);
+        received(self.control, &self.words, self.len);
     }
 }
 

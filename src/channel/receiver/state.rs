@@ -12,7 +12,7 @@ pub(in crate::channel) struct State {
 
 /// Counts a value.
 #[inline]
-pub(in crate::channel) fn received(control: &Control, words: ReceiverWords, len: usize) {
+pub(in crate::channel) fn received(control: &Control, words: &ReceiverWords, len: usize) {
     let values = control.count(words.values, 1);
     if values.is_multiple_of(VALUES_BETWEEN_LOOKS) && cfg!(not(loom)) {
         control.poll_removed();

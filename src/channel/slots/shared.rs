@@ -113,6 +113,7 @@ impl Shared {
 
     /// Claims a value that is anybody's: the first that `select` asks for. Whether receivers are gone is
     /// asked of the kernel if `ask_kernel`, and else now and then.
+    #[inline(never)]
     pub(super) fn claim(
         &mut self,
         control: &Control,
@@ -181,6 +182,7 @@ impl Shared {
     }
 
     /// Takes an empty slot, for the next message.
+    #[inline(never)]
     pub(super) fn take_free(&mut self, control: &Control) -> Result<Option<usize>, SystemError> {
         for look_at_dead in [false, true] {
             for slot in 0..control.layout().slots() {
@@ -255,6 +257,7 @@ impl Shared {
     }
 
     /// Lets an empty slot go.
+    #[inline(never)]
     pub(super) fn let_go(&mut self, control: &Control, slot: usize) {
         self.tag = None;
         tag_word(control, slot).swap(0, Ordering::Relaxed);
@@ -274,6 +277,7 @@ impl Shared {
     }
 
     /// Lets a slot go with the value in it, for any receiver.
+    #[inline(never)]
     pub(super) fn give_back(&mut self, control: &Control, slot: usize) {
         let tag = slot_tag(control, slot);
         self.filled_with(control, slot, tag);
@@ -292,6 +296,7 @@ impl Shared {
 /// Whether another receiver may have a value in hand that `select` asks for: asked when the senders are
 /// gone and nothing else is left. Then that receiver rings the one that asks when it lets go of it, also by
 /// dying.
+#[inline(never)]
 pub(super) fn await_others(control: &Control, select: Select) -> bool {
     if fault(Fault::OthersNotAwaited) {
         return false;

@@ -45,10 +45,6 @@ impl AtomicU64 {
         if kernel::step() { self.0.fetch_max(value, order) } else { 0 }
     }
 
-    pub(crate) fn fetch_min(&self, value: u64, order: Ordering) -> u64 {
-        if kernel::step() { self.0.fetch_min(value, order) } else { 0 }
-    }
-
     pub(crate) fn compare_exchange(
         &self,
         current: u64,

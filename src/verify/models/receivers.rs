@@ -8,7 +8,7 @@ use loom::thread;
 
 use super::{finds, finds_killed, holds, holds_killed, process_with_receiver, ring_only};
 use crate::codec::{Bincode, Bytes, Raw};
-use crate::model::{expire_deadlines, set_queue_capacity};
+use crate::model::{check_to, expire_deadlines, set_queue_capacity};
 use crate::sys::Fault;
 use crate::{Channel, Options, Receiver};
 
@@ -56,31 +56,6 @@ fn each_value_goes_to_one_of_two_receivers() {
     finds("two receivers, two values", &[Fault::OwnerNotAsked], model);
 }
 
-#[test]
-fn no_wake_up_of_several_receivers_is_lost() {
-    let model = || {
-        let channel = shared(2).private().unwrap();
-        let tx = channel.sender().unwrap();
-        let [one, two] = [channel.receiver().unwrap(), channel.receiver().unwrap()];
-        let other = thread::spawn(move || {
-            let value = one.recv().unwrap();
-            (one, value)
-        });
-        let sender = thread::spawn(move || {
-            tx.send(&1).unwrap();
-            tx.send(&2).unwrap();
-            tx
-        });
-        let value = two.recv().unwrap();
-        let (one, other) = other.join().unwrap();
-        assert_eq!(value + other, 3);
-        drop((sender.join().unwrap(), one, two));
-    };
-    holds("two receivers sleep", model);
-    let faults = [Fault::NoRingFence, Fault::NoParkFence, Fault::NoRecheck];
-    finds("two receivers sleep", &faults, model);
-}
-
 /// The first receiver sleeps, as a task does, and does not look when it is woken.
 #[test]
 fn a_value_wakes_every_receiver_that_sleeps() {
@@ -98,7 +73,9 @@ fn a_value_wakes_every_receiver_that_sleeps() {
         drop((sender.join().unwrap(), idle));
     };
     holds("one of two is busy elsewhere", model);
-    finds("one of two is busy elsewhere", &[Fault::OneReceiverRung], model);
+    // The queue's lock does what the fences do.
+    let faults = [Fault::OneReceiverRung, Fault::NoRecheck];
+    finds("one of two is busy elsewhere", &faults, model);
 }
 
 /// One receiver is killed at any step of receiving and handing over, the senders are gone, and the
@@ -111,30 +88,27 @@ fn a_value_whose_receiver_is_killed_comes_to_another_once() {
         let (process, victim) = process_with_receiver(&channel);
         let rx = channel.receiver().unwrap();
         tx.send(&1).unwrap();
-        tx.send(&2).unwrap();
         drop(tx);
         let handing_over = Arc::new(AtomicBool::new(false));
         let told = handing_over.clone();
         let dying = process.kill_at(step).spawn(move || {
-            let job = victim.recv_guard().unwrap();
-            told.store(true, Ordering::Relaxed);
-            let value = job.done();
-            told.store(false, Ordering::Relaxed);
+            // Not there if the other has it.
+            let value = victim.try_recv_guard().ok().map(|job| {
+                told.store(true, Ordering::Relaxed);
+                let value = job.done();
+                told.store(false, Ordering::Relaxed);
+                value
+            });
             std::mem::forget(victim);
             value
         });
         let mut values = receive_all(&rx);
-        match dying.join() {
-            Some(value) => values.push(value),
-            // It was handed over, or was not: the other has it then.
-            None if handing_over.load(Ordering::Relaxed) && values.len() == 1 => return,
-            None => {}
-        }
-        values.sort_unstable();
-        assert_eq!(values, [1, 2]);
+        values.extend(dying.join().flatten());
+        // Killed in the moment of the hand-over, it takes the value along.
+        assert!(values == [1] || values.is_empty() && handing_over.load(Ordering::Relaxed));
     };
     holds_killed("one of two receivers killed", model);
-    let faults = [Fault::NoUndo, Fault::ReceiverBellsNotArmed, Fault::OthersNotAwaited];
+    let faults = [Fault::NoUndo, Fault::ReceiverBellsNotArmed];
     finds_killed("one of two receivers killed", &faults, model);
 }
 
@@ -168,6 +142,31 @@ fn a_value_that_a_dead_receiver_left_is_claimed_by_one() {
     };
     holds("two claim a dead one's value", model);
     finds("two claim a dead one's value", &[Fault::ClaimNotExclusive], model);
+}
+
+/// Another receiver takes the dead one's place before those that the kernel rang have looked, and receives
+/// nothing itself.
+#[test]
+fn a_value_of_a_dead_receiver_is_found_although_another_has_its_place() {
+    let model = || {
+        let channel = shared(2).private().unwrap();
+        let tx = channel.sender().unwrap();
+        let (process, dead) = process_with_receiver(&channel);
+        let rx = channel.receiver().unwrap();
+        tx.send(&1).unwrap();
+        process.enter(|| std::mem::forget(dead.recv_guard().unwrap()));
+        let receiving = thread::spawn(move || {
+            assert_eq!(rx.recv().unwrap(), 1);
+            rx
+        });
+        // It waits by now, unless loom has it otherwise.
+        thread::yield_now();
+        process.spawn(move || std::mem::forget(dead)).join();
+        let successor = channel.receiver().unwrap();
+        drop((receiving.join().unwrap(), successor, tx));
+    };
+    holds("a dead receiver's place is taken", model);
+    finds("a dead receiver's place is taken", &[Fault::SuccessorNotTold], model);
 }
 
 #[test]
@@ -236,15 +235,36 @@ fn a_receiver_hears_of_the_end_when_the_last_value_in_hand_is_handed_over() {
     finds("the last value in hand", &[Fault::HandOverNotRung], model);
 }
 
+#[test]
+fn a_receiver_waits_for_the_last_value_in_hand_which_may_be_given_back() {
+    let model = || {
+        let channel = shared(2).private().unwrap();
+        let tx = channel.sender().unwrap();
+        let [one, two] = [channel.receiver().unwrap(), channel.receiver().unwrap()];
+        tx.send(&1).unwrap();
+        drop(tx);
+        let job = one.recv_guard().unwrap();
+        let other = thread::spawn(move || {
+            assert_eq!(receive_all(&two), [1]);
+            two
+        });
+        drop(job);
+        drop((other.join().unwrap(), one));
+    };
+    holds("the last value is given back", model);
+    let faults = [Fault::OthersNotAwaited, Fault::GiveBackNotRung];
+    finds("the last value is given back", &faults, model);
+}
+
 /// A sender waits for as much room as two receivers make together.
 #[test]
-fn room_that_two_receivers_make_at_one_time_is_counted_twice() {
+fn room_that_two_receivers_make_together_wakes_a_sender_although_both_are_busy_then() {
     let model = || {
         set_queue_capacity(34);
         let options = Channel::<Bytes, Raw>::options().lanes(1).inline_limit(18).capacity(0);
         let channel = options.receivers(2).private().unwrap();
         let tx = channel.sender().unwrap();
-        let receivers = [channel.receiver().unwrap(), channel.receiver().unwrap()];
+        let [one, two] = [channel.receiver().unwrap(), channel.receiver().unwrap()];
         let value = |len| Bytes::from(vec![7; len]);
         tx.send(&value(1)).unwrap();
         tx.send(&value(1)).unwrap();
@@ -252,17 +272,19 @@ fn room_that_two_receivers_make_at_one_time_is_counted_twice() {
             tx.send(&value(18)).unwrap();
             tx
         });
-        let receiving = receivers.map(|rx| {
-            thread::spawn(move || {
-                assert_eq!(rx.recv().unwrap(), value(1));
-                rx
-            })
+        let receiving = thread::spawn(move || {
+            assert_eq!(two.recv().unwrap(), value(1));
+            two
         });
-        let receivers = receiving.map(|receiving| receiving.join().unwrap());
+        assert_eq!(one.recv().unwrap(), value(1));
+        let two = receiving.join().unwrap();
         // Neither looks again.
         drop(sender.join().unwrap());
-        assert_eq!(receivers[0].try_recv().unwrap(), value(18));
+        assert_eq!(one.try_recv().unwrap(), value(18));
+        drop(two);
     };
-    holds("room for a long message", model);
-    finds("room for a long message", &[Fault::RoomNotAdded, Fault::QueueSpaceNotGiven], model);
+    // Three threads in a hundred steps.
+    let executions = check_to(1, model);
+    println!("room for a long message: {executions} executions");
+    finds("room for a long message", &[Fault::RoomCounted, Fault::QueueSpaceNotGiven], model);
 }
