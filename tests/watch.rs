@@ -154,7 +154,8 @@ fn an_end_before_the_watch_comes_at_once_and_that_of_another_actor_never() {
 fn what_an_actor_told_comes_before_its_end() {
     for messages in [0, 1, 20, 300] {
         let stage = Stage::new("told before");
-        let parent = Mailbox::<Parent>::bind(format!("{} parent", stage.name())).unwrap();
+        let name = format!("{} parent", stage.name());
+        let parent = Mailbox::<Parent>::bind(name.as_str()).unwrap();
         let mut child = started(&stage, "tells and is killed", &[&messages.to_string()]);
         let _watch = address(&stage).watch_into(&parent, Parent::Ended(0)).unwrap();
         child.expect("told");
@@ -188,6 +189,9 @@ fn what_an_actor_told_comes_before_its_end() {
         };
         assert_eq!((ended, heard), (0, messages + 1), "after {fillers} of another");
         other.join().unwrap();
+        drop(parent);
+        // With what the other told since.
+        Channel::<Parent>::unlink(name).unwrap();
     }
 }
 

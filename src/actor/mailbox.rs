@@ -106,6 +106,24 @@ impl MailboxOptions {
         self
     }
 
+    /// How many messages wait at most, from all addresses; by default as many as there are bytes for. See
+    /// [`Options::max_waiting`](crate::Options::max_waiting). Replies that go through this mailbox from another
+    /// process count as well.
+    ///
+    /// ```
+    /// use sysv_channel::actor::{Mailbox, MailboxOptions};
+    ///
+    /// let mailbox: Mailbox<String> = MailboxOptions::new().max_waiting(1).private()?;
+    /// let address = mailbox.address();
+    /// address.tell(&"one".to_owned())?;
+    /// assert!(address.try_tell(&"two".to_owned()).unwrap_err().is_full());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_waiting(mut self, messages: usize) -> Self {
+        self.bind.max_waiting = Some(messages);
+        self
+    }
+
     /// The permission bits; default 0600. See [`Options::mode`](crate::Options::mode).
     pub fn mode(mut self, mode: u32) -> Self {
         self.bind.mode = mode;

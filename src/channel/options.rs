@@ -119,6 +119,7 @@ pub struct Options<T, C> {
     capacity: RingSize,
     return_capacity: RingSize,
     max_value: u64,
+    max_waiting: Option<usize>,
     mode: u32,
     owner: Owner,
     durable: bool,
@@ -145,6 +146,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             capacity: RingSize::Window(WINDOW),
             return_capacity: RingSize::Exactly(0),
             max_value: 64 << 20,
+            max_waiting: None,
             mode: 0o600,
             owner: Owner::Myself,
             durable: false,
@@ -254,6 +256,41 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// with [`OpenError::LongerValues`] if that is less.
     pub fn max_value(mut self, bytes: u64) -> Self {
         self.max_value = bytes;
+        self
+    }
+
+    /// How many values wait to be received at most, over all senders; by default as many as there are
+    /// bytes for: [`inline_limit`](Options::inline_limit) and [`capacity`](Options::capacity) say how many.
+    /// Beyond, [`send`](crate::Sender::send) waits and [`try_send`](crate::Sender::try_send) says
+    /// [`Full`](crate::SendError::Full). The bytes still count as well.
+    ///
+    /// The kernel keeps the bound, so that no process that dies takes a place along: all messages of the
+    /// queue have one length then, and the queue holds as many.
+    ///
+    /// - On a channel with rings every value goes through its sender's ring, short ones too, and has 16
+    ///   bytes of the queue: `values` is at most `kernel.msgmnb` / 16, which is 1,024 by default.
+    /// - On a queue-only channel every message is as long as the longest: at most
+    ///   `kernel.msgmnb` / (`inline_limit` + 16).
+    /// - A channel without a queue (`inline_limit(0)`) is refused: its senders share nothing by which they
+    ///   could count.
+    ///
+    /// The value that a receiver has in hand does not count. One that goes in fragments counts once it is
+    /// complete, and one that its sender took back until the receiver's next call.
+    ///
+    /// ```
+    /// use sysv_channel::Channel;
+    ///
+    /// let channel = Channel::<String>::options().max_waiting(2).private()?;
+    /// let (tx, rx) = (channel.sender()?, channel.receiver()?);
+    /// tx.send(&"one".to_owned())?;
+    /// channel.sender()?.send(&"two".to_owned())?;
+    /// assert!(tx.try_send(&"three".to_owned()).unwrap_err().is_full());
+    /// assert_eq!(rx.recv()?, "one");
+    /// tx.try_send(&"three".to_owned())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_waiting(mut self, values: usize) -> Self {
+        self.max_waiting = Some(values);
         self
     }
 
@@ -527,6 +564,17 @@ impl<T, C: Codec<T>> Options<T, C> {
                 self.receivers
             ));
         }
+        let max_waiting = self.max_waiting.map_or(0, |values| values as u64);
+        if self.max_waiting == Some(0) {
+            return Err("max_waiting is 0, and must be at least 1".to_owned());
+        }
+        if max_waiting > 0 && self.inline_limit == 0 {
+            return Err(
+                "max_waiting needs a queue, in which the kernel counts, and inline_limit is 0: leave one of \
+                 them out, or bound each sender's bytes with capacity"
+                    .to_owned(),
+            );
+        }
         let Spelling { no_return_ring, .. } = self.spelling;
         let sizes = [self.capacity, self.return_capacity];
         let rings = sizes.iter().filter(|size| !matches!(size, RingSize::Exactly(0))).count();
@@ -545,10 +593,12 @@ impl<T, C: Codec<T>> Options<T, C> {
             return_window,
             inline_limit: self.inline_limit,
             max_value: self.max_value,
+            max_waiting,
         };
         if self.receivers > 1 && !layout.is_queue_only() {
             return Err(format!(
-                "receivers is {}: several need a channel without rings, whose values are messages                  alone, by a capacity of 0 and an inline_limit above 0",
+                "receivers is {}: several need a channel without rings, whose values are messages \
+                 alone, by a capacity of 0 and an inline_limit above 0",
                 self.receivers
             ));
         }

@@ -486,7 +486,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         };
         let stat = queue.stat().map_err(|error| self.control.wait_error(error))?;
         // One more message, with the least that a value can be encoded as.
-        Ok(stat.bytes + ENVELOPE as u64 > stat.capacity || stat.messages >= stat.capacity)
+        let least = self.control.layout().padded(ENVELOPE) as u64;
+        Ok(stat.bytes + least > stat.capacity || stat.messages >= stat.capacity)
     }
 
     /// How many bytes each sender's ring has; 0 where values go through the kernel's queue alone.

@@ -260,7 +260,7 @@ impl Slots {
         let text = control.layout().slot(slot) + TYPE_WORD;
         let envelope = control.segment.read(text, ENVELOPE, |mut reader| reader.read_array());
         let envelope = envelope.ok().and_then(Envelope::read);
-        let expected = envelope.map(Envelope::text_len);
+        let expected = envelope.map(|envelope| control.layout().padded(envelope.text_len()));
         let whole = expected.is_some_and(|len| {
             len <= control.layout().message_len() && text_len.is_none_or(|found| found == len)
         });
@@ -410,6 +410,25 @@ fn kernel_select(select: Select) -> MessageSelect {
 mod tests {
     use super::*;
     use crate::Channel;
+
+    /// Where values are counted and go through rings, a slot has room for a descriptor alone.
+    #[test]
+    fn a_foreign_value_in_a_slot_for_descriptors_is_dropped() {
+        let channel = Channel::<u32>::options().max_waiting(2).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        for len in [0, 4, 1024, 1 << 20, u32::MAX as usize] {
+            let mut message = MessageBuffer::with_capacity(ENVELOPE);
+            let inline = Envelope::Inline { len, lane: 0, generation: 1 };
+            inline.write(message.text_mut_full());
+            message.set_len(ENVELOPE);
+            channel.control.queue.unwrap().send(&message, Wait::No).unwrap();
+            let error = rx.try_recv().unwrap_err();
+            let told = matches!(error, RecvError::Corrupt { .. } | RecvError::Decode { .. });
+            assert!(told, "{len}: {error}");
+            tx.send(&7).unwrap();
+            assert_eq!(rx.recv().unwrap(), 7);
+        }
+    }
 
     #[test]
     fn whatever_number_a_slot_has_the_next_message_is_taken() {

@@ -66,6 +66,7 @@ impl Header {
         set(word::RETURN_WINDOW, layout.return_window);
         set(word::INLINE_LIMIT, layout.inline_limit as u64);
         set(word::MAX_VALUE, layout.max_value);
+        set(word::MAX_WAITING, layout.max_waiting);
         set(word::FINGERPRINT_LOW, self.fingerprint as u64);
         set(word::FINGERPRINT_HIGH, (self.fingerprint >> 64) as u64);
         let durable = if self.durable { DURABLE } else { 0 };
@@ -123,6 +124,7 @@ impl Header {
             return_window: get(word::RETURN_WINDOW),
             inline_limit: number(word::INLINE_LIMIT),
             max_value: get(word::MAX_VALUE),
+            max_waiting: get(word::MAX_WAITING),
         };
         if !layout.is_sound() {
             return damaged("its sizes are impossible");
@@ -185,6 +187,13 @@ impl Header {
                 ("reply_capacity", bytes(layout.return_lines, layout.return_window)),
                 ("inline_limit", layout.inline_limit.to_string()),
                 ("max_value", layout.max_value.to_string()),
+                (
+                    "max_waiting",
+                    match layout.max_waiting {
+                        0 => "unbounded".to_owned(),
+                        values => values.to_string(),
+                    },
+                ),
                 ("mode", format!("{:04o}", header.mode)),
                 ("durable", header.durable.to_string()),
             ]

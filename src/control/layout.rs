@@ -13,7 +13,7 @@
 
 use crate::name::MAX_NAME;
 use crate::ring::{LINE, RingLayout};
-use crate::sys::{PAGE, SegmentPlan};
+use crate::sys::{Fault, PAGE, SegmentPlan, fault};
 
 /// Changes with every change of the layout or of a protocol over it.
 pub(crate) const VERSION: u64 = 1;
@@ -77,6 +77,8 @@ pub(crate) mod word {
     pub(crate) const RING_WINDOW: usize = 2 * LINE + 24;
     pub(crate) const RETURN_WINDOW: usize = 2 * LINE + 32;
     pub(crate) const RECEIVERS: usize = 2 * LINE + 40;
+    /// How many values wait at most; zero where only bytes bound them.
+    pub(crate) const MAX_WAITING: usize = 2 * LINE + 48;
 
     /// One more than the highest lane that was ever owned.
     pub(crate) const CLAIMED: usize = 3 * LINE;
@@ -264,6 +266,9 @@ pub(crate) struct Layout {
     pub(crate) inline_limit: usize,
     /// Longest encoded value at all, without the head that a layer above puts in front of it.
     pub(crate) max_value: u64,
+    /// How many values wait at most; zero where only bytes bound them. All messages of the queue are of one
+    /// length then, and the queue holds the bytes of as many: so the kernel keeps the bound.
+    pub(crate) max_waiting: u64,
 }
 
 impl Layout {
@@ -275,6 +280,34 @@ impl Layout {
     #[inline]
     pub(crate) fn has_ring(&self) -> bool {
         self.ring_lines > 0
+    }
+
+    /// Whether the number of values that wait is bounded.
+    #[inline]
+    fn is_counted(&self) -> bool {
+        self.max_waiting > 0
+    }
+
+    /// Whether a short value is itself a message. Where values are counted and there are rings, the
+    /// queue has their descriptors alone: more of these fit than of padded values.
+    #[inline]
+    pub(crate) fn sends_inline(&self) -> bool {
+        self.has_queue() && !(self.is_counted() && self.has_ring())
+    }
+
+    /// How long a message is that needs `len` bytes of text.
+    #[inline]
+    pub(crate) fn padded(&self, len: usize) -> usize {
+        if self.is_counted() && !fault(Fault::NotPadded) {
+            len.max(self.message_len())
+        } else {
+            len
+        }
+    }
+
+    /// How many bytes the queue is to hold, if not what the kernel gives it.
+    pub(crate) fn queue_capacity(&self) -> Option<u64> {
+        self.is_counted().then(|| self.max_waiting.saturating_mul(self.message_len() as u64))
     }
 
     /// Bytes of each lane's ring.
@@ -369,7 +402,7 @@ impl Layout {
 
     /// Longest text of a queue message of this crate.
     pub(crate) fn message_len(&self) -> usize {
-        crate::control::ENVELOPE + self.inline_limit
+        ENVELOPE + if self.sends_inline() { self.inline_limit } else { 0 }
     }
 
     /// How many messages receivers can have in hand, those included that died with one.
@@ -433,6 +466,7 @@ impl Layout {
             && ring(self.return_lines, self.return_window)
             && (self.ring_lines > 0 || self.inline_limit > 0)
             && self.inline_limit <= i32::MAX as usize
+            && (self.has_queue() || !self.is_counted())
             && self.size().is_some()
     }
 
@@ -482,7 +516,20 @@ mod tests {
         return_window: 64,
         inline_limit: 1024,
         max_value: 1 << 30,
+        max_waiting: 0,
     };
+
+    #[test]
+    fn counted_messages_are_of_one_length() {
+        let with_rings = Layout { max_waiting: 7, ..DEFAULT };
+        let without = Layout { ring_lines: 0, ring_window: 0, ..with_rings };
+        for (layout, len) in [(with_rings, ENVELOPE), (without, ENVELOPE + 1024)] {
+            assert!(layout.is_sound());
+            assert_eq!((layout.message_len(), layout.padded(ENVELOPE)), (len, len));
+            assert_eq!(layout.queue_capacity(), Some(7 * len as u64));
+        }
+        assert_eq!((DEFAULT.padded(17), DEFAULT.queue_capacity()), (17, None));
+    }
 
     #[test]
     fn parts_do_not_overlap() {
@@ -538,6 +585,7 @@ mod tests {
             Layout { ring_window: DEFAULT.ring_lines * 2, ..DEFAULT },
             Layout { return_window: 128, ..DEFAULT },
             Layout { inline_limit: usize::MAX, ..DEFAULT },
+            Layout { inline_limit: 0, max_waiting: 1, ..DEFAULT },
         ] {
             assert!(!bad.is_sound(), "{bad:?}");
         }

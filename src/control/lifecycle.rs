@@ -319,7 +319,7 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
         if header.layout.has_queue() {
             let made = MessageQueue::create(key, wanted.mode).map_err(|error| taken(key, error))?;
             queue.set(Some(made));
-            check_capacity(wanted, made)?;
+            bound_capacity(wanted, made)?;
         }
         let queue = queue.get();
         let queue_id = queue.map(|queue| queue.id());
@@ -337,19 +337,26 @@ fn build(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Control, OpenEr
     })
 }
 
-/// Refuses messages that the queue could never take: sending one would wait for ever.
-fn check_capacity(wanted: &Wanted, queue: MessageQueue) -> Result<(), OpenError> {
+/// Has the queue hold what it is to hold; refuses one that holds less.
+fn bound_capacity(wanted: &Wanted, queue: MessageQueue) -> Result<(), OpenError> {
     let layout = &wanted.layout;
     let capacity = queue.stat()?.capacity;
     let needed = layout.message_len() as u64;
-    if needed <= capacity {
-        return Ok(());
+    match layout.queue_capacity() {
+        Some(bytes) if bytes > capacity => Err(wanted.invalid(format!(
+            "max_waiting is {}, and may be at most {}: the sysctl kernel.msgmnb is {capacity} bytes, and \
+             each value has {needed} of them",
+            layout.max_waiting,
+            capacity / needed
+        ))),
+        Some(bytes) if !fault(Fault::CapacityNotSet) => Ok(queue.set_capacity(bytes)?),
+        None if needed > capacity => Err(wanted.invalid(format!(
+            "an inline_limit of {} makes messages of {needed} bytes, and the queue holds {capacity}: \
+             lower it, or raise the sysctl kernel.msgmnb",
+            layout.inline_limit
+        ))),
+        _ => Ok(()),
     }
-    Err(wanted.invalid(format!(
-        "an inline_limit of {} makes messages of {needed} bytes, and the queue holds {capacity}: \
-         lower it, or raise the sysctl kernel.msgmnb",
-        layout.inline_limit
-    )))
 }
 
 /// The error for another program's object under our key.
@@ -513,6 +520,7 @@ impl Wanted {
                 return_lines: 0,
                 return_window: 0,
                 inline_limit: 1,
+                max_waiting: 0,
                 max_value: 0,
             },
             mode: 0,

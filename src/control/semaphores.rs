@@ -523,6 +523,7 @@ mod tests {
                 return_window: 0,
                 inline_limit: 1,
                 max_value: 1,
+                max_waiting: 0,
             };
             let mut all: Vec<u16> = (0..lanes).flat_map(|n| [lane_role(n), lane_bell(n)]).collect();
             all.push(serving(lanes));

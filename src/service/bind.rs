@@ -24,6 +24,7 @@ pub(crate) struct BindOptions {
     pub(crate) capacity: Option<usize>,
     pub(crate) reply_capacity: Option<usize>,
     pub(crate) max_value: u64,
+    pub(crate) max_waiting: Option<usize>,
     pub(crate) mode: u32,
     pub(crate) owner: Owner,
     pub(crate) spin: Option<Duration>,
@@ -37,6 +38,7 @@ impl BindOptions {
             capacity: None,
             reply_capacity: None,
             max_value: 64 << 20,
+            max_waiting: None,
             mode: 0o600,
             owner: Owner::Myself,
             spin: None,
@@ -58,6 +60,10 @@ impl BindOptions {
         let options = match self.reply_capacity {
             Some(bytes) => options.return_capacity(bytes),
             None => options.return_window(WINDOW),
+        };
+        let options = match self.max_waiting {
+            Some(values) => options.max_waiting(values),
+            None => options,
         };
         protocol.apply(options, self.spin)
     }

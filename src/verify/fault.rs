@@ -59,6 +59,10 @@ faults! {
     EndNotTold,
     /// The end of an actor is received before what that had told.
     EndOvertakes,
+    /// The queue of a channel whose values are counted holds what the kernel gives it.
+    CapacityNotSet,
+    /// Messages of such a channel are as long as their values.
+    NotPadded,
     /// All owners of a lane raise its role by the same number.
     SameMark,
     /// The kernel undoes nothing.

@@ -27,6 +27,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ) -> Result<usize, SendError> {
         self.announce_leftover(state, queue, deadline)?;
         let layout = *self.control.layout();
+        if !layout.sends_inline() {
+            return self.send_announced(state, queue, tag, value, deadline);
+        }
         let message = message(state);
         let text = &mut message.text_mut_full()[ENVELOPE..];
         let (mut len, mut fits) = self.encode(value, &mut Writer::new(text))?;
@@ -50,6 +53,30 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return self.send_in_fragments(state, tag, value, len, deadline);
         }
         let len = self.fill_exactly(state, tag, value, len, deadline)?;
+        self.publish_announced(state, queue, len, tag, Flags::WHOLE, deadline)?;
+        Ok(len)
+    }
+
+    /// Sends a value of any length as a record with a descriptor.
+    fn send_announced(
+        &self,
+        state: &mut State,
+        queue: MessageQueue,
+        tag: Tag,
+        value: &impl Encode,
+        deadline: Deadline,
+    ) -> Result<usize, SendError> {
+        let room = self.wait_for_producer(state, value, deadline, |producer| {
+            producer.reserve_available(tag)
+        })?;
+        let producer = self.producer(state);
+        let (mut len, fits) = producer.fill(room, |writer| self.encode(value, writer))?;
+        if !fits {
+            if len > producer.max_payload(tag) {
+                return self.send_in_fragments(state, tag, value, len, deadline);
+            }
+            len = self.fill_exactly(state, tag, value, len, deadline)?;
+        }
         self.publish_announced(state, queue, len, tag, Flags::WHOLE, deadline)?;
         Ok(len)
     }
@@ -109,9 +136,11 @@ impl<T, C: Codec<T>> Sender<T, C> {
         envelope: Envelope,
         deadline: Deadline,
     ) -> Result<(), SendError> {
+        let len = self.control.layout().padded(envelope.text_len());
         let message = message(state);
+        message.grow(len);
         message.set_type(tag.get());
-        message.set_len(envelope.text_len());
+        message.set_len(len);
         envelope.write(&mut message.text_mut_full()[..ENVELOPE]);
         let bytes = message.text().len() as u64;
         if deadline.is_now()

@@ -19,11 +19,12 @@ const fn layout(lanes: usize, ring: u64, back: u64, inline_limit: usize) -> Layo
         return_window: back,
         inline_limit,
         max_value: 1 << 16,
+        max_waiting: 0,
     }
 }
 
 /// Sound layouts of each shape, small.
-const LAYOUTS: [Layout; 7] = [
+const LAYOUTS: [Layout; 9] = [
     layout(1, 64, 0, 0),
     layout(1, 0, 0, 64),
     layout(2, 64, 64, 100),
@@ -31,6 +32,8 @@ const LAYOUTS: [Layout; 7] = [
     layout(65, 0, 0, 1024),
     layout(1, 0, 2, 4000),
     Layout { receivers: 9, ..layout(1, 0, 0, 100) },
+    Layout { max_waiting: 3, ..layout(2, 64, 64, 100) },
+    Layout { max_waiting: 3, ..layout(1, 0, 0, 64) },
 ];
 
 /// Segments of the layouts' sizes, and one that is too short for any.

@@ -1,6 +1,7 @@
 //! The crate's own models, each with the faults that it must find.
 mod actor;
 mod attach;
+mod bounds;
 mod calls;
 mod death;
 mod lifetime;

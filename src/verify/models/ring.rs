@@ -24,6 +24,7 @@ fn with_window(lines: u64, window: u64) -> Layout {
         return_window: 0,
         inline_limit: 0,
         max_value: 1 << 20,
+        max_waiting: 0,
     }
 }
 
