@@ -31,6 +31,8 @@ pub(crate) fn play(role: Role, scene: Scene, end: &End) -> Outcome {
         | Role::Receiver
         | Role::Server
         | Role::Client
+        | Role::StreamServer
+        | Role::StreamReader
         | Role::Actor
         | Role::Standby
         | Role::Holder

@@ -41,6 +41,8 @@ pub(super) struct WaitingHandler {
     /// Whether the receiver was closed when the handler last looked.
     closed: bool,
     waker: Waker,
+    /// Whether it was woken since it last looked.
+    woken: bool,
 }
 
 /// How waiting for a caller to take parts ended.
@@ -152,7 +154,7 @@ impl ReplyProducers {
         let parker = Parker::new();
         let (waker, closed) = (parker.waker(), knows_closed);
         self.change_handlers(|handlers| {
-            handlers.push(WaitingHandler { it, closed, waker: waker.clone() });
+            handlers.push(WaitingHandler { it, closed, waker: waker.clone(), woken: false });
         });
         let ended = loop {
             self.says_that_parts_wait(it.to.lane);
@@ -161,12 +163,24 @@ impl ReplyProducers {
                 PartWait::Late if !knows_closed && self.is_receiver_closed() => {
                     break PartWait::Closed;
                 }
-                PartWait::Late if !until.has_passed() => parker.park(until),
+                PartWait::Late if !until.has_passed() => {
+                    // Nothing comes between this and the park: what wakes it after this ends that.
+                    if !self.was_woken(waker) {
+                        parker.park(until);
+                    }
+                }
                 ended => break ended,
             }
         };
         self.change_handlers(|handlers| handlers.retain(|it| !it.waker.will_wake(waker)));
         ended
+    }
+
+    /// Whether a handler was woken since this was last asked.
+    fn was_woken(&self, waker: &Waker) -> bool {
+        let mut handlers = self.waiting_handlers();
+        let me = handlers.iter_mut().find(|it| it.waker.will_wake(waker));
+        me.is_some_and(|me| std::mem::take(&mut me.woken))
     }
 
     fn change_handlers(&self, change: impl FnOnce(&mut Vec<WaitingHandler>)) {
@@ -183,13 +197,14 @@ impl ReplyProducers {
     /// which takes a system call.
     #[cold]
     pub(super) fn wake_handlers(&self, before_sleep: bool) {
-        for handler in self.waiting_handlers().iter() {
+        for handler in self.waiting_handlers().iter_mut() {
             let lane = handler.it.to.lane;
             self.says_that_parts_wait(lane);
             if self.look_at(&handler.it) != PartWait::Late
                 || handler.closed != self.is_receiver_closed()
                 || before_sleep && !self.is_owned(lane)
             {
+                handler.woken = true;
                 handler.waker.wake_by_ref();
             }
         }

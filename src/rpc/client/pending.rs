@@ -143,17 +143,28 @@ impl<R> Shared<R> {
                     return Some((at, Err(error)));
                 }
             }
-            let numbers: Vec<u64> = calls.iter().map(|call| call.number()).collect();
+            // NB: without an allocation for the one call that is mostly waited for.
+            let (one, several);
+            let numbers: &[u64] = match &*calls {
+                [call] => {
+                    one = [call.number()];
+                    &one
+                }
+                calls => {
+                    several = calls.iter().map(|call| call.number()).collect::<Vec<_>>();
+                    &several
+                }
+            };
             if waits && self_call::is_served_here(&lent.sender) {
                 lent.take_replies::<C>(&self.name);
-                if self.is_none_known(&lent, &numbers) {
+                if self.is_none_known(&lent, numbers) {
                     return Some((next, Err(CallError::OwnServer { server: self.server() })));
                 }
             }
             let take = |calls: Option<&mut Calls<R>>, known: &mut Known<R>| {
-                known.take_first(&numbers).or_else(|| calls?.take_first(&numbers))
+                known.take_first(numbers).or_else(|| calls?.take_first(numbers))
             };
-            match self.wait_for::<C, _>(lent, &numbers, until, take) {
+            match self.wait_for::<C, _>(lent, numbers, until, take) {
                 Waited::Found((at, outcome)) => {
                     if let Some(outcome) = calls[at].outcome(self, outcome) {
                         return Some((at, outcome));

@@ -205,7 +205,7 @@ impl<R> Shared<R> {
                     None
                 }
             };
-            self.wanted.swap(desk.wanting.len() as u64, Ordering::Relaxed);
+            self.say_who_wants(&desk);
             if let Some(connection) = connection {
                 return Ok(Lent { shared: self, connection: Some(connection), by_task: false });
             }
@@ -239,6 +239,15 @@ impl<R> Shared<R> {
         }
     }
 
+    /// Says how many threads want the connection.
+    fn say_who_wants(&self, desk: &Desk<R>) {
+        // NB: mostly none did and none does, and a swap costs as much as a lock.
+        let wanting = desk.wanting.len() as u64;
+        if self.wanted.load(Ordering::Relaxed) != wanting {
+            self.wanted.swap(wanting, Ordering::Relaxed);
+        }
+    }
+
     /// Wakes the thread that has the connection, if it sleeps.
     fn ring(&self, desk: &Desk<R>) {
         if let Some(bell) = &desk.bell
@@ -259,10 +268,13 @@ impl<R> Shared<R> {
     ) -> Waited<'a, R, T> {
         loop {
             lent.take_replies::<C>(&self.name);
-            self.deliver(&mut lent);
             let mut desk = self.desk();
+            let told = desk.deliver(&mut lent.calls);
             let found = take(Some(&mut lent.calls), &mut desk.known);
             drop(desk);
+            if !fault(Fault::FollowerNotWoken) {
+                told.into_iter().for_each(Waker::wake);
+            }
             if let Some(found) = found {
                 return Waited::Found(found);
             }
@@ -283,30 +295,6 @@ impl<R> Shared<R> {
     pub(super) fn is_none_known(&self, lent: &Lent<'_, R>, calls: &[u64]) -> bool {
         let desk = self.desk();
         !calls.iter().any(|call| desk.known.0.contains_key(call) || lent.calls.is_known(*call))
-    }
-
-    /// Gives followers the outcomes that they wait for.
-    fn deliver(&self, lent: &mut Lent<'_, R>) {
-        if lent.calls.news.is_empty() {
-            return;
-        }
-        let news = mem::take(&mut lent.calls.news);
-        let mut told = Vec::new();
-        let mut desk = self.desk();
-        for call in news {
-            let Some(at) = desk.followers.iter().position(|it| it.calls.contains(&call)) else {
-                continue;
-            };
-            // What comes of a stream, the thread that reads it takes by itself.
-            if let Some(outcome) = lent.calls.take(call) {
-                desk.known.0.insert(call, outcome);
-            }
-            told.push(desk.followers[at].waker.clone());
-        }
-        drop(desk);
-        if !fault(Fault::FollowerNotWoken) {
-            told.into_iter().for_each(Waker::wake);
-        }
     }
 
     /// Puts the connection back, and waits while another thread has it: for the outcome of one of the calls,
@@ -368,7 +356,7 @@ impl<R> Shared<R> {
         let forgotten = dropped.into_iter().filter_map(|call| connection.forget(call)).collect();
         desk.connection = Some(connection);
         desk.holder = None;
-        self.wanted.swap(desk.wanting.len() as u64, Ordering::Relaxed);
+        self.say_who_wants(desk);
         // A task leaves the bell to all tasks; a thread slept there itself.
         let tasks_too = mem::take(&mut desk.missed) || !by_task;
         let followers = desk.followers.iter();
@@ -457,6 +445,26 @@ impl<R> PutBack<R> {
             self.wakers.into_iter().for_each(Waker::wake);
         }
         drop(self.forgotten);
+    }
+}
+
+impl<R> Desk<R> {
+    /// Gives followers the outcomes that they wait for; says whom to wake.
+    fn deliver(&mut self, calls: &mut Calls<R>) -> Vec<Waker> {
+        let mut told = Vec::new();
+        if self.followers.is_empty() {
+            calls.news.clear();
+        }
+        for call in mem::take(&mut calls.news) {
+            let follower = self.followers.iter().find(|it| it.calls.contains(&call));
+            let Some(follower) = follower else { continue };
+            told.push(follower.waker.clone());
+            // What comes of a stream, the thread that reads it takes by itself.
+            if let Some(outcome) = calls.take(call) {
+                self.known.0.insert(call, outcome);
+            }
+        }
+        told
     }
 }
 

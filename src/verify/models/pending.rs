@@ -3,9 +3,16 @@
 use loom::sync::mpsc;
 use loom::thread;
 
-use super::calls::pair;
+use super::calls::client;
 use super::{block_on, finds, holds};
+use crate::rpc::{Client, Server, ServerOptions};
 use crate::sys::Fault;
+
+/// A server whose rings have room for what is sent here, and its client.
+pub(super) fn pair(name: &'static str) -> (Server<u8, u8>, Client<u8, u8>) {
+    let options = ServerOptions::new().clients(1).capacity(4 * 64).reply_capacity(4 * 64);
+    (options.bind(name).unwrap(), client(name))
+}
 
 #[test]
 fn a_thread_that_waits_lets_the_other_one_send() {

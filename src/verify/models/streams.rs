@@ -2,7 +2,7 @@
 
 use loom::thread;
 
-use super::calls::pair;
+use super::pending::pair;
 use super::{finds, holds};
 use crate::sys::Fault;
 
@@ -17,11 +17,10 @@ fn a_handler_on_the_receivers_thread_waits_until_its_caller_takes() {
             port.part(&11).unwrap();
             port.part(&12).unwrap();
             port.finish().unwrap();
-            server
         });
         let parts: Vec<u8> = stream.map(Result::unwrap).collect();
         assert_eq!(parts, [11, 12]);
-        drop(serving.join().unwrap());
+        serving.join().unwrap();
     };
     holds("stream on the receiver's thread", model);
     let faults = [Fault::CreditNotRung, Fault::PartsWaitNotSaid];
