@@ -133,7 +133,7 @@ where
     /// `call`.
     ///
     /// # Errors
-    /// [`CallError::Full`] if there is no room; [`CallError::Send`] with [`SendError::NeedsWaiting`] for a
+    /// [`CallError::Full`] if there is no room; [`CallError::Send`] with [`NeedsWaiting`](crate::SendError::NeedsWaiting) for a
     /// request so long that it goes in fragments; else as [`call`](Client::call).
     pub fn try_call(&self, request: &Q) -> Result<R, CallError> {
         self.call_by(request, Deadline::after(self.shared.options.deadline), How::TryCall)

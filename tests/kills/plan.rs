@@ -18,7 +18,7 @@ pub(crate) struct Round {
 }
 
 /// Those who end themselves at a point.
-const AT_POINTS: [Whom; 20] = [
+const AT_POINTS: [Whom; 21] = [
     Whom::Sender,
     Whom::SenderTask,
     Whom::Receiver,
@@ -43,7 +43,7 @@ const AT_POINTS: [Whom; 20] = [
 ];
 
 /// Those who are killed from outside, under full load.
-const FROM_OUTSIDE: [Whom; 18] = [
+const FROM_OUTSIDE: [Whom; 19] = [
     Whom::Sender,
     Whom::SenderTask,
     Whom::Senders,

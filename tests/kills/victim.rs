@@ -67,7 +67,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    const ALL: [Role; 17] = [
+    const ALL: [Role; 18] = [
         Role::Sender,
         Role::SenderTask,
         Role::Receiver,
