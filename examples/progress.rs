@@ -11,10 +11,14 @@
 
 use std::error::Error;
 use std::process::{Child, Command, ExitCode};
+use std::time::Duration;
 use std::{env, thread};
 
 use serde::{Deserialize, Serialize};
-use sysv_channel::rpc::{CallError, Client, ReplyError, Responder, Server};
+use sysv_channel::DefaultCodec;
+use sysv_channel::rpc::{
+    CallError, Client, ClientOptions, ConnectError, ReplyError, Responder, Server,
+};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -142,6 +146,12 @@ fn lead() -> Result<(), Failure> {
         other => return Err(format!("expected to hear of the death, not {other:?}").into()),
     }
     println!("the service was killed in the middle of a job, and its reader was told");
+    drop((endless, client));
+    let left = ClientOptions::new()
+        .wait_for_server(Duration::ZERO)
+        .connect::<Job, News, DefaultCodec>(name);
+    let left = !matches!(left, Err(ConnectError::NotFound { .. }));
+    println!("left behind: {}", if left { "a server's channel" } else { "nothing" });
     Ok(())
 }
 

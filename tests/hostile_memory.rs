@@ -428,10 +428,10 @@ struct Map {
 }
 
 const LINE: usize = 64;
-const BLOCK: usize = 7 * LINE;
+const BLOCK: usize = 11 * LINE;
 
 /// Words of a lane's block.
-const LANE_WORDS: [usize; 16] = [
+const LANE_WORDS: [usize; 18] = [
     0,   // announced
     8,   // sent values
     112, // generation
@@ -443,6 +443,8 @@ const LANE_WORDS: [usize; 16] = [
     88,  // answers wait
     96,  // taken before
     384, // cancelled
+    448, // handlers wait until parts are taken
+    456, // parts taken of the first stream
     128, // head
     192, // head
     256, // head of the return ring
@@ -830,19 +832,29 @@ fn goes_on_or_says_so(tx: &Sender<Load>, rx: &Receiver<Load>, shape: Shape) -> b
 #[test]
 fn receiver_takes_over_slots_with_any_number() {
     let shape = Shape::QueueOnly;
-    let map = Map::of(shape);
-    let stage = Stage::new("slot number");
-    let channel = options(shape).create(stage.name()).unwrap();
-    let tx = channel.sender().unwrap();
-    let scribbler = Scribbler::new(&stage, shape);
-    scribbler.set(map.slots_at(), 1);
-    scribbler.set(8 * LINE, u64::MAX);
-    tx.send(&Load::new(shape, 1)).unwrap();
-    tx.send(&Load::new(shape, 2)).unwrap();
-    let rx = channel.receiver().unwrap();
-    assert!(matches!(rx.recv(), Err(RecvError::Corrupt { .. })));
-    assert_eq!(rx.recv().unwrap().parcel.id, 1);
-    assert_eq!(rx.recv().unwrap().parcel.id, 2);
+    // One that is alone, and several: of a slot that was given back, and of one that is nobody's.
+    for (receivers, tag) in [(1, 0), (3, 1), (3, 0)] {
+        let map = Map { receivers, ..Map::of(shape) };
+        let stage = Stage::new("slot number");
+        let channel = options(shape).receivers(receivers).create(stage.name()).unwrap();
+        let tx = channel.sender().unwrap();
+        let scribbler = Scribbler::on(&stage, map).unwrap();
+        scribbler.set(map.slots_at(), 1);
+        scribbler.set(map.slot_words_at(), u64::MAX);
+        scribbler.set(map.slot_words_at() + 24, tag);
+        tx.send(&Load::new(shape, 1)).unwrap();
+        tx.send(&Load::new(shape, 2)).unwrap();
+        let rx = channel.receiver().unwrap();
+        let received: Vec<_> = (0..3).map(|_| rx.recv()).collect();
+        let ids: Vec<_> = received.iter().flatten().map(|load| load.parcel.id).collect();
+        assert_eq!(ids, [1, 2], "{receivers}, {tag}");
+        let errors: Vec<_> =
+            received.iter().filter_map(|received| received.as_ref().err()).collect();
+        assert!(
+            matches!(errors[..], [RecvError::Corrupt { .. }]),
+            "{receivers}, {tag}: {errors:?}"
+        );
+    }
 }
 
 // ---------------------------------------------------------------------- deadlines

@@ -535,7 +535,7 @@ mod tests {
     fn parts_do_not_overlap() {
         let layout = DEFAULT;
         let mut parts = vec![
-            (0, layout.lanes_at()),
+            (0, layout.slot_words_at()),
             (layout.name_at(), MAX_NAME),
             (layout.codec_at(), MAX_CODEC),
             (layout.type_at(), MAX_TYPE),

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::waiting::KEEPING;
 use super::{Due, Origin, ReplyProducers};
@@ -15,6 +16,11 @@ use crate::control::{End, Listener, Look, Waiter, lane_word};
 use crate::error::{RecvError, SendError};
 use crate::sys::thread::{Parker, current_id};
 use crate::sys::{Deadline, Fault, Ordering, fault, fence};
+
+/// How long a handler on another thread than the receiver's first waits before it looks for itself, in case that
+/// thread does something else. Each time it takes twice as long.
+const FIRST_NAP: Duration = Duration::from_millis(1);
+const LONGEST_NAP: Duration = Duration::from_millis(100);
 
 /// A stream of replies, as its handler sends it.
 #[derive(Clone, Copy)]
@@ -153,6 +159,7 @@ impl ReplyProducers {
     fn await_part_beside(&self, it: Waiting, until: Deadline, knows_closed: bool) -> PartWait {
         let parker = Parker::new();
         let (waker, closed) = (parker.waker(), knows_closed);
+        let mut nap = FIRST_NAP;
         self.change_handlers(|handlers| {
             handlers.push(WaitingHandler { it, closed, waker: waker.clone(), woken: false });
         });
@@ -166,8 +173,13 @@ impl ReplyProducers {
                 PartWait::Late if !until.has_passed() => {
                     // Nothing comes between this and the park: what wakes it after this ends that.
                     if !self.was_woken(waker) {
-                        parker.park(until);
+                        parker.park(if cfg!(loom) {
+                            until
+                        } else {
+                            until.earlier(Deadline::after(nap))
+                        });
                     }
+                    nap = LONGEST_NAP.min(2 * nap);
                 }
                 ended => break ended,
             }

@@ -21,9 +21,9 @@ impl<R, C: Codec<R>> Responder<R, C> {
     /// Sends a part of a stream of replies, and waits while the caller is a quarter of a MiB behind, until it takes
     /// more, its deadline passes, or it is gone. Other parts, or the [reply](Responder::reply), can follow.
     ///
-    /// The caller's taking is noticed while the server receives. So a handler on another thread waits for the
-    /// server's thread as well; one on the thread that received last looks by itself, and no request is received
-    /// meanwhile.
+    /// The caller's taking is noticed at once while the server receives; else a handler on another thread looks for
+    /// it by itself, a tenth of a second later at the latest. One on the thread that received last waits at the
+    /// server's bell itself, and no request is received meanwhile.
     ///
     /// ```
     /// # use sysv_channel::rpc::{Client, Server};
