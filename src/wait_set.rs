@@ -92,7 +92,7 @@ impl<T, C: Codec<T>> Waits for Receiver<T, C> {
     }
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), RecvError>> {
-        self.poll_call(context, || Ok(Receiver::is_ready(self)?.then_some(())))
+        Receiver::poll_ready(self, context, || Receiver::is_ready(self))
     }
 
     fn stop_polling(&self) {

@@ -629,7 +629,7 @@ impl<M, C: Codec<M>> Waits for Mailbox<M, C> {
     }
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), RecvError>> {
-        self.receiver.poll_call(context, || Ok(Waits::is_ready(self)?.then_some(())))
+        self.receiver.poll_ready(context, || Waits::is_ready(self))
     }
 
     fn stop_polling(&self) {

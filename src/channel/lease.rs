@@ -61,6 +61,10 @@ impl Deref for Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
+        if !self.control.is_ours() {
+            // A forked child has a copy of the parent's lease.
+            return;
+        }
         received(self.control, &self.words, self.bytes().len());
         if !matches!(self.delivery, Delivery::Fragments { .. }) {
             self.state.sources.hand_over(self.control, &self.delivery);

@@ -374,7 +374,7 @@ pub(super) fn disarm_others(control: &Control, lane: usize) -> Result<(), System
 }
 
 /// Takes the dead out of the line; whether there were any.
-fn forget_dead(control: &Control) -> Result<bool, SystemError> {
+pub(super) fn forget_dead(control: &Control) -> Result<bool, SystemError> {
     if fault(Fault::DeadKeepPlace) {
         return Ok(false);
     }

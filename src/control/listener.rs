@@ -9,12 +9,14 @@
 //! its first wait until it is dropped. While there is one it alone sleeps at the bell: a call of the same
 //! end that blocks waits for the listener.
 
+use std::mem;
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
 use super::doorbell::Doorbell;
 use super::{Control, semaphores};
+use crate::panics;
 use crate::sys::thread::{JoinHandle, Parker, current, spawn};
 use crate::sys::{Deadline, Mutex, SemaphoreSet, SystemError};
 
@@ -43,11 +45,24 @@ pub(crate) enum Woken {
     Elapsed,
 }
 
+/// What is woken when an end's bell is rung; one of each kind at a time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Registrant {
+    /// A task of an executor.
+    Task,
+    /// A thread, in a call that blocks or in a set.
+    Thread,
+    /// Whoever polls a descriptor.
+    #[cfg(not(loom))]
+    Descriptor,
+}
+
 #[derive(Default)]
 struct State {
     /// Why the end is to look again, if it is, since it was last told.
     woken: Option<Woken>,
-    waker: Option<Waker>,
+    /// What is woken, of each kind.
+    wakers: [Option<Waker>; 3],
     /// Until when the end waits, if it waits no longer than until then.
     deadline: Option<Deadline>,
     /// Until when the listener sleeps, if the bell is not rung.
@@ -71,6 +86,7 @@ impl Listener {
     /// was since this was last asked.
     pub(crate) fn register(
         &self,
+        who: Registrant,
         waker: &Waker,
         deadline: Deadline,
     ) -> Result<Option<Woken>, SystemError> {
@@ -83,7 +99,7 @@ impl Listener {
             // It sleeps no longer than until then from now on.
             semaphores::post(self.shared.set, self.shared.bell)?;
         }
-        match &mut state.waker {
+        match &mut state.wakers[who as usize] {
             Some(registered) => registered.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
@@ -93,11 +109,20 @@ impl Listener {
         }
     }
 
+    /// Who waits so waits no more, and the end is not armed any more: whoever else waits looks again.
+    pub(crate) fn end_wait(&self, who: Registrant) {
+        let mut state = self.shared.state();
+        state.wakers[who as usize] = None;
+        let others = mem::take(&mut state.wakers);
+        drop(state);
+        others.into_iter().flatten().for_each(panics::waking);
+    }
+
     /// Sleeps until the bell was rung; `false` when the deadline passed.
     pub(super) fn sleep(&self, deadline: Deadline) -> Result<bool, SystemError> {
         let parker = Parker::new();
         loop {
-            if self.register(parker.waker(), Deadline::never())?.is_some() {
+            if self.register(Registrant::Thread, parker.waker(), Deadline::never())?.is_some() {
                 return Ok(true);
             }
             if deadline.has_passed() {
@@ -159,12 +184,10 @@ impl Shared {
             let ends = state.failed.is_some();
             // The end says anew until when it waits, if it goes on.
             state.deadline = None;
-            let waker = state.waker.take();
+            let wakers = mem::take(&mut state.wakers);
             // Waking may run the end's code, which may ask this listener.
             drop(state);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+            wakers.into_iter().flatten().for_each(panics::waking);
             if ends {
                 return;
             }

@@ -42,7 +42,7 @@ pub(crate) use layout::{
     word,
 };
 pub(crate) use lifecycle::{BRIEFLY, Wanted, create, open, unlink, wait_for};
-pub(crate) use listener::{Listener, Woken};
+pub(crate) use listener::{Listener, Registrant, Woken};
 pub use ownership::Owner;
 pub(crate) use removal::VALUES_BETWEEN_LOOKS;
 pub use sweep::{Removed, sweep, sweep_all};

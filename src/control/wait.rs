@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::doorbell::Parked;
-use super::{Control, Doorbell, Listener, WaitError, lane_word, semaphores, word};
+use super::{Control, Doorbell, Listener, Registrant, WaitError, lane_word, semaphores, word};
 use crate::sys::{self, Deadline, Ordering};
 
 /// How many times a spinning side looks around before it asks the kernel whether its bell was rung:
@@ -97,7 +97,7 @@ impl Control {
         sum
     }
 
-    /// Waits until a look finds something, at most until the deadline; spins for `spin` before it sleeps.
+    /// Registrant until a look finds something, at most until the deadline; spins for `spin` before it sleeps.
     #[inline]
     pub(crate) fn wait<W: Waiter>(
         &self,
@@ -115,9 +115,22 @@ impl Control {
         if let Some(found) = self.spin(spin, deadline, end, || waiter.look(Look::Spinning))? {
             return Ok(found);
         }
-        let (mut late, mut parks) = (false, 0);
         let listener = waiter.listener();
-        let listener = listener.as_deref();
+        let found = self.wait_parked(deadline, end, listener.as_deref(), waiter);
+        if let Some(listener) = listener {
+            listener.end_wait(Registrant::Thread);
+        }
+        found
+    }
+
+    fn wait_parked<W: Waiter>(
+        &self,
+        deadline: Deadline,
+        end: End,
+        listener: Option<&Listener>,
+        waiter: &mut W,
+    ) -> Result<W::Found, W::Error> {
+        let (mut late, mut parks) = (false, 0);
         loop {
             self.count(end.parks, 1);
             let look = || waiter.look(Look::Parked);

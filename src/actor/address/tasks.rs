@@ -64,7 +64,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     /// ```
     ///
     /// # Errors
-    /// [`AskError::Died`] if there is no mailbox; else as [`ask`](Address::ask).
+    /// [`AskError::Tell`] with [`TellError::Gone`] if there is no mailbox; else as [`ask`](Address::ask).
     pub async fn ask_async<R>(
         &mut self,
         message: impl FnOnce(ReplyTo<R, C>) -> M,
@@ -89,10 +89,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     {
         let deadline = Deadline::after(timeout);
         let died = AskError::Died { mailbox: self.mailbox() };
-        let mut receiver = match self.actor_as_task(deadline).await {
-            Err(TellError::Gone { .. }) => return Err(died),
-            actor => actor?,
-        };
+        let mut receiver = self.actor_as_task(deadline).await?;
         let Some(connection) = self.connection.get_mut() else { return Err(died) };
         let address = connection.next_port(deadline);
         let ask = address.ask;

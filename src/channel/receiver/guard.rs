@@ -54,7 +54,10 @@ impl<T> RecvGuard<'_, T> {
     /// Hands the value over: it counts as received, and no other receiver has it.
     pub fn done(self) -> T {
         let RecvGuard { value, mut held } = self;
-        held.hand_over();
+        // A forked child has a copy of the parent's guard.
+        if held.control.is_ours() {
+            held.hand_over();
+        }
         value
     }
 

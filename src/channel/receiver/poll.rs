@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Receiver;
 use crate::codec::Codec;
-use crate::control::Listener;
+use crate::control::{Listener, Registrant};
 use crate::error::RecvError;
 use crate::sys::{Deadline, Fault, SystemError, fault};
 
@@ -59,6 +59,16 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         context: &mut Context<'_>,
         call: impl Fn() -> Result<Option<R>, E>,
     ) -> Poll<Result<R, E>> {
+        self.poll_call_of(Registrant::Task, context, call)
+    }
+
+    /// The same, for a thread that waits for several receivers, or for a task.
+    fn poll_call_of<R, E: From<RecvError>>(
+        &self,
+        who: Registrant,
+        context: &mut Context<'_>,
+        call: impl Fn() -> Result<Option<R>, E>,
+    ) -> Poll<Result<R, E>> {
         // The listener may have been woken for one, and says only that it was.
         self.sender_may_have_gone.set(true);
         self.check_not_told()?;
@@ -70,7 +80,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let failed = |error| RecvError::from(self.control.wait_error(error));
         let registered = self
             .listen()
-            .and_then(|listener| listener.register(context.waker(), Deadline::never()));
+            .and_then(|listener| listener.register(who, context.waker(), Deadline::never()));
         registered.map_err(failed)?;
         let bell = self.control.receiver_bell(self.place);
         self.control.arm(bell, context.waker());
@@ -87,7 +97,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             Err(closed) => Some(Err(closed.into())),
         };
         if done.is_some() {
-            self.control.disarm(bell);
+            self.end_wait(who);
         }
         done.map_or(Poll::Pending, Poll::Ready)
     }
@@ -103,10 +113,27 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.is_ready_in(&mut state)
     }
 
-    /// Waits no more for what [`poll_call`](Receiver::poll_call) would have woken its task for.
+    /// Whether it is ready; else the thread is woken that waits for several, when it may be.
+    pub(crate) fn poll_ready(
+        &self,
+        context: &mut Context<'_>,
+        is_ready: impl Fn() -> Result<bool, RecvError>,
+    ) -> Poll<Result<(), RecvError>> {
+        self.poll_call_of(Registrant::Thread, context, || Ok(is_ready()?.then_some(())))
+    }
+
+    /// That thread waits no more.
     pub(crate) fn stop_polling(&self) {
         if self.control.is_ours() {
-            self.control.disarm(self.control.receiver_bell(self.place));
+            self.end_wait(Registrant::Thread);
+        }
+    }
+
+    /// Who waited so waits no more; others that wait look again.
+    fn end_wait(&self, who: Registrant) {
+        self.control.disarm(self.control.receiver_bell(self.place));
+        if let Some(listener) = self.listener() {
+            listener.end_wait(who);
         }
     }
 

@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use super::Receiver;
 use crate::codec::Codec;
+use crate::control::Registrant;
 use crate::error::RecvError;
 use crate::sys::{Deadline, Event};
 
@@ -18,9 +19,12 @@ use crate::sys::{Deadline, Event};
 /// is readable calls `try_recv` until that says so. It is polled, and neither read nor written: its bytes mean
 /// nothing.
 ///
+/// It may be readable in vain: after another call of the receiver has waited, and when it is time to look whether the
+/// channel's objects are still there, a second after the last value and ever more seldom. So a call that blocks is not
+/// the one to make.
+///
 /// It costs a thread that lasts as long as the receiver, which sleeps in the kernel, and a descriptor. It may outlive
-/// the receiver, and is not readable any more then. A receiver wakes one waiter at a time: while a task or a
-/// [`WaitSet`](crate::WaitSet) waits for it too, the one that looked last is told.
+/// the receiver, and is not readable any more then.
 ///
 /// ```
 /// use std::os::fd::AsFd;
@@ -85,8 +89,9 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         event.clear();
         let waker = Waker::from(event.clone());
         let failed = |error| RecvError::from(self.control.wait_error(error));
-        let registered =
-            self.listen().and_then(|listener| listener.register(&waker, Deadline::never()));
+        let registered = self.listen().and_then(|listener| {
+            listener.register(Registrant::Descriptor, &waker, Deadline::never())
+        });
         registered.map_err(failed)?;
         self.control.arm(self.control.receiver_bell(self.place), &waker);
         self.returns.flush(true);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use super::long::Long;
 use super::{Encode, Headed, Sender, Turn};
 use crate::codec::{Codec, EncodeError, Writer};
-use crate::control::{Listener, Woken};
+use crate::control::{Listener, Registrant, Woken};
 use crate::error::SendError;
 use crate::sys::{Deadline, Fault, SystemError, fault};
 use crate::tag::Tag;
@@ -18,7 +18,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     ///
     /// The first wait starts a thread that sleeps in the kernel in the task's place, and lasts as long as the
     /// sender. A value for which there is room costs no more than with [`try_send`](Sender::try_send). On a full
-    /// queue the task has its place in line, as a call that blocks has. A future that is dropped before it was ready has
+    /// queue the task has its place in line, as a call that blocks has, and keeps it until the future is polled or dropped: one
+    /// that is kept and not polled holds up those behind it for some seconds. A future that is dropped before it was ready has
     /// not sent its value, but for one that goes in fragments and was received in that moment.
     ///
     /// ```
@@ -132,7 +133,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Has a waker woken when room comes, a reply, or the receiver's end. What came before this is not told:
     /// the end looks again.
     pub(crate) fn arm(&self, waker: &Waker, deadline: Deadline) -> Result<(), SendError> {
-        let registered = self.listen().and_then(|listener| listener.register(waker, deadline));
+        let registered =
+            self.listen().and_then(|listener| listener.register(Registrant::Task, waker, deadline));
         let woken = registered.map_err(|error| self.control.wait_error(error))?;
         if let Ok(mut state) = self.state.try_borrow_mut() {
             // It may have been the kernel, for a peer that died.
@@ -144,8 +146,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
     }
 
     fn disarm(&self) {
-        if self.control.is_ours() {
-            self.control.disarm(self.bell);
+        if !self.control.is_ours() {
+            return;
+        }
+        self.control.disarm(self.bell);
+        if let Some(listener) = &*self.listener.borrow() {
+            listener.end_wait(Registrant::Task);
         }
     }
 }
@@ -257,7 +263,7 @@ impl Progress {
         self.long.take().is_some_and(|long| sender.take_long_back(&long))
     }
 
-    /// Waits no more: what was not sent goes no more.
+    /// Registrant no more: what was not sent goes no more.
     pub(in crate::channel) fn end<T, C: Codec<T>>(&mut self, sender: &Sender<T, C>) {
         if !sender.control.is_ours() {
             return;

@@ -192,11 +192,12 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Puts a message on the queue if there is more room than those in line need.
     fn try_spare(&self, queue: MessageQueue, message: &MessageBuffer) -> Result<bool, SendError> {
         let bytes = message.text().len() as u64;
-        let has_spare = space::has_spare(&self.control, queue, self.lane, bytes);
-        if !has_spare.map_err(|error| self.control.wait_error(error))? {
-            return Ok(false);
-        }
-        self.try_queue(queue, message)
+        let failed = |error| self.control.wait_error(error);
+        let has_spare = || space::has_spare(&self.control, queue, self.lane, bytes);
+        // The dead keep their places until a sender looks.
+        let spare = has_spare().map_err(failed)?
+            || space::forget_dead(&self.control).map_err(failed)? && has_spare().map_err(failed)?;
+        if spare { self.try_queue(queue, message) } else { Ok(false) }
     }
 
     /// Waits in line for room, and puts the message in the buffer on the queue.

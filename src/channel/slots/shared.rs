@@ -145,6 +145,8 @@ impl Shared {
             match slot_tag(control, seen.slot) {
                 Some(tag) if select.matches(tag) => {
                     self.filled_with(control, seen.slot, Some(tag));
+                    // There may be more that the dead left.
+                    self.look_again = Deadline::now();
                     return Ok(Some(seen.slot));
                 }
                 // A dead receiver had not come to say the tag; or the slot was another's since the look, which

@@ -24,10 +24,12 @@ use std::time::Duration;
 
 use super::connection::{Calls, Connection, NoReply, Outcome, Started};
 use super::options::ClientOptions;
+use super::tasks::TaskBell;
 use crate::Sender;
 use crate::channel::{SenderBell, Untyped};
 use crate::codec::Codec;
 use crate::name::Name;
+use crate::panics;
 use crate::rpc::ConnectError;
 use crate::rpc::error::CallError;
 use crate::sys::thread::{Parker, current_id};
@@ -50,6 +52,7 @@ pub(super) struct Shared<R> {
     process: u64,
     /// Not zero while a thread wants the connection that another one has.
     wanted: AtomicU64,
+    pub(super) task_bell: Arc<TaskBell>,
     desk: Mutex<Desk<R>>,
 }
 
@@ -123,6 +126,7 @@ impl<R> Shared<R> {
             connect,
             process: process::token(),
             wanted: AtomicU64::new(0),
+            task_bell: Arc::default(),
             desk: Mutex::new(Desk {
                 connection: None,
                 holder: None,
@@ -273,7 +277,7 @@ impl<R> Shared<R> {
             let found = take(Some(&mut lent.calls), &mut desk.known);
             drop(desk);
             if !fault(Fault::FollowerNotWoken) {
-                told.into_iter().for_each(Waker::wake);
+                told.into_iter().for_each(panics::waking);
             }
             if let Some(found) = found {
                 return Waited::Found(found);
@@ -396,15 +400,6 @@ impl<R> Shared<R> {
         }
     }
 
-    /// The bell was rung: each task looks.
-    pub(super) fn wake_tasks(&self) {
-        let desk = self.desk();
-        let tasks = desk.followers.iter().filter(|follower| follower.task.is_some());
-        let wakers: Vec<Waker> = tasks.map(|follower| follower.waker.clone()).collect();
-        drop(desk);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
     /// Has nothing more to do with a call; the server is told that its reply is not waited for.
     pub(super) fn forget(&self, call: u64) {
         if !self.is_ours() || has_failed() {
@@ -442,7 +437,7 @@ struct PutBack<R> {
 impl<R> PutBack<R> {
     fn tell(self) {
         if !fault(Fault::PutBackUntold) {
-            self.wakers.into_iter().for_each(Waker::wake);
+            self.wakers.into_iter().for_each(panics::waking);
         }
         drop(self.forgotten);
     }

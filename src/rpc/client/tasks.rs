@@ -4,26 +4,49 @@
 //! is woken as well when the lane's bell is rung, for which a listener sleeps there. Each task looks then.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Weak};
+use std::ops::DerefMut;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::connection::How;
 use super::shared::Shared;
 use super::{Client, Pending};
+use crate::Sender;
+use crate::channel::Untyped;
 use crate::codec::Codec;
+use crate::panics;
 use crate::rpc::error::CallError;
-use crate::sys::{Deadline, Fault, fault};
+use crate::sys::{Deadline, Fault, Mutex, fault};
 
-/// Has all tasks look that wait for calls of a client.
-// NB: it keeps nothing, since the connection has the listener, which has it.
-struct TaskBell<R>(Weak<Shared<R>>);
+/// The tasks that wait for calls of a client: all look when the bell is rung.
+// NB: apart from what else they share with the client: the connection has the listener, which has this.
+#[derive(Default)]
+pub(super) struct TaskBell(Mutex<Vec<(u64, Waker)>>);
 
-impl<R: Send + 'static> Wake for TaskBell<R> {
-    fn wake(self: Arc<Self>) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.wake_tasks();
+impl TaskBell {
+    fn tasks(&self) -> impl DerefMut<Target = Vec<(u64, Waker)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a task woken, once.
+    fn register(&self, number: u64, waker: &Waker) {
+        let mut tasks = self.tasks();
+        match tasks.iter_mut().find(|(task, _)| *task == number) {
+            Some((_, registered)) => registered.clone_from(waker),
+            None => tasks.push((number, waker.clone())),
         }
+    }
+
+    fn forget(&self, number: u64) {
+        self.tasks().retain(|(task, _)| *task != number);
+    }
+}
+
+impl Wake for TaskBell {
+    fn wake(self: Arc<Self>) {
+        let tasks = std::mem::take(&mut *self.tasks());
+        tasks.into_iter().for_each(|(_, waker)| panics::waking(waker));
     }
 }
 
@@ -35,11 +58,12 @@ struct Task<R> {
 
 impl<R> Drop for Task<R> {
     fn drop(&mut self) {
+        self.shared.task_bell.forget(self.number);
         self.shared.forget_task(self.number);
     }
 }
 
-impl<R: Send + 'static> Task<R> {
+impl<R> Task<R> {
     fn begin(shared: &Arc<Shared<R>>) -> Self {
         Task { shared: shared.clone(), number: shared.new_task() }
     }
@@ -47,20 +71,30 @@ impl<R: Send + 'static> Task<R> {
     /// Has the task woken when the bell is rung from now on; says with what the lane is to be armed.
     fn register(&self, call: u64, context: &Context<'_>, until: Deadline) -> (Waker, Deadline) {
         let until = self.shared.register_task(self.number, call, context.waker(), until);
-        (Arc::new(TaskBell(Arc::downgrade(&self.shared))).into(), until)
+        self.shared.task_bell.register(self.number, context.waker());
+        (self.shared.task_bell.clone().into(), until)
+    }
+}
+
+/// Has the tasks woken when the lane's bell is rung. That the channel was removed, the next look tells.
+fn arm(sender: &Sender<(), Untyped>, waker: &Waker, until: Deadline) -> Result<(), CallError> {
+    match sender.arm(waker, until) {
+        Err(error) if !error.is_removed() => Err(CallError::Send(error)),
+        _ => Ok(()),
     }
 }
 
 impl<Q, R, C> Client<Q, R, C>
 where
-    R: Send + 'static,
     C: Codec<Q> + Codec<R>,
 {
     /// Calls the server, as [`call`](Client::call) does, and has the task wait for room and for the reply, under any
     /// executor.
     ///
-    /// The first wait starts a thread, as in [`Sender::send_async`](crate::Sender::send_async). A server that was
-    /// dropped or died is waited for, a name that has none is not. A future that is dropped cancels its call.
+    /// The first wait starts a thread, as in [`Sender::send_async`](crate::Sender::send_async). Where the server was
+    /// dropped, the next one is waited for; where it was killed, by a client whose calls may be
+    /// [repeated](super::ClientOptions::repeatable); a name that has no server's channel is not waited for. A future that is
+    /// dropped cancels its call.
     ///
     /// ```
     /// # use sysv_channel::rpc::{Client, Server};
@@ -120,7 +154,7 @@ where
                 let held = client.connection_or(|| client.shared.borrow_by_task());
                 let started = held.and_then(|held| {
                     if armed {
-                        held.sender.arm(&waker, until).map_err(CallError::Send)?;
+                        arm(&held.sender, &waker, until)?;
                     }
                     let now = Deadline::now();
                     client.start_with(held, request, deadline, now, How::TryCall)
@@ -148,7 +182,6 @@ where
 
 impl<Q, R, C> Pending<Q, R, C>
 where
-    R: Send + 'static,
     C: Codec<Q> + Codec<R>,
 {
     /// Has the task wait for the reply, until the call's deadline, under any executor. A future that is dropped
@@ -167,7 +200,7 @@ where
         let (waker, until) = task.register(number, context, deadline);
         for armed in [false, true] {
             if armed && let Ok(lent) = task.shared.borrow_by_task() {
-                lent.sender.arm(&waker, until).map_err(CallError::Send)?;
+                arm(&lent.sender, &waker, until)?;
             }
             if armed && fault(Fault::NoRecheck) {
                 break;

@@ -60,10 +60,16 @@ fn called(outcome: Result<u8, CallError>) -> Outcome {
     }
 }
 
-/// Does what a client does from here until it leaves; how many operations that were.
-fn use_client(part: &Part, first: usize, client: &Client<u8, u8>) -> usize {
+/// Does what a client does from here until it leaves; how many operations that were. What is pending at the end
+/// of all is kept: to drop it is to cancel it.
+fn use_client(
+    part: &Part,
+    first: usize,
+    client: &Client<u8, u8>,
+    kept: &mut VecDeque<Pending<u8, u8>>,
+) -> usize {
     let values: Vec<u8> = (0..part.operations().len()).map(|index| part.value(index)).collect();
-    let mut pending = VecDeque::<Pending<u8, u8>>::new();
+    let mut pending = VecDeque::new();
     let mut index = first;
     while let Some(&operation) = part.operations().get(index) {
         let value = &values[index];
@@ -95,18 +101,21 @@ fn use_client(part: &Part, first: usize, client: &Client<u8, u8>) -> usize {
             _ => Outcome::Absent,
         });
     }
-    // To drop them is to cancel them.
-    pending.into_iter().for_each(std::mem::forget);
+    *kept = pending;
     index
 }
 
-fn play_client(part: &Part, mut client: Option<Client<u8, u8>>) -> Option<Client<u8, u8>> {
+/// A client, and what it has started.
+type Caller = (Option<Client<u8, u8>>, VecDeque<Pending<u8, u8>>);
+
+fn play_client(part: &Part, mut client: Option<Client<u8, u8>>) -> Caller {
+    let mut pending = VecDeque::new();
     let mut index = 0;
     while index < part.operations().len() {
         if let Some(mine) = client.take() {
-            let next = use_client(part, index, &mine);
+            let next = use_client(part, index, &mine, &mut pending);
             if !matches!(part.operations()[next - 1], Operation::Leave(_)) || next == index {
-                return Some(mine);
+                return (Some(mine), pending);
             }
             drop(mine);
             part.saw(Outcome::Done);
@@ -122,7 +131,7 @@ fn play_client(part: &Part, mut client: Option<Client<u8, u8>>) -> Option<Client
         });
         index += 1;
     }
-    client
+    (client, pending)
 }
 
 fn serve(
@@ -209,7 +218,7 @@ fn play_server(
 
 /// What a party keeps.
 enum Kept {
-    Client { _it: Option<Client<u8, u8>> },
+    Client { _it: Caller },
     Server(Option<Server<u8, u8>>),
 }
 
@@ -228,7 +237,10 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
             let it = &program.parties[party];
             let kept = enter(process.as_ref(), || match it.role {
                 Role::Server => Kept::Server(it.attached.then(|| bind().unwrap())),
-                role => Kept::Client { _it: it.attached.then(|| connect(role)) },
+                role => {
+                    let client = it.attached.then(|| connect(role));
+                    Kept::Client { _it: (client, VecDeque::new()) }
+                }
             });
             (Part { program: program.clone(), party }, process, kept)
         })
@@ -239,7 +251,9 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
         .map(|(part, process, kept)| {
             let attending = attending.clone();
             part.start(process, step, move |part| match kept {
-                Kept::Client { _it } => Kept::Client { _it: play_client(&part, _it) },
+                Kept::Client { _it: (client, _) } => {
+                    Kept::Client { _it: play_client(&part, client) }
+                }
                 Kept::Server(server) => Kept::Server(play_server(&part, server, &attending)),
             })
         })
