@@ -7,7 +7,9 @@ mod common;
 use std::io::Write;
 use std::pin::{Pin, pin};
 use std::process::{Command, Stdio};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use common::Stage;
@@ -16,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sysv_channel::actor::{Mailbox, ReplyTo};
 use sysv_channel::codec::Bytes;
 use sysv_channel::rpc::{Client, Server, ServerOptions};
-use sysv_channel::{Channel, Options, RecvError};
+use sysv_channel::{Channel, Options, RecvError, WaitSet};
 use tokio::io::AsyncReadExt;
 
 type Numbers = Options<u64, sysv_channel::DefaultCodec>;
@@ -215,6 +217,116 @@ fn calls_that_block_and_tasks_take_turns() {
         let waits = pin!(rx.recv_async());
         assert!(smol::block_on(waits).unwrap_err().is_disconnected(), "{shape}");
     }
+}
+
+/// Counts, and panics if it is to.
+struct Told {
+    times: AtomicU64,
+    panics: bool,
+}
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.times.fetch_add(1, Ordering::Relaxed);
+        assert!(!self.panics, "a waker panics");
+    }
+}
+
+#[test]
+fn a_task_that_waits_is_told_again_when_another_wait_is_over() {
+    for (shape, options) in shapes() {
+        let channel = options.private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let told = Arc::new(Told { times: AtomicU64::new(0), panics: false });
+        let waker = Waker::from(told.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut set = WaitSet::new();
+        set.add(&rx);
+        for wait in [false, true] {
+            let before = told.times.load(Ordering::Relaxed);
+            assert!(rx.poll_recv(&mut context).is_pending());
+            let short = Duration::from_millis(2);
+            match wait {
+                false => assert!(rx.recv_timeout(short).unwrap_err().is_timeout()),
+                true => assert_eq!(set.ready_timeout(short).unwrap(), None),
+            }
+            // It looks again, for nothing, and is told of the value.
+            let again = told.times.load(Ordering::Relaxed);
+            assert!(again > before, "{shape}");
+            assert!(rx.poll_recv(&mut context).is_pending());
+            tx.send(&7).unwrap();
+            while told.times.load(Ordering::Relaxed) == again {
+                std::thread::yield_now();
+            }
+            assert!(matches!(rx.poll_recv(&mut context), Poll::Ready(Ok(7))), "{shape}");
+        }
+    }
+}
+
+#[test]
+fn a_waker_that_panics_makes_nobody_deaf() {
+    let told = || Arc::new(Told { times: AtomicU64::new(0), panics: true });
+    for (shape, options) in shapes() {
+        let channel = options.private().unwrap();
+        let (mut tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let panics = told();
+        let waker = Waker::from(panics.clone());
+        assert!(rx.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+        tx.send(&1).unwrap();
+        while panics.times.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(rx.recv().unwrap(), 1, "{shape}");
+        let sending = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(5));
+            tx.send(&2).unwrap();
+            tx
+        });
+        assert_eq!(smol::block_on(rx.recv_async()).unwrap(), 2, "{shape}");
+        tx = sending.join().unwrap();
+
+        // The same on the other side.
+        while tx.try_send(&3).is_ok() {}
+        let panics = told();
+        let waker = Waker::from(panics.clone());
+        {
+            let mut sending = pin!(tx.send_async(&4));
+            assert!(sending.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            rx.recv().unwrap();
+            while panics.times.load(Ordering::Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+        }
+        while tx.try_send(&5).is_ok() {}
+        let receiving = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(5));
+            while rx.try_recv().is_ok() {}
+            rx
+        });
+        smol::block_on(tx.send_async(&6)).unwrap();
+        receiving.join().unwrap();
+    }
+    let stage = Stage::new("waker panics");
+    let server: Server<u32, u32> = Server::bind(stage.name()).unwrap();
+    let mut client = Client::<u32, u32>::connect(stage.name()).unwrap();
+    let first = client.start(&1).unwrap();
+    let panics = told();
+    let waker = Waker::from(panics.clone());
+    {
+        let mut waiting = pin!(first.wait_async());
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        server.recv().unwrap().unwrap().reply(&1).unwrap();
+        while panics.times.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+    }
+    let serving = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(5));
+        server.recv().unwrap().unwrap().reply(&2).unwrap();
+        server
+    });
+    assert_eq!(smol::block_on(client.call_async(&2)).unwrap(), 2);
+    serving.join().unwrap();
 }
 
 #[test]

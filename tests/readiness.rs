@@ -7,6 +7,7 @@ mod common;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use common::Stage;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sysv_channel::actor::Mailbox;
 use sysv_channel::rpc::{Client, Server};
-use sysv_channel::{Channel, Options, Readiness, RecvError};
+use sysv_channel::{Channel, Options, Readiness, RecvError, WaitSet};
 use tokio::io::unix::AsyncFd;
 
 type Numbers = Options<u64, sysv_channel::DefaultCodec>;
@@ -160,6 +161,67 @@ fn a_task_and_a_descriptor_take_turns() {
 fn register(readiness: Readiness) -> AsyncFd<Readiness> {
     // SAFETY: it keeps one descriptor open until it is dropped, and the `AsyncFd` has it till then.
     unsafe { AsyncFd::register(readiness) }.unwrap()
+}
+
+#[test]
+fn it_is_readable_again_after_another_way_to_wait() {
+    let short = Duration::from_millis(2);
+    for (shape, options) in shapes() {
+        let channel = options.private().unwrap();
+        let (tx, mut rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let readiness = rx.readiness().unwrap();
+        for way in 0..5 {
+            assert!(rx.try_recv().unwrap_err().is_empty(), "{shape}");
+            assert!(!is_readable(&readiness), "{shape}");
+            match way {
+                0 => assert!(rx.recv_timeout(short).unwrap_err().is_timeout()),
+                1 => {
+                    let mut set = WaitSet::new();
+                    set.add(&rx);
+                    assert_eq!(set.ready_timeout(short).unwrap(), None);
+                }
+                2 => {
+                    let mut context = Context::from_waker(Waker::noop());
+                    assert!(rx.poll_recv(&mut context).is_pending());
+                }
+                3 => {
+                    let sending = {
+                        let tx = channel.sender().unwrap();
+                        thread::spawn(move || {
+                            thread::sleep(short);
+                            tx.send(&17).unwrap();
+                            tx
+                        })
+                    };
+                    assert_eq!(smol::block_on(rx.recv_async()).unwrap(), 17);
+                    sending.join().unwrap();
+                }
+                _ => {
+                    let sending = {
+                        let tx = channel.sender().unwrap();
+                        thread::spawn(move || {
+                            thread::sleep(short);
+                            tx.send(&18).unwrap();
+                            tx
+                        })
+                    };
+                    assert_eq!(rx.recv().unwrap(), 18);
+                    sending.join().unwrap();
+                }
+            }
+            tx.send(&way).unwrap();
+            loop {
+                wait(&readiness);
+                match rx.try_recv() {
+                    Ok(value) => {
+                        assert_eq!(value, way, "{shape}");
+                        break;
+                    }
+                    Err(error) => assert!(error.is_empty(), "{shape}, {way}: {error}"),
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -14,8 +14,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use common::kernel::is_asleep;
+use common::kernel::{self, is_asleep};
 use common::{Child, Stage, at_any_moment, halt, listen, play, random, say, until};
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::gettid;
 use serde::{Deserialize, Deserializer, Serialize};
 use sysv_channel::{
@@ -605,7 +606,11 @@ fn receivers_come_and_go_and_every_value_is_done_once() {
             let tx = channel.sender().unwrap();
             scope.spawn(move || {
                 for number in part * VALUES / 2..(part + 1) * VALUES / 2 {
-                    tx.send(&number).unwrap();
+                    // All of them may have gone in the same moment.
+                    while let Err(error) = tx.send(&number) {
+                        assert!(error.is_disconnected(), "{error}");
+                        thread::yield_now();
+                    }
                 }
             })
         });
@@ -681,4 +686,50 @@ fn a_pool_whose_workers_are_killed_at_any_moment_does_every_job() {
 
 fn has_gone(worker: &Child) -> bool {
     common::kernel::has_ended(worker.id())
+}
+
+#[test]
+fn all_that_dead_receivers_left_is_there_for_calls_that_do_not_wait() {
+    for _ in 0..10 {
+        let stage = Stage::new("left by the dead");
+        let channel = jobs(4).create(stage.name()).unwrap();
+        let tx = channel.sender().unwrap();
+        tx.send_all(&[1, 2, 3]).unwrap();
+        let mut holders: Vec<Child> = (0..3).map(|_| stage.child("take one", &[])).collect();
+        holders.iter_mut().for_each(|holder| drop(holder.hear()));
+        holders.into_iter().for_each(|holder| drop(holder.kill()));
+        drop(tx);
+        let rx = channel.receiver().unwrap();
+        let mut left: Vec<u64> = rx.try_iter().map(Result::unwrap).collect();
+        left.sort_unstable();
+        assert_eq!(left, [1, 2, 3]);
+        assert!(rx.try_recv().unwrap_err().is_disconnected());
+    }
+}
+
+#[test]
+fn a_forked_child_hands_nothing_over_and_gives_nothing_back() {
+    let channel = jobs(2).private().unwrap();
+    let (tx, one, other) =
+        (channel.sender().unwrap(), channel.receiver().unwrap(), channel.receiver().unwrap());
+    for hands_over in [true, false] {
+        tx.send(&3).unwrap();
+        let mut held = Some(one.recv_guard().unwrap());
+        let child = kernel::forked(|| {
+            // Once the parent has the next value in its place.
+            thread::sleep(Duration::from_millis(30));
+            let held = held.take().unwrap();
+            if hands_over {
+                held.done();
+            }
+        });
+        held.take().unwrap().done();
+        tx.send(&4).unwrap();
+        let held = one.recv_guard().unwrap();
+        assert_eq!(*held, 4);
+        assert!(matches!(waitpid(child, None), Ok(WaitStatus::Exited(_, 0))));
+        assert!(other.try_recv().unwrap_err().is_empty());
+        drop(held);
+        assert_eq!(other.recv().unwrap(), 4);
+    }
 }
