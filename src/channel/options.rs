@@ -274,7 +274,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// - A channel without a queue (`inline_limit(0)`) is refused: its senders share nothing by which they
     ///   could count.
     ///
-    /// The value that a receiver has in hand does not count. One that goes in fragments counts once it is
+    /// The value that a receiver has in hand does not count, nor does one that it gave back. One that goes in fragments counts once it is
     /// complete, and one that its sender took back until the receiver's next call.
     ///
     /// ```

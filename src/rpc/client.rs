@@ -274,7 +274,8 @@ where
     ///
     /// The stream may take as long as it likes, but each part has to come within the client's
     /// [deadline](ClientOptions::deadline) of the moment in which it is waited for. Up to 31 streams of a client
-    /// can be read at a time. A call whose stream has begun is never made again.
+    /// can be read at a time. A call that its server has received is never
+    /// made again.
     ///
     /// ```
     /// # use sysv_channel::rpc::{Client, Server};

@@ -143,6 +143,12 @@ impl UntypedResponder {
     /// Why a part or the end of a stream did not go.
     fn explain(&self, error: SendError) -> ReplyError {
         match error {
+            // The caller reads on, and the server that was dropped sends no more.
+            SendError::Disconnected { channel: server }
+                if self.caller.is_receiver_closed() && self.caller.takes_reply(self.head.call) =>
+            {
+                ReplyError::Closing { server }
+            }
             SendError::Disconnected { channel: server }
             | SendError::Removed { channel: server } => ReplyError::ClientGone { server },
             SendError::Full { channel: server } => ReplyError::WouldWait { server },
