@@ -23,6 +23,7 @@
 //!   A sender that is woken so takes the dead one out of the line and tries once, since the turn may have
 //!   been the dead one's; the receiver may be busy elsewhere, and not look at the line for a long while.
 //!   Where the lane has a new owner before that, the new owner passes the turn on.
+//!   A call that does not wait, and finds no room to spare, takes the dead out as well.
 //! - One that is stopped keeps its turn. A receiver that finds nothing for it on the queue, before it
 //!   sleeps and every few milliseconds while it polls, asks the kernel how much room there is and wakes
 //!   every sender that has room enough. A sender waits behind others only while the receiver is
