@@ -18,7 +18,7 @@ use super::doorbell::Doorbell;
 use super::{Control, semaphores};
 use crate::panics;
 use crate::sys::thread::{JoinHandle, Parker, current, spawn};
-use crate::sys::{Deadline, Mutex, SemaphoreSet, SystemError};
+use crate::sys::{Deadline, Fault, Mutex, SemaphoreSet, SystemError, fault};
 
 /// How long a listener first sleeps before it has its end look whether the channel's objects are still
 /// there. Each time it takes twice as long, `LOOKS_DOUBLED` times.
@@ -115,6 +115,9 @@ impl Listener {
         state.wakers[who as usize] = None;
         let others = mem::take(&mut state.wakers);
         drop(state);
+        if fault(Fault::OthersNotTold) {
+            return;
+        }
         others.into_iter().flatten().for_each(panics::waking);
     }
 

@@ -49,6 +49,8 @@ faults! {
     ClearBeforePost,
     /// An end sleeps at its bell although it has a listener.
     ListenerIgnored,
+    /// Whoever waits at an end for its listener is not told that another wait of the end is over.
+    OthersNotTold,
     /// What woke a listener counts as what woke its end, although it was woken several times.
     ListenerTrusted,
     /// A server does not look which client is gone when the kernel may have rung for one.

@@ -1,12 +1,13 @@
 //! Sleep and wake: on items, on ring space, on queue space, by several senders.
 
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use loom::thread;
 
 use super::{block_on, finds, holds, mixed, process_with_sender, ring_only};
 use crate::model::set_queue_capacity;
-use crate::sys::Fault;
+use crate::sys::thread::Parker;
+use crate::sys::{Deadline, Fault};
 use crate::{Options, WaitSet};
 
 /// A sender sends these values, a receiver takes them. Neither goes before both are done: a goodbye
@@ -240,6 +241,33 @@ fn a_set_is_woken_by_each_of_its_members() {
     finds("the second of a set gets a value", &faults, second);
     holds("a member with a queue gets a value", queue);
     finds("a member with a queue gets a value", &[Fault::NoRecheck], queue);
+}
+
+#[test]
+fn a_task_that_waits_looks_again_when_a_call_that_blocked_is_over() {
+    let model = || {
+        let channel = ring_only(4).private().unwrap();
+        let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+        let parker = Parker::new();
+        let mut context = Context::from_waker(parker.waker());
+        assert!(rx.poll_recv(&mut context).is_pending());
+        let sender = thread::spawn(move || {
+            tx.send(&0).unwrap();
+            tx.send(&1).unwrap();
+            tx
+        });
+        assert_eq!(rx.recv().unwrap(), 0);
+        let received = loop {
+            parker.park(Deadline::never());
+            if let Poll::Ready(received) = rx.poll_recv(&mut context) {
+                break received;
+            }
+        };
+        assert_eq!(received.unwrap(), 1);
+        drop(sender.join().unwrap());
+    };
+    holds("a task beside a call that blocks", model);
+    finds("a task beside a call that blocks", &[Fault::OthersNotTold], model);
 }
 
 #[test]
