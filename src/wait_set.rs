@@ -5,18 +5,18 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::Receiver;
-use crate::actor::Mailbox;
+use crate::actor::{Mailbox, Watch};
 use crate::codec::Codec;
 use crate::error::RecvError;
 use crate::rpc::Server;
 use crate::sys::thread::Parker;
 use crate::sys::{self, Deadline};
 
-/// Waits until one of several receivers, servers or mailboxes has something, as crossbeam's `Select` does
+/// Waits until one of several receivers, servers, mailboxes or watches has something, as crossbeam's `Select` does
 /// with its `ready`.
 ///
 /// It says which one, and takes nothing: the call that follows, `try_recv`, receives. A member is ready that has
-/// a value, whose senders are gone, or that was removed. What it has may turn out to be nothing for the
+/// a value, whose senders are gone, or that was removed; a [`Watch`](crate::actor::Watch), whose actor has ended. What it has may turn out to be nothing for the
 /// caller, as a value that its sender took back, or a message that a mailbox passes on; so `try_recv`, and
 /// not `recv`, is the call to make, and where it says that there is nothing, the set waits again.
 ///
@@ -60,8 +60,8 @@ pub struct WaitSet<'m> {
     turn: usize,
 }
 
-/// What a [`WaitSet`] waits for: a [`Receiver`], a [`Server`](crate::rpc::Server) or a
-/// [`Mailbox`](crate::actor::Mailbox).
+/// What a [`WaitSet`] waits for: a [`Receiver`], a [`Server`](crate::rpc::Server), a
+/// [`Mailbox`](crate::actor::Mailbox) or a [`Watch`](crate::actor::Watch).
 #[expect(private_bounds, reason = "what it takes is of this crate")]
 pub trait Waitable: Waits {}
 
@@ -85,6 +85,9 @@ impl<T, C: Codec<T>> Waitable for Receiver<T, C> {}
 impl<Q, R, C: Codec<Q> + Codec<R>> Waitable for Server<Q, R, C> {}
 
 impl<M, C: Codec<M>> Waitable for Mailbox<M, C> {}
+
+/// It is ready once its actor has ended.
+impl Waitable for Watch {}
 
 impl<T, C: Codec<T>> Waits for Receiver<T, C> {
     fn is_ready(&self) -> Result<bool, RecvError> {

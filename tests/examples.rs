@@ -318,3 +318,13 @@ fn async_service_waits_for_two_channels_and_a_socket() {
     assert!(output.status.success(), "{}: {shown}{errors}", stage.name());
     assert!(shown.contains("10000 readings, 500 orders and 20 questions"), "{shown}");
 }
+
+#[cfg(feature = "async")]
+#[test]
+fn async_smol_relays_a_stream_to_a_sink() {
+    let stage = Stage::new("async smol");
+    let output = run(example("async_smol"));
+    let (shown, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{}: {shown}{errors}", stage.name());
+    assert!(shown.contains("20000 numbers relayed"), "{shown}");
+}

@@ -399,6 +399,26 @@ fn clients_and_actors_that_go_are_told_of_in_a_set_and_at_a_descriptor() {
     }
 }
 
+#[test]
+fn watches_are_waited_for_in_a_set() {
+    let children: Vec<_> = (0..3).map(|_| Mailbox::<u64>::private().unwrap()).collect();
+    let watches: Vec<_> = children.iter().map(|child| child.address().watch().unwrap()).collect();
+    let mut set = WaitSet::new();
+    watches.iter().for_each(|watch| assert!(set.add(watch) < 3));
+    assert_eq!(set.ready_timeout(Duration::from_millis(1)).unwrap(), None);
+    for (number, child) in children.into_iter().enumerate().rev() {
+        let ending = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(2));
+            drop(child);
+        });
+        assert_eq!(set.ready().unwrap(), Some(number));
+        assert!(watches[number].is_over().unwrap());
+        assert!(set.remove(number));
+        ending.join().unwrap();
+    }
+    assert_eq!(set.ready().unwrap(), None);
+}
+
 const SENDER: &str = "SYSV_CHANNEL_TEST_WAIT_SET_SENDER";
 
 /// What a child does: sends without end.

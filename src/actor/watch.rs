@@ -1,13 +1,15 @@
 //! Being told of an actor's end.
 
 use std::fmt;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::error::WatchError;
 use crate::Sender;
 use crate::channel::Untyped;
-use crate::error::SendError;
+use crate::error::{RecvError, SendError};
 use crate::sys::Deadline;
+use crate::wait_set::Waits;
 
 /// Waits for the end of one actor: of its process, however it ends, or of its mailbox. Another actor
 /// that takes its place does not count as it.
@@ -85,6 +87,28 @@ impl Watch {
             Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => Ok(true),
             ended => ended.map_err(WatchError::Watch),
         }
+    }
+}
+
+impl Waits for Watch {
+    fn is_ready(&self) -> Result<bool, RecvError> {
+        self.sender.is_end_of(self.actor)
+    }
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), RecvError>> {
+        match self.sender.poll_end_of(self.actor, context.waker()) {
+            Ok(false) => Poll::Pending,
+            ended => Poll::Ready(ended.map(drop)),
+        }
+    }
+
+    fn stop_polling(&self) {
+        self.sender.disarm();
+    }
+
+    fn spin(&self) -> Duration {
+        // Each look is a system call.
+        Duration::ZERO
     }
 }
 

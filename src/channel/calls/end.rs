@@ -24,19 +24,28 @@ impl EndWatch {
 
     /// Whether the receiver is gone; else the waker is woken once, when it may be.
     pub(crate) fn poll(&self, waker: &Waker) -> Result<bool, RecvError> {
-        match self.arm_and_look(waker) {
-            // A channel that was removed has no receiver, also where a part was that a receiver does without.
-            Ok(false) => Ok(self.sender.is_removed()),
-            Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => Ok(true),
-            ended => ended.map_err(back_error),
+        self.sender.poll_end_of(self.receiver, waker)
+    }
+}
+
+impl Sender<(), Untyped> {
+    /// Whether the receiver of that generation is gone; else the waker is woken once, when it may be.
+    pub(crate) fn poll_end_of(&self, receiver: u64, waker: &Waker) -> Result<bool, RecvError> {
+        match self.arm(waker, Deadline::never()) {
+            Ok(()) if fault(Fault::NoRecheck) => Ok(false),
+            Ok(()) => self.is_end_of(receiver),
+            Err(error) if error.is_removed() => Ok(true),
+            Err(error) => Err(back_error(error)),
         }
     }
 
-    fn arm_and_look(&self, waker: &Waker) -> Result<bool, SendError> {
-        self.sender.arm(waker, Deadline::never())?;
-        if fault(Fault::NoRecheck) {
-            return Ok(false);
+    /// Whether it is gone. A channel that was removed has no receiver, also where a part was that a receiver does
+    /// without.
+    pub(crate) fn is_end_of(&self, receiver: u64) -> Result<bool, RecvError> {
+        match self.has_ended(receiver) {
+            Ok(false) => Ok(self.is_removed()),
+            Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => Ok(true),
+            ended => ended.map_err(back_error),
         }
-        self.sender.has_ended(self.receiver)
     }
 }

@@ -145,7 +145,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Ok(())
     }
 
-    fn disarm(&self) {
+    /// Waits no more for what [`arm`](Sender::arm) would have woken a task for.
+    pub(crate) fn disarm(&self) {
         if !self.control.is_ours() {
             return;
         }
