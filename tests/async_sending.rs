@@ -217,8 +217,10 @@ fn a_task_has_its_turns_on_a_full_queue() {
                 }
             });
         }
-        for _ in 0..6000 {
+        for _ in 0..3000 {
             rx.recv().unwrap();
+            // So that the queue is full most of the time, and turns decide.
+            thread::sleep(Duration::from_micros(50));
         }
         over.store(true, Ordering::Relaxed);
         // Those that still wait.

@@ -721,7 +721,8 @@ fn scribble(shape: Shape) {
             Err(OpenError::KeyCollision { .. } | OpenError::WrongMode { .. }) => {}
             Err(error) => panic!("{error}"),
         }
-        stage.objects().into_iter().for_each(Object::remove);
+        // A child may be the last user, and remove them in this very moment.
+        stage.objects().into_iter().for_each(Object::remove_if_there);
     }
     for mut child in children {
         child.tell("enough");
