@@ -2,10 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use loom::thread::{self, JoinHandle};
+use loom::thread::JoinHandle;
 
 use super::SemaphoreSet;
 use super::kernel::{self, Killed};
+use super::thread::spawn_with_room;
 use crate::sys::SystemError;
 
 /// A number that tells this process from every other; of a dead one it is no endpoint's.
@@ -107,7 +108,7 @@ impl Process {
 
     /// Starts it.
     pub fn spawn<R: 'static>(self, main: impl FnOnce() -> R + 'static) -> Running<R> {
-        Running(thread::spawn(move || {
+        Running(spawn_with_room(move || {
             kernel::enter_process(self.number, self.kill_at);
             let ended = catch_unwind(AssertUnwindSafe(main));
             let stopped = self.stops && ended.as_ref().is_err_and(|payload| payload.is::<Killed>());

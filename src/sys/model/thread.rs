@@ -12,6 +12,16 @@ pub(crate) use loom::thread::{JoinHandle, current};
 use super::{Deadline, kernel};
 use crate::sys::SystemError;
 
+/// The stack of a model's thread, in words: a kill unwinds it, through frames that are not small without
+/// optimisation. Loom's own choice is a quarter of it.
+const STACK: usize = 16 << 10;
+
+/// Starts a thread with a stack that has room for a kill.
+pub(crate) fn spawn_with_room<R: 'static>(body: impl FnOnce() -> R + 'static) -> JoinHandle<R> {
+    let thread = thread::Builder::new().stack_size(STACK);
+    thread.spawn(body).expect("a model can start as many threads as it has")
+}
+
 /// Which thread calls; never zero.
 pub(crate) fn current_id() -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(thread::current().id()) | 1
@@ -20,7 +30,7 @@ pub(crate) fn current_id() -> u64 {
 /// Starts a thread of the calling thread's process.
 pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, SystemError> {
     let process = kernel::current_process();
-    Ok(thread::spawn(move || {
+    Ok(spawn_with_room(move || {
         kernel::enter_process(process, None);
         body();
     }))

@@ -17,13 +17,14 @@ use std::thread_local;
 use std::time::Duration;
 
 use loom::sync::{Condvar, Mutex};
-use loom::thread::{self, JoinHandle};
+use loom::thread::JoinHandle;
 
 use super::checker::{EPILOGUE, Journal, Outcome, value};
 use super::language::{Fate, How, Operation, Program, Scene};
 use super::machines;
 use crate::model::{Process, Running, set_queue_capacity};
 use crate::sys::model::{SHORT, let_short_times_pass, objects_left, only_short_times_pass};
+use crate::sys::thread::spawn_with_room;
 
 /// How long a timed operation waits: so short a time passes when the model says so, and no other.
 const TIMEOUT: Duration = SHORT;
@@ -113,7 +114,9 @@ impl Part {
         step: usize,
         main: impl FnOnce(Part) -> R + 'static,
     ) -> Started<R> {
-        let Some(process) = process else { return Started::Thread(thread::spawn(|| main(self))) };
+        let Some(process) = process else {
+            return Started::Thread(spawn_with_room(|| main(self)));
+        };
         let stops = self.program.parties[self.party].fate == Fate::Stopped;
         let process = if stops { process.stop_at(step) } else { process.kill_at(step) };
         Started::Process(process.spawn(move || main(self)))
