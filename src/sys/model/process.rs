@@ -6,7 +6,7 @@ use loom::thread::JoinHandle;
 
 use super::SemaphoreSet;
 use super::kernel::{self, Killed};
-use super::thread::spawn_with_room;
+use super::thread::{Here, spawn_with_room};
 use crate::sys::SystemError;
 
 /// A number that tells this process from every other; of a dead one it is no endpoint's.
@@ -75,7 +75,7 @@ impl Default for Process {
 
 /// A [`Process`] that was started.
 #[derive(Debug)]
-pub struct Running<R>(JoinHandle<Option<R>>);
+pub struct Running<R>(JoinHandle<Here<Option<R>>>);
 
 impl Process {
     /// A process that ends by itself.
@@ -128,7 +128,7 @@ impl<R> Running<R> {
     /// Waits for its end; `None` if it was killed.
     pub fn join(self) -> Option<R> {
         match self.0.join() {
-            Ok(result) => result,
+            Ok(result) => result.into_inner(),
             Err(payload) => resume_unwind(payload),
         }
     }

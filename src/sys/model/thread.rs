@@ -16,10 +16,27 @@ use crate::sys::SystemError;
 /// optimisation. Loom's own choice is a quarter of it.
 const STACK: usize = 16 << 10;
 
+/// What goes from one thread of a model to another.
+#[derive(Debug)]
+pub(crate) struct Here<T>(T);
+
+// SAFETY: loom runs the threads of a model in turns, on a single thread of the system.
+unsafe impl<T> Send for Here<T> {}
+
+impl<T> Here<T> {
+    pub(crate) fn into_inner(self) -> T {
+        self.0
+    }
+}
+
 /// Starts a thread with a stack that has room for a kill.
-pub(crate) fn spawn_with_room<R: 'static>(body: impl FnOnce() -> R + 'static) -> JoinHandle<R> {
+pub(crate) fn spawn_with_room<R: 'static>(
+    body: impl FnOnce() -> R + 'static,
+) -> JoinHandle<Here<R>> {
+    let body = Here(body);
     let thread = thread::Builder::new().stack_size(STACK);
-    thread.spawn(body).expect("a model can start as many threads as it has")
+    let thread = thread.spawn(move || Here(body.into_inner()()));
+    thread.expect("a model can start as many threads as it has")
 }
 
 /// Which thread calls; never zero.
@@ -30,10 +47,12 @@ pub(crate) fn current_id() -> u64 {
 /// Starts a thread of the calling thread's process.
 pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, SystemError> {
     let process = kernel::current_process();
-    Ok(spawn_with_room(move || {
+    let thread = thread::Builder::new().stack_size(STACK);
+    let thread = thread.spawn(move || {
         kernel::enter_process(process, None);
         body();
-    }))
+    });
+    Ok(thread.expect("a model can start as many threads as it has"))
 }
 
 /// Where a thread sleeps that was not told which bell to sleep at.

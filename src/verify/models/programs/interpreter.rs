@@ -24,7 +24,7 @@ use super::language::{Fate, How, Operation, Program, Scene};
 use super::machines;
 use crate::model::{Process, Running, set_queue_capacity};
 use crate::sys::model::{SHORT, let_short_times_pass, objects_left, only_short_times_pass};
-use crate::sys::thread::spawn_with_room;
+use crate::sys::thread::{Here, spawn_with_room};
 
 /// How long a timed operation waits: so short a time passes when the model says so, and no other.
 const TIMEOUT: Duration = SHORT;
@@ -137,7 +137,7 @@ fn enter<R>(process: Option<&Process>, action: impl FnOnce() -> R) -> R {
 }
 
 enum Started<R> {
-    Thread(JoinHandle<R>),
+    Thread(JoinHandle<Here<R>>),
     Process(Running<R>),
 }
 
@@ -145,7 +145,7 @@ impl<R> Started<R> {
     /// Waits for its end; what a living party keeps.
     fn join(self) -> Option<R> {
         match self {
-            Started::Thread(thread) => Some(thread.join().unwrap()),
+            Started::Thread(thread) => Some(thread.join().unwrap().into_inner()),
             Started::Process(process) => {
                 // What it kept is the dead process's.
                 std::mem::forget(process.join());
