@@ -45,6 +45,7 @@
 //! | [`actor`] | mailboxes, addresses and reply ports that travel inside messages |
 //! | [`Queue`] | a bare System V queue: many receivers, programs in C and other languages |
 //! | [`codec`] | how values become bytes, and [`Bytes`](codec::Bytes) for bulk inside a value |
+//! | [`list`], [`inspect`] | which channels there are, who uses them and what waits |
 //! | [`sweep`] | removes what crashes left behind |
 //!
 //! # Three shapes
@@ -125,6 +126,8 @@ mod channel;
 pub mod codec;
 mod control;
 mod error;
+#[cfg(not(loom))]
+mod inspect;
 #[cfg(loom)]
 pub mod model;
 #[cfg(doc)]
@@ -151,7 +154,13 @@ pub use channel::{
 pub use channel::{ReceiverStream, SenderSink};
 pub use codec::DefaultCodec;
 pub use control::{Owner, Removed, sweep, sweep_all};
+#[cfg(not(loom))]
+pub use error::InspectError;
 pub use error::{AttachError, OpenError, RecvError, SendError};
+#[cfg(not(loom))]
+pub use inspect::{
+    ChannelKind, ChannelShape, Inspection, LaneInfo, Listed, ReceiverInfo, inspect, list,
+};
 pub use name::{Handle, InvalidName, Name};
 pub use queue::{Queue, QueueError, QueueLimit, QueueOptions, QueueRecvError, QueueSendError};
 pub use ring::TrustedPeers;

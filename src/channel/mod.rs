@@ -86,6 +86,8 @@ pub use sink::SenderSink;
 #[cfg(all(test, loom))]
 pub(crate) use space::{look_at_line, stay_in_line};
 pub use stats::Stats;
+#[cfg(not(loom))]
+pub(crate) use stats::{in_hand, waiting_in_ring};
 
 /// A typed channel between processes: many senders, one receiver or [several](Options::receivers), values of one type in order.
 ///

@@ -63,6 +63,17 @@ impl Stats {
     }
 
     pub(super) fn of(control: &Control) -> Result<Self, SystemError> {
+        let stats = Stats::read(control)?;
+        // A segment that was removed still has its figures, for those who have it mapped.
+        if control.is_removed() || cfg!(not(loom)) && control.poll_removed() {
+            return Err(SystemError::removed(control.segment.id().name()));
+        }
+        Ok(stats)
+    }
+
+    /// The figures as they stand, also of a channel that was removed or is only looked at: nothing is
+    /// written.
+    pub(crate) fn read(control: &Control) -> Result<Self, SystemError> {
         // Relaxed, all of them: each figure stands for itself.
         let mut stats = Stats {
             received_values: control.received_values(),
@@ -84,10 +95,6 @@ impl Stats {
             add(&mut stats.sent_bytes, lane_word::SENT_BYTES);
             add(&mut stats.sender_parks, lane_word::PARKS);
             add(&mut stats.sender_wakeups, lane_word::WAKEUPS);
-        }
-        // A segment that was removed still has its figures, for those who have it mapped.
-        if control.is_removed() || cfg!(not(loom)) && control.poll_removed() {
-            return Err(SystemError::removed(control.segment.id().name()));
         }
         Ok(stats)
     }
@@ -124,6 +131,25 @@ pub(super) fn waiting(control: &Control) -> Result<u64, SystemError> {
 
 fn fragmented(control: &Control, lane: usize) -> Fragmented<'_> {
     Fragmented(control.lane_word(lane, lane_word::FRAGMENTED))
+}
+
+/// How many values wait in a lane's ring, and how many bytes its records have, those of values that are
+/// half sent included.
+#[cfg(not(loom))]
+pub(crate) fn waiting_in_ring(control: &Control, lane: usize) -> (u64, u64) {
+    let records = Consumer::waiting(control.segment.clone(), control.layout().ring(lane));
+    records.fold((0, 0), |(values, bytes), record| {
+        let flags = record.flags;
+        let open = || fragmented(control, lane).is_open_at(record.position);
+        let waits = flags.is_last() && (flags.is_whole() || open());
+        (values + u64::from(waits), bytes + record.len as u64)
+    })
+}
+
+/// How many messages receivers have in hand, or left there when they died.
+#[cfg(not(loom))]
+pub(crate) fn in_hand(control: &Control) -> usize {
+    (0..control.layout().slots()).filter(|&slot| in_slot(control, slot).is_some()).count()
 }
 
 /// Where the last records of values stand in a lane's ring, and whether their values wait.

@@ -65,10 +65,16 @@ impl Control {
         self
     }
 
-    /// Detaches the segment of a channel that this process does not use.
-    pub(super) fn detach(mut self) {
-        // No process has the token zero, so dropping does nothing else.
+    /// Of a channel that this process does not use: dropping it does nothing but unmap it.
+    pub(super) fn unused(mut self) -> Self {
+        // No process has the token zero.
         self.token = 0;
+        self
+    }
+
+    /// Unmaps the segment of a channel that this process does not use.
+    pub(super) fn detach(self) {
+        drop(self.unused());
     }
 
     /// Forgets the peers of the last life: they count neither as come nor as gone.

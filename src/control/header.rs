@@ -92,8 +92,7 @@ impl Header {
 
     /// Makes the header valid.
     pub(crate) fn publish(segment: &Segment) {
-        // Release: keeps the compiler from moving it before the header. Its writer can be killed
-        // between any two stores; its readers have the lock.
+        // Release: pairs with the Acquire of `read`. Its writer can be killed between any two stores.
         point!("header.written");
         segment.word(word::MAGIC).store(MAGIC, Ordering::Release);
         point!("header.published");
@@ -105,8 +104,9 @@ impl Header {
         if segment.len() < word::WANT_QUEUE + LINE + lane_word::BLOCK {
             return Err(BadHeader::Unfinished);
         }
-        // Relaxed: under the lock, which the header's writer had.
-        if segment.word(word::MAGIC).load(Ordering::Relaxed) != MAGIC {
+        // Acquire: pairs with the Release of `publish`, for who looks without the lock, which the header's
+        // writer had.
+        if segment.word(word::MAGIC).load(Ordering::Acquire) != MAGIC {
             return Err(BadHeader::Unfinished);
         }
         let get = |at: usize| segment.word(at).load(Ordering::Relaxed);

@@ -315,6 +315,12 @@ impl Layout {
         self.ring_lines as usize * LINE
     }
 
+    /// Bytes of each lane's return ring.
+    #[cfg(not(loom))]
+    pub(crate) fn return_bytes(&self) -> usize {
+        self.return_lines as usize * LINE
+    }
+
     /// The bitmap of lanes that are in line for space in the queue.
     #[inline]
     pub(crate) fn in_line(&self) -> usize {

@@ -18,6 +18,8 @@ mod layout;
 mod lifecycle;
 mod listener;
 mod lock;
+#[cfg(not(loom))]
+mod observe;
 mod ownership;
 mod removal;
 pub(crate) mod semaphores;

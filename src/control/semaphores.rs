@@ -152,11 +152,7 @@ pub(crate) fn inspect(set: SemaphoreSet) -> Result<Signature, SystemError> {
     let [found, begun] = [first.0, second.0].map(|index| values[usize::from(index)]);
     let begun = begun.wrapping_sub(second.1 as u16);
     let signed = found == first.1 as u16 && begun <= 1;
-    // Lanes, and receivers where there may be several, have two each.
-    let pairs = (stat.count - count(0, 1)) / 2;
-    let could_be_ours = (1..=MAX_LANES + MAX_RECEIVERS).contains(&pairs)
-        && stat.count == count(pairs, 1)
-        && stat.ownership.mode & 0o600 == 0o600;
+    let could_be_ours = could_be_channel(stat.count) && stat.ownership.mode & 0o600 == 0o600;
     let untouched = stat.last_operation == 0 && values.iter().all(|&value| value == 0);
     Ok(if signed {
         Signature::Signed
@@ -165,6 +161,13 @@ pub(crate) fn inspect(set: SemaphoreSet) -> Result<Signature, SystemError> {
     } else {
         Signature::Foreign
     })
+}
+
+/// Whether a channel's set can have so many semaphores.
+pub(crate) fn could_be_channel(semaphores: usize) -> bool {
+    // Lanes, and receivers where there may be several, have two each.
+    let pairs = semaphores.saturating_sub(count(0, 1)) / 2;
+    (1..=MAX_LANES + MAX_RECEIVERS).contains(&pairs) && semaphores == count(pairs, 1)
 }
 
 /// Whether an unsigned set is signed, or gone, within a moment that is enough for a creator that is

@@ -4,12 +4,16 @@
 //! So no error has a source: a program that prints both would print it twice.
 
 mod attach;
+#[cfg(not(loom))]
+mod inspect;
 mod open;
 mod receive;
 mod send;
 pub(crate) mod text;
 
 pub use attach::AttachError;
+#[cfg(not(loom))]
+pub use inspect::InspectError;
 pub use open::OpenError;
 pub use receive::RecvError;
 pub(crate) use send::PIECE;

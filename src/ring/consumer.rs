@@ -251,7 +251,10 @@ impl Consumer {
 
     /// The records of values that wait in a ring, oldest first, for a party that is not its consumer:
     /// nothing is written. What comes or goes meanwhile is seen or not.
-    fn waiting(segment: Arc<Segment>, layout: RingLayout) -> impl Iterator<Item = Record> {
+    pub(crate) fn waiting(
+        segment: Arc<Segment>,
+        layout: RingLayout,
+    ) -> impl Iterator<Item = Record> {
         let ring = Ring::new(segment, layout);
         // Relaxed: a record that is read has its stamp's order.
         let start = ring.head().load(Ordering::Relaxed);

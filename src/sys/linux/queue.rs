@@ -148,25 +148,27 @@ impl MessageQueue {
 
     /// Owner, counts and times, also of a queue that the caller may not read.
     pub(crate) fn stat(&self) -> Result<QueueStat, SystemError> {
-        let raw = self.read()?;
-        Ok(QueueStat {
-            ownership: Ownership {
-                key: ffi::key_of(&raw.msg_perm),
-                uid: raw.msg_perm.uid,
-                gid: raw.msg_perm.gid,
-                creator_uid: raw.msg_perm.cuid,
-                creator_gid: raw.msg_perm.cgid,
-                mode: raw.msg_perm.mode as u32 & 0o777,
-            },
-            messages: raw.msg_qnum,
-            bytes: raw.__msg_cbytes,
-            capacity: raw.msg_qbytes,
-            last_send_pid: raw.msg_lspid,
-            last_receive_pid: raw.msg_lrpid,
-            last_send: time(raw.msg_stime),
-            last_receive: time(raw.msg_rtime),
-            last_change: time(raw.msg_ctime),
-        })
+        self.read().map(|raw| queue_stat(&raw))
+    }
+
+    /// Every queue of this ipc namespace, also those that the caller may not read.
+    pub(crate) fn list() -> Result<Vec<(MessageQueue, QueueStat)>, SystemError> {
+        // SAFETY: msginfo is plain numbers, for which all zero is valid.
+        let mut info: libc::msginfo = unsafe { std::mem::zeroed() };
+        let highest = control(0, libc::MSG_INFO, ptr::from_mut(&mut info).cast());
+        let highest =
+            highest.map_err(|errno| SystemError::new("the message queues", "msgctl", errno))?;
+        let mut queues = Vec::new();
+        for index in 0..=highest {
+            // SAFETY: msqid_ds is plain numbers, for which all zero is valid.
+            let mut raw: msqid_ds = unsafe { std::mem::zeroed() };
+            // An index without a queue is an error, and no news.
+            if let Ok(id) = control(index, ffi::MSG_STAT_ANY, &mut raw) {
+                let stat = queue_stat(&raw);
+                queues.push((MessageQueue { id, key: stat.ownership.key }, stat));
+            }
+        }
+        Ok(queues)
     }
 
     /// Sets how many bytes of text the queue holds.
@@ -232,6 +234,27 @@ fn control(id: i32, command: c_int, argument: *mut msqid_ds) -> Result<c_int, c_
     // SAFETY: every caller passes the structure that its command reads or fills, and msginfo is
     // smaller than msqid_ds.
     check(unsafe { libc::msgctl(id, command, argument) })
+}
+
+fn queue_stat(raw: &msqid_ds) -> QueueStat {
+    QueueStat {
+        ownership: Ownership {
+            key: ffi::key_of(&raw.msg_perm),
+            uid: raw.msg_perm.uid,
+            gid: raw.msg_perm.gid,
+            creator_uid: raw.msg_perm.cuid,
+            creator_gid: raw.msg_perm.cgid,
+            mode: raw.msg_perm.mode as u32 & 0o777,
+        },
+        messages: raw.msg_qnum,
+        bytes: raw.__msg_cbytes,
+        capacity: raw.msg_qbytes,
+        last_send_pid: raw.msg_lspid,
+        last_receive_pid: raw.msg_lrpid,
+        last_send: time(raw.msg_stime),
+        last_receive: time(raw.msg_rtime),
+        last_change: time(raw.msg_ctime),
+    }
 }
 
 fn time(seconds: i64) -> Option<SystemTime> {

@@ -107,6 +107,15 @@ impl SegmentId {
         removed.map(drop).map_err(|errno| self.error("shmctl", errno))
     }
 
+    /// How many of its bytes are in memory; `None` where procfs does not say. See
+    /// proc_sysvipc(5).
+    pub(crate) fn resident(&self) -> Option<u64> {
+        let table = std::fs::read_to_string("/proc/sysvipc/shm").ok()?;
+        let id = self.id.to_string();
+        let line = table.lines().find(|line| line.split_whitespace().nth(1) == Some(&id))?;
+        line.split_whitespace().nth(14)?.parse().ok()
+    }
+
     fn read(&self) -> Result<shmid_ds, SystemError> {
         // SAFETY: shmid_ds is plain numbers, for which all zero is valid.
         let mut raw: shmid_ds = unsafe { std::mem::zeroed() };
