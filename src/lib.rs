@@ -45,7 +45,10 @@
 //! | [`actor`] | mailboxes, addresses and reply ports that travel inside messages |
 //! | [`Queue`] | a bare System V queue: many receivers, programs in C and other languages |
 //! | [`codec`] | how values become bytes, and [`Bytes`](codec::Bytes) for bulk inside a value |
-//! | [`list`], [`inspect`] | which channels there are, who uses them and what waits |
+#![cfg_attr(
+    not(loom),
+    doc = "| [`list`], [`inspect`] | which channels there are, who uses them and what waits |"
+)]
 //! | [`sweep`] | removes what crashes left behind |
 //!
 //! # Three shapes
