@@ -190,7 +190,7 @@ pub fn list() -> Result<Vec<Listed>, SystemError> {
     for (set, stat) in SemaphoreSet::list()? {
         let Some(key) = Key::new(stat.ownership.key) else { continue };
         match Inspection::of(key, set) {
-            Ok(inspection) => listed.push(Listed::Channel(Box::new(inspection))),
+            Ok((_, inspection)) => listed.push(Listed::Channel(Box::new(inspection))),
             // It went meanwhile, or is no channel.
             Err(InspectError::NotFound { .. } | InspectError::KeyCollision { .. }) => continue,
             Err(InspectError::System(error))
@@ -238,32 +238,36 @@ pub fn list() -> Result<Vec<Listed>, SystemError> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn inspect(name: impl Into<Name>) -> Result<Inspection, InspectError> {
-    let name = name.into();
-    let key = name.key()?;
-    let not_found = || InspectError::NotFound { name: name.clone() };
-    let set = SemaphoreSet::open(key).map_err(|error| match error.kind() {
-        SystemErrorKind::NotFound => not_found(),
-        _ => error.into(),
-    })?;
-    let seen = Inspection::of(key, set).map_err(|error| match error {
-        InspectError::NotFound { .. } => not_found(),
-        error => error,
-    })?;
-    match &name {
-        Name::Text(text) if seen.name.as_deref() != Some(text) => {
-            let found = match &seen.name {
-                Some(other) => format!("the channel {other:?}, whose name gives the same key"),
-                None => "a channel without a name".to_owned(),
-            };
-            Err(InspectError::KeyCollision { key, found })
-        }
-        Name::Handle(handle) if *handle != seen.handle => Err(not_found()),
-        _ => Ok(seen),
-    }
+    Inspection::find(name.into()).map(|(_, inspection)| inspection)
 }
 
 impl Inspection {
-    fn of(key: Key, set: SemaphoreSet) -> Result<Self, InspectError> {
+    /// The channel of that name, to be looked at again, and what there is to see now.
+    pub(crate) fn find(name: Name) -> Result<(Control, Self), InspectError> {
+        let key = name.key()?;
+        let not_found = || InspectError::NotFound { name: name.clone() };
+        let set = SemaphoreSet::open(key).map_err(|error| match error.kind() {
+            SystemErrorKind::NotFound => not_found(),
+            _ => error.into(),
+        })?;
+        let (control, seen) = Inspection::of(key, set).map_err(|error| match error {
+            InspectError::NotFound { .. } => not_found(),
+            error => error,
+        })?;
+        match &name {
+            Name::Text(text) if seen.name.as_deref() != Some(text) => {
+                let found = match &seen.name {
+                    Some(other) => format!("the channel {other:?}, whose name gives the same key"),
+                    None => "a channel without a name".to_owned(),
+                };
+                Err(InspectError::KeyCollision { key, found })
+            }
+            Name::Handle(handle) if *handle != seen.handle => Err(not_found()),
+            _ => Ok((control, seen)),
+        }
+    }
+
+    fn of(key: Key, set: SemaphoreSet) -> Result<(Control, Self), InspectError> {
         let gone = |error| match error {
             InspectError::System(error) if error.kind() == SystemErrorKind::Removed => {
                 InspectError::NotFound { name: Name::Key(key) }
@@ -272,7 +276,8 @@ impl Inspection {
         };
         let look = || {
             let control = Control::observe(key, set)?;
-            Ok(Inspection::read(&control, set)?)
+            let inspection = Inspection::read(&control, set)?;
+            Ok((control, inspection))
         };
         look().map_err(gone)
     }

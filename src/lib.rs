@@ -47,7 +47,7 @@
 //! | [`codec`] | how values become bytes, and [`Bytes`](codec::Bytes) for bulk inside a value |
 #![cfg_attr(
     not(loom),
-    doc = "| [`list`], [`inspect`] | which channels there are, who uses them and what waits |"
+    doc = "| [`list`], [`inspect`], [`tap`] | which channels there are, who uses them, what waits and what goes by |"
 )]
 //! | [`sweep`] | removes what crashes left behind |
 //!
@@ -144,6 +144,8 @@ mod schema;
 mod service;
 mod sys;
 mod tag;
+#[cfg(not(loom))]
+mod tap;
 mod transfer;
 mod wait_set;
 
@@ -170,6 +172,8 @@ pub use ring::TrustedPeers;
 pub use schema::Schema;
 pub use sys::{Key, KeyError, Ownership, QueueStat, SystemError, SystemErrorKind};
 pub use tag::{InvalidTag, Message, Select, Tag};
+#[cfg(not(loom))]
+pub use tap::{Tap, Tapped, tap};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use verify::fuzzing;

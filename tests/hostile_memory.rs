@@ -431,12 +431,14 @@ const LINE: usize = 64;
 const BLOCK: usize = 11 * LINE;
 
 /// Words of a lane's block.
-const LANE_WORDS: [usize; 18] = [
+const LANE_WORDS: [usize; 20] = [
     0,   // announced
     8,   // sent values
     112, // generation
     120, // owned from
     200, // the owner's mark
+    208, // how far the producer may write
+    328, // the same on the way back
     64,  // parked
     72,  // long
     80,  // ignored

@@ -78,6 +78,8 @@ pub use mailbox::{Mailbox, MailboxOptions};
 pub use options::AddressOptions;
 pub use reply::ReplyTo;
 pub use watch::Watch;
+#[cfg(not(loom))]
+pub(crate) use wire::told_head;
 
 pub use crate::channel::{Closer, Peer};
 pub use crate::service::{BindError, ConnectError, Service};

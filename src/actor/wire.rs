@@ -102,6 +102,12 @@ impl Head {
     }
 }
 
+/// Bytes in front of the value that a message tells; `None` if it is another message.
+#[cfg(not(loom))]
+pub(crate) fn told_head(message: &[u8]) -> Option<usize> {
+    (message.first() == Some(&TOLD)).then_some(TOLD_HEAD)
+}
+
 /// The head of a value that is told; zero is no ask.
 pub(super) fn told(ask: u64) -> [u8; TOLD_HEAD] {
     let mut head = [TOLD; TOLD_HEAD];

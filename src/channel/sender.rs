@@ -86,6 +86,8 @@ pub(super) struct State {
     pub(super) replies: Option<Replies>,
     /// Where queue messages are made; present if there is a queue.
     message: Option<MessageBuffer>,
+    /// How many values it began to send as messages.
+    messages: u64,
     /// A record of the lane's last owner whose descriptor may be missing.
     unannounced: Option<Record>,
     /// Bytes that may go on the queue before this sender has to wait for its turn again.

@@ -16,10 +16,10 @@ use super::space::Space;
 use crate::codec::Reader;
 use crate::control::{Control, ENVELOPE, TYPE_WORD, slot_word, word};
 use crate::error::RecvError;
-use crate::ring::{self, TrustedPeers};
+use crate::ring::{self, TrustedPeers, WATCHED};
 use crate::sys::{
     Deadline, Fault, MessageBuffer, MessageQueue, MessageSelect, Ordering, SystemErrorKind, Wait,
-    fault,
+    fault, fence,
 };
 use crate::tag::{Select, Tag};
 
@@ -97,7 +97,8 @@ impl Slots {
                 // Relaxed: the slot is this receiver's.
                 let deliveries = control.slot_word(slot.0, slot_word::DELIVERIES);
                 let before = deliveries.load(Ordering::Relaxed);
-                deliveries.store(before.saturating_add(1), Ordering::Relaxed);
+                // Release: pairs with the Acquire of those who watch, who see all of the message then.
+                deliveries.store(before.saturating_add(1), Ordering::Release);
                 if fault(Fault::SlotClearedEarly) {
                     control.word(control.layout().slot(slot.0)).store(0, Ordering::Release);
                 }
@@ -191,6 +192,11 @@ impl Slots {
         };
         // Set before the message is there: a slot without a type counts as empty.
         control.slot_word(slot, slot_word::DELIVERIES).store(0, Ordering::Relaxed);
+        if WATCHED {
+            // Release: pairs with the Acquire fence of those who watch: who sees anything of the next message
+            // sees that the slot is not the last one's any more.
+            fence(Ordering::Release);
+        }
         let at = control.layout().slot(slot);
         let room = control.layout().message_len();
         // A successor reads the envelope that stands here. It must be this message's, also if the
@@ -201,7 +207,11 @@ impl Slots {
             Ok(len) => {
                 self.messages += 1;
                 // Relaxed: the kernel has written it for this thread.
-                let tag = Tag::new(control.word(at).load(Ordering::Relaxed) as i64);
+                let type_ = control.word(at).load(Ordering::Relaxed);
+                if WATCHED {
+                    control.slot_word(slot, slot_word::LAST_TYPE).store(type_, Ordering::Relaxed);
+                }
+                let tag = Tag::new(type_ as i64);
                 match &mut self.owned {
                     Owned::Sole(sole) => sole.filled_with(slot, tag),
                     Owned::Shared(shared) => shared.filled_with(control, slot, tag),
@@ -265,7 +275,7 @@ impl Slots {
             len <= control.layout().message_len() && text_len.is_none_or(|found| found == len)
         });
         match envelope {
-            Some(Envelope::Inline { len, lane, generation })
+            Some(Envelope::Inline { len, lane, generation, .. })
                 if whole
                     && len as u64 <= control.longest_value()
                     && lane < control.layout().lanes =>
@@ -392,6 +402,11 @@ fn touch(control: &Control, slot: usize) {
     control.segment.copy_in(end - 1, &[0]);
 }
 
+/// All slots once, from this one on.
+fn in_turn(first: usize, slots: usize) -> impl Iterator<Item = usize> {
+    (first..slots).chain(0..first.min(slots))
+}
+
 /// Where the payload of an inline message stands.
 fn inline_at(control: &Control, slot: usize) -> usize {
     control.layout().slot(slot) + TYPE_WORD + ENVELOPE
@@ -418,7 +433,7 @@ mod tests {
         let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
         for len in [0, 4, 1024, 1 << 20, u32::MAX as usize] {
             let mut message = MessageBuffer::with_capacity(ENVELOPE);
-            let inline = Envelope::Inline { len, lane: 0, generation: 1 };
+            let inline = Envelope::Inline { len, lane: 0, generation: 1, number: 0 };
             inline.write(message.text_mut_full());
             message.set_len(ENVELOPE);
             channel.control.queue.unwrap().send(&message, Wait::No).unwrap();

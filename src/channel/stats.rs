@@ -137,6 +137,9 @@ fn fragmented(control: &Control, lane: usize) -> Fragmented<'_> {
 /// half sent included.
 #[cfg(not(loom))]
 pub(crate) fn waiting_in_ring(control: &Control, lane: usize) -> (u64, u64) {
+    if !control.layout().has_ring() {
+        return (0, 0);
+    }
     let records = Consumer::waiting(control.segment.clone(), control.layout().ring(lane));
     records.fold((0, 0), |(values, bytes), record| {
         let flags = record.flags;

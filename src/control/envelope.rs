@@ -5,8 +5,9 @@ use super::ENVELOPE;
 /// What a queue message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Envelope {
-    /// The value itself follows, so many bytes, from the lane's owner of that generation.
-    Inline { len: usize, lane: usize, generation: u64 },
+    /// The value itself follows, so many bytes, from the lane's owner of that generation: its message of
+    /// that number, which tells it from the others on the queue.
+    Inline { len: usize, lane: usize, generation: u64, number: u64 },
     /// The value is a record of a lane's ring.
     Descriptor { lane: usize, position: u64 },
 }
@@ -14,11 +15,21 @@ pub(crate) enum Envelope {
 const INLINE: u8 = 1;
 const DESCRIPTOR: u8 = 2;
 
+/// Generations of a lane's owners are below this. There is one for every microsecond of half a year.
+pub(crate) const GENERATIONS: u64 = 1 << GENERATION_BITS;
+const GENERATION_BITS: u32 = 44;
+
+/// How many messages of one owner are told apart.
+#[cfg(not(loom))]
+pub(crate) const NUMBERS: u64 = 1 << (u64::BITS - GENERATION_BITS);
+
 impl Envelope {
     /// Writes it to the front of a message's text.
     pub(crate) fn write(self, text: &mut [u8]) {
         let (len, kind, lane, last) = match self {
-            Envelope::Inline { len, lane, generation } => (len, INLINE, lane, generation),
+            Envelope::Inline { len, lane, generation, number } => {
+                (len, INLINE, lane, generation % GENERATIONS + (number << GENERATION_BITS))
+            }
             Envelope::Descriptor { lane, position } => (0, DESCRIPTOR, lane, position),
         };
         text[..4].copy_from_slice(&(len as u32).to_le_bytes());
@@ -42,7 +53,10 @@ impl Envelope {
         let lane = usize::from(u16::from_le_bytes([e, f]));
         let last = u64::from_le_bytes(last);
         match kind {
-            INLINE if zero == 0 => Some(Envelope::Inline { len, lane, generation: last }),
+            INLINE if zero == 0 => {
+                let (generation, number) = (last % GENERATIONS, last >> GENERATION_BITS);
+                Some(Envelope::Inline { len, lane, generation, number })
+            }
             DESCRIPTOR if zero == 0 && len == 0 => {
                 Some(Envelope::Descriptor { lane, position: last })
             }
@@ -58,8 +72,13 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for envelope in [
-            Envelope::Inline { len: 0, lane: 0, generation: 1 },
-            Envelope::Inline { len: 8000, lane: 4095, generation: u64::MAX },
+            Envelope::Inline { len: 0, lane: 0, generation: 1, number: 0 },
+            Envelope::Inline {
+                len: 8000,
+                lane: 4095,
+                generation: GENERATIONS - 1,
+                number: (1 << 20) - 1,
+            },
             Envelope::Descriptor { lane: 4095, position: 1 << 61 },
         ] {
             let mut text = [0xff; ENVELOPE];

@@ -12,6 +12,17 @@ const OPEN: u64 = 1;
 const DONE: u64 = 2;
 const WITHDRAWN: u64 = 3;
 
+/// What became of a value.
+#[cfg(not(loom))]
+pub(crate) enum Outcome {
+    /// It was handed over.
+    Done,
+    /// It was taken back.
+    Withdrawn,
+    /// Another value, or the same one again, was on its way after it.
+    Another,
+}
+
 /// A lane's word for the value on its way.
 pub(crate) struct Fragmented<'a>(pub(crate) &'a AtomicU64);
 
@@ -42,6 +53,18 @@ impl Fragmented<'_> {
     pub(crate) fn is_done(&self, start: u64) -> bool {
         // Relaxed: nothing is read on the strength of it.
         self.0.load(Ordering::Relaxed) == start << 2 | DONE
+    }
+
+    /// What became of the value, for one that watches; `None` while it is on its way.
+    #[cfg(not(loom))]
+    pub(crate) fn outcome(&self, start: u64) -> Option<Outcome> {
+        // Relaxed: nothing is read on the strength of it.
+        match self.0.load(Ordering::Relaxed) {
+            state if state >> 2 != start => Some(Outcome::Another),
+            state if state & 0b11 == OPEN => None,
+            state if state & 0b11 == DONE => Some(Outcome::Done),
+            _ => Some(Outcome::Withdrawn),
+        }
     }
 
     /// Whether any value has gone in fragments.

@@ -146,6 +146,9 @@ pub(crate) mod slot_word {
     /// Where there are several receivers: the tag of the value in the slot, or zero. The kernel may be
     /// writing the type word when others look.
     pub(crate) const TAG: usize = 24;
+    /// The type of the message that came last, for those who watch: the type word is cleared when the value
+    /// was handed over.
+    pub(crate) const LAST_TYPE: usize = 32;
 
     pub(crate) const BLOCK: usize = LINE;
 }
@@ -232,8 +235,11 @@ pub(crate) mod lane_word {
     pub(crate) const HEAD_HINT: usize = 3 * LINE;
     /// By how much the present owner raised the lane's role when it took it: see `channel::peer`.
     pub(crate) const OWNER_MARK: usize = 3 * LINE + 8;
+    /// How far the ring's producer may write, as it told before it did: see `ring::Observer`.
+    pub(crate) const REACH: usize = 3 * LINE + 16;
     pub(crate) const RETURN_HEAD: usize = 4 * LINE;
     pub(crate) const RETURN_HEAD_HINT: usize = 5 * LINE;
+    pub(crate) const RETURN_REACH: usize = 5 * LINE + 8;
 
     /// Calls that their caller waits for no more: the first that is waited for, and the numbers of some
     /// behind it.
@@ -491,6 +497,7 @@ impl Layout {
             max_record: if self.has_queue() { self.ring_window } else { self.ring_lines } / 2,
             head_at: self.lane(lane) + lane_word::HEAD,
             head_hint_at: self.lane(lane) + lane_word::HEAD_HINT,
+            reach_at: self.lane(lane) + lane_word::REACH,
             max_value: u64::MAX,
         }
     }
@@ -504,6 +511,7 @@ impl Layout {
             max_record: self.return_lines / 2,
             head_at: self.lane(lane) + lane_word::RETURN_HEAD,
             head_hint_at: self.lane(lane) + lane_word::RETURN_HEAD_HINT,
+            reach_at: self.lane(lane) + lane_word::RETURN_REACH,
             max_value: u64::MAX,
         }
     }

@@ -31,6 +31,9 @@
 //! A record consumed out of order keeps its lines and gets [`CONSUMED`] in its stamp; the head moves over
 //! it once everything before it was consumed.
 //!
+//! A party that takes no part can watch (`Observer`): a record that was consumed stands there until it is written
+//! over, and a producer tells before it writes how far it may go.
+//!
 //! Nothing read from the ring is trusted: a header is copied once and checked against the array.
 
 mod consumer;
@@ -39,6 +42,8 @@ mod fragments;
 #[path = "../verify/fuzzing/records.rs"]
 pub(crate) mod fuzzing;
 mod lend;
+#[cfg(not(loom))]
+mod observer;
 mod producer;
 
 use std::sync::Arc;
@@ -49,6 +54,8 @@ use crate::tag::Tag;
 pub(crate) use consumer::{Consumer, Found, Peeked};
 pub(crate) use fragments::Cutter;
 pub(crate) use lend::lend;
+#[cfg(not(loom))]
+pub(crate) use observer::{Observed, Observer};
 pub(crate) use producer::{Producer, Reservation};
 
 pub use lend::TrustedPeers;
@@ -68,6 +75,9 @@ const FRAGMENT: u64 = 1 << 61;
 
 /// What a stamp says beside the position.
 const STAMP_FLAGS: u64 = CONSUMED | PADDING | FRAGMENT;
+
+/// Whether others may watch, who are told of what is written over. Nobody watches a model.
+pub(crate) const WATCHED: bool = cfg!(not(loom));
 
 /// Positions end here, so that a stamp is never zero and never runs into its flags.
 const POSITION_LIMIT: u64 = 1 << 60;
@@ -191,6 +201,8 @@ pub(crate) struct RingLayout {
     pub(crate) head_at: usize,
     /// The word of its hint, which may lag behind.
     pub(crate) head_hint_at: usize,
+    /// The word of how far the producer may write, which those who watch look at.
+    pub(crate) reach_at: usize,
     /// The longest value that goes through it, in bytes.
     pub(crate) max_value: u64,
 }
@@ -257,6 +269,11 @@ impl Ring {
     #[inline]
     fn head_hint(&self) -> &AtomicU64 {
         self.segment.word(self.layout.head_hint_at)
+    }
+
+    #[inline]
+    fn reach(&self) -> &AtomicU64 {
+        self.segment.word(self.layout.reach_at)
     }
 }
 

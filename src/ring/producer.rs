@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::{
     CONSUMED, Damage, Flags, HEAD_OUT_OF_RANGE, HEADER, LINE, POSITION_LIMIT, Record, Ring,
-    RingLayout, STAMP_FLAGS, WIDE_TAG,
+    RingLayout, STAMP_FLAGS, WATCHED, WIDE_TAG,
 };
 use crate::sys::bytes::Writer;
-use crate::sys::{Fault, Moment, Ordering, Segment, fault, ordering};
+use crate::sys::{Fault, Moment, Ordering, Segment, fault, fence, ordering};
 use crate::tag::Tag;
 
 /// How many lines the producer's core fetches from the consumer's before the next record needs them.
@@ -32,6 +32,12 @@ pub(crate) struct Producer {
     skipped: u64,
     /// The head as it was last read; the shared one may be ahead of it.
     cached_head: u64,
+    /// How far it may write, as it has told those who watch.
+    reach: u64,
+    /// How far it may write now: what the consumer has left free of that.
+    limit: u64,
+    /// With fewer free lines than this it asks anew how far it may write.
+    enough: u64,
     /// The position from which on the producer asks whether to begin anew at the array's start.
     window_end: u64,
     /// Lines of long records since it asked last, and when that was.
@@ -93,8 +99,26 @@ impl Producer {
         }
         let (bulk, asked) = (0, Moment::now());
         let cached_head = head;
-        let mut producer =
-            Producer { ring, tail, skipped: 0, cached_head, window_end: 0, bulk, asked };
+        // Relaxed: a predecessor's, as the stamps. What it may have written over is not told anew; and a
+        // scribbled one is not believed beyond what it can have been.
+        let reach = match WATCHED {
+            true => ring.reach().load(Ordering::Relaxed).min(head + ring.lines()),
+            false => u64::MAX,
+        };
+        let (skipped, window_end, limit, enough) = (0, 0, 0, 0);
+        let mut producer = Producer {
+            ring,
+            tail,
+            skipped,
+            cached_head,
+            reach,
+            limit,
+            enough,
+            window_end,
+            bulk,
+            asked,
+        };
+        producer.extend_reach(0);
         producer.begin_window();
         Ok((producer, last))
     }
@@ -136,8 +160,9 @@ impl Producer {
             }
             let rest = self.ring.lines_to_end(self.tail);
             let wanted = rest + lines.max(window / 2);
-            if self.free() >= wanted || self.refresh(wanted)? >= wanted {
+            if self.room() >= wanted || self.find_head(wanted)? >= wanted {
                 self.skipped = rest;
+                self.extend_reach(lines);
                 return Ok(());
             }
         }
@@ -172,20 +197,40 @@ impl Producer {
     /// Lines that a record may take now. The line behind it has to be free too and is not counted.
     #[inline]
     fn free(&self) -> u64 {
+        self.up_to(self.limit)
+    }
+
+    /// Lines that the consumer has left free, as far as is known.
+    #[inline]
+    fn room(&self) -> u64 {
+        self.up_to(self.cached_head + self.ring.lines())
+    }
+
+    #[inline]
+    fn up_to(&self, limit: u64) -> u64 {
         let following = if fault(Fault::FollowingLineNotFree) { 0 } else { 1 };
-        (self.cached_head + self.ring.lines()).saturating_sub(self.tail() + following)
+        limit.saturating_sub(self.tail() + following)
+    }
+
+    /// Finds out whether `wanted` lines are free, and says how many are that may be written.
+    fn refresh(&mut self, wanted: u64) -> Result<u64, Damage> {
+        if self.room() < wanted {
+            self.find_head(wanted)?;
+        }
+        self.extend_reach(wanted);
+        Ok(self.free())
     }
 
     /// Reads the hint of the head and, if that does not free `wanted` lines, the head itself; how many
-    /// lines are free.
-    fn refresh(&mut self, wanted: u64) -> Result<u64, Damage> {
+    /// lines the consumer has left free.
+    fn find_head(&mut self, wanted: u64) -> Result<u64, Damage> {
         // Acquire, both: they pair with the consumer's Release stores in `Consumer::advance` and
         // `Consumer::publish_head_hint`; what the consumer has read may be written over here.
         let hint = self.ring.head_hint().load(Ordering::Acquire);
         if hint > self.cached_head && hint <= self.tail {
             self.cached_head = hint;
         }
-        if self.free() < wanted {
+        if self.room() < wanted {
             let head = self.ring.head().load(Ordering::Acquire);
             if head > self.tail || head < self.cached_head {
                 let what = "the head is not between its earlier value and the tail";
@@ -193,7 +238,27 @@ impl Producer {
             }
             self.cached_head = head;
         }
-        Ok(self.free())
+        Ok(self.room())
+    }
+
+    /// Tells those who watch, before it is so, that `wanted` lines may be written over, and as many as the
+    /// longest record takes. See `Observer`.
+    fn extend_reach(&mut self, wanted: u64) {
+        let free_up_to = self.cached_head + self.ring.lines();
+        let longest = self.ring.max_record_lines();
+        let needed = self.tail() + 1 + wanted.max(longest);
+        if self.reach < needed.min(free_up_to) {
+            // So many more that it is seldom told.
+            self.reach = free_up_to.min(needed + self.ring.head_interval());
+            self.ring.reach().store(self.reach, Ordering::Relaxed);
+            // Release: pairs with the Acquire fence in `Observer::is_whole`. Who sees what is written
+            // after it sees how far that may go.
+            fence(Ordering::Release);
+        }
+        self.limit = free_up_to.min(self.reach);
+        // A value whose length is not known yet is encoded once where there is room for the longest.
+        let is_short = self.limit < free_up_to;
+        self.enough = if is_short { longest } else { self.ring.head_interval().max(1) };
     }
 
     /// Reserves room for a payload of exactly `len` bytes; `None` while the ring is too full for it.
@@ -229,9 +294,11 @@ impl Producer {
             self.end_window(0)?;
         }
         // Reading the head again before the last line is reached spares most values a second encoding.
-        let enough = self.ring.head_interval().max(1);
         let free = self.free();
-        let free = if free < enough { self.refresh(enough)? } else { free };
+        let free = match free < self.enough {
+            true => self.refresh(self.ring.head_interval().max(1))?,
+            false => free,
+        };
         let lines = free.min(self.ring.lines_to_end(self.tail())).min(self.ring.max_record_lines());
         if lines == 0 {
             return self.check_oldest().map(|()| None);

@@ -8,8 +8,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::sys::{Ordering, SegmentId};
 
+mod observer;
+
 const HEAD_AT: usize = 0;
 const HEAD_HINT_AT: usize = LINE;
+const REACH_AT: usize = LINE + 8;
 const LINES_AT: usize = 2 * LINE;
 
 /// A ring's memory, to which producers and consumers come and go.
@@ -36,6 +39,7 @@ impl Shared {
             max_record: lines / 2,
             head_at: HEAD_AT,
             head_hint_at: HEAD_HINT_AT,
+            reach_at: REACH_AT,
             max_value: u64::MAX,
         };
         Shared { segment: Arc::new(segment.unwrap()), layout }

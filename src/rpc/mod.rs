@@ -96,7 +96,7 @@ impl RequestHead {
 }
 
 /// Bytes in front of a request.
-const REQUEST_HEAD: usize = 16;
+pub(crate) const REQUEST_HEAD: usize = 16;
 
 const HEADS: Heads = Heads { value: REQUEST_HEAD, reply: reply::HEAD };
 

@@ -11,6 +11,7 @@ use crate::channel::{
     Channel, Local, attach_error, calls, check_there, holders, lane_damage, space,
 };
 use crate::codec::Codec;
+use crate::control::envelope::GENERATIONS;
 use crate::control::{Control, lane_word, semaphores, word};
 use crate::error::AttachError;
 use crate::ring::Producer;
@@ -53,6 +54,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
                 producer: None,
                 replies: None,
                 message: None,
+                messages: 0,
                 unannounced: None,
                 granted: 0,
                 looked_at_receiver: false,
@@ -131,7 +133,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
         // Release: pairs with the receiver's Acquire load in `Origin`.
         let generation = control.lane_word(self.lane, lane_word::GENERATION);
         let order = ordering(Ordering::Release, Fault::OwnerRelaxed);
-        self.generation = generation.fetch_add(1, order).wrapping_add(1);
+        // Relaxed: a former owner's. It is not zero, which is no sender's.
+        self.generation = generation.load(Ordering::Relaxed) % (GENERATIONS - 1) + 1;
+        generation.swap(self.generation, order);
         point!("attach.generation");
         if control.layout().return_lines > 0 {
             calls::forget_calls(control, self.lane);

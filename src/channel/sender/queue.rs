@@ -42,7 +42,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             }
         }
         if fits {
-            let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
+            let inline = self.inline(state, len);
             self.send_envelope(state, queue, tag, inline, deadline)?;
             return Ok(len);
         }
@@ -55,6 +55,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let len = self.fill_exactly(state, tag, value, len, deadline)?;
         self.publish_announced(state, queue, len, tag, Flags::WHOLE, deadline)?;
         Ok(len)
+    }
+
+    /// What goes in front of a value of so many bytes that is itself a message.
+    pub(super) fn inline(&self, state: &mut State, len: usize) -> Envelope {
+        let number = state.messages;
+        state.messages = number.wrapping_add(1);
+        Envelope::Inline { len, lane: self.lane, generation: self.generation, number }
     }
 
     /// Sends a value of any length as a record with a descriptor.

@@ -2,7 +2,6 @@
 
 use super::queue::message;
 use super::{Encode, Sender, State};
-use crate::channel::envelope::Envelope;
 use crate::channel::lane_damage;
 use crate::codec::{Codec, EncodeError, Raw, Reader, Writer};
 use crate::control::ENVELOPE;
@@ -200,7 +199,7 @@ where
             let message = message(state);
             message.grow(ENVELOPE + len);
             fill(&mut message.text_mut_full()[ENVELOPE..][..len]);
-            let inline = Envelope::Inline { len, lane: self.lane, generation: self.generation };
+            let inline = self.inline(state, len);
             self.send_envelope(state, queue, tag, inline, deadline)?;
             return self.sent(len);
         }

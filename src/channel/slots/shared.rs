@@ -22,7 +22,7 @@
 //! takes a message of its own, there are no more filled slots than receivers, but for those that selections
 //! pass over.
 
-use super::{first_of, slot_tag, touch};
+use super::{first_of, in_turn, slot_tag, touch};
 use crate::channel::sources::ASK_AGAIN;
 use crate::control::{Control, semaphores, slot_word, word};
 use crate::sys::{AtomicU64, Deadline, Fault, Ordering, SystemError, fault, fence};
@@ -41,6 +41,8 @@ pub(super) struct Shared {
     me: u64,
     /// The tag of the message that it has in hand.
     tag: Option<Tag>,
+    /// Which slot is next in turn, as in `Sole`.
+    next: usize,
     /// For which selection, at which count of values given back, none was found that is anybody's.
     none_found: Option<(Select, u64)>,
     /// When it asks the kernel again which receivers are gone.
@@ -96,6 +98,7 @@ impl Shared {
             place,
             me: FREE,
             tag: None,
+            next: 0,
             none_found: None,
             look_again: Deadline::now(),
             touched: 0,
@@ -187,7 +190,7 @@ impl Shared {
     #[inline(never)]
     pub(super) fn take_free(&mut self, control: &Control) -> Result<Option<usize>, SystemError> {
         for look_at_dead in [false, true] {
-            for slot in 0..control.layout().slots() {
+            for slot in in_turn(self.next, control.layout().slots()) {
                 let seen = Seen::of(control, slot);
                 let wanted = match seen.owner {
                     FREE => seen.tag.is_none(),
@@ -218,6 +221,7 @@ impl Shared {
     /// The slot that it took has a message.
     pub(super) fn filled_with(&mut self, control: &Control, slot: usize, tag: Option<Tag>) {
         self.tag = tag;
+        self.next = slot + 1;
         let number = tag.map_or(0, |tag| tag.get() as u64);
         tag_word(control, slot).swap(number, Ordering::Relaxed);
     }

@@ -1,6 +1,6 @@
 //! The slots of a receiver that is alone: all are its own, also those that a predecessor left filled.
 
-use super::{first_of, slot_order, slot_tag, touch};
+use super::{first_of, in_turn, slot_order, slot_tag, touch};
 use crate::control::{Control, slot_word};
 use crate::sys::Ordering;
 use crate::tag::{Select, Tag};
@@ -10,6 +10,8 @@ pub(super) struct Sole {
     tags: Box<[Option<Tag>]>,
     /// The number of the next message put into a slot.
     order: u64,
+    /// Which slot is next in turn: so the last messages stand there for a while, for those who watch.
+    next: usize,
 }
 
 impl Sole {
@@ -26,7 +28,7 @@ impl Sole {
             tag
         };
         let tags = (0..control.layout().slots()).map(&mut look).collect();
-        Sole { tags, order }
+        Sole { tags, order, next: 0 }
     }
 
     /// The slot whose message `select` asks for first.
@@ -42,7 +44,7 @@ impl Sole {
 
     /// An empty slot, for the next message.
     pub(super) fn free(&mut self, control: &Control) -> Option<usize> {
-        let slot = self.tags.iter().position(Option::is_none)?;
+        let slot = in_turn(self.next, self.tags.len()).find(|&slot| self.tags[slot].is_none())?;
         control.slot_word(slot, slot_word::ORDER).store(self.order, Ordering::Relaxed);
         Some(slot)
     }
@@ -50,6 +52,7 @@ impl Sole {
     /// The slot that was free has a message.
     pub(super) fn filled_with(&mut self, slot: usize, tag: Option<Tag>) {
         self.order = self.order.saturating_add(1);
+        self.next = slot + 1;
         self.tags[slot] = tag;
     }
 

@@ -269,7 +269,7 @@ pub(super) fn what_the_receiver_refuses_for_its_depth_the_sender_refuses<C: Serd
         assert!(message.contains("nest more than 128 deep"), "{message}");
         assert!(message.len() < 500, "{message}");
         // Far beyond, the stack stays bounded too.
-        C::unwillingness(&value(4000));
+        C::unwillingness(&value(1000));
     }
     let next = |l| List { next: Some(Box::new(l)) };
     bounded::<C, _>(|levels| (0..levels).fold(List::default(), |l, _| next(l)), LEVELS);

@@ -197,7 +197,8 @@ impl<C: Codec<Bytes>> Rig<C> {
         let (inline, lane) = (script.byte() % 2 == 0, script.below(LANES + 1));
         if inline {
             let len = script.number() as u32 as usize;
-            Envelope::Inline { len, lane, generation: script.number() }
+            let (generation, number) = (script.number(), script.number());
+            Envelope::Inline { len, lane, generation, number }
         } else {
             Envelope::Descriptor { lane, position: self.position(lane, script) }
         }

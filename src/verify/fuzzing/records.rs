@@ -46,6 +46,7 @@ pub fn records(data: &[u8]) {
         max_record: lines / 2,
         head_at: HEAD_AT,
         head_hint_at: HEAD_HINT_AT,
+        reach_at: REACH_AT,
         max_value: MAX_VALUE,
     };
     let end = LINES_AT + lines as usize * LINE;
