@@ -137,10 +137,15 @@ pub mod model;
 pub mod model_checking;
 mod name;
 mod panics;
+mod private;
 mod queue;
 mod ring;
 pub mod rpc;
 mod schema;
+#[cfg(not(loom))]
+mod segment;
+#[cfg(not(loom))]
+mod semaphores;
 mod service;
 mod sys;
 mod tag;
@@ -170,6 +175,15 @@ pub use name::{Handle, InvalidName, Name};
 pub use queue::{Queue, QueueError, QueueLimit, QueueOptions, QueueRecvError, QueueSendError};
 pub use ring::TrustedPeers;
 pub use schema::Schema;
+#[cfg(not(loom))]
+pub use segment::{Segment, SegmentAccessError, SegmentError, SegmentOptions};
+#[cfg(not(loom))]
+pub use semaphores::{
+    SemaphoreGuard, SemaphoreOp, SemaphoreOpError, Semaphores, SemaphoresError, SemaphoresOptions,
+    SemaphoresStat,
+};
+#[cfg(not(loom))]
+pub use sys::SegmentStat;
 pub use sys::{Key, KeyError, Ownership, QueueStat, SystemError, SystemErrorKind};
 pub use tag::{InvalidTag, Message, Select, Tag};
 #[cfg(not(loom))]

@@ -10,8 +10,8 @@ mod options;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use error::{QueueError, QueueLimit, QueueRecvError, QueueSendError};
@@ -22,9 +22,10 @@ use crate::codec::Bincode as DefaultCodec;
 #[cfg(not(feature = "bincode"))]
 use crate::codec::Raw as DefaultCodec;
 use crate::codec::{Codec, Reader, Writer};
+use crate::private::Private;
 use crate::sys::{
-    AtExit, Deadline, Key, MessageBuffer, MessageQueue, MessageSelect, QueueStat, SystemErrorKind,
-    Wait, at_exit, message_limits, pause, process,
+    Deadline, Key, MessageBuffer, MessageQueue, MessageSelect, QueueStat, SystemErrorKind, Wait,
+    at_exit, message_limits, pause,
 };
 use crate::tag::{Message, Select, Tag};
 use crate::transfer;
@@ -103,17 +104,9 @@ impl<T, C: Codec<T>> Queue<T, C> {
 
     /// Has it removed when it is dropped, or when the process exits, which waits at the entry.
     fn removed_on_drop(mut self, entry: at_exit::Entry) -> Result<Self, QueueError> {
-        let private = Arc::new(Private {
-            queue: self.queue,
-            token: process::token(),
-            removed: AtomicBool::new(false),
-            entry,
-        });
-        let weak: Weak<Private> = Arc::downgrade(&private);
-        if !private.entry.is(weak) {
-            return Err(QueueError::Exiting);
-        }
-        self.private = Some(private);
+        let queue = self.queue;
+        let private = Private::new(entry, move || drop(queue.remove()));
+        self.private = Some(private.ok_or(QueueError::Exiting)?);
         Ok(self)
     }
 
@@ -516,33 +509,6 @@ impl<T, C> Queue<T, C> {
 
     fn object(&self) -> String {
         self.queue.name().to_string()
-    }
-}
-
-/// A private queue's object, removed once: on drop, or before, when its process exits.
-struct Private {
-    queue: MessageQueue,
-    /// The process that removes it; a forked child does not.
-    token: u64,
-    removed: AtomicBool,
-    /// Has it removed when the process exits.
-    entry: at_exit::Entry,
-}
-
-impl AtExit for Private {
-    fn at_exit(&self) {
-        if self.token == process::token() && !self.removed.swap(true, Ordering::Relaxed) {
-            // It may be gone already, and a destructor has no one to tell.
-            let _ = self.queue.remove();
-        }
-    }
-}
-
-impl Drop for Private {
-    fn drop(&mut self) {
-        if self.token == process::token() {
-            self.at_exit();
-        }
     }
 }
 

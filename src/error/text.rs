@@ -44,6 +44,16 @@ pub(crate) fn queue(name: &Name) -> Named<'_> {
     Named { what: "message queue", name }
 }
 
+#[cfg(not(loom))]
+pub(crate) fn segment(name: &Name) -> Named<'_> {
+    Named { what: "shared-memory segment", name }
+}
+
+#[cfg(not(loom))]
+pub(crate) fn semaphores(name: &Name) -> Named<'_> {
+    Named { what: "semaphore set", name }
+}
+
 pub(crate) fn server(name: &Name) -> Named<'_> {
     Named { what: "server", name }
 }

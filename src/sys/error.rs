@@ -222,9 +222,9 @@ impl SystemError {
     }
 }
 
-/// What makes a channel's segment smaller.
-const LESS_MEMORY: &str = "lower the channel's capacity times its lanes (a server's clients, a \
-                           mailbox's addresses), the size of the segment";
+/// What makes a segment smaller.
+const LESS_MEMORY: &str = "make the segment smaller: for a channel's, lower the channel's capacity \
+                           times its lanes (a server's clients, a mailbox's addresses)";
 
 /// How much address space this process may have, if that is limited; see getrlimit(2).
 fn address_space_limit() -> Option<u64> {

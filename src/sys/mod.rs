@@ -28,6 +28,8 @@ pub(crate) trait AtExit: Send + Sync {
 
 pub use error::{SystemError, SystemErrorKind};
 pub use key::{Key, KeyError};
+#[cfg(not(loom))]
+pub use object::SegmentStat;
 pub use object::{Ownership, QueueStat};
 
 #[cfg(not(loom))]
@@ -35,7 +37,11 @@ pub(crate) use linux::*;
 pub(crate) use message::{MessageBuffer, MessageSelect, Wait};
 #[cfg(loom)]
 pub(crate) use model::*;
-pub(crate) use object::{ObjectKind, ObjectName, SegmentPlan, SegmentStat, SetStat};
+#[cfg(loom)]
+pub(crate) use object::SegmentStat;
+#[cfg(not(loom))]
+pub(crate) use object::moment;
+pub(crate) use object::{ObjectKind, ObjectName, SegmentPlan, SetStat};
 pub(crate) use operation::SemOp;
 
 pub(crate) use crate::verify::fault::{Fault, fault, ordering};

@@ -1,6 +1,8 @@
 //! What the kernel says about its objects.
 
 use std::fmt;
+#[cfg(not(loom))]
+use std::time::Duration;
 use std::time::SystemTime;
 
 /// Who owns a System V object and who may use it; see `struct ipc_perm` in
@@ -85,22 +87,50 @@ pub(crate) struct SetStat {
     pub(crate) last_change: i64,
 }
 
-/// The state of a shared-memory segment; see `struct shmid_ds` in shmctl(2).
+/// The state of a shared-memory segment at one moment; see `struct shmid_ds` in
+/// [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
+#[cfg_attr(
+    not(loom),
+    doc = r"
+```
+use sysv_channel::Segment;
+
+let segment = Segment::private(100)?;
+let stat = segment.stat()?;
+assert_eq!((stat.size, stat.attached, stat.removed), (100, 1, false));
+assert_eq!(stat.creator_pid, std::process::id() as i32);
+# Ok::<(), sysv_channel::SegmentError>(())
+```"
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SegmentStat {
-    pub(crate) ownership: Ownership,
-    /// The size in bytes that the creator asked for.
-    pub(crate) size: usize,
-    /// Whether it was removed, and stays only for those who have it mapped.
-    pub(crate) removed: bool,
-    /// How many mappings there are, not how many processes.
-    pub(crate) attached: u64,
-    pub(crate) creator_pid: i32,
-    pub(crate) last_pid: i32,
-    /// Seconds since 1970, 0 = never, as are the two below.
-    pub(crate) last_attach: i64,
-    pub(crate) last_detach: i64,
-    pub(crate) last_change: i64,
+#[non_exhaustive]
+#[cfg_attr(loom, allow(unreachable_pub, reason = "the model has no `Segment`, which shows it"))]
+pub struct SegmentStat {
+    /// Owner, creator and permissions. The key of a removed segment is 0.
+    pub ownership: Ownership,
+    /// The size in bytes that the creator asked for (`shm_segsz`).
+    pub size: usize,
+    /// Whether it was removed, and stays only for those that have it attached (`SHM_DEST`).
+    pub removed: bool,
+    /// How often it is attached now, in all processes together (`shm_nattch`).
+    pub attached: u64,
+    /// The process that created it.
+    pub creator_pid: i32,
+    /// The process that attached or detached it last, 0 if none did.
+    pub last_pid: i32,
+    /// When it was last attached, to the second.
+    pub last_attach: Option<SystemTime>,
+    /// When it was last detached, to the second.
+    pub last_detach: Option<SystemTime>,
+    /// When it was created or its settings last changed, to the second.
+    pub last_change: Option<SystemTime>,
+}
+
+/// A moment that the kernel gives in seconds since 1970, where 0 is never.
+#[cfg(not(loom))]
+pub(crate) fn moment(seconds: i64) -> Option<SystemTime> {
+    let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 /// How a segment that is made will be used.

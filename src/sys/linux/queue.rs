@@ -1,7 +1,6 @@
 //! Message queues.
 
 use std::ptr::{self, null_mut};
-use std::time::{Duration, SystemTime};
 
 use nix::libc::{self, c_int, c_void, msqid_ds};
 
@@ -9,7 +8,7 @@ use super::ffi::{self, check, check_len, retry};
 use super::segment::Segment;
 use crate::sys::{
     Key, MessageBuffer, MessageSelect, ObjectKind, ObjectName, Ownership, QueueStat, SystemError,
-    Wait,
+    Wait, moment,
 };
 
 /// A message queue; the object stays when this is dropped.
@@ -251,15 +250,10 @@ fn queue_stat(raw: &msqid_ds) -> QueueStat {
         capacity: raw.msg_qbytes,
         last_send_pid: raw.msg_lspid,
         last_receive_pid: raw.msg_lrpid,
-        last_send: time(raw.msg_stime),
-        last_receive: time(raw.msg_rtime),
-        last_change: time(raw.msg_ctime),
+        last_send: moment(raw.msg_stime),
+        last_receive: moment(raw.msg_rtime),
+        last_change: moment(raw.msg_ctime),
     }
-}
-
-fn time(seconds: i64) -> Option<SystemTime> {
-    let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

@@ -8,8 +8,6 @@ use super::clock::Deadline;
 use super::ffi::{self, SemidDs, Seminfo, check, retry};
 use crate::sys::{Key, ObjectKind, ObjectName, Ownership, SemOp, SetStat, SystemError};
 
-/// What Linux lets one call do (`semopm`).
-const MAX_OPERATIONS: usize = 500;
 /// Operations that are handed over without an allocation.
 const FEW: usize = 8;
 /// The longest that one call waits; then the deadline is looked at again.
@@ -61,7 +59,6 @@ impl SemaphoreSet {
     ///
     /// A deadline that has passed means to try without waiting.
     pub(crate) fn operate(&self, ops: &[SemOp], deadline: Deadline) -> Result<(), SystemError> {
-        debug_assert!(ops.len() <= MAX_OPERATIONS, "{} operations in one call", ops.len());
         let mut few = [raw(SemOp::zero(0)); FEW];
         let mut many = Vec::new();
         let operations = if ops.len() <= FEW {
@@ -126,6 +123,26 @@ impl SemaphoreSet {
         self.control(index, libc::GETPID, null_mut())
     }
 
+    /// Sets one semaphore, and takes from every process what it would undo of it.
+    pub(crate) fn set_value(&self, index: u16, value: u16) -> Result<(), SystemError> {
+        // The number stands where the union of semctl has its int.
+        let bits = usize::from(value);
+        let bits = if cfg!(target_endian = "big") { bits << 32 } else { bits };
+        self.control(index, libc::SETVAL, ptr::without_provenance_mut(bits)).map(drop)
+    }
+
+    /// Sets all, one value for each, and takes from every process what it would undo.
+    pub(crate) fn set_values(&self, values: &[u16]) -> Result<(), SystemError> {
+        let count = self.stat()?.count;
+        assert_eq!(values.len(), count, "the kernel reads one value for each semaphore");
+        self.control(0, libc::SETALL, values.as_ptr().cast_mut().cast()).map(drop)
+    }
+
+    /// How many wait for one semaphore to become larger.
+    pub(crate) fn waiting(&self, index: u16) -> Result<i32, SystemError> {
+        self.control(index, libc::GETNCNT, null_mut())
+    }
+
     /// How many wait for one semaphore to be zero.
     pub(crate) fn waiting_for_zero(&self, index: u16) -> Result<i32, SystemError> {
         self.control(index, libc::GETZCNT, null_mut())
@@ -136,7 +153,6 @@ impl SemaphoreSet {
         self.read().map(|raw| set_stat(&raw))
     }
 
-    #[cfg(test)]
     pub(crate) fn set_permissions(&self, uid: u32, gid: u32, mode: u32) -> Result<(), SystemError> {
         let mut raw = self.read()?;
         raw.sem_perm.uid = uid;
@@ -251,10 +267,11 @@ fn get(key: i32, count: usize, flags: c_int) -> Result<SemaphoreSet, SystemError
     })
 }
 
-/// semctl(2); `argument` is what the command wants: nothing, a semid_ds, a seminfo, or an array.
+/// semctl(2); `argument` is what the command wants: nothing, a number, a semid_ds, a seminfo, or an
+/// array.
 fn control(id: i32, index: u16, command: c_int, argument: *mut c_void) -> Result<c_int, c_int> {
-    // SAFETY: every caller passes the structure that its command reads or fills; a pointer is
-    // passed as the union of pointers that semctl takes.
+    // SAFETY: every caller passes the structure that its command reads or fills, or a number to
+    // SETVAL, which follows no pointer; a pointer is passed as the union that semctl takes.
     retry(|| check(unsafe { libc::semctl(id, c_int::from(index), command, argument) }))
 }
 

@@ -137,9 +137,9 @@ impl SegmentId {
             attached: Arc::strong_count(&object) as u64 - 2,
             creator_pid: object.creator as i32,
             last_pid: 0,
-            last_attach: 0,
-            last_detach: 0,
-            last_change: 0,
+            last_attach: None,
+            last_detach: None,
+            last_change: None,
         })
     }
 
