@@ -9,14 +9,17 @@
 //! ```
 
 use std::error::Error;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use sysv_channel::codec::Pod;
 use sysv_channel::{Key, Queue, Tag};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+#[path = "c_program/mod.rs"]
+mod c_program;
+
+use c_program::{Directory, compile};
 
 const ORDERS: u64 = 10_000;
 const PARTLY_FILLED: Tag = Tag::new(2).unwrap();
@@ -49,8 +52,8 @@ impl Order {
 
 /// Runs the exchange; its test calls this as well.
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
-    let directory = Directory::new()?;
-    let program = compile(&directory.0)?;
+    let directory = Directory::new("c-peer")?;
+    let program = compile(&directory.0, "c_peer", include_bytes!("c_peer.c"))?;
     // ftok makes a key of any file that both programs can reach.
     let orders = OwnedQueue::new(Key::from_path(&directory.0, b'o')?)?;
     let fills = OwnedQueue::new(Key::from_path(&directory.0, b'f')?)?;
@@ -102,26 +105,6 @@ fn check_fill(fills: &Queue<Order, Pod>, id: u64) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-/// Feeds the C source to the system's compiler.
-fn compile(directory: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let program = directory.join("c_peer");
-    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-    let mut cc = Command::new(&compiler)
-        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-x", "c", "-", "-o"])
-        .arg(&program)
-        .stdin(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("cannot run the C compiler {compiler}: {error}"))?;
-    if let Some(mut source) = cc.stdin.take() {
-        source.write_all(include_bytes!("c_peer.c"))?;
-    }
-    let status = cc.wait()?;
-    if !status.success() {
-        return Err(format!("{compiler} ended with {status}").into());
-    }
-    Ok(program)
-}
-
 /// A queue that is removed with its owner, also after an error.
 struct OwnedQueue(Queue<Order, Pod>);
 
@@ -135,23 +118,5 @@ impl Drop for OwnedQueue {
     fn drop(&mut self) {
         // After a failure it is gone already.
         let _ = self.0.remove();
-    }
-}
-
-/// A directory of our own, removed with its owner.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Result<Self, Box<dyn Error>> {
-        let path = std::env::temp_dir().join(format!("sysv-channel-c-peer-{}", std::process::id()));
-        std::fs::create_dir(&path)
-            .map_err(|error| format!("cannot make {}: {error}", path.display()))?;
-        Ok(Directory(path))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -47,6 +47,10 @@
 //! | [`codec`] | how values become bytes, and [`Bytes`](codec::Bytes) for bulk inside a value |
 #![cfg_attr(
     not(loom),
+    doc = "| [`Segment`], [`Semaphores`] | bare System V shared memory and semaphores, shared with programs in C |"
+)]
+#![cfg_attr(
+    not(loom),
     doc = "| [`list`], [`inspect`], [`tap`] | which channels there are, who uses them, what waits and what goes by |"
 )]
 //! | [`sweep`] | removes what crashes left behind |
@@ -106,7 +110,7 @@
 //!   others refuse: `untagged`, `tag`, `flatten`, skipped fields, JSON values.
 //! - `async`: a receiver as a `Stream` and a sender as a `Sink`, by `Receiver::into_stream` and
 //!   `Sender::into_sink`; [`Receiver::recv_async`] and [`Sender::send_async`] need no feature.
-//! - `pod`: `repr(C)` structs as their own bytes, for [`Queue`]s shared with C programs.
+//! - `pod`: `repr(C)` structs as their own bytes, for [`Queue`]s and segments shared with C programs.
 //!
 //! [semop(2)]: https://man7.org/linux/man-pages/man2/semop.2.html
 

@@ -38,7 +38,8 @@ const HIGHEST: u16 = 32_767;
 ///   volume 2.)
 /// - **Undo.** What an operation with [`undo`](SemaphoreOp::undo) did, the kernel takes back when its
 ///   process ends, however it does. It is the process's, whichever thread did it; it outlives `exec`,
-///   and a forked child has none of it. [`set_value`](Semaphores::set_value) takes all of it away.
+///   and a forked child has none of it. [`set_value`](Semaphores::set_value) takes all of it away. A
+///   kernel that ignores it, as gVisor does, is not found out here.
 /// - **Guards.** [`acquire_guard`](Semaphores::acquire_guard) acquires with undo, and its
 ///   [`SemaphoreGuard`] gives back when it is dropped.
 /// - **Signals** end no call, and a timeout counts on; removal ends every call.

@@ -1,4 +1,6 @@
-//! Programs in other languages on the other side of a `Queue`.
+//! Programs in other languages on the other side of a `Queue`, a `Segment` and `Semaphores`.
+
+#![allow(clippy::duplicate_mod, reason = "each example brings what compiles its C program")]
 
 use std::process::{Command, Stdio};
 
@@ -8,10 +10,24 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 #[path = "../examples/c_peer.rs"]
 mod c_peer;
+#[path = "../examples/c_segment.rs"]
+mod c_segment;
+#[path = "../examples/c_semaphores.rs"]
+mod c_semaphores;
 
 #[test]
 fn c_program_exchanges_structs_both_ways() {
     c_peer::main().unwrap();
+}
+
+#[test]
+fn c_program_and_rust_hand_each_other_texts_in_a_segment_both_ways() {
+    c_segment::main().unwrap();
+}
+
+#[test]
+fn c_program_and_rust_guard_a_segment_with_a_semaphore_whichever_made_it() {
+    c_semaphores::main().unwrap();
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, FromBytes, IntoBytes, Immutable)]
