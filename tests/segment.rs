@@ -21,6 +21,11 @@ const CHANGES: u64 = 20_000;
 fn child() {
     play(|role, arguments| match role {
         "fills" => fill(arguments[0]),
+        "leaves it to its exit" => {
+            let segment = Segment::private(8).unwrap();
+            say(segment.key().raw());
+            std::mem::forget(segment);
+        }
         "holds" => {
             let segment = Segment::open(arguments[0]).unwrap();
             halt(segment.size());
@@ -305,6 +310,15 @@ fn private_segment_goes_with_its_creator_and_no_other_user() {
     }
     assert_eq!(segment.load_bytes(..5).unwrap(), b"child");
     drop(segment);
+    assert!(Segment::open(key).unwrap_err().is_not_found());
+}
+
+#[test]
+fn private_segment_goes_with_a_process_that_exits_by_itself() {
+    let stage = Stage::new("segment at exit");
+    let mut child = stage.child("leaves it to its exit", &[]);
+    let key = Key::new(child.hear().parse().unwrap()).unwrap();
+    child.finish();
     assert!(Segment::open(key).unwrap_err().is_not_found());
 }
 

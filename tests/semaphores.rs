@@ -42,6 +42,11 @@ fn child() {
                     _ => set.wait_for_zero(1).map_or_else(|error| error.to_string(), ok),
                 });
             }
+            "leaves it to its exit" => {
+                let set = Semaphores::private(&[1]).unwrap();
+                say(set.key().raw());
+                std::mem::forget(set);
+            }
             "races" => race(name),
             "counts" => count(name),
             "another user" => {
@@ -525,6 +530,15 @@ fn private_set_goes_with_its_creator_and_no_other_user() {
     }
     set.acquire(0, 1).unwrap();
     drop(set);
+    assert!(Semaphores::open(key).unwrap_err().is_not_found());
+}
+
+#[test]
+fn private_set_goes_with_a_process_that_exits_by_itself() {
+    let stage = Stage::new("semaphores at exit");
+    let mut child = stage.child("leaves it to its exit", &[]);
+    let key = Key::new(child.hear().parse().unwrap()).unwrap();
+    child.finish();
     assert!(Semaphores::open(key).unwrap_err().is_not_found());
 }
 

@@ -11,6 +11,8 @@ mod kernel;
 mod leaks;
 mod lengths;
 mod liveness;
+#[cfg(not(loom))]
+mod objects;
 mod poison;
 mod reentrant;
 mod signals;
