@@ -1,4 +1,4 @@
-//! What a channel or queue is found by.
+//! What a channel or a bare object is found by.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::sys::Key;
 /// The longest name, in bytes.
 pub(crate) const MAX_NAME: usize = 255;
 
-/// What a channel or queue is found by: a name, or a System V key agreed on by other means.
+/// What a channel, queue, segment or semaphore set is found by: a name, or a System V key agreed on by other means.
 ///
 /// A name is hashed to a key; a channel's header holds the whole name, so that two names with one
 /// key are told apart. A [`Key`] serves those who must agree with programs that know nothing of

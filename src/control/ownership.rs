@@ -4,7 +4,7 @@ use super::header::Header;
 use crate::error::OpenError;
 use crate::sys::{Ownership, process};
 
-/// Whose channels and queues may be opened. An object's owner and its creator both count, since an
+/// Whose channels, queues, segments and semaphores may be opened. An object's owner and its creator both count, since an
 /// owner can give an object away.
 ///
 /// In a user namespace the kernel gives one user id, 65534 unless `kernel.overflowuid` says
