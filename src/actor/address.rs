@@ -1,6 +1,9 @@
 //! The side that tells and asks.
 
+mod stream;
 mod tasks;
+
+pub use stream::ReplyStream;
 
 use std::cell::{RefCell, RefMut};
 use std::fmt;
@@ -15,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{AskError, TellError, WatchError};
 use super::options::AddressOptions;
-use super::reply::{Hold, ReplyTo, decoding};
+use super::port::{Ports, decoding};
+use super::reply::ReplyTo;
 use super::watch::Watch;
 use super::wire::{self, ORDINARY, PortAddress, Shape, URGENT};
 use super::{ConnectError, Service};
@@ -234,43 +238,57 @@ impl<M, C: Codec<M>> Address<M, C> {
         C: Codec<R>,
     {
         let deadline = Deadline::after(timeout);
-        let (mut receiver, address) = self.next_ask(deadline)?;
+        let (receiver, address) = self.next_ask(deadline)?;
         // The address is free meanwhile: the user's code may use it.
         let port_sent = Arc::new(AtomicBool::new(false));
-        let message = message(ReplyTo::of_asker(address, port_sent.clone()));
+        let message = message(ReplyTo::of_asker(address, port_sent.clone(), self.mailbox()));
         let mut place = self.place().map_err(TellError::from)?;
         let Some(connection) =
             place.as_mut().filter(|connection| connection.sender.origin() == address.origin)
         else {
             return Err(AskError::Died { mailbox: self.mailbox() });
         };
+        let receiver =
+            self.tell_ask(connection, address.ask, &message, (receiver, deadline), &port_sent)?;
+        let accept =
+            |reader: Reader<'_>| accept::<R, C>(&self.name, self.options, address.ask, reader);
+        let reply = connection.sender.wait_for_reply_of(receiver, deadline, accept);
+        let replaced = connection.sender.is_replaced(receiver);
+        self.answered(reply, replaced)
+    }
+
+    /// Tells the message of an ask, whose port says that it was sent; says which actor it was told.
+    fn tell_ask(
+        &self,
+        connection: &Connection,
+        ask: u64,
+        message: &M,
+        (mut receiver, deadline): (u64, Deadline),
+        port_sent: &AtomicBool,
+    ) -> Result<u64, AskError> {
+        let sender = &connection.sender;
         let sent = transfer::sending::<M, _, _>(|| {
             loop {
-                match send::<M, C>(&connection.sender, ORDINARY, address.ask, &message, deadline) {
+                match send::<M, C>(sender, ORDINARY, ask, message, deadline) {
                     // It was not told, and the next actor may come until the deadline.
-                    Err(SendError::Disconnected { .. }) if !connection.sender.is_removed() => {
-                        receiver = connection.sender.await_receiver(deadline)?;
+                    Err(SendError::Disconnected { .. }) if !sender.is_removed() => {
+                        receiver = sender.await_receiver(deadline)?;
                     }
                     sent => return sent,
                 }
             }
         });
         match sent {
-            Ok(()) => {}
-            Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
-                return Err(AskError::Died { mailbox: self.mailbox() });
-            }
-            Err(error) => return Err(self.tell_error(error).into()),
-        }
-        if !port_sent.load(Ordering::Relaxed) {
             // It was told without its port: no reply can come.
-            return Err(AskError::Dropped { mailbox: self.mailbox() });
+            Ok(()) if !port_sent.load(Ordering::Relaxed) => {
+                Err(AskError::Dropped { mailbox: self.mailbox() })
+            }
+            Ok(()) => Ok(receiver),
+            Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
+                Err(AskError::Died { mailbox: self.mailbox() })
+            }
+            Err(error) => Err(self.tell_error(error).into()),
         }
-        let accept =
-            |reader: Reader<'_>| accept::<R, C>(&self.name, self.options, address.ask, reader);
-        let reply = connection.sender.wait_for_reply_of(receiver, deadline, accept);
-        let replaced = connection.sender.is_replaced(receiver);
-        self.answered(reply, replaced)
     }
 
     /// What became of an ask, by how the wait for its reply ended, and whether the actor that was asked has a
@@ -282,10 +300,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     ) -> Result<R, AskError> {
         match reply {
             Ok((outcome, came)) => {
-                let brief = Deadline::after(BRIEFLY);
-                for (address, hold) in came {
-                    hold.receive(&address, self.options, brief.remaining().unwrap_or_default());
-                }
+                receive_ports(came, self.options);
                 match outcome {
                     // The one that comes next says so of a port whose holder found no actor to reply to.
                     Err(AskError::Dropped { mailbox }) if replaced => {
@@ -353,6 +368,19 @@ impl<M, C: Codec<M>> Address<M, C> {
 
     /// The number and the way back of the next ask, and the actor that is to answer it.
     fn next_ask(&self, deadline: Deadline) -> Result<(u64, PortAddress), AskError> {
+        self.with_actor(deadline, |connection| {
+            let receiver = connection.sender.await_receiver(deadline)?;
+            Ok((receiver, connection.next_port(deadline)))
+        })
+    }
+
+    /// Has something done at the mailbox where an actor is; again where the mailbox was removed, which may be made
+    /// again until the deadline.
+    fn with_actor<V>(
+        &self,
+        deadline: Deadline,
+        mut act: impl FnMut(&Connection) -> Result<V, NoActor>,
+    ) -> Result<V, AskError> {
         drop(self.place().map_err(TellError::from)?);
         loop {
             let mut place = match self.connected(deadline) {
@@ -362,15 +390,17 @@ impl<M, C: Codec<M>> Address<M, C> {
                 place => place.map_err(TellError::from)?,
             };
             let connection = place.as_mut().expect("it was just connected");
-            match connection.sender.await_receiver(deadline) {
-                Ok(receiver) => {
-                    return Ok((receiver, connection.next_port(deadline)));
-                }
-                Err(SendError::Removed { .. }) => *place = None,
-                Err(SendError::Disconnected { .. }) => {
+            match act(connection) {
+                Ok(done) => return Ok(done),
+                Err(NoActor::Send(SendError::Removed { .. })) => *place = None,
+                Err(NoActor::Send(SendError::Disconnected { .. })) => {
                     return Err(AskError::Died { mailbox: self.mailbox() });
                 }
-                Err(error) => return Err(self.tell_error(error).into()),
+                Err(NoActor::Send(error)) => return Err(self.tell_error(error).into()),
+                Err(NoActor::Attach(error)) => {
+                    let error = ConnectError::of_attach(Kind::Mailbox, error);
+                    return Err(TellError::from(error).into());
+                }
             }
         }
     }
@@ -462,8 +492,37 @@ impl<M, C: Codec<M>> Address<M, C> {
     }
 }
 
+/// Why nothing was done at the mailbox.
+enum NoActor {
+    Send(SendError),
+    Attach(AttachError),
+}
+
+impl From<SendError> for NoActor {
+    fn from(error: SendError) -> Self {
+        NoActor::Send(error)
+    }
+}
+
+impl From<AttachError> for NoActor {
+    fn from(error: AttachError) -> Self {
+        match error {
+            AttachError::Removed { channel } => NoActor::Send(SendError::Removed { channel }),
+            error => NoActor::Attach(error),
+        }
+    }
+}
+
+/// The ports that came with a reply answer from here on.
+fn receive_ports(came: Ports, options: AddressOptions) {
+    let brief = Deadline::after(BRIEFLY);
+    for (address, hold) in came {
+        hold.receive(&address, options, brief.remaining().unwrap_or_default());
+    }
+}
+
 /// What a reply says, and the ports that came with it.
-type Reply<R> = (Result<R, AskError>, Vec<(PortAddress, Hold)>);
+type Reply<R> = (Result<R, AskError>, Ports);
 
 /// Sends a message; zero is no ask.
 fn send<M, C: Codec<M>>(

@@ -109,6 +109,14 @@ pub enum AskError {
         /// The mailbox.
         mailbox: Arc<Name>,
     },
+    /// The stream did not end in time: its deadline passed after some parts had come, or the next part did not come
+    /// within ten seconds.
+    Unfinished {
+        /// The mailbox.
+        mailbox: Arc<Name>,
+        /// How many parts came.
+        parts: u64,
+    },
     /// The actor's process ended before it replied, or had ended before if its mailbox is private.
     Died {
         /// The mailbox.
@@ -149,9 +157,10 @@ pub enum AskError {
 }
 
 impl AskError {
-    /// Whether the deadline passed, be it for telling or for the reply.
+    /// Whether the deadline passed, be it for telling, for the reply or for the end of a stream.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, AskError::Timeout { .. } | AskError::Tell(TellError::Timeout { .. }))
+        use AskError::{Tell, Timeout, Unfinished};
+        matches!(self, Timeout { .. } | Unfinished { .. } | Tell(TellError::Timeout { .. }))
     }
 
     /// Whether the actor's process ended before it replied.
@@ -172,6 +181,12 @@ impl fmt::Display for AskError {
                 f,
                 "no reply came from {} until the deadline; the message may still be read: ask again \
                  only what may be done twice, or wait longer with ask_timeout",
+                mailbox(name)
+            ),
+            AskError::Unfinished { mailbox: name, parts } => write!(
+                f,
+                "the stream from {} did not end in time: {parts} of its parts came, and the next did not \
+                 until the deadline; wait longer with next_timeout or stream_timeout",
                 mailbox(name)
             ),
             AskError::Died { mailbox: name } => match **name {
@@ -228,6 +243,18 @@ pub enum ReplyError {
         /// The mailbox that was asked.
         mailbox: Arc<Name>,
     },
+    /// The asker is so far behind with the parts of its stream that this one has to wait, and the call was not to,
+    /// or no longer. It was not sent.
+    WouldWait {
+        /// The mailbox that was asked.
+        mailbox: Arc<Name>,
+    },
+    /// The mailbox was closed more than a second ago, and the asker has not taken the parts before this one, which
+    /// was not sent.
+    Closing {
+        /// The mailbox that was asked.
+        mailbox: Arc<Name>,
+    },
     /// The port is not this process's to answer: it was passed on, or never received.
     PassedOn {
         /// The mailbox that was asked.
@@ -263,6 +290,19 @@ impl Refusal for ReplyError {
     }
 }
 
+impl ReplyError {
+    /// What became of a part of a stream.
+    pub(super) fn of_part(self) -> Self {
+        match self {
+            ReplyError::Full { mailbox } => ReplyError::WouldWait { mailbox },
+            ReplyError::Send(SendError::Closed { channel: mailbox }) => {
+                ReplyError::Closing { mailbox }
+            }
+            error => error,
+        }
+    }
+}
+
 impl From<SendError> for ReplyError {
     fn from(error: SendError) -> Self {
         match error {
@@ -285,6 +325,17 @@ impl fmt::Display for ReplyError {
             ReplyError::Gone { mailbox: name } => write!(
                 f,
                 "the asker is gone, or the actor of {} that was asked: the reply was dropped",
+                mailbox(name)
+            ),
+            ReplyError::WouldWait { mailbox: name } => write!(
+                f,
+                "an asker of {} is behind with the parts of its stream: send this one again later, or \
+                 wait with StreamTo::part",
+                mailbox(name)
+            ),
+            ReplyError::Closing { mailbox: name } => write!(
+                f,
+                "{} was closed, and its asker has not taken the parts of its stream within a second",
                 mailbox(name)
             ),
             ReplyError::PassedOn { mailbox: name } => write!(

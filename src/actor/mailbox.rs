@@ -13,7 +13,7 @@ use super::address::Address;
 use super::ends::{WatchGuard, Watches};
 use super::error::ReplyError;
 use super::options::AddressOptions;
-use super::reply::{self, Hold, Link, Relay, Route, reply_at_home};
+use super::port::{self, Hold, Link, Relay, Route, reply_at_home};
 use super::wire::{self, FORWARDED, Forwarded, Head, ORDINARY, PortAddress};
 use super::{BindError, Closer};
 #[cfg(all(test, feature = "bincode"))]
@@ -35,7 +35,8 @@ use crate::{DefaultCodec, Owner, Receiver, Select, Sender, panics};
 /// before its deadline counts: more than stand in a queue, since a message may stand behind them.
 const ERRANDS_BEFORE_DEADLINE: usize = 10_000;
 
-/// How long a mailbox that is dropped waits until askers have taken their replies.
+/// How long a mailbox that is dropped waits until askers have taken their replies, and a stream goes on whose
+/// mailbox was closed.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// How long no other home of a port is waited for, once one was in vain.
@@ -288,7 +289,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         Mailbox {
             name,
             home: receiver.channel().handle(),
-            receiver: receiver.of_service(),
+            receiver: receiver.of_service().drained_for(LAST_REPLIES),
             options,
             held: RefCell::default(),
             told: Cell::new(0),
@@ -470,7 +471,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                 ))),
                 _ => panics::decoding(|| C::decode(reader)),
             };
-            let (message, came) = reply::decoding(self.options, decode);
+            let (message, came) = port::decoding(self.options, decode);
             ports
                 .borrow_mut()
                 .extend(came.into_iter().map(|(address, hold)| self.came(address, hold)));
@@ -497,7 +498,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                     self.reply(from, ask, Status::Unreadable, error.to_string().as_bytes());
                 }
                 ports.into_inner().into_iter().for_each(|came| {
-                    reply::drop_port(came.address, came.way);
+                    port::drop_port(came.address, came.way);
                 });
                 Err(self.receiver.undecodable(error))
             }
@@ -516,7 +517,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
                 before,
             };
         }
-        let link = self.relay(address.home).map(Link::new);
+        let link = self.relay(address.home, hold.is_stream()).map(Link::new);
         let before = link.as_ref().and_then(|link| link.holding().hold(address.port()));
         point!("port.held");
         Came { address, hold, way: Route::Away(link), before }
@@ -535,10 +536,11 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         }
     }
 
-    fn relay(&self, home: Handle) -> Option<Arc<Relay>> {
+    /// The connection to a home of ports: the port of a stream, which may wait for long, has its `own`.
+    fn relay(&self, home: Handle, own: bool) -> Option<Arc<Relay>> {
         let mut relays = self.relays.borrow_mut();
         relays.retain(|(_, relay)| relay.strong_count() > 0);
-        let known = relays.iter().find(|(of, _)| *of == home);
+        let known = relays.iter().find(|(of, _)| *of == home && !own);
         if let Some(relay) = known.and_then(|(_, relay)| relay.upgrade()) {
             return Some(relay);
         }
@@ -546,7 +548,9 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         let wait = if self.hasty_until.get().has_passed() { BRIEFLY } else { Duration::ZERO };
         match Relay::connect(home, self.options, wait) {
             Ok(relay) => {
-                relays.push((home, Arc::downgrade(&relay)));
+                if !own {
+                    relays.push((home, Arc::downgrade(&relay)));
+                }
                 Some(relay)
             }
             // The port tries again when it is used.
@@ -562,13 +566,22 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
     fn reply(&self, to: Origin, ask: u64, status: Status, bytes: &[u8]) {
         let caller = self.receiver.caller(to);
         // An asker that is gone, or does not take its replies, has itself to blame.
-        let _ = reply_at_home(&caller, ask, status, bytes);
+        let replied = reply_at_home(&caller, ask, status, bytes);
+        if let Err(error) = replied
+            && status == Status::Part
+        {
+            // Nothing is to come behind a part that is missing.
+            let why = ReplyError::from(error).to_string();
+            let _ = reply_at_home(&caller, ask, Status::Unsendable, why.as_bytes());
+        }
     }
 
     /// Passes a reply on from the process that held the port.
     fn forward(&self, reply: Forwarded) {
         let Forwarded { origin, ask, status, bytes } = reply;
-        self.receiver.take_home(PortId { lane: origin.lane, ask });
+        if status != Status::Part {
+            self.receiver.take_home(PortId { lane: origin.lane, ask });
+        }
         self.reply(origin, ask, status, &bytes);
     }
 

@@ -66,17 +66,20 @@ mod ends;
 mod error;
 mod mailbox;
 mod options;
+mod port;
 mod reply;
+mod stream_to;
 mod watch;
 mod watch_into;
 mod wire;
 
-pub use address::Address;
+pub use address::{Address, ReplyStream};
 pub use ends::WatchGuard;
 pub use error::{AskError, ReplyError, TellError, WatchError};
 pub use mailbox::{Mailbox, MailboxOptions};
 pub use options::AddressOptions;
 pub use reply::ReplyTo;
+pub use stream_to::StreamTo;
 pub use watch::Watch;
 #[cfg(not(loom))]
 pub(crate) use wire::told_head;

@@ -21,6 +21,7 @@ use crate::control::Heads;
 use crate::name::Handle;
 use crate::service::reply::{self, Status};
 use crate::service::{Kind, Protocol};
+use crate::sys::{ClockOffset, Deadline};
 
 /// The tags of a mailbox: the kernel hands out the lowest first. Replies that go through the port's home,
 /// urgent messages, and the others.
@@ -55,6 +56,11 @@ pub(super) struct PortAddress {
 }
 
 impl PortAddress {
+    /// Until when the asker waits.
+    pub(super) fn deadline(&self) -> Deadline {
+        ClockOffset::of_this_process().read(self.until)
+    }
+
     /// The port at its home.
     pub(super) fn port(&self) -> PortId {
         PortId { lane: self.origin.lane, ask: self.ask }

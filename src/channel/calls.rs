@@ -19,10 +19,12 @@
 //! | `client` | the sender: a request, its reply, and what became of it |
 //! | `tasks` | the sender's side, where a task waits |
 //! | `credit` | streams of replies: how much may be on its way |
+//! | `away` | a stream from a process that holds an actor's reply port |
 //! | `end` | the sender: told of the receiver's end without a call that waits for it |
 //! | `server` | the receiver: who sent a request, closing, draining |
 //! | `peers` | the receiver: which senders have gone |
 
+mod away;
 mod client;
 pub(super) mod credit;
 mod end;
@@ -32,9 +34,10 @@ mod tasks;
 
 pub(crate) use client::{SenderBell, Unanswered};
 pub(crate) use end::EndWatch;
-pub(crate) use server::{Caller, ReceiverBell, RequestGuard};
+pub(crate) use server::{Caller, Parts, ReceiverBell, RequestGuard};
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use super::Channel;
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
@@ -66,6 +69,14 @@ impl Codec<()> for Untyped {
 }
 
 impl<T, C: Codec<T>> Channel<T, C> {
+    /// The same channel, which was just opened by a handle; errors name it as its creator did.
+    pub(crate) fn called_as_created(mut self) -> Self {
+        if let Some(control) = Arc::get_mut(&mut self.control) {
+            control.called_as_created();
+        }
+        self
+    }
+
     /// The same channel, for a layer above that says by itself what its bytes are.
     pub(crate) fn untyped(self) -> Channel<(), Untyped> {
         let Channel { control, local, .. } = self;

@@ -15,8 +15,13 @@
 
 use std::sync::Arc;
 
+use super::calls::{Parts, credit};
 use super::origin::Origin;
 use super::peer::Peer;
+use super::ports::{
+    DROPPED, FIRST_LANE, GENERATION, GENERATION_AT, NONE, PortId, WHO, is_last_ask, move_on,
+    tell_receiver,
+};
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::codec::Codec;
@@ -24,91 +29,6 @@ use crate::control::{Control, lane_word, word};
 use crate::error::SendError;
 use crate::name::Name;
 use crate::sys::{Fault, Ordering, fault};
-
-/// How often another process may change a word while this one does.
-const ATTEMPTS: usize = 100;
-
-/// HOLDER is 32 bits of the ask's number, 18 of the holder's generation and 14 that say who it is.
-const ASK_AT: u32 = 32;
-const GENERATION_AT: u32 = 14;
-const GENERATION: u64 = (1 << (ASK_AT - GENERATION_AT)) - 1;
-const WHO: u64 = (1 << GENERATION_AT) - 1;
-
-/// No other process holds the port.
-const NONE: u64 = 0;
-/// The port was dropped.
-const DROPPED: u64 = 1;
-/// The holder on the first lane.
-const FIRST_LANE: u64 = 2;
-
-/// A reply port at its home: the asker's lane, and the number of the ask.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct PortId {
-    pub(crate) lane: usize,
-    pub(crate) ask: u64,
-}
-
-impl PortId {
-    fn with(self, who: u64) -> u64 {
-        self.ask << ASK_AT | who
-    }
-
-    fn held_by(self, holder: Origin) -> u64 {
-        let generation = holder.generation & GENERATION;
-        self.with(generation << GENERATION_AT | (holder.lane as u64 + FIRST_LANE))
-    }
-
-    /// Whether a HOLDER is about this port.
-    fn is_of(self, holder: u64) -> bool {
-        holder != NONE && holder >> ASK_AT == self.ask & (u64::MAX >> ASK_AT)
-    }
-
-    /// Says where the port is, and returns what stood there; `None` if its ask is not waited for any
-    /// more.
-    fn say(self, control: &Control, who: u64) -> Option<u64> {
-        if self.lane >= control.layout().lanes {
-            return None;
-        }
-        let holder = control.lane_word(self.lane, lane_word::HOLDER);
-        // Acquire, here and below: pairs with the Release of the holder of a later ask's port. That
-        // ask is seen then, and its holder is not written over.
-        let mut before = holder.load(Ordering::Acquire);
-        for _ in 0..ATTEMPTS {
-            // Relaxed: the ask itself came with the port.
-            let last = control.lane_word(self.lane, lane_word::LAST_ASK).load(Ordering::Relaxed);
-            if last != self.ask {
-                return None;
-            }
-            // Release: pairs with the home's Acquire, and with the one above.
-            match holder.compare_exchange(before, who, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Some(before),
-                Err(now) => before = now,
-            }
-        }
-        None
-    }
-}
-
-/// Whether the asker waits for this ask, or has asked nothing since.
-pub(super) fn is_last_ask(control: &Control, port: PortId) -> bool {
-    // Relaxed: the ask itself came with the port.
-    port.lane < control.layout().lanes
-        && control.lane_word(port.lane, lane_word::LAST_ASK).load(Ordering::Relaxed) == port.ask
-}
-
-/// Says that the port is somewhere else, if it still is where `from` says.
-fn move_on(control: &Control, lane: usize, from: u64, to: u64) -> bool {
-    let holder = control.lane_word(lane, lane_word::HOLDER);
-    holder.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-}
-
-/// Has the receiver look at who the senders are, and which of them hold reply ports.
-pub(super) fn tell_receiver(control: &Control) {
-    // Release: pairs with the receiver's Acquire, which comes before it looks at the lanes.
-    control.word(word::HOLDERS).fetch_add(1, Ordering::Release);
-    point!("holder.told");
-    control.notify_receivers();
-}
 
 impl<T, C: Codec<T>> Sender<T, C> {
     /// The number of this sender's next ask, never zero.
@@ -202,6 +122,14 @@ impl Holding {
         is_last_ask(&self.control, port)
     }
 
+    /// Whether the asker still reads a stream.
+    pub(crate) fn reads(&self, asker: Origin, parts: &Parts) -> bool {
+        let Parts { due, stream, .. } = parts;
+        asker.lane < self.control.layout().lanes
+            && credit::is_ahead(&self.control, asker.lane, stream.slot, due.call, stream.sent)
+                .is_some()
+    }
+
     /// Which process the asker of a port is.
     pub(crate) fn peer(&self, asker: Origin) -> Option<Peer> {
         asker.peer(&self.control)
@@ -272,10 +200,26 @@ impl<T, C: Codec<T>> Receiver<T, C> {
             who => {
                 let generation = holder >> GENERATION_AT & GENERATION;
                 match who.checked_sub(FIRST_LANE) {
-                    Some(of) if self.is_still_there(of as usize, generation) => Whereabouts::Held,
+                    Some(of) if self.is_still_there(of as usize, generation) => {
+                        self.ring_holder_of_the_dead(lane, of as usize);
+                        Whereabouts::Held
+                    }
                     _ => Whereabouts::Lost(LostPort { port, holder }),
                 }
             }
+        }
+    }
+
+    /// Rings the holder of a port that waits until its asker has taken parts of a stream, where the asker was killed:
+    /// the kernel rings this receiver alone. Another may have the lane by now.
+    fn ring_holder_of_the_dead(&self, lane: usize, holder: usize) {
+        if !credit::parts_wait(&self.control, lane) {
+            return;
+        }
+        let reads = credit::is_open(&self.control, lane, 0) && self.returns.is_owned(lane);
+        if !reads && !fault(Fault::HolderOfDeadNotRung) {
+            credit::forget_parts_wait(&self.control, lane);
+            self.control.notify(self.control.lane_bell(holder));
         }
     }
 

@@ -17,7 +17,7 @@
 //! | `encoded` | a value encoded in this process's memory |
 //! | `origin`, `peer` | who sent a value, and which process that is |
 //! | `calls` | what request and response need of the two ends |
-//! | `holders` | which process holds an actor's reply port |
+//! | `holders`, `ports` | which process holds an actor's reply port, and the word that says so |
 //! | `space` | who has the room in the queue that comes free |
 //! | `stats` | figures |
 
@@ -37,6 +37,7 @@ mod open;
 mod options;
 mod origin;
 mod peer;
+mod ports;
 mod receiver;
 mod replies;
 mod returns;
@@ -62,11 +63,11 @@ use crate::sys::{Deadline, SystemError, SystemErrorKind};
 
 pub(crate) use calls::credit::{Credit, STREAMS, WINDOW, charge};
 pub(crate) use calls::{
-    Caller, EndWatch, ReceiverBell, RequestGuard, SenderBell, Unanswered, Untyped,
+    Caller, EndWatch, Parts, ReceiverBell, RequestGuard, SenderBell, Unanswered, Untyped,
 };
 pub use closer::Closer;
 pub(crate) use encoded::{Encoded, NotEncoded};
-pub(crate) use holders::{Holding, LostPort, PortId, Whereabouts};
+pub(crate) use holders::{Holding, LostPort, Whereabouts};
 #[cfg(feature = "async")]
 pub use iter::ReceiverStream;
 pub use iter::{IntoIter, Iter, TryIter};
@@ -75,11 +76,12 @@ pub use open::channel;
 pub use options::Options;
 pub(crate) use origin::Origin;
 pub use peer::Peer;
+pub(crate) use ports::PortId;
 #[cfg(not(loom))]
 pub use receiver::Readiness;
 pub(crate) use receiver::WakeOn;
 pub use receiver::{Receiver, RecvGuard};
-pub(crate) use returns::{Due, PartWait, Stream};
+pub(crate) use returns::Due;
 pub use sender::Sender;
 #[cfg(feature = "async")]
 pub use sink::SenderSink;

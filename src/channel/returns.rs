@@ -120,6 +120,8 @@ struct Reply<'a> {
     /// What the layer above puts in front of the value.
     head: &'a [u8],
     value: &'a [u8],
+    /// How many bytes beyond the longest value may be kept where this has to wait.
+    beyond: u64,
 }
 
 impl Reply<'_> {
@@ -221,7 +223,7 @@ impl ReplyProducers {
                 encoded.map_err(|error| self.unencodable(error))?;
                 let value = &chunk.memory()[..len];
                 if !chunks.has_begun() {
-                    let reply = Reply { generation: to.generation, head, value };
+                    let reply = Reply { generation: to.generation, head, value, beyond: 0 };
                     return self.send(to, &reply, due);
                 }
                 chunks.finish(value)
@@ -247,7 +249,7 @@ impl ReplyProducers {
         due: Option<Due>,
     ) -> Result<(), SendError> {
         let value = self.encode(encode)?;
-        self.send(to, &Reply { generation: to.generation, head, value: &value }, due)
+        self.send(to, &Reply { generation: to.generation, head, value: &value, beyond: 0 }, due)
     }
 
     /// Encodes a value into this process's memory.
@@ -261,19 +263,21 @@ impl ReplyProducers {
         })
     }
 
-    /// Sends encoded bytes behind a head of the layer above, without waiting.
+    /// Sends encoded bytes behind a head of the layer above, without waiting. What has to wait is kept as long as
+    /// that is not so many bytes `beyond` the longest value.
     pub(super) fn send_bytes(
         &self,
         to: Origin,
         head: &[u8],
         value: &[u8],
         due: Option<Due>,
+        beyond: u64,
     ) -> Result<(), SendError> {
         self.check(to)?;
         if value.len() as u64 > self.max_value() {
             return Err(self.too_long());
         }
-        self.send(to, &Reply { generation: to.generation, head, value }, due)
+        self.send(to, &Reply { generation: to.generation, head, value, beyond }, due)
     }
 
     /// Refuses what cannot be answered: on a channel that is a parent process's or gone, and to a sender

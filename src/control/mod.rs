@@ -111,6 +111,13 @@ impl Control {
         self.name.clone()
     }
 
+    /// Has errors name the channel as its creator did, also where it was opened by a handle.
+    pub(crate) fn called_as_created(&mut self) {
+        if !self.header.name.is_empty() {
+            self.name = Arc::new(Name::Text(self.header.name.clone()));
+        }
+    }
+
     /// What a refused system call means to its caller.
     #[cold]
     pub(crate) fn wait_error(&self, error: SystemError) -> WaitError {

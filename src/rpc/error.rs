@@ -23,6 +23,14 @@ pub enum CallError {
         /// because it came late; if not, it never will be executed.
         received: bool,
     },
+    /// The stream did not end in time: its deadline passed after some parts had come, or the next part did not come
+    /// within the client's.
+    Unfinished {
+        /// The server.
+        server: Arc<Name>,
+        /// How many parts came.
+        parts: u64,
+    },
     /// The server died, or went away, or was closed and dropped the request.
     ServerDied {
         /// The server.
@@ -139,7 +147,7 @@ impl CallError {
 
     /// Whether the deadline passed.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, CallError::Timeout { .. })
+        matches!(self, CallError::Timeout { .. } | CallError::Unfinished { .. })
     }
 
     /// Whether the server died or went away.
@@ -165,6 +173,12 @@ impl fmt::Display for CallError {
                 "no reply came from {} until the deadline; {}",
                 server(name),
                 what_became(received)
+            ),
+            CallError::Unfinished { server: name, parts } => write!(
+                f,
+                "the stream from {} did not end in time: {parts} of its parts came, and the next did not \
+                 until the deadline; wait longer with next_timeout, ClientOptions::deadline or stream_timeout",
+                server(name)
             ),
             CallError::ServerDied { server: name, received } => write!(
                 f,

@@ -25,7 +25,7 @@ use super::{BindError, Closer, Peer, RequestHead};
 use crate::Options;
 #[cfg(not(loom))]
 use crate::Readiness;
-use crate::channel::{Due, ReceiverBell, RequestGuard, Stream, Untyped};
+use crate::channel::{Due, Parts, ReceiverBell, RequestGuard, Untyped};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
 use crate::error::text::{Describe, server};
 use crate::error::{RecvError, SendError};
@@ -590,17 +590,15 @@ struct UntypedResponder {
     before: Option<Moment>,
     answered: bool,
     /// What was sent of a stream of replies, if the caller reads one.
-    stream: Option<Stream>,
-    /// Until when a stream goes on whose server was closed, once its handler has noticed.
-    drained_by: Option<Deadline>,
+    stream: Option<Parts>,
 }
 
 impl<R, C> Responder<R, C> {
     fn new(caller: RequestGuard, head: RequestHead, before: Option<Moment>) -> Self {
-        let stream = head.slot.map(|slot| Stream { slot, sent: 0 });
-        let drained_by = None;
+        let due = Due { call: head.call, deadline: head.deadline };
+        let stream = head.slot.map(|slot| Parts::new(due, slot));
         Responder {
-            untyped: UntypedResponder { caller, head, before, answered: false, stream, drained_by },
+            untyped: UntypedResponder { caller, head, before, answered: false, stream },
             reply: PhantomData,
         }
     }
@@ -708,10 +706,10 @@ impl UntypedResponder {
     fn was_given_up(&self) -> bool {
         let late = self.head.deadline.has_passed() && !fault(Fault::LateStarted);
         let call = self.head.call;
-        let unread = |stream| !self.caller.reads(call, stream);
+        let unread = |stream: &Parts| !self.caller.reads(stream);
         late || !self.caller.is_there()
             || self.caller.has_cancelled(call)
-            || self.stream.is_some_and(unread)
+            || self.stream.as_ref().is_some_and(unread)
     }
 
     /// Whether the kernel may know by now that the client was killed since it sent the request.

@@ -34,10 +34,14 @@ impl Status {
         all.into_iter().find(|&is| is as u8 == byte)
     }
 
-    /// What goes of the bytes: all of a value, and of a reason as much as the longest value has.
+    fn has_value(self) -> bool {
+        matches!(self, Status::Reply | Status::Part)
+    }
+
+    /// What goes of the bytes: all of a value or a part, and of a reason as much as the longest value has.
     pub(crate) fn cut(self, bytes: &[u8], max: u64) -> &[u8] {
         match usize::try_from(max) {
-            Ok(max) if self != Status::Reply && bytes.len() > max => &bytes[..max],
+            Ok(max) if !self.has_value() && bytes.len() > max => &bytes[..max],
             _ => bytes,
         }
     }

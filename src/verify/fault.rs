@@ -91,6 +91,8 @@ faults! {
     TaskNotTold,
     /// A caller that takes a part of a stream does not ring the receiver for its handler that waits.
     CreditNotRung,
+    /// The home of a reply port does not ring the process that holds it and waits for an asker that is dead.
+    HolderOfDeadNotRung,
     /// A handler that waits until its caller has taken parts does not say so.
     PartsWaitNotSaid,
     /// A client throws the reply away that comes while its request is still being sent.

@@ -94,7 +94,7 @@ impl<M, C: Codec<M>> Address<M, C> {
         let address = connection.next_port(deadline);
         let ask = address.ask;
         let port_sent = Arc::new(AtomicBool::new(false));
-        let message = message(ReplyTo::of_asker(address, port_sent.clone()));
+        let message = message(ReplyTo::of_asker(address, port_sent.clone(), self.mailbox()));
         loop {
             let Some(Connection { sender, .. }) = self.connection.get_mut() else {
                 return Err(died);

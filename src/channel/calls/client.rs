@@ -233,7 +233,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 
     /// Opens a slot for a stream of replies, before the request of the call is sent.
     pub(crate) fn open_stream(&self, at: usize, call: u64) {
-        self.stream_of(at, call).taken(0);
+        self.stream_of(at, call).open();
     }
 
     /// What says how much of a stream was taken.

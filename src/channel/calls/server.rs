@@ -2,14 +2,16 @@
 
 mod parts;
 
+pub(crate) use self::parts::Parts;
+
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::has_cancelled;
-use crate::channel::holders::{PortId, is_last_ask};
+use super::{credit, has_cancelled};
 use crate::channel::origin::Origin;
 use crate::channel::peer::Peer;
+use crate::channel::ports::{PortId, is_last_ask};
 use crate::channel::receiver::{Receiver, WakeOn};
 use crate::channel::returns::{Due, ReplyProducers};
 use crate::codec::{Codec, DecodeError, EncodeError, Reader, Writer};
@@ -64,6 +66,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         wake_on: WakeOn,
         make: impl Fn(Reader<'_>, Tag, Origin) -> Result<V, DecodeError>,
     ) -> Result<V, RecvError> {
+        self.returns.is_received_here();
         self.waking_on(wake_on, || self.receive_from(select, deadline, make))
     }
 
@@ -253,9 +256,12 @@ impl Caller {
         self.returns.send_value(self.origin, head, encode, Some(due))
     }
 
-    /// Sends a reply that was encoded, behind a head.
+    /// Sends a reply that was encoded, behind a head. Behind a stream that the caller reads in its first slot
+    /// there is room for it as well, and for the parts of that which come from another process.
     pub(crate) fn reply_with(&self, head: &[u8], bytes: &[u8]) -> Result<(), SendError> {
-        self.returns.send_bytes(self.origin, head, bytes, None)
+        let reads = credit::is_open(self.returns.control(), self.origin.lane, 0);
+        let beyond = if reads { credit::KEPT_AHEAD } else { 0 };
+        self.returns.send_bytes(self.origin, head, bytes, None, beyond)
     }
 }
 

@@ -12,10 +12,11 @@ use std::time::Duration;
 use super::waiting::KEEPING;
 use super::{Due, Origin, ReplyProducers};
 use crate::channel::calls::credit;
-use crate::control::{End, Listener, Look, Waiter, lane_word};
+use crate::control::{End, Listener, Look, Waiter};
 use crate::error::{RecvError, SendError};
 use crate::sys::thread::{Parker, current_id};
-use crate::sys::{Deadline, Fault, Ordering, fault, fence};
+use crate::sys::{Deadline, Ordering};
+use crate::transfer::Refusal;
 
 /// How long a handler on another thread than the receiver's first waits before it looks for itself, in case that
 /// thread does something else. Each time it takes twice as long.
@@ -29,6 +30,13 @@ pub(crate) struct Stream {
     pub(crate) slot: usize,
     /// How much was sent.
     pub(crate) sent: u64,
+}
+
+impl Stream {
+    /// A part of so many bytes was sent.
+    pub(in crate::channel) fn count(&mut self, len: usize) {
+        self.sent = self.sent.wrapping_add(credit::charge(len));
+    }
 }
 
 /// A stream that waits until more of it may go.
@@ -86,16 +94,6 @@ impl ReplyProducers {
         }
     }
 
-    /// Says that a stream of the lane waits, before the last look whether it has to.
-    fn says_that_parts_wait(&self, lane: usize) {
-        if !fault(Fault::PartsWaitNotSaid) {
-            self.control.lane_word(lane, lane_word::PARTS_WAIT).swap(1, Ordering::Relaxed);
-        }
-        point!("parts.wait");
-        // SeqCst: pairs with the caller's `waker_fence` in `Credit::say`.
-        fence(Ordering::SeqCst);
-    }
-
     /// Sends a part of a stream, if one may go now. Counts it.
     pub(in crate::channel) fn send_part(
         &self,
@@ -113,11 +111,12 @@ impl ReplyProducers {
             PartWait::Room => {}
             wait => return Ok(wait),
         }
-        match self.send_bytes(to, head, value, Some(due)) {
-            Ok(()) => {
-                stream.sent = stream.sent.wrapping_add(credit::charge(value.len()));
-                Ok(PartWait::Room)
-            }
+        let sent = self.send_bytes(to, head, value, Some(due), 0);
+        if sent.as_ref().map_or_else(SendError::was_sent, |()| true) {
+            stream.count(value.len());
+        }
+        match sent {
+            Ok(()) => Ok(PartWait::Room),
             Err(SendError::Full { .. }) => Ok(PartWait::Late),
             Err(error) => Err(error),
         }
@@ -164,7 +163,7 @@ impl ReplyProducers {
             handlers.push(WaitingHandler { it, closed, waker: waker.clone(), woken: false });
         });
         let ended = loop {
-            self.says_that_parts_wait(it.to.lane);
+            credit::says_that_parts_wait(&self.control, it.to.lane);
             match self.look_at(&it) {
                 PartWait::Late if !self.is_owned(it.to.lane) => break PartWait::Gone,
                 PartWait::Late if !knows_closed && self.is_receiver_closed() => {
@@ -211,7 +210,7 @@ impl ReplyProducers {
     pub(super) fn wake_handlers(&self, before_sleep: bool) {
         for handler in self.waiting_handlers().iter_mut() {
             let lane = handler.it.to.lane;
-            self.says_that_parts_wait(lane);
+            credit::says_that_parts_wait(&self.control, lane);
             if self.look_at(&handler.it) != PartWait::Late
                 || handler.closed != self.is_receiver_closed()
                 || before_sleep && !self.is_owned(lane)
@@ -260,7 +259,7 @@ impl Waiter for PartWaiter<'_> {
             Look::Woken => return Ok(None),
             Look::Parked => {
                 self.returns.flush(true);
-                self.returns.says_that_parts_wait(lane);
+                credit::says_that_parts_wait(&self.returns.control, lane);
                 if !self.returns.is_owned(lane) {
                     return Ok(Some(PartWait::Gone));
                 }

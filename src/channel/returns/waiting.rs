@@ -51,7 +51,8 @@ impl ReplyProducers {
         due: Option<Due>,
     ) -> Result<(), SendError> {
         let len = reply.len();
-        let limit = usize::try_from(self.control.longest_reply()).unwrap_or(usize::MAX);
+        let limit = self.control.longest_reply().saturating_add(reply.beyond);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let kept = way.kept.saturating_add(len).saturating_add(KEEPING);
         if way.kept > 0 && kept > limit {
             return Err(SendError::Full { channel: self.control.name() });

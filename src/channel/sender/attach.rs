@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use super::{Sender, State, Turn};
 use crate::channel::replies::Replies;
-use crate::channel::{
-    Channel, Local, attach_error, calls, check_there, holders, lane_damage, space,
-};
+use crate::channel::{Channel, Local, attach_error, calls, check_there, lane_damage, ports, space};
 use crate::codec::Codec;
 use crate::control::envelope::GENERATIONS;
 use crate::control::{Control, lane_word, semaphores, word};
@@ -112,7 +110,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         control.word(word::SENDER_LEFT).swap(0, Ordering::Relaxed);
         if control.layout().return_lines > 0 && !fault(Fault::OwnerNotTold) {
             // A receiver that looks after the lane's former owner learns that it is another's now.
-            holders::tell_receiver(control);
+            ports::tell_receiver(control);
         }
         // A predecessor may have died between its message and this. Relaxed: as in `send_envelope`.
         control.word(word::QUEUE_SENDS).fetch_add(1, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use super::incoming::{Incoming, Item};
 use super::shared::HAND_OVER;
 use super::shared::{NotLent, Shared, Waited};
 use crate::DefaultCodec;
-use crate::channel::{Credit, WINDOW};
+use crate::channel::Credit;
 use crate::codec::Codec;
 use crate::rpc::error::CallError;
 use crate::rpc::self_call;
@@ -32,9 +32,8 @@ pub struct ReplyStream<Q, R, C = DefaultCodec> {
     call: u64,
     incoming: Arc<Incoming<R>>,
     credit: Credit,
-    /// How much was taken, and what the server knows of.
-    taken: u64,
-    told: u64,
+    /// How many parts came.
+    parts: u64,
     /// Of all of it.
     deadline: Deadline,
     /// Of each part.
@@ -57,20 +56,11 @@ impl<Q, R, C> ReplyStream<Q, R, C> {
             call,
             incoming,
             credit,
-            taken: 0,
-            told: 0,
+            parts: 0,
             deadline,
             patience,
             over: false,
             types: PhantomData,
-        }
-    }
-
-    /// Says what was taken, once it is worth waking the server for.
-    fn tell(&mut self, least: u64) {
-        if self.taken - self.told >= least {
-            self.told = self.taken;
-            self.credit.taken(self.taken);
         }
     }
 
@@ -84,8 +74,8 @@ impl<Q, R, C> ReplyStream<Q, R, C> {
     fn take(&mut self, item: Item<R>) -> Option<Result<R, CallError>> {
         match item {
             Item::Part(charge, part) => {
-                self.taken += charge;
-                self.tell(WINDOW.div_ceil(2));
+                self.parts += 1;
+                self.credit.take(charge);
                 Some(part)
             }
             Item::Last(last) => {
@@ -132,8 +122,7 @@ where
         if let Some(item) = self.incoming.take() {
             return Poll::Ready(self.take(item));
         }
-        // Nothing is here: whatever was taken, the server is to know of.
-        self.tell(1);
+        self.credit.tell_all();
         match self.wait(until.earlier(self.deadline)) {
             Ok(Some(item)) => Poll::Ready(self.take(item)),
             Ok(None) if self.deadline.has_passed() => Poll::Ready(Some(Err(self.late()))),
@@ -170,6 +159,10 @@ where
 
     /// Ends the stream at a deadline.
     fn late(&mut self) -> CallError {
+        if self.parts > 0 {
+            self.end();
+            return CallError::Unfinished { server: self.shared.server(), parts: self.parts };
+        }
         let received = match self.shared.borrow(Deadline::now()) {
             Ok(lent) => lent.was_received(self.call),
             // Another thread has the connection, and knows.
@@ -187,7 +180,8 @@ where
     type Item = Result<R, CallError>;
 
     /// The next part; [`CallError::Timeout`] ends the stream where the client's
-    /// [deadline](super::ClientOptions::deadline) passes before it comes.
+    /// [deadline](super::ClientOptions::deadline) passes before the first comes, and [`CallError::Unfinished`] before
+    /// a later one.
     fn next(&mut self) -> Option<Self::Item> {
         match self.next_by(Deadline::after(self.patience)) {
             Poll::Ready(next) => next,

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Responder, UntypedResponder};
-use crate::channel::{Due, PartWait};
 use crate::codec::{Codec, Writer};
 use crate::error::SendError;
 use crate::rpc::error::ReplyError;
@@ -91,55 +90,18 @@ impl<R, C: Codec<R>> Responder<R, C> {
     }
 
     fn part_by(&mut self, part: &R, until: Deadline) -> Result<(), ReplyError> {
-        if self.untyped.stream.is_none() {
-            return Ok(());
-        }
+        let UntypedResponder { caller, head, stream, .. } = &mut self.untyped;
+        let Some(parts) = stream else { return Ok(()) };
         let sent = transfer::sending::<R, _, _>(|| {
             let encode = |out: &mut Writer<'_>| transfer::encode::<R, C>(part, out);
-            let bytes = self.untyped.caller.encode_part(encode)?;
-            self.untyped.send_part(&bytes, until)
+            let bytes = caller.encode_part(encode)?;
+            caller.send_part(parts, &reply::head(head.call, Status::Part), &bytes, until)
         });
         sent.map_err(|error| self.untyped.explain(error))
     }
 }
 
 impl UntypedResponder {
-    /// Sends a part, and waits until then for the caller to take others.
-    fn send_part(&mut self, bytes: &[u8], until: Deadline) -> Result<(), SendError> {
-        let head = reply::head(self.head.call, Status::Part);
-        let due = Due { call: self.head.call, deadline: self.head.deadline };
-        let gone = |this: &Self| SendError::Disconnected { channel: this.caller.channel() };
-        let Some(mut stream) = self.stream else { return Ok(()) };
-        loop {
-            let sent = self.caller.send_part(&head, bytes, due, &mut stream);
-            self.stream = Some(stream);
-            match sent? {
-                PartWait::Room => return Ok(()),
-                PartWait::Gone => return Err(gone(self)),
-                PartWait::Late | PartWait::Closed => {}
-            }
-            if until.has_passed() {
-                return Err(SendError::Full { channel: self.caller.channel() });
-            }
-            let until = self.drained_by.map_or(until, |drained| until.earlier(drained));
-            let len = head.len() + bytes.len();
-            match self.caller.await_part(due, stream, len, until, self.drained_by.is_some()) {
-                PartWait::Room => {}
-                PartWait::Gone => return Err(gone(self)),
-                PartWait::Closed => {
-                    self.drained_by = Some(Deadline::after(self.caller.drain()));
-                }
-                PartWait::Late if self.drained_by.is_some_and(Deadline::has_passed) => {
-                    return Err(SendError::Closed { channel: self.caller.channel() });
-                }
-                PartWait::Late if due.deadline.has_passed() => return Err(gone(self)),
-                PartWait::Late => {
-                    return Err(SendError::Full { channel: self.caller.channel() });
-                }
-            }
-        }
-    }
-
     /// Why a part or the end of a stream did not go.
     fn explain(&self, error: SendError) -> ReplyError {
         match error {
