@@ -544,16 +544,17 @@ fn a_forwarded_port_keeps_to_its_readers_window_and_drops_as_one_at_home() {
     // Passed on in the middle, home and back.
     let mut stream = address.stream(rows(0, 8)).unwrap();
     let mut port = receive(&home);
-    for round in 0..4 {
+    let mut came = 0;
+    for round in 0..10 {
         let at_home = round % 2 == 0;
         for number in 0..100 {
             while let Err(error) = port.try_part(&part(round * 100 + number, 1000)) {
                 assert!(matches!(error, ReplyError::WouldWait { .. }), "{error}");
                 assert!(home.try_recv().unwrap_err().is_empty());
-            }
-            if number % 2 == 0 {
-                let next = next(&mut stream, &home);
-                assert_eq!(next, Some(Ok(part(round * 50 + number / 2, 1000))));
+                if let Poll::Ready(next) = stream.try_next() {
+                    assert_eq!(next, Some(Ok(part(came, 1000))));
+                    came += 1;
+                }
             }
         }
         let (to, by) = if at_home { (&holder, &here) } else { (&address, &home) };
@@ -561,7 +562,7 @@ fn a_forwarded_port_keeps_to_its_readers_window_and_drops_as_one_at_home() {
         port = receive(by);
     }
     port.finish().unwrap();
-    for number in 200..400 {
+    for number in came..1000 {
         assert_eq!(next(&mut stream, &home), Some(Ok(part(number, 1000))));
     }
     assert_eq!(next(&mut stream, &home), None);

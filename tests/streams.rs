@@ -396,7 +396,8 @@ fn deadlines_are_of_each_part_or_of_the_whole_stream() {
         assert_eq!(stream.next(), Some(Ok(part(number, 8))));
     }
     let late = stream.next().unwrap().unwrap_err();
-    assert!(matches!(late, CallError::Timeout { received: true, .. }), "{late}");
+    assert!(late.is_timeout() && late.to_string().contains("5 of its parts came"), "{late}");
+    assert!(matches!(late, CallError::Unfinished { parts: 5, .. }), "{late}");
     assert_eq!(stream.next(), None);
     assert!(matches!(port.part(&part(0, 8)), Err(ReplyError::ClientGone { .. })));
 
@@ -410,6 +411,11 @@ fn deadlines_are_of_each_part_or_of_the_whole_stream() {
         Poll::Ready(Some(Err(late))) => late,
         other => panic!("{other:?}"),
     };
+    assert!(matches!(late, CallError::Unfinished { parts: 1, .. }), "{late}");
+    assert!(port.is_cancelled());
+    let mut stream = whole(SHORT);
+    let port = receive(&server).1;
+    let late = stream.next().unwrap().unwrap_err();
     assert!(matches!(late, CallError::Timeout { received: true, .. }), "{late}");
     assert!(port.is_cancelled());
     // A handler that waits is told of it too.

@@ -329,6 +329,7 @@ fn every_error_of_a_call_names_its_server() {
             &["no reply", "deadline", "had received", "may have executed"][..],
         ),
         (CallError::Timeout { server: server(), received: false }, &["had not received"]),
+        (CallError::Unfinished { server: server(), parts: 7 }, &["did not end in time", "7 of"]),
         (CallError::ServerDied { server: server(), received: true }, &["died", "may have"]),
         (CallError::ServerDied { server: server(), received: false }, &["died", "no server will"]),
         (CallError::Full { server: server() }, &["no room", "call"]),
@@ -344,7 +345,8 @@ fn every_error_of_a_call_names_its_server() {
         ),
     ] {
         named(&error, words);
-        assert_eq!(error.is_timeout(), matches!(error, CallError::Timeout { .. }));
+        let is_timeout = matches!(error, CallError::Timeout { .. } | CallError::Unfinished { .. });
+        assert_eq!(error.is_timeout(), is_timeout);
         assert_eq!(error.is_full(), matches!(error, CallError::Full { .. }));
         assert_eq!(error.is_server_died(), matches!(error, CallError::ServerDied { .. }));
     }
@@ -409,6 +411,7 @@ fn every_error_of_an_actor_names_its_mailbox() {
     }
     for (error, words) in [
         (AskError::Timeout { mailbox: mailbox() }, &["no reply", "deadline", "ask_timeout"][..]),
+        (AskError::Unfinished { mailbox: mailbox(), parts: 7 }, &["did not end in time", "7 of"]),
         (AskError::Died { mailbox: mailbox() }, &["ended", "ask again only"]),
         (AskError::Dropped { mailbox: mailbox() }, &["dropped", "holder died"]),
         (AskError::Unreadable { mailbox: mailbox(), why: "a b".into() }, &["decode", ": a b"]),
@@ -424,6 +427,8 @@ fn every_error_of_an_actor_names_its_mailbox() {
     for (error, words) in [
         (actor::ReplyError::Gone { mailbox: mailbox() }, &["asker", "gone"][..]),
         (actor::ReplyError::PassedOn { mailbox: mailbox() }, &["passed on"]),
+        (actor::ReplyError::WouldWait { mailbox: mailbox() }, &["behind", "StreamTo::part"]),
+        (actor::ReplyError::Closing { mailbox: mailbox() }, &["closed", "within a second"]),
         (actor::ReplyError::Full { mailbox: mailbox() }, &["no room"]),
         (
             actor::ReplyError::TooLong { mailbox: mailbox(), max: 77 },
