@@ -168,6 +168,8 @@ fn progress_comes_in_order_and_ends_with_its_reader_or_its_service() {
     assert!(shown.contains("17984 primes below 200000, all in order"), "{shown}");
     assert!(shown.contains("given up, and the service knows"), "{shown}");
     assert!(shown.contains("killed in the middle of a job, and its reader was told"), "{shown}");
+    assert!(shown.contains("17984 primes came from a worker"), "{shown}");
+    assert!(shown.contains("worker was killed, and the one who asked was told"), "{shown}");
 }
 
 #[test]

@@ -56,6 +56,8 @@
 //! - A reply port is passed on by a send that succeeds, and by nothing else.
 //! - [`Watch`] tells at once that an actor has ended, however it did: the kernel rings.
 //!   [`Address::watch_into`] brings that into a mailbox as a message, after what the actor had told there.
+//! - An answer can be a [stream](Address::stream) of parts, from a [port](StreamTo) that travels as any other: the asker
+//!   reads them as they come, in order, and the one who sends them is a window ahead of that reader at most.
 //! - [Urgent](Address::tell_urgent) messages overtake all others.
 //!
 //! No thread is started here but for [`Address::watch_into`], one for each actor that is watched so, and for a
