@@ -50,7 +50,7 @@ enum Job {
     },
     Echo(u64, ReplyTo<u64>),
     /// Has another actor reply.
-    EchoBy(Address<Job>, u64, ReplyTo<u64>),
+    EchoBy(Box<Address<Job>>, u64, ReplyTo<u64>),
     /// Sends the first parts, and drops the port.
     Drop {
         first: u64,
@@ -495,7 +495,7 @@ fn a_forwarded_port_streams_from_where_it_is_also_from_the_middle_on() {
     assert_eq!(read(front.stream(forwarded(1500)).unwrap(), 0), (1500, None));
     back.expect("sent");
     for number in 0..100 {
-        let other = holder.clone();
+        let other = Box::new(holder.clone());
         assert_eq!(front.ask(|reply| Job::EchoBy(other, number, reply)).unwrap(), number);
     }
     assert_eq!(read(slow, 1), (1999, None));
