@@ -25,7 +25,7 @@ use crate::name::Name;
 /// the process that holds it.
 ///
 /// Sending a value that contains a port passes the port on, be the value a message, a reply or a value
-/// of a plain [`Channel`] or [`Queue`](crate::Queue): once the send has succeeded, the port left behind
+/// of a plain [`Channel`](crate::Channel) or [`Queue`](crate::Queue): once the send has succeeded, the port left behind
 /// does nothing, and one that was refused leaves it as it was. Any other encoding of a port, as for a log,
 /// is an error and leaves it as it was, too, as is the sending of one that was passed on before.
 ///
