@@ -36,8 +36,13 @@ fn holds(name: &str, model: impl Fn() + Copy + Sync + Send + 'static) {
 
 /// Checks the model with each fault: loom has to find every one.
 fn finds(name: &str, faults: &[Fault], model: impl Fn() + Copy + Sync + Send + 'static) {
+    finds_by(name, faults, || model::check(model));
+}
+
+/// The same, of a model that is checked by another way.
+fn finds_by(name: &str, faults: &[Fault], check: impl Fn() -> usize + Copy) {
     for &fault in faults {
-        let found = catch_unwind(AssertUnwindSafe(|| with_fault(fault, || model::check(model))));
+        let found = catch_unwind(AssertUnwindSafe(|| with_fault(fault, check)));
         match found {
             Ok(executions) => panic!("{name}: {fault:?} was not found in {executions} executions"),
             Err(_) => println!("{name}: found {fault:?}"),
