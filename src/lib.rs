@@ -110,6 +110,9 @@
 //!   others refuse: `untagged`, `tag`, `flatten`, skipped fields, JSON values.
 //! - `async`: a receiver as a `Stream` and a sender as a `Sink`, by `Receiver::into_stream` and
 //!   `Sender::into_sink`; [`Receiver::recv_async`] and [`Sender::send_async`] need no feature.
+//! - `tracing`: events for a subscriber of [`tracing`](https://docs.rs/tracing), target `sysv_channel`: created,
+//!   opened, attached, asleep and awake, a peer gone, a role taken over, something corrupt, removed, swept.
+//! - `metrics`: a channel's figures for the facade [`metrics`](https://docs.rs/metrics), by `Stats::record_metrics`.
 //! - `pod`: `repr(C)` structs as their own bytes, for [`Queue`]s and segments shared with C programs.
 //!
 //! [semop(2)]: https://man7.org/linux/man-pages/man2/semop.2.html
@@ -126,6 +129,8 @@ compile_error!(
 extern crate self as sysv_channel;
 
 #[macro_use]
+mod trace;
+#[macro_use]
 mod verify;
 
 pub mod actor;
@@ -135,6 +140,8 @@ mod control;
 mod error;
 #[cfg(not(loom))]
 mod inspect;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(loom)]
 pub mod model;
 #[cfg(doc)]

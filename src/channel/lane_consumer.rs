@@ -104,6 +104,14 @@ impl LaneConsumer {
         // The owner must not wait for room, since this receiver makes none. `ring` orders it.
         control.lane_word(self.lane, lane_word::DAMAGED_GENERATION).swap(owner, Ordering::Relaxed);
         control.notify(self.bell);
+        event!(
+            WARN,
+            control,
+            lane = self.lane,
+            line = damage.position,
+            what = damage.what,
+            "a lane is damaged, and ignored until another sender owns it"
+        );
         RecvError::Corrupt {
             channel: control.name(),
             what: format!(

@@ -446,6 +446,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     #[cold]
     pub(crate) fn undecodable(&self, error: DecodeError) -> RecvError {
+        event!(WARN, self.control, %error, "a value cannot be decoded");
         RecvError::Decode { channel: self.control.name(), error }
     }
 

@@ -424,7 +424,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
     pub(super) fn disconnected(&self) -> SendError {
         match self.control.was_removed() {
             true => self.control.removed().into(),
-            false => SendError::Disconnected { channel: self.control.name() },
+            false => {
+                event!(INFO, self.control, lane = self.lane, "the receiver is gone");
+                SendError::Disconnected { channel: self.control.name() }
+            }
         }
     }
 

@@ -295,6 +295,7 @@ impl Slots {
             _ => {
                 let tag = self.tag(slot);
                 self.clear(control, slot);
+                event!(WARN, control, %tag, "a message that is not of this crate was dropped");
                 Err(RecvError::Corrupt {
                     channel: control.name(),
                     what: format!(

@@ -166,6 +166,7 @@ pub(crate) fn create(wanted: &Wanted) -> Result<Control, OpenError> {
             Err(error) => return Err(error.into()),
         };
         if let Some(control) = gone_is_none(create_on(wanted, key, set, made))? {
+            event!(DEBUG, control, %key, "the channel was created");
             return Ok(control.given_up_by(entry));
         }
     }
@@ -267,6 +268,11 @@ fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Outcome, 
             let control = Control::new(mapped, set, queue);
             if same {
                 control.begin_new_life();
+                event!(
+                    INFO,
+                    control,
+                    "a channel that nobody used is used again, with the values that it holds"
+                );
                 return Ok(Outcome::Use(Box::new(control)));
             }
             if control.stays() {
@@ -378,6 +384,7 @@ pub(crate) fn open(wanted: &Wanted) -> Result<Control, OpenError> {
             return Err(OpenError::NotFound { name: wanted.name.clone() });
         };
         if let Some(control) = gone_is_none(open_on(wanted, key, set))? {
+            event!(DEBUG, control, %key, "the channel was opened");
             return Ok(control.given_up_by(entry));
         }
     }

@@ -120,6 +120,7 @@ impl Control {
         if self.alarms.swap(GONE, Ordering::Relaxed) == GONE || fault(Fault::RemovalNotTold) {
             return;
         }
+        event!(WARN, self, "the channel was removed");
         raise_alarm(&self.segment);
         for lane in 0..self.claimed() {
             self.notify(self.lane_bell(lane));

@@ -60,7 +60,11 @@ fn sweep_where(even_with_values: bool) -> Result<Vec<Removed>, OpenError> {
             continue;
         }
         match sweep_one(set, key, even_with_values) {
-            Ok(true) => removed.push(Removed { key }),
+            Ok(true) => {
+                #[cfg(feature = "tracing")]
+                tracing::info!(target: "sysv_channel", %key, "what crashes left behind was removed");
+                removed.push(Removed { key });
+            }
             Ok(false) => {}
             // Another remover was faster.
             Err(OpenError::System(error)) if error.kind() == SystemErrorKind::Removed => {}

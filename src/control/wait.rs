@@ -131,8 +131,10 @@ impl Control {
         waiter: &mut W,
     ) -> Result<W::Found, W::Error> {
         let (mut late, mut parks) = (false, 0);
+        span!(self, "wait");
         loop {
             self.count(end.parks, 1);
+            event!(TRACE, self, bell = end.bell.bell, "goes to sleep");
             let look = || waiter.look(Look::Parked);
             let parked = self.park(end.bell, listener, deadline, parks, look)?;
             parks = parks.saturating_add(1);
@@ -140,6 +142,13 @@ impl Control {
                 return Ok(found);
             }
             self.count(end.wakeups, 1);
+            event!(
+                TRACE,
+                self,
+                bell = end.bell.bell,
+                rung = matches!(parked, Parked::Rung),
+                "woke up"
+            );
             if !matches!(parked, Parked::Rung) {
                 waiter.recheck(matches!(parked, Parked::Elapsed));
             }

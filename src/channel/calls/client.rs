@@ -110,7 +110,15 @@ impl<T, C: Codec<T>> Sender<T, C> {
             Err(error @ RecvError::Removed { .. }) => {
                 self.reply_left(&mut accept).ok_or(Unanswered::Failed(error))
             }
-            Err(RecvError::Disconnected { .. }) if died.get() => Err(Unanswered::Died),
+            Err(RecvError::Disconnected { .. }) if died.get() => {
+                event!(
+                    INFO,
+                    self.control,
+                    lane = self.lane,
+                    "the server died, and may have read the request"
+                );
+                Err(Unanswered::Died)
+            }
             Err(RecvError::Disconnected { .. }) if was_interrupted.get() => {
                 Err(Unanswered::Interrupted)
             }

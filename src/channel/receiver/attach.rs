@@ -80,6 +80,15 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         receiver.state.get_mut().sources.serve(control, before.wrapping_add(1));
         control.word(word::RECEIVER_CAME).swap(1, Ordering::Release);
         point!("attach.receiver");
+        event!(
+            INFO,
+            control,
+            place = place,
+            receivers_before = before,
+            took_over =
+                before > 0 && control.word(word::RECEIVER_LEFT).load(Ordering::Relaxed) == 0,
+            "a receiver has attached"
+        );
         // The generation comes before: a sender that sees the semaphore raised reads this receiver's.
         semaphores::serve(control.set, control.layout().lanes).map_err(failed)?;
         point!("attach.serving");
@@ -119,6 +128,7 @@ impl<T, C> Receiver<T, C> {
         if self.released.replace(true) {
             return;
         }
+        event!(DEBUG, self.control, place = self.place, "a receiver goes");
         // Before another receiver sleeps at the bell.
         drop(self.listener.take());
         self.returns.close();

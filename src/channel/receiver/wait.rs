@@ -45,7 +45,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     fn senders_gone(&self) -> RecvError {
         match self.control.was_removed() {
             true => self.control.removed().into(),
-            false => self.disconnected(),
+            false => {
+                event!(INFO, self.control, "the senders are gone");
+                self.disconnected()
+            }
         }
     }
 

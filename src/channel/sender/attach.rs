@@ -68,6 +68,13 @@ impl<T, C: Codec<T>> Sender<T, C> {
             control,
         };
         sender.prepare()?;
+        event!(
+            DEBUG,
+            sender.control,
+            lane = sender.lane,
+            owners_before = sender.generation - 1,
+            "a sender has attached"
+        );
         Ok(sender)
     }
 
@@ -159,6 +166,7 @@ impl<T, C> Drop for Sender<T, C> {
         // The hint comes before the role is given up, so that it is there when the bell rings.
         self.control.word(word::SENDER_LEFT).swap(1, Ordering::Relaxed);
         point!("goodbye.sender");
+        event!(DEBUG, self.control, lane = self.lane, "a sender goes");
         // The place of a task whose future was leaked.
         self.state.get_mut().turn = Turn::Spare;
         // A set that is gone needs no goodbye.
