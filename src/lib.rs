@@ -137,6 +137,8 @@ pub mod actor;
 mod channel;
 pub mod codec;
 mod control;
+#[cfg(not(loom))]
+pub mod dynamic;
 mod error;
 #[cfg(not(loom))]
 mod inspect;

@@ -42,7 +42,13 @@ pub(super) const HEADS: Heads = Heads { value: REPLY_HEAD, reply: reply::HEAD };
 pub(super) fn protocol<M, C: Codec<M>>() -> Protocol {
     let none = Schema::bytes("ring");
     let schema = Schema::both("Mailbox", [("message", &C::schema()), ("reply", &none)]);
-    Protocol { kind: Kind::Mailbox, schema, heads: HEADS }
+    Protocol {
+        kind: Kind::Mailbox,
+        schema,
+        #[cfg(not(loom))]
+        codec: None,
+        heads: HEADS,
+    }
 }
 
 /// Which ask a reply is for: the home of the port, the asker's lane there, and the ask.

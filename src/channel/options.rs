@@ -127,6 +127,7 @@ pub struct Options<T, C> {
     spin: Option<Duration>,
     wait_for_creation: Duration,
     schema: Option<Schema>,
+    codec: &'static str,
     any_type: bool,
     heads: Heads,
     calls: bool,
@@ -154,6 +155,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             spin: None,
             wait_for_creation: Duration::ZERO,
             schema: None,
+            codec: C::NAME,
             any_type: false,
             heads: Heads::default(),
             calls: false,
@@ -364,6 +366,13 @@ impl<T, C: Codec<T>> Options<T, C> {
         self
     }
 
+    /// Opens a channel of this codec, whose values the layer above encodes and decodes.
+    #[cfg(not(loom))]
+    pub(crate) fn codec(mut self, name: &'static str) -> Self {
+        self.codec = name;
+        self
+    }
+
     /// Opens a channel whatever it carries: for the layer above, which says by itself what its
     /// bytes are.
     pub(crate) fn any_type(mut self) -> Self {
@@ -529,7 +538,7 @@ impl<T, C: Codec<T>> Options<T, C> {
             calls: self.calls,
             owner: self.owner,
             schema,
-            codec: C::NAME,
+            codec: self.codec,
             any_type: self.any_type,
             spelling: self.spelling,
             lock_wait: self.lock_wait,

@@ -364,6 +364,18 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         self.told(self.receive_with(select, deadline, |_| (), make))
     }
 
+    /// Receives what the layer above makes of a value's bytes and its tag.
+    #[cfg(not(loom))]
+    pub(crate) fn receive_as<V>(
+        &self,
+        select: Select,
+        deadline: Deadline,
+        make: impl Fn(Reader<'_>, Tag) -> Result<V, DecodeError>,
+    ) -> Result<V, RecvError> {
+        let make = |reader: Reader<'_>, tag, ()| make(reader, tag);
+        self.told(self.receive_with(select, deadline, |_| (), make))
+    }
+
     /// Receives what `make` makes of a value's bytes, its tag and who sent it.
     #[inline]
     pub(super) fn receive_from<V>(

@@ -8,6 +8,8 @@ use bincode::enc::write::Writer as BincodeWriter;
 use bincode::error::{DecodeError as BincodeDecodeError, EncodeError as BincodeEncodeError};
 use bincode::serde::{OwnedSerdeDecoder, encode_into_writer};
 use serde::Serialize;
+#[cfg(not(loom))]
+use serde::de::DeserializeSeed;
 use serde::de::{Deserialize, DeserializeOwned};
 
 use super::guard::{self, Input, Scalars};
@@ -109,6 +111,25 @@ impl Bincode {
     #[inline]
     pub fn decode_borrowed<'de, U: Deserialize<'de>>(bytes: &'de [u8]) -> Result<U, DecodeError> {
         guard::decode(bytes, Fixed)
+    }
+}
+
+#[cfg(not(loom))]
+impl Bincode {
+    /// Encodes a value whose type is not there to be compared with.
+    pub(crate) fn encode_untyped(
+        value: &impl Serialize,
+        out: &mut Writer<'_>,
+    ) -> Result<(), EncodeError> {
+        encoder::encode_untyped(value, out, Fixed)
+    }
+
+    /// Decodes what `seed` makes of the input.
+    pub(crate) fn decode_seed<'de, S: DeserializeSeed<'de>>(
+        seed: S,
+        input: Reader<'_>,
+    ) -> Result<S::Value, DecodeError> {
+        guard::decode_seed(seed, input, Fixed)
     }
 }
 

@@ -48,6 +48,24 @@ pub(super) fn encode<F: Scalars, T: Serialize + DeserializeOwned>(
     Ok(encoder.format)
 }
 
+/// Encodes a value that vouches for being written as it is read, and announces no tuple by a name.
+#[cfg(not(loom))]
+pub(super) fn encode_untyped<F: Scalars>(
+    value: &impl Serialize,
+    out: &mut Writer<'_>,
+    format: F,
+) -> Result<(), EncodeError> {
+    let mut encoder = Encoder {
+        out,
+        empty: EMPTY_ELEMENTS,
+        shape_of: shapes::shape_of::<()>,
+        fields: shapes::UNKNOWN,
+        doubtful: false,
+        format,
+    };
+    Place { encoder: &mut encoder, levels: LEVELS }.part(value)
+}
+
 pub(super) struct Encoder<'a, 'b, F> {
     out: &'a mut Writer<'b>,
     /// How many more elements may take no bytes.

@@ -14,6 +14,7 @@
 //!   They cost nothing that way.
 
 use std::any::type_name;
+use std::marker::PhantomData;
 
 use serde::de::{
     Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer,
@@ -153,16 +154,29 @@ where
     I: Lend<'de>,
     T: Deserialize<'de>,
 {
+    let decoded = decode_seed(PhantomData::<T>, input, format);
+    decoded.map_err(|error| error.within_type(type_name::<T>()))
+}
+
+/// The same, of what a seed makes of it.
+#[inline]
+pub(super) fn decode_seed<'de, F, I, S>(
+    seed: S,
+    input: I,
+    format: F,
+) -> Result<S::Value, DecodeError>
+where
+    F: Scalars,
+    I: Lend<'de>,
+    S: DeserializeSeed<'de>,
+{
     let mut guard = Guard { input, levels: LEVELS, empty: EMPTY_ELEMENTS, format };
-    let decoded = T::deserialize(&mut guard);
+    let decoded = seed.deserialize(&mut guard);
     // What a library says of bytes that it did not get leaves out why.
-    let value = decoded.map_err(|error| {
-        let error = guard.input.no_memory().map_or(error, Into::into);
-        error.within_type(type_name::<T>())
-    })?;
+    let value = decoded.map_err(|error| guard.input.no_memory().map_or(error, Into::into))?;
     match guard.input.remaining() {
         0 => Ok(value),
-        left => Err(trailing(left).within_type(type_name::<T>())),
+        left => Err(trailing(left)),
     }
 }
 

@@ -4,6 +4,8 @@ use postcard::de_flavors;
 use postcard::ser_flavors::Flavor as SerializeFlavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+#[cfg(not(loom))]
+use serde::de::DeserializeSeed;
 
 use super::guard::{self, Input, Scalars};
 use super::{Codec, DecodeError, EncodeError, Reader, Schema, Writer, encoder, noted};
@@ -47,6 +49,25 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
 
     fn schema() -> Schema {
         noted::schema::<_, T>(Variable)
+    }
+}
+
+#[cfg(not(loom))]
+impl Postcard {
+    /// Encodes a value whose type is not there to be compared with.
+    pub(crate) fn encode_untyped(
+        value: &impl Serialize,
+        out: &mut Writer<'_>,
+    ) -> Result<(), EncodeError> {
+        encoder::encode_untyped(value, out, Variable)
+    }
+
+    /// Decodes what `seed` makes of the input.
+    pub(crate) fn decode_seed<'de, S: DeserializeSeed<'de>>(
+        seed: S,
+        input: Reader<'_>,
+    ) -> Result<S::Value, DecodeError> {
+        guard::decode_seed(seed, input, Variable)
     }
 }
 

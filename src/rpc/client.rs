@@ -100,6 +100,11 @@ where
         ClientOptions::new().connect(name)
     }
 
+    #[cfg(not(loom))]
+    pub(crate) fn server(&self) -> Arc<Name> {
+        self.shared.server()
+    }
+
     /// Another client of the same server, for another thread.
     ///
     /// # Errors

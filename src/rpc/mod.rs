@@ -104,5 +104,11 @@ const HEADS: Heads = Heads { value: REQUEST_HEAD, reply: reply::HEAD };
 fn protocol<Q, R, C: Codec<Q> + Codec<R>>() -> Protocol {
     let (request, reply) = (<C as Codec<Q>>::schema(), <C as Codec<R>>::schema());
     let schema = Schema::both("Call", [("request", &request), ("reply", &reply)]);
-    Protocol { kind: Kind::Server, schema, heads: HEADS }
+    Protocol {
+        kind: Kind::Server,
+        schema,
+        #[cfg(not(loom))]
+        codec: None,
+        heads: HEADS,
+    }
 }

@@ -41,11 +41,12 @@ use crate::transfer;
 /// | `String`, byte strings | `str`, `bytes` |
 /// | `Option<T>`, `Vec<T>`, `HashMap<K, V>` | `option<T>`, `seq<T>`, `map<K,V>` |
 /// | `(A, B)`; more than three alike, as in `[T; 9]` | `(A,B)`; `array<T,9>` |
-/// | structs | `Unit`, `Newtype(T)`, `Tuple(A,B)`, `Struct{a:A,b:B}` |
+/// | structs | `Unit`, `Newtype(T)`, `Tuple(A,B)`, `Tuple(A,)`, `Struct{a:A,b:B}` |
 /// | enums | `Name[Unit\|Newtype(T)\|Tuple(A,B)\|Struct{a:A}]` |
 /// | the enclosing `Tree` again | `^Tree`; `^^Tree` for the second `Tree` outwards |
 /// | a variant that `Deserialize` always refuses | `Name(?)` |
 /// | a number that must not be zero, as `NonZeroU8` | `nonzero<u8>` |
+/// | another name of the variant before, by `#[serde(alias)]` | `Name[A\|=B]` |
 /// | an enum that takes variants it does not know, by `#[serde(other)]` | `Name[A\|B\|*]` |
 ///
 /// # Limits
@@ -205,7 +206,13 @@ impl Schema {
             Some(name) if short.split('<').next() != Some(name) => name.to_owned(),
             _ => short,
         };
-        let text = if complete { trace.text() } else { format!("?{name}") };
+        let text = if complete {
+            trace.text()
+        } else {
+            let mut text = "?".to_owned();
+            write_name(&mut text, &name);
+            text
+        };
         let differs = || difference.map(|how| Obstacle::Differs(differs_how(&how, format)));
         let obstacle = asks.or_else(differs);
         Schema { obstacle, ..Schema::from_text(name, text, complete) }
@@ -230,6 +237,12 @@ impl Schema {
     pub fn self_describing(mut self) -> Schema {
         self.obstacle.take_if(|obstacle| matches!(obstacle, Obstacle::Asks(_)));
         self
+    }
+
+    /// The schema that a channel's header spells out.
+    #[cfg(not(loom))]
+    pub(crate) fn carried(name: String, text: String) -> Schema {
+        Schema::from_text(name, text, true)
     }
 
     /// Why no value of the type could be decoded, if that was found out: creating or opening a
@@ -299,7 +312,9 @@ impl Schema {
     /// ```
     pub fn layout(name: &str, size: usize, align: usize) -> Schema {
         let name = short_type_name(name);
-        let text = format!("{name}(size={size},align={align})");
+        let mut text = String::new();
+        write_name(&mut text, &name);
+        let _ = write!(text, "(size={size},align={align})");
         Schema::from_text(name, text, false)
     }
 
@@ -466,6 +481,20 @@ fn write_name(out: &mut String, name: &str) {
         out.push_str(name);
         return;
     }
+    quote_name(out, name);
+}
+
+/// What stands for a type where no bracket follows.
+const WORDS: [&str; 18] = [
+    "bool", "i8", "i16", "i32", "i64", "i128", "u8", "u16", "u32", "u64", "u128", "f32", "f64",
+    "char", "str", "bytes", "any", "_",
+];
+
+fn is_a_word(name: &str) -> bool {
+    WORDS.contains(&name)
+}
+
+fn quote_name(out: &mut String, name: &str) {
     out.push('"');
     for c in name.chars() {
         if c.is_ascii_control() {

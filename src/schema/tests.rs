@@ -230,7 +230,51 @@ fn aliases_are_part_of_the_shape() {
         Two(u16),
     }
     assert_eq!(text::<Aliased>(), "Aliased{a|id|z|name:(u8,str)}");
-    assert_eq!(text::<Choice>(), "Choice[One(u8)|Uno(u8)|Two(u16)]");
+    assert_eq!(text::<Choice>(), "Choice[One(u8)|=Uno(u8)|Two(u16)]");
+}
+
+#[test]
+fn names_of_one_variant_are_told_from_those_of_others() {
+    #[derive(Deserialize)]
+    #[allow(dead_code)]
+    enum OnlyOne {
+        #[serde(alias = "Eins", alias = "Uno")]
+        One,
+    }
+    #[derive(Deserialize)]
+    enum Middle {
+        First,
+        #[serde(alias = "Deux", alias = "Zwei")]
+        Second,
+        Third,
+    }
+    assert_eq!(text::<OnlyOne>(), "OnlyOne[Eins|=One|=Uno]");
+    assert_eq!(text::<Middle>(), "Middle[First|Deux|=Second|=Zwei|Third]");
+    assert_eq!(text::<Option<Middle>>(), "option<Middle[First|Deux|=Second|=Zwei|Third]>");
+}
+
+#[test]
+fn what_is_encoded_otherwise_is_spelled_otherwise() {
+    #[derive(Deserialize)]
+    struct One(#[allow(dead_code)] u8);
+    #[derive(Deserialize)]
+    struct OneOfTwo(
+        #[allow(dead_code)] u8,
+        #[serde(skip)]
+        #[allow(dead_code)]
+        u8,
+    );
+    #[derive(Deserialize)]
+    #[serde(rename = "u8")]
+    struct NamedLikeAWord;
+    #[derive(Deserialize)]
+    enum Words {
+        #[serde(rename = "u8")]
+        Byte,
+    }
+    assert_eq!(text::<(One, OneOfTwo)>(), "(One(u8),OneOfTwo(u8,))");
+    assert_eq!(text::<((), [u8; 0], (u8,))>(), "((),(,),(u8))");
+    assert_eq!(text::<(u8, NamedLikeAWord, Words)>(), "(u8,\"u8\",Words[u8])");
 }
 
 #[derive(Deserialize)]
@@ -442,7 +486,7 @@ fn a_type_that_refuses_all_samples_keeps_its_place_where_it_can() {
         text::<Avoidable>(),
         "Avoidable{maybe:option<str>,many:seq<str>,either:Either[Secret(str)|Open(u8)],last:str}"
     );
-    assert_eq!(fallback::<(Secret, u8)>(), "?(Secret, u8)");
+    assert_eq!(fallback::<(Secret, u8)>(), "?\"(Secret, u8)\"");
 }
 
 #[test]
@@ -543,8 +587,8 @@ fn types_that_ask_what_the_input_holds_fall_back_to_the_name() {
     assert_eq!(fallback::<Tagged>(), "?Tagged");
     assert_eq!(fallback::<Flattened>(), "?Flattened");
     assert_eq!(fallback::<Holder>(), "?Holder");
-    assert_eq!(fallback::<Wrapper<Untagged>>(), "?Wrapper<Untagged>");
-    assert_eq!(fallback::<Vec<serde::de::IgnoredAny>>(), "?Vec<IgnoredAny>");
+    assert_eq!(fallback::<Wrapper<Untagged>>(), "?\"Wrapper<Untagged>\"");
+    assert_eq!(fallback::<Vec<serde::de::IgnoredAny>>(), "?\"Vec<IgnoredAny>\"");
     assert_ne!(Schema::of::<Untagged>().fingerprint(), Schema::of::<Tagged>().fingerprint());
 
     #[derive(Deserialize)]
@@ -610,7 +654,7 @@ fn hand_made_schemas_are_spelled() {
     assert_eq!(Schema::named("two\nlines", 1).text(), "\"two\\u{a}lines\"@1");
     assert_eq!(Schema::bytes("Bytes").to_string(), "Bytes<bytes>");
     let layout = Schema::layout("market::v1::Tick<market::Price>", 24, 8);
-    assert_eq!((layout.name(), layout.text()), ("Tick<Price>", "Tick<Price>(size=24,align=8)"));
+    assert_eq!((layout.name(), layout.text()), ("Tick<Price>", "\"Tick<Price>\"(size=24,align=8)"));
 }
 
 #[test]

@@ -27,6 +27,8 @@ mod written;
 use std::any::type_name;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem;
 
 use serde::de::{self, Deserialize};
 
@@ -72,6 +74,22 @@ enum Kind {
     Reference(usize),
 }
 
+/// What an enum makes of a variant's name: the same of two names that are one variant's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Token {
+    discriminant: u64,
+    /// It is a type with one value.
+    without_bytes: bool,
+}
+
+impl Token {
+    fn of<T>(value: &T) -> Token {
+        let mut hasher = DefaultHasher::new();
+        mem::discriminant(value).hash(&mut hasher);
+        Token { discriminant: hasher.finish(), without_bytes: size_of::<T>() == 0 }
+    }
+}
+
 struct Node {
     kind: Kind,
     /// The container's or variant's name; what kind of thing it is for those without.
@@ -103,6 +121,8 @@ struct Node {
     untaken: bool,
     /// Text or bytes that were taken only when they were lent.
     loan: bool,
+    /// What the enum made of this variant's name.
+    token: Option<Token>,
     /// The variant that was built first. Whatever it contains was built before, so taking it at
     /// every enum comes to an end.
     base: Option<usize>,
@@ -128,6 +148,7 @@ impl Node {
             chosen: 0,
             untaken: false,
             loan: false,
+            token: None,
             base: None,
         }
     }

@@ -61,10 +61,21 @@ impl Kind {
     }
 }
 
+/// The types and the codec that a server's header names, whichever this program does.
+#[cfg(not(loom))]
+#[derive(Debug, Clone)]
+pub(crate) struct Carried {
+    pub(crate) schema: Schema,
+    pub(crate) codec: &'static str,
+}
+
 /// What both sides of a service's channel must agree on.
 pub(crate) struct Protocol {
     pub(crate) kind: Kind,
     pub(crate) schema: Schema,
+    /// The codec, if it is not the one that the types name.
+    #[cfg(not(loom))]
+    pub(crate) codec: Option<&'static str>,
     pub(crate) heads: Heads,
 }
 
@@ -75,7 +86,12 @@ impl Protocol {
         options: Options<T, C>,
         spin: Option<Duration>,
     ) -> Options<T, C> {
-        let Protocol { kind, schema, heads } = self;
+        let Protocol { kind, schema, heads, .. } = self;
+        #[cfg(not(loom))]
+        let options = match self.codec {
+            Some(codec) => options.codec(codec),
+            None => options,
+        };
         let options = options.spelling(kind.spelling()).schema(schema).heads(heads);
         let options = options.calls(kind == Kind::Server);
         match spin {

@@ -8,6 +8,8 @@ use crate::channel::Untyped;
 use crate::codec::Codec;
 use crate::name::Name;
 use crate::rpc::ConnectError;
+#[cfg(not(loom))]
+use crate::service::Carried;
 use crate::service::ConnectOptions;
 use crate::{Owner, Sender};
 
@@ -18,6 +20,9 @@ pub struct ClientOptions {
     pub(super) deadline: Duration,
     pub(super) repeatable: bool,
     connect: ConnectOptions,
+    /// The types of the server's header, if they are not those that this program names.
+    #[cfg(not(loom))]
+    carried: Option<Carried>,
 }
 
 impl Default for ClientOptions {
@@ -35,6 +40,8 @@ impl ClientOptions {
             deadline: ten_seconds,
             repeatable: false,
             connect: ConnectOptions::new(),
+            #[cfg(not(loom))]
+            carried: None,
         }
     }
 
@@ -77,6 +84,13 @@ impl ClientOptions {
         self
     }
 
+    /// Connects to a server of the types that its header names.
+    #[cfg(not(loom))]
+    pub(crate) fn carried(mut self, carried: Carried) -> Self {
+        self.carried = Some(carried);
+        self
+    }
+
     /// Connects a client.
     ///
     /// # Errors
@@ -101,7 +115,12 @@ impl ClientOptions {
     where
         C: Codec<Q> + Codec<R>,
     {
-        let protocol = crate::rpc::protocol::<Q, R, C>();
+        #[cfg_attr(loom, allow(unused_mut))]
+        let mut protocol = crate::rpc::protocol::<Q, R, C>();
+        #[cfg(not(loom))]
+        if let Some(Carried { schema, codec }) = &self.carried {
+            (protocol.schema, protocol.codec) = (schema.clone(), Some(*codec));
+        }
         self.connect.connect::<Q, C>(protocol, name, wait)
     }
 }

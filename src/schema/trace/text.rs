@@ -1,7 +1,7 @@
 //! Spells the tree of a traced type as its canonical text.
 
 use super::{Kind, Trace};
-use crate::schema::write_name;
+use crate::schema::{is_a_word, quote_name, write_name};
 
 /// Arrays longer than this are written with their length.
 const MAX_SPELLED_OUT: usize = 3;
@@ -29,6 +29,10 @@ impl Trace {
                 self.write_children(node, ['<', '>'], ',', out);
             }
             Kind::Tuple => self.write_tuple(node, out),
+            // A struct's name that stands alone is not to be taken for a word of the text's own.
+            Kind::Unit if is_a_word(entry.label) && !self.is_variant(node) => {
+                quote_name(out, entry.label);
+            }
             Kind::Unit => write_name(out, entry.label),
             Kind::Refused => {
                 write_name(out, entry.label);
@@ -37,6 +41,11 @@ impl Trace {
             Kind::Newtype | Kind::TupleStruct => {
                 write_name(out, entry.label);
                 self.write_children(node, ['(', ')'], ',', out);
+                // In a format with names, one field of a tuple is not the field of a newtype.
+                if entry.kind == Kind::TupleStruct && entry.children == 1 {
+                    out.pop();
+                    out.push_str(",)");
+                }
             }
             Kind::Struct => {
                 write_name(out, entry.label);
@@ -44,7 +53,7 @@ impl Trace {
             }
             Kind::Enum => {
                 write_name(out, entry.label);
-                self.write_children(node, ['[', ']'], '|', out);
+                self.write_variants(node, out);
                 if self.takes_others.get(entry.visitor) == Some(&true) {
                     out.pop();
                     out.push_str("|*]");
@@ -65,8 +74,40 @@ impl Trace {
         out.push(brackets[1]);
     }
 
+    fn is_variant(&self, node: usize) -> bool {
+        node != 0 && self.nodes[self.nodes[node].parent].kind == Kind::Enum
+    }
+
+    fn write_variants(&self, node: usize, out: &mut String) {
+        out.push('[');
+        for (i, child) in self.children(node).enumerate() {
+            if i > 0 {
+                out.push('|');
+                if self.is_alias(node, i) {
+                    out.push('=');
+                }
+            }
+            self.write(child, out);
+        }
+        out.push(']');
+    }
+
+    /// Whether the enum takes one of its names for the same variant as the name before.
+    fn is_alias(&self, node: usize, number: usize) -> bool {
+        let range = self.children(node);
+        let tokens = || self.nodes[range.clone()].iter().map(|child| child.token);
+        let Some(token) = self.nodes[range.start + number].token else { return false };
+        // What is no enum is the same for all of its values, unless it has but one.
+        let tells = token.without_bytes || tokens().any(|other| other != Some(token));
+        tells && self.nodes[range.start + number - 1].token == Some(token)
+    }
+
     fn write_tuple(&self, node: usize, out: &mut String) {
         let length = self.nodes[node].children;
+        if length == 0 {
+            // `()` asks for a unit, which is no tuple in a format that describes itself.
+            return out.push_str("(,)");
+        }
         if length > MAX_SPELLED_OUT {
             let mut texts = self.children(node).map(|child| {
                 let mut text = String::new();

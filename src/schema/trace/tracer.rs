@@ -11,7 +11,7 @@ use serde::de::{
 use super::samples::{
     BOOLEANS, BYTES, BYTES_LENGTHS, CHARACTERS, FLOATS, INTEGERS, NO_VARIANT, STRINGS, sample,
 };
-use super::{Kind, Stop, Trace};
+use super::{Kind, Stop, Token, Trace};
 
 /// The deserializer for one node.
 pub(super) struct Tracer<'t> {
@@ -381,7 +381,10 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
             return Ok((seed.deserialize(index.into_deserializer())?, self));
         }
         match seed.deserialize(BorrowedStrDeserializer::<Stop>::new(self.name)) {
-            Ok(value) => Ok((value, self)),
+            Ok(value) => {
+                self.trace.nodes[self.content].token = Some(Token::of(&value));
+                Ok((value, self))
+            }
             Err(_) => {
                 self.trace.nodes[self.node].by_index = true;
                 self.trace.progress = true;
