@@ -51,7 +51,7 @@
 )]
 #![cfg_attr(
     not(loom),
-    doc = "| [`list`], [`inspect`], [`tap`] | which channels there are, who uses them, what waits and what goes by |"
+    doc = "| [`list`], [`inspect`], [`tap`] | which channels there are, who uses them, what waits and what goes by |\n| [`dynamic`] | channels and servers without their types, their values as JSON |"
 )]
 //! | [`sweep`] | removes what crashes left behind |
 //!

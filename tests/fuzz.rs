@@ -12,8 +12,13 @@ use std::time::Instant;
 use std::{env, fs};
 
 /// A target, and how many inputs it is given by default: a few seconds' worth.
-const TARGETS: [(&str, u64); 4] =
-    [("decode", 200_000), ("header", 200_000), ("records", 200_000), ("messages", 50_000)];
+const TARGETS: [(&str, u64); 5] = [
+    ("decode", 200_000),
+    ("header", 200_000),
+    ("records", 200_000),
+    ("messages", 50_000),
+    ("shapes", 100_000),
+];
 
 /// What cargo-fuzz passes too. All of it works on stable.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \

@@ -487,7 +487,7 @@ impl Map {
     }
 
     fn slots_at(self) -> usize {
-        self.words() + 2048
+        self.words() + 16_576
     }
 
     fn slot_size(self) -> usize {

@@ -350,7 +350,8 @@ impl<'v> Place<'v> {
         match self.value {
             Value::Null => Ok(Part::None),
             Value::Some(inner) => some(inner),
-            value => match value.some_of_null().filter(|_| nullable) {
+            // serde_json's reader knows nothing of such a map.
+            value => match value.some_of_null().filter(|_| nullable && self.form == Form::Binary) {
                 Some(inner) => some(inner),
                 None => some(value),
             },

@@ -120,7 +120,7 @@ impl From<ValueError> for EncodeError {
 /// The step of a path to a field, an entry or the content of a variant.
 pub(super) fn step(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || c == '_';
-    match !name.is_empty() && name.chars().all(plain) {
+    match name.starts_with(|c: char| plain(c) && !c.is_numeric()) && name.chars().all(plain) {
         true => format!(".{name}"),
         false => format!("[{name:?}]"),
     }

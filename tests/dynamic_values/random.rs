@@ -11,10 +11,10 @@ use serde::de::{
 const DEEP: usize = 6;
 
 /// SplitMix64: <https://prng.di.unimi.it/splitmix64.c>.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn of(seed: u64) -> Self {
+    pub(crate) fn of(seed: u64) -> Self {
         Random(seed)
     }
 
@@ -76,7 +76,7 @@ impl Random {
     }
 
     /// A value of a type; another one where the type refuses what was made up.
-    pub fn value<T: DeserializeOwned>(&mut self) -> T {
+    pub(crate) fn value<T: DeserializeOwned>(&mut self) -> T {
         for _ in 0..10_000 {
             if let Ok(value) = T::deserialize(Made { random: self, depth: 0 }) {
                 return value;
@@ -102,7 +102,7 @@ impl Made<'_> {
 }
 
 #[derive(Debug)]
-pub struct Refused;
+pub(crate) struct Refused;
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
