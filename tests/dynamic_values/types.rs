@@ -52,6 +52,7 @@ types! {
     }
     pub(crate) struct Call { first: Expression, name: String, rest: Option<Box<Call>> }
     /// Variants that are named as enums around them are.
+    #[allow(clippy::enum_variant_names, reason = "that is what is looked at")]
     pub(crate) enum Add { Add(Option<Box<Add>>), Vec(Vec<Add>), Other }
     #[serde(transparent)]
     pub(crate) struct Nested(Vec<Nested>);
