@@ -164,7 +164,7 @@ impl<'v> Place<'v> {
                     let wide = self.float("f32")?;
                     let number = wide as f32;
                     if number.is_infinite() && wide.is_finite() {
-                        return Err(format!("{wide} does not fit an f32").into());
+                        return Err(format!("{wide:?} does not fit an f32").into());
                     }
                     Ok(Part::F32(number))
                 }

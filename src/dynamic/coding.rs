@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use super::check::Form;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+use super::check::Place;
+#[cfg(any(feature = "bincode", feature = "postcard"))]
 use super::decode::{Budget, Seed};
 use super::error::{DynamicError, ValueError};
 use super::shape::{Node, Shape};
@@ -13,7 +16,9 @@ use crate::codec::Bincode;
 use crate::codec::Json;
 #[cfg(feature = "postcard")]
 use crate::codec::Postcard;
-use crate::codec::{Codec, DecodeError, EncodeError, Raw, Reader, Writer};
+use crate::codec::{Codec, DecodeError, EncodeError, Raw};
+#[cfg(any(feature = "bincode", feature = "postcard"))]
+use crate::codec::{Reader, Writer};
 use crate::name::Name;
 
 /// The name of the codec of C structs, which needs no feature here: its values are bytes.
@@ -165,6 +170,7 @@ impl DynamicCodec {
     ///
     /// # Errors
     /// [`ValueError`] says at which place something else stands, and what belongs there.
+    #[allow(unreachable_patterns, reason = "without a codec of serde's there is no other")]
     pub fn check(&self, value: &Value) -> Result<(), ValueError> {
         match self.format {
             Format::Raw | Format::Pod => self.bytes(value).map(drop),
@@ -178,21 +184,29 @@ impl DynamicCodec {
     /// [`EncodeError`] if the value is not of the shape, with the path to the place, or nests too deep.
     pub fn encode(&self, value: &Value) -> Result<Vec<u8>, EncodeError> {
         match self.format {
-            Format::Raw | Format::Pod => return Ok(self.bytes(value)?),
-            _ => self.check(value)?,
-        }
-        let place = self.shape.place(self.format.form(), value);
-        match self.format {
             #[cfg(feature = "bincode")]
-            Format::Bincode => written(|out| Bincode::encode_untyped(&place, out)),
+            Format::Bincode => {
+                let place = self.checked(value)?;
+                written(|out| Bincode::encode_untyped(&place, out))
+            }
             #[cfg(feature = "postcard")]
-            Format::Postcard => written(|out| Postcard::encode_untyped(&place, out)),
+            Format::Postcard => {
+                let place = self.checked(value)?;
+                written(|out| Postcard::encode_untyped(&place, out))
+            }
             #[cfg(feature = "json")]
             Format::Json => {
-                serde_json::to_vec(&place).map_err(|error| EncodeError::new(error.to_string()))
+                let json = serde_json::to_vec(&self.checked(value)?);
+                json.map_err(|error| EncodeError::new(error.to_string()))
             }
             Format::Raw | Format::Pod => Ok(self.bytes(value)?),
         }
+    }
+
+    #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+    fn checked<'v>(&'v self, value: &'v Value) -> Result<Place<'v>, ValueError> {
+        self.check(value)?;
+        Ok(self.shape.place(self.format.form(), value))
     }
 
     /// The value that bytes are the encoding of.
@@ -200,13 +214,17 @@ impl DynamicCodec {
     /// # Errors
     /// [`DecodeError`] if they are no encoding of a value of the shape.
     pub fn decode(&self, bytes: &[u8]) -> Result<Value, DecodeError> {
-        let budget = Budget::of(bytes.len());
-        let seed = Seed::of(&self.shape, &budget);
         match self.format {
             #[cfg(feature = "bincode")]
-            Format::Bincode => Bincode::decode_seed(seed, Reader::new(bytes)),
+            Format::Bincode => {
+                let budget = Budget::of(bytes.len());
+                Bincode::decode_seed(Seed::of(&self.shape, &budget), Reader::new(bytes))
+            }
             #[cfg(feature = "postcard")]
-            Format::Postcard => Postcard::decode_seed(seed, Reader::new(bytes)),
+            Format::Postcard => {
+                let budget = Budget::of(bytes.len());
+                Postcard::decode_seed(Seed::of(&self.shape, &budget), Reader::new(bytes))
+            }
             #[cfg(feature = "json")]
             Format::Json => {
                 let mut json = serde_json::Deserializer::from_slice(bytes);

@@ -43,15 +43,20 @@
 //! ```
 
 mod channel;
+// Without a codec of serde's a value is bytes, and these have nothing to do.
+#[cfg_attr(not(any(feature = "bincode", feature = "postcard")), allow(dead_code))]
 mod check;
 mod client;
 mod coding;
+#[cfg(any(feature = "bincode", feature = "postcard"))]
 mod decode;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 mod encode;
 mod error;
 mod options;
 mod parse;
 mod read;
+#[cfg_attr(not(any(feature = "bincode", feature = "postcard")), allow(dead_code))]
 mod shape;
 mod value;
 
