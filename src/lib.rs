@@ -45,14 +45,9 @@
 //! | [`actor`] | mailboxes, addresses and reply ports that travel inside messages |
 //! | [`Queue`] | a bare System V queue: many receivers, programs in C and other languages |
 //! | [`codec`] | how values become bytes, and [`Bytes`](codec::Bytes) for bulk inside a value |
-#![cfg_attr(
-    not(loom),
-    doc = "| [`Segment`], [`Semaphores`] | bare System V shared memory and semaphores, shared with programs in C |"
-)]
-#![cfg_attr(
-    not(loom),
-    doc = "| [`list`], [`inspect`], [`tap`] | which channels there are, who uses them, what waits and what goes by |\n| [`dynamic`] | channels and servers without their types, their values as JSON |"
-)]
+//! | [`Segment`], [`Semaphores`] | bare System V shared memory and semaphores, shared with programs in C |
+//! | [`list`], [`inspect`], [`tap`] | which channels there are, who uses them, what waits and what goes by |
+//! | [`dynamic`] | channels and servers without their types, their values as JSON |
 //! | [`sweep`] | removes what crashes left behind |
 //!
 //! # Three shapes
@@ -144,7 +139,7 @@ mod error;
 mod inspect;
 #[cfg(feature = "metrics")]
 mod metrics;
-#[cfg(loom)]
+#[cfg(any(loom, documents_model))]
 pub mod model;
 #[cfg(doc)]
 pub mod model_checking;

@@ -10,7 +10,7 @@ mod key;
 #[cfg(not(loom))]
 mod linux;
 mod message;
-#[cfg(loom)]
+#[cfg(any(loom, documents_model))]
 pub(crate) mod model;
 mod object;
 mod operation;
