@@ -43,6 +43,11 @@ use crate::sys::{self, Key, SegmentStat, SystemErrorKind};
 ///   with the last of them: [`stat`](Segment::stat) tells. It never becomes smaller: System V has no
 ///   call for that.
 /// - **Processes.** A forked child has it attached too; `exec` detaches it.
+/// - **Key.** A segment is found by its key; one that has none (`IPC_PRIVATE`), and that programs tell each
+///   other by its id, is not.
+/// - **Memory.** A segment that a program made of huge pages (`SHM_HUGETLB`) without reserving them kills
+///   (SIGBUS) whoever touches a page that the kernel does not have; see
+///   [shmget(2)](https://man7.org/linux/man-pages/man2/shmget.2.html).
 /// - **No channel.** The name or key of a [`Channel`](crate::Channel) is refused.
 ///
 /// ```

@@ -45,6 +45,10 @@ const HIGHEST: u16 = 32_767;
 /// - **Signals** end no call, and a timeout counts on; removal ends every call.
 /// - **Lifetime.** The set stays in the kernel until [`remove`](Semaphores::remove) or a reboot; only a
 ///   [`private`](Semaphores::private) one is removed on drop, or when its process exits.
+/// - **Key.** A set is found by its key; one that has none (`IPC_PRIVATE`), and that programs tell each other by its
+///   id, is not. The kernel gives the id of a set that was removed to another after some millions, and each ipc
+///   namespace has ids of its own. What looks, sets or removes tells the two apart by the key, and so does a
+///   guard; a bare operation, which is one system call, does not.
 /// - **No channel.** The name or key of a [`Channel`](crate::Channel) is refused.
 ///
 /// All calls take `&self` and may be made from many threads. See
@@ -442,6 +446,14 @@ impl Semaphores {
         }
         let (object, count) = (self.object(), self.count);
         Err(SemaphoresError::NoSuchSemaphore { object, index, count })
+    }
+
+    /// Whether the id is still this set's.
+    fn check_identity(&self) -> Result<(), SemaphoreOpError> {
+        self.set.check_identity().map_err(|error| match error.kind() {
+            SystemErrorKind::Removed => SemaphoreOpError::Removed { object: self.object() },
+            _ => SemaphoreOpError::System(error),
+        })
     }
 
     fn object(&self) -> String {

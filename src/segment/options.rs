@@ -4,7 +4,7 @@ use super::{Segment, SegmentError};
 use crate::control::{self, Owner};
 use crate::name::Name;
 use crate::private::Private;
-use crate::sys::{Key, SegmentId, SystemError, SystemErrorKind, at_exit};
+use crate::sys::{Key, SegmentId, SegmentStat, SystemError, SystemErrorKind, at_exit};
 
 /// How often `open_or_create` starts again when others create and remove the segment meanwhile.
 const ATTEMPTS: usize = 100;
@@ -110,7 +110,7 @@ impl SegmentOptions {
                 result => return result,
             }
             match self.make(name.clone(), key, size) {
-                Err(SegmentError::AlreadyExists { .. }) => {}
+                Err(SegmentError::AlreadyExists { .. } | SegmentError::Removed { .. }) => {}
                 result => return result,
             }
         }
@@ -171,15 +171,16 @@ impl SegmentOptions {
         let opened = SegmentId::open(key);
         // A channel's set is there before its segment and after it.
         check_no_channel(&name, key)?;
-        let id = opened.map_err(|error| absent(error, name))?;
-        let stat = id.stat()?;
-        if !self.owner.allows(&stat.ownership) {
-            return Err(SegmentError::NotOwned {
-                object: id.name().to_string(),
-                uid: stat.ownership.uid,
-                creator_uid: stat.ownership.creator_uid,
-            });
-        }
+        let id = opened.map_err(|error| absent(error, name.clone()))?;
+        self.attach_found(id, key).map_err(|error| match error {
+            // Between two of the calls.
+            SegmentError::Removed { .. } => SegmentError::NotFound { name },
+            error => error,
+        })
+    }
+
+    fn attach_found(&self, id: SegmentId, key: Key) -> Result<Segment, SegmentError> {
+        let stat = self.check_owner(id)?;
         if stat.size < self.at_least {
             return Err(SegmentError::TooSmall {
                 object: id.name().to_string(),
@@ -187,7 +188,22 @@ impl SegmentOptions {
                 wanted: self.at_least,
             });
         }
-        self.attach(id, key)
+        let segment = self.attach(id, key)?;
+        // What is mapped is what this says, whatever had the id before.
+        self.check_owner(id)?;
+        Ok(segment)
+    }
+
+    fn check_owner(&self, id: SegmentId) -> Result<SegmentStat, SegmentError> {
+        let stat = id.stat()?;
+        if self.owner.allows(&stat.ownership) {
+            return Ok(stat);
+        }
+        Err(SegmentError::NotOwned {
+            object: id.name().to_string(),
+            uid: stat.ownership.uid,
+            creator_uid: stat.ownership.creator_uid,
+        })
     }
 
     fn attach(&self, id: SegmentId, key: Key) -> Result<Segment, SegmentError> {
@@ -280,6 +296,6 @@ fn absent(error: SystemError, name: Name) -> SegmentError {
     match error.kind() {
         SystemErrorKind::NotFound => SegmentError::NotFound { name },
         SystemErrorKind::AlreadyExists => SegmentError::AlreadyExists { name },
-        _ => SegmentError::System(error),
+        _ => error.into(),
     }
 }

@@ -131,8 +131,9 @@ impl fmt::Display for SemaphoresError {
                 }
                 write!(
                     f,
-                    "; remove it (ipcrm -s {id}) and start its creator again, or take it as it is with \
-                     SemaphoresOptions::accept_uninitialised"
+                    "; if its creator waits in its first operation, or does none, take the set as it is with \
+                     SemaphoresOptions::accept_uninitialised; if it ended, remove the set (ipcrm -s {id}) and \
+                     start it again"
                 )
             }
             SemaphoresError::TooFew { object, count, wanted } => write!(
@@ -263,12 +264,15 @@ impl fmt::Display for SemaphoreOpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SemaphoreOpError::WouldBlock { object } => {
-                write!(f, "not possible now: a semaphore of {object} is too small, or not 0")
+                write!(
+                    f,
+                    "not possible now: a semaphore of {object} is too small, or not 0 (Semaphores::values shows them)"
+                )
             }
             SemaphoreOpError::Timeout { object } => write!(
                 f,
-                "not possible until the deadline: a semaphore of {object} stayed too small, or not 0; \
-                 Semaphores::last_pid names the process that changed it last"
+                "not possible until the deadline: a semaphore of {object} stayed too small, or not 0 \
+                 (Semaphores::values shows them); Semaphores::last_pid names the process that changed it last"
             ),
             SemaphoreOpError::NoSuchSemaphore { object, index, count } => {
                 no_such(f, object, *index, *count)

@@ -51,6 +51,8 @@ impl<'a> SemaphoreGuard<'a> {
         if self.token != process::token() {
             return Err(SemaphoreOpError::NotHolder { object: self.semaphores.object() });
         }
+        // Nothing is given to another set that has the id now.
+        self.semaphores.check_identity()?;
         self.semaphores.try_operate(&[SemaphoreOp::release(self.index, self.amount).undo()])
     }
 }

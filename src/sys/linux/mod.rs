@@ -9,6 +9,7 @@ mod barrier;
 mod clock;
 mod event;
 mod ffi;
+mod guarded;
 pub(crate) mod process;
 mod queue;
 mod segment;

@@ -8,7 +8,7 @@ use super::ffi::{self, check, check_len, retry};
 use super::segment::Segment;
 use crate::sys::{
     Key, MessageBuffer, MessageSelect, ObjectKind, ObjectName, Ownership, QueueStat, SystemError,
-    Wait, moment,
+    SystemErrorKind, Wait, moment,
 };
 
 /// A message queue; the object stays when this is dropped.
@@ -185,6 +185,12 @@ impl MessageQueue {
 
     /// Removes the queue with its messages and wakes all that wait on it.
     pub(crate) fn remove(&self) -> Result<(), SystemError> {
+        // Not one of another key that has the id now. Of one that this process may not look at, the call says so.
+        if let Err(error) = self.read()
+            && error.kind() == SystemErrorKind::Removed
+        {
+            return Err(error);
+        }
         let removed = control(self.id, libc::IPC_RMID, null_mut());
         point!("msgctl.removed");
         removed.map(drop).map_err(|errno| self.error("msgctl", errno))
@@ -203,7 +209,11 @@ impl MessageQueue {
         let mut raw: msqid_ds = unsafe { std::mem::zeroed() };
         ffi::stat(self.id, ffi::MSG_STAT_ANY, |id, command| control(id, command, &mut raw))
             .map_err(|errno| self.error("msgctl", errno))?;
-        Ok(raw)
+        match ffi::key_of(&raw.msg_perm) == self.key {
+            true => Ok(raw),
+            // The id is another's: of another ipc namespace, or of a queue made after this one was removed.
+            false => Err(SystemError::removed(self.name())),
+        }
     }
 }
 

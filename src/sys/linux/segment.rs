@@ -10,7 +10,8 @@ use super::atomics::{AtomicU64, Ordering};
 use super::ffi::{self, check};
 use crate::sys::bytes::{Reader, Writer};
 use crate::sys::{
-    Key, ObjectKind, ObjectName, Ownership, SegmentPlan, SegmentStat, SystemError, moment,
+    Key, ObjectKind, ObjectName, Ownership, SegmentPlan, SegmentStat, SystemError, SystemErrorKind,
+    moment,
 };
 
 /// Bit of the mode: removed, and there only for those who have it mapped. See shmctl(2).
@@ -61,7 +62,6 @@ impl SegmentId {
 
     /// Maps the segment, whole.
     pub(crate) fn attach(&self, read_only: bool) -> Result<Segment, SystemError> {
-        let len = self.stat()?.size;
         let flags = if read_only { libc::SHM_RDONLY } else { 0 };
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing else.
         let start = unsafe { libc::shmat(self.id, null(), flags) };
@@ -69,7 +69,11 @@ impl SegmentId {
         point!("shmat.after");
         match NonNull::new(start.cast()) {
             Some(start) if start.as_ptr() as isize != -1 => {
-                Ok(Segment { segment: *self, start, len })
+                // Asked of what is mapped, whose id is no other's from here on: it may not be the segment that
+                // was found, nor as large.
+                let mut mapped = Segment { segment: *self, start, len: 0 };
+                mapped.len = self.stat()?.size;
+                Ok(mapped)
             }
             _ => Err(self.error("shmat", errno)),
         }
@@ -110,6 +114,12 @@ impl SegmentId {
 
     /// Takes the key away at once, and the memory once no process has it mapped.
     pub(crate) fn remove(&self) -> Result<(), SystemError> {
+        // Not one of another key that has the id now. Of one that this process may not look at, the call says so.
+        if let Err(error) = self.read()
+            && error.kind() == SystemErrorKind::Removed
+        {
+            return Err(error);
+        }
         let removed = control(self.id, libc::IPC_RMID, null_mut());
         point!("shmctl.removed");
         removed.map(drop).map_err(|errno| self.error("shmctl", errno))
@@ -129,7 +139,13 @@ impl SegmentId {
         let mut raw: shmid_ds = unsafe { std::mem::zeroed() };
         ffi::stat(self.id, ffi::SHM_STAT_ANY, |id, command| control(id, command, &mut raw))
             .map_err(|errno| self.error("shmctl", errno))?;
-        Ok(raw)
+        // A segment that is removed while it is mapped has no key any more.
+        let is_removed = raw.shm_perm.mode as u32 & SHM_DEST != 0;
+        match is_removed || ffi::key_of(&raw.shm_perm) == self.key {
+            true => Ok(raw),
+            // The id is another's: of another ipc namespace, or of a segment made after this one was removed.
+            false => Err(SystemError::removed(self.name())),
+        }
     }
 }
 
@@ -370,7 +386,7 @@ impl Drop for Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::{Cleanup, SystemErrorKind};
+    use crate::sys::Cleanup;
 
     fn bytes(len: usize) -> SegmentPlan {
         SegmentPlan { len, words: 0, lines_at: 0 }

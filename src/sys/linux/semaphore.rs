@@ -6,7 +6,10 @@ use nix::libc::{self, c_int, c_short, c_void, sembuf, timespec};
 
 use super::clock::Deadline;
 use super::ffi::{self, SemidDs, Seminfo, check, retry};
-use crate::sys::{Key, ObjectKind, ObjectName, Ownership, SemOp, SetStat, SystemError};
+use super::guarded::Guarded;
+use crate::sys::{
+    Key, ObjectKind, ObjectName, Ownership, SemOp, SetStat, SystemError, SystemErrorKind,
+};
 
 /// Operations that are handed over without an allocation.
 const FEW: usize = 8;
@@ -113,9 +116,27 @@ impl SemaphoreSet {
 
     /// The values of all.
     pub(crate) fn values(&self) -> Result<Vec<u16>, SystemError> {
-        let mut values = vec![0_u16; self.stat()?.count];
-        self.control(0, libc::GETALL, values.as_mut_ptr().cast())?;
-        Ok(values)
+        let count = self.stat()?.count;
+        let mut memory = self.memory_for(count)?;
+        self.control(0, libc::GETALL, memory.start()).map_err(|error| self.replaced(error))?;
+        // A set of another size had the id by then.
+        if self.stat()?.count != count {
+            return Err(SystemError::removed(self.name()));
+        }
+        Ok(memory.numbers().to_vec())
+    }
+
+    fn memory_for(&self, values: usize) -> Result<Guarded, SystemError> {
+        Guarded::new(values).map_err(|errno| self.error("mmap", errno))
+    }
+
+    /// What an error means where the kernel was given memory for all semaphores of the set: there are more of
+    /// them, so the set was removed, and another has its id.
+    fn replaced(&self, error: SystemError) -> SystemError {
+        match error.raw_os_error() {
+            libc::EFAULT => SystemError::removed(self.name()),
+            _ => error,
+        }
     }
 
     /// The process that changed one semaphore last, 0 if none did.
@@ -133,9 +154,13 @@ impl SemaphoreSet {
 
     /// Sets all, one value for each, and takes from every process what it would undo.
     pub(crate) fn set_values(&self, values: &[u16]) -> Result<(), SystemError> {
-        let count = self.stat()?.count;
-        assert_eq!(values.len(), count, "the kernel reads one value for each semaphore");
-        self.control(0, libc::SETALL, values.as_ptr().cast_mut().cast()).map(drop)
+        if self.stat()?.count != values.len() {
+            return Err(SystemError::removed(self.name()));
+        }
+        let mut memory = self.memory_for(values.len())?;
+        memory.numbers().copy_from_slice(values);
+        let set = self.control(0, libc::SETALL, memory.start());
+        set.map(drop).map_err(|error| self.replaced(error))
     }
 
     /// How many wait for one semaphore to become larger.
@@ -163,6 +188,7 @@ impl SemaphoreSet {
 
     /// Removes the set and wakes all that wait on it.
     pub(crate) fn remove(&self) -> Result<(), SystemError> {
+        self.check_identity()?;
         let removed = self.control(0, libc::IPC_RMID, null_mut());
         point!("semctl.removed");
         removed.map(drop)
@@ -200,7 +226,20 @@ impl SemaphoreSet {
         let argument = ptr::from_mut(&mut raw).cast();
         ffi::stat(self.id, ffi::SEM_STAT_ANY, |id, command| control(id, 0, command, argument))
             .map_err(|errno| self.error("semctl", errno))?;
-        Ok(raw)
+        match ffi::key_of(&raw.sem_perm) == self.key {
+            true => Ok(raw),
+            // The id is another's: of another ipc namespace, or of a set made after this one was removed.
+            false => Err(SystemError::removed(self.name())),
+        }
+    }
+
+    /// Refuses what is done to the set with this id if it is another set.
+    pub(crate) fn check_identity(&self) -> Result<(), SystemError> {
+        match self.read() {
+            Err(error) if error.kind() == SystemErrorKind::Removed => Err(error),
+            // Of a set that this process may not look at, the call that follows says so.
+            _ => Ok(()),
+        }
     }
 
     fn control(
