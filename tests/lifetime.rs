@@ -1347,3 +1347,42 @@ fn users_that_open_a_channel_again_at_once_leave_nothing_of_one_that_was_removed
 fn object(stage: &Stage, kind: Kind) -> Option<Object> {
     stage.objects().into_iter().find(|object| object.kind == kind)
 }
+
+#[test]
+fn removal_of_what_is_unused_never_takes_a_value() {
+    let stage = Stage::new("unlink unused");
+    for round in 0..300 {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let tx = Channel::<u64>::open_or_create(stage.name()).unwrap().sender().unwrap();
+                tx.send(&round).unwrap();
+            });
+            let removed = Channel::<u64>::unlink_unused(stage.name());
+            let refused = removed.err().is_none_or(|error| {
+                matches!(
+                    error,
+                    OpenError::NotFound { .. }
+                        | OpenError::InUse { .. }
+                        | OpenError::HoldsValues { .. }
+                )
+            });
+            assert!(refused);
+        });
+        let refused = Channel::<u64>::unlink_unused(stage.name());
+        assert!(matches!(refused, Err(OpenError::HoldsValues { .. })), "{refused:?}");
+        let rx = Channel::<u64>::open(stage.name()).unwrap().receiver().unwrap();
+        assert_eq!(rx.recv().unwrap(), round);
+    }
+    assert!(matches!(Channel::<u64>::unlink_unused(stage.name()), Err(OpenError::NotFound { .. })));
+}
+
+#[test]
+fn a_durable_channel_that_is_not_used_is_removed_as_such() {
+    let stage = Stage::new("unlink durable");
+    let channel = Channel::<u64>::options().durable().create(stage.name()).unwrap();
+    let refused = Channel::<u64>::unlink_unused(stage.name());
+    assert!(matches!(refused, Err(OpenError::InUse { users: 1, .. })), "{refused:?}");
+    drop(channel);
+    Channel::<u64>::unlink_unused(stage.name()).unwrap();
+    assert!(stage.objects().is_empty());
+}

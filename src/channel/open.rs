@@ -5,7 +5,7 @@ use super::options::Options;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::codec::{Codec, DefaultCodec};
-use crate::control::{self, Owner};
+use crate::control::{self, Owner, Unlink};
 use crate::error::OpenError;
 use crate::name::Name;
 
@@ -57,7 +57,35 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// [`OpenError::KeyCollision`] if what is there is no channel or one of another name,
     /// [`OpenError::Busy`] if another process keeps its lock; [`OpenError`] otherwise.
     pub fn unlink(name: impl Into<Name>) -> Result<(), OpenError> {
-        control::unlink(&name.into(), Owner::Myself)
+        control::unlink(&name.into(), Owner::Myself, Unlink::Any)
+    }
+
+    /// Removes a channel that has no user and holds no value, also a durable one. It is not removed while
+    /// somebody opens it or sends.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] or [`OpenError::HoldsValues`] if it stays; else as
+    /// [`unlink`](Channel::unlink), which also removes what cannot be read.
+    ///
+    /// ```
+    /// use sysv_channel::{Channel, OpenError};
+    ///
+    /// let name = format!("doc-unlink-{}", std::process::id());
+    /// let orders = Channel::<u64>::options().durable().create(&name)?;
+    /// let refused = Channel::<u64>::unlink_unused(&name);
+    /// assert!(matches!(refused, Err(OpenError::InUse { users: 1, .. })));
+    ///
+    /// orders.sender()?.send(&7)?;
+    /// drop(orders);
+    /// let refused = Channel::<u64>::unlink_unused(&name);
+    /// assert!(matches!(refused, Err(OpenError::HoldsValues { .. })));
+    ///
+    /// Channel::<u64>::open(&name)?.receiver()?.recv()?;
+    /// Channel::<u64>::unlink_unused(&name)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unlink_unused(name: impl Into<Name>) -> Result<(), OpenError> {
+        control::unlink(&name.into(), Owner::Myself, Unlink::Unused)
     }
 }
 

@@ -422,9 +422,18 @@ fn open_on(wanted: &Wanted, key: Key, set: SemaphoreSet) -> Result<Option<Contro
     })
 }
 
-/// Removes the channel, in use or not: its users are told that it is gone. Of several that remove
+/// Which channels `unlink` removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unlink {
+    /// Also one that is in use or holds values.
+    Any,
+    /// None that has a user or holds a value.
+    Unused,
+}
+
+/// Removes the channel: users that it has are told that it is gone. Of several that remove
 /// it at once, the one that found it with the lock held has removed it, and the others find none.
-pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
+pub(crate) fn unlink(name: &Name, owner: Owner, which: Unlink) -> Result<(), OpenError> {
     let key = name.key()?;
     // An exit waits until it is done: while it has a channel's lock, the last user leaves the channel
     // to it.
@@ -441,7 +450,7 @@ pub(crate) fn unlink(name: &Name, owner: Owner) -> Result<(), OpenError> {
                 // A user that closed it, or another remover, was faster.
             }
             Some((set, Signature::Signed)) => {
-                if unlink_on(name, key, set, owner)? {
+                if unlink_on(name, key, set, owner, which)? {
                     return Ok(());
                 }
                 if find_set(key, owner)? != Some(set) {
@@ -471,14 +480,36 @@ fn gone_is_false(error: SystemError) -> Result<bool, SystemError> {
 }
 
 /// Removes the channel on this set; `false` if something of it went before.
-fn unlink_on(name: &Name, key: Key, set: SemaphoreSet, owner: Owner) -> Result<bool, OpenError> {
+fn unlink_on(
+    name: &Name,
+    key: Key,
+    set: SemaphoreSet,
+    owner: Owner,
+    which: Unlink,
+) -> Result<bool, OpenError> {
     let mut removed = false;
     let ended = lock(set, name, LOCK_PATIENCE).and_then(|locked| {
         locked.run(|_| {
+            // With the lock held no process becomes a user, and where there is none no value comes.
+            if which == Unlink::Unused {
+                let users = set.value(USERS)?.into();
+                if users > 0 {
+                    return Err(OpenError::InUse { name: name.clone(), users });
+                }
+            }
             match identify_with_any_mode(key, set, owner) {
                 Ok(Identified::Channel(mapped, queue)) => {
                     Wanted::named(name.clone()).check_name(key, &mapped.header)?;
-                    remove_rest(Some(&mapped.segment), queue)?;
+                    let segment = mapped.segment.clone();
+                    if which == Unlink::Unused {
+                        let control = Control::new(mapped, set, queue);
+                        let holds_values = control.holds_values();
+                        control.detach();
+                        if holds_values {
+                            return Err(OpenError::HoldsValues { name: name.clone() });
+                        }
+                    }
+                    remove_rest(Some(&segment), queue)?;
                 }
                 Ok(Identified::Rest(rest)) => {
                     Wanted::named(name.clone()).check_rest(key, &rest)?;
@@ -489,7 +520,7 @@ fn unlink_on(name: &Name, key: Key, set: SemaphoreSet, owner: Owner) -> Result<b
                     refused @ (OpenError::Corrupt { .. }
                     | OpenError::WrongVersion { .. }
                     | OpenError::KeyCollision { .. }),
-                ) => remove_wreck(key, set, owner, refused)?,
+                ) if which == Unlink::Any => remove_wreck(key, set, owner, refused)?,
                 Err(error) => return Err(error),
             }
             // Those who sleep hear it from the kernel now. Those who are busy were told to look.

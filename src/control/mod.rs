@@ -43,7 +43,7 @@ pub(crate) use layout::{
     ENVELOPE, Layout, MAX_LANES, MAX_RECEIVERS, ReceiverWords, TYPE_WORD, lane_word, slot_word,
     word,
 };
-pub(crate) use lifecycle::{BRIEFLY, Wanted, create, open, unlink, wait_for};
+pub(crate) use lifecycle::{BRIEFLY, Unlink, Wanted, create, open, unlink, wait_for};
 pub(crate) use listener::{Listener, Registrant, Woken};
 pub use ownership::Owner;
 pub(crate) use removal::VALUES_BETWEEN_LOOKS;

@@ -132,6 +132,18 @@ pub enum OpenError {
         /// That process; 0 if it is in another pid namespace.
         pid: i32,
     },
+    /// The channel has users, so [`unlink_unused`](crate::Channel::unlink_unused) does not remove it.
+    InUse {
+        /// What was asked for.
+        name: Name,
+        /// How many; each end of a channel is one.
+        users: usize,
+    },
+    /// Values wait in the channel, so [`unlink_unused`](crate::Channel::unlink_unused) does not remove it.
+    HoldsValues {
+        /// What was asked for.
+        name: Name,
+    },
     /// Other processes made the channel and removed it, time and again, while this one looked for it.
     Unsettled {
         /// What was asked for.
@@ -254,6 +266,17 @@ impl Describe for OpenError {
                 "{} holds the lock of {} and does not give it back: it may be stopped; continue or \
                  end it",
                 Process(*pid),
+                named(name)
+            ),
+            OpenError::InUse { name, users } => write!(
+                f,
+                "{} is in use ({users} open) and was not removed: end its users first, or remove it under \
+                 them with unlink",
+                named(name)
+            ),
+            OpenError::HoldsValues { name } => write!(
+                f,
+                "{} holds values and was not removed: receive them first, or remove it with them by unlink",
                 named(name)
             ),
             OpenError::Unsettled { name } => write!(

@@ -183,6 +183,14 @@ fn every_open_error_reads_well() {
             OpenError::OtherOptions { name: name(), durable: true, difference: "so".into() },
             &["\"orders\"", "unused, but durable", "(so)", "unlink"],
         ),
+        (
+            OpenError::InUse { name: name(), users: 2 },
+            &["\"orders\"", "2 open", "was not removed", "unlink"],
+        ),
+        (
+            OpenError::HoldsValues { name: name() },
+            &["\"orders\" holds values", "was not removed", "receive them first"],
+        ),
         (OpenError::Unsettled { name: name() }, &["\"orders\"", "made and removed", "try again"]),
         (
             OpenError::Attach(AttachError::Removed { channel: orders() }),
