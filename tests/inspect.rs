@@ -200,6 +200,11 @@ fn several_receivers_are_told_each_with_its_process() {
     ids.sort_unstable();
     due.sort_unstable();
     assert_eq!(ids, due);
+    // Senders have lanes where there are no rings, too.
+    let tx = channel.sender().unwrap();
+    tx.send(&Order::of(10)).unwrap();
+    let lane = &look(&stage).lanes[0];
+    assert_eq!((lane.pid, lane.waiting_values, lane.sent_values), (Some(std::process::id()), 0, 1));
     workers.pop().unwrap().kill();
     assert_eq!(look(&stage).receivers.len(), 1);
     drop(channel);
