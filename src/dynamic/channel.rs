@@ -211,10 +211,65 @@ impl DynamicReceiver {
     }
 
     fn receive(&self, select: Select, deadline: Deadline) -> Result<Message<Value>, RecvError> {
+        self.receive_and(select, deadline, |message| message)
+    }
+
+    /// Receives what `take` makes of a value, which is handed over after that.
+    fn receive_and<R>(
+        &self,
+        select: Select,
+        deadline: Deadline,
+        take: impl Fn(Message<Value>) -> R,
+    ) -> Result<R, RecvError> {
         self.receiver.receive_as(select, deadline, |mut reader: Reader<'_>, tag| {
             let bytes = reader.read_vec(reader.remaining())?;
-            Ok(Message { tag, value: self.codec.decode(&bytes)? })
+            Ok(take(Message { tag, value: self.codec.decode(&bytes)? }))
         })
+    }
+
+    /// Receives the next value that `select` asks for, and has it used before it is handed over. Where the process ends
+    /// inside of `take`, the next receiver gets it: it comes at least once, and so to a file or a pipe that can fail.
+    ///
+    /// A value that goes in fragments may be taken back by its sender while `take` uses it: then `take` gets the next one.
+    ///
+    /// # Errors
+    /// As [`recv_matching`](DynamicReceiver::recv_matching).
+    ///
+    /// ```
+    /// # #[cfg(feature = "bincode")] {
+    /// # use sysv_channel::{Channel, Select, dynamic::DynamicChannel};
+    /// # let name = format!("doc-dynamic-with-{}", std::process::id());
+    /// # let name = name.as_str();
+    /// let channel = Channel::<(u64, String)>::create(name)?;
+    /// channel.sender()?.send(&(7, "seven".to_owned()))?;
+    /// let rx = DynamicChannel::open(name)?.receiver()?;
+    /// let tag = rx.recv_with(Select::Any, |message| {
+    ///     println!("{:?}", message.value);
+    ///     message.tag
+    /// })?;
+    /// assert_eq!(tag.get(), 1);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_with<R>(
+        &self,
+        select: Select,
+        take: impl Fn(Message<Value>) -> R,
+    ) -> Result<R, RecvError> {
+        self.receive_and(select, Deadline::never(), take)
+    }
+
+    /// Like [`recv_with`](DynamicReceiver::recv_with), and waits at most `timeout` for a value.
+    ///
+    /// # Errors
+    /// As [`recv_with`](DynamicReceiver::recv_with), and [`RecvError::Timeout`] if none came.
+    pub fn recv_with_timeout<R>(
+        &self,
+        select: Select,
+        timeout: Duration,
+        take: impl Fn(Message<Value>) -> R,
+    ) -> Result<R, RecvError> {
+        self.receive_and(select, Deadline::after(timeout), take)
     }
 
     /// The values one after another, until the senders have come and gone, or the call is

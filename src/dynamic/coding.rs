@@ -19,6 +19,7 @@ use crate::codec::Postcard;
 use crate::codec::{Codec, DecodeError, EncodeError, Raw};
 #[cfg(any(feature = "bincode", feature = "postcard"))]
 use crate::codec::{Reader, Writer};
+use crate::inspect::{ChannelKind, Inspection};
 use crate::name::Name;
 
 /// The name of the codec of C structs, which needs no feature here: its values are bytes.
@@ -111,6 +112,46 @@ impl DynamicCodec {
     /// [`DynamicError::Untraced`] if the shape does not say how values are encoded.
     pub fn new(codec: &str, shape: &str) -> Result<DynamicCodec, DynamicError> {
         DynamicCodec::of(&Name::Text(String::new()), codec, shape)
+    }
+
+    /// That of what goes through a channel, as a [`tap`](crate::tap) shows it: of a server the requests, of a mailbox
+    /// the messages.
+    ///
+    /// # Errors
+    /// As [`new`](DynamicCodec::new).
+    ///
+    /// ```
+    /// # #[cfg(feature = "bincode")] {
+    /// use sysv_channel::Channel;
+    /// use sysv_channel::dynamic::DynamicCodec;
+    ///
+    /// # let name = format!("doc-dynamic-tap-{}", std::process::id());
+    /// # let name = name.as_str();
+    /// let orders = Channel::<(u64, String)>::create(name)?;
+    /// let (tx, rx) = (orders.sender()?, orders.receiver()?);
+    ///
+    /// let mut tap = sysv_channel::tap(name)?;
+    /// let codec = DynamicCodec::of_channel(tap.channel())?;
+    /// tx.send(&(7, "seven".to_owned()))?;
+    /// let seen = codec.decode(&tap.next().unwrap().bytes)?;
+    /// assert_eq!(seen, vec![7.into(), "seven".into()].into());
+    /// # rx.recv()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of_channel(channel: &Inspection) -> Result<DynamicCodec, DynamicError> {
+        let name = channel.name.clone().map_or(Name::Key(channel.key), Name::Text);
+        let (codec, text) = (&*channel.codec, &*channel.schema);
+        let part = match channel.kind {
+            ChannelKind::Channel => return DynamicCodec::of(&name, codec, text),
+            ChannelKind::Server => "request",
+            ChannelKind::Mailbox => "message",
+        };
+        let format = DynamicCodec::format(&name, codec)?;
+        let parsed = Shape::parse(text);
+        let whole = parsed.map_err(|error| DynamicError::Shape { name: name.clone(), error })?;
+        let untraced = || DynamicError::Untraced { name: name.clone(), shape: text.to_owned() };
+        DynamicCodec::with(&name, format, whole.field(part).ok_or_else(untraced)?)
     }
 
     /// The same, where errors name the channel.
