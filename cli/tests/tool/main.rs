@@ -1,0 +1,12 @@
+//! The tool as a user runs it: real processes, pipes and a terminal.
+//!
+//! The tests wait for what a process says or does, never for time to pass.
+
+mod help;
+mod looking;
+mod queue;
+mod removing;
+mod stage;
+mod streams;
+mod tapping;
+mod terminal;

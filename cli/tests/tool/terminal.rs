@@ -1,0 +1,155 @@
+//! `top`, in a terminal whose screen is read back.
+
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sysv_channel::Channel;
+
+use crate::stage::{Stage, until};
+
+const SIZE: (u16, u16) = (40, 120);
+
+/// The tool in a terminal of its own.
+struct Terminal {
+    keys: Arc<pty_process::blocking::Pty>,
+    screen: Arc<Mutex<vt100::Parser>>,
+    child: std::process::Child,
+}
+
+impl Terminal {
+    fn start(arguments: &[&str]) -> Self {
+        Terminal::of(
+            pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_sysv-channel")).args(arguments),
+        )
+    }
+
+    fn of(command: pty_process::blocking::Command) -> Self {
+        let (pty, pts) = pty_process::blocking::open().unwrap();
+        pty.resize(pty_process::Size::new(SIZE.0, SIZE.1)).unwrap();
+        let child = command.env("TERM", "xterm-256color").spawn(pts).unwrap();
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(SIZE.0, SIZE.1, 0)));
+        let keys = Arc::new(pty);
+        let (output, shown) = (Arc::clone(&keys), Arc::clone(&screen));
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // It ends with an error when the last process has let go of the terminal.
+            while let Ok(read @ 1..) = (&*output).read(&mut bytes) {
+                shown.lock().unwrap().process(&bytes[..read]);
+            }
+        });
+        Terminal { keys, screen, child }
+    }
+
+    fn press(&self, keys: &str) {
+        (&*self.keys).write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    fn line(&self, begin: &str) -> Option<String> {
+        self.text().lines().find(|line| line.starts_with(begin)).map(str::to_owned)
+    }
+
+    fn is_alternate(&self) -> bool {
+        self.screen.lock().unwrap().screen().alternate_screen()
+    }
+
+    fn end(mut self) -> Option<i32> {
+        let code = self.child.wait().unwrap().code();
+        let terminal = &self;
+        until(|| !terminal.is_alternate());
+        assert!(!self.screen.lock().unwrap().screen().hide_cursor());
+        code
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn top_shows_rates_depth_and_who_waits_and_leaves_the_terminal_as_it_was() {
+    let stage = Stage::new("top");
+    let channel = Channel::<[u64; 4]>::options().max_waiting(4).create(stage.name()).unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let top = Terminal::start(&["top", "--interval", "0.1"]);
+    let me = std::process::id().to_string();
+    until(|| top.line(stage.name()).is_some_and(|line| line.contains(&me)));
+    until(|| top.is_alternate() && top.text().contains("q leaves"));
+    // Values that wait are counted, and fill the bar.
+    tx.send(&[1; 4]).unwrap();
+    tx.send(&[2; 4]).unwrap();
+    until(|| top.line(stage.name()).is_some_and(|line| line.contains("█████░░░░░")));
+    // A rate is seen while values go through.
+    until(|| {
+        tx.send(&[3; 4]).unwrap();
+        rx.recv().unwrap();
+        let line = top.line(stage.name()).unwrap_or_default();
+        let cells: Vec<_> = line[stage.name().len().min(line.len())..].split_whitespace().collect();
+        cells.len() > 4 && cells[1] != "-" && cells[1] != "0" && cells[2] != "-" && cells[2] != "0"
+    });
+    rx.recv().unwrap();
+    rx.recv().unwrap();
+    // A receiver that waits is seen to sleep.
+    let closer = rx.closer();
+    let waits = thread::spawn(move || rx.recv().map(drop));
+    until(|| top.line(stage.name()).is_some_and(|line| line.contains(&format!("{me} sleeps"))));
+    closer.close();
+    assert!(waits.join().unwrap().is_err());
+    top.press("q");
+    assert_eq!(top.end(), Some(0));
+}
+
+#[test]
+fn keys_choose_order_and_pause() {
+    let (first, second) = (Stage::new("top keys a"), Stage::new("top keys b"));
+    let channels = [&first, &second].map(|stage| Channel::<u64>::create(stage.name()).unwrap());
+    channels[1].sender().unwrap().send(&1).unwrap();
+    let top = Terminal::start(&["top", "--interval", "0.1"]);
+    until(|| top.line(first.name()).is_some() && top.line(second.name()).is_some());
+    let place = |stage: &Stage| top.text().lines().position(|line| line.starts_with(stage.name()));
+    until(|| place(&first) < place(&second));
+    top.press("ss");
+    until(|| top.text().contains("order: waiting") && place(&second) < place(&first));
+    top.press("p");
+    until(|| top.text().contains("p goes on"));
+    top.press("\u{1b}[B\u{1b}[A");
+    top.press("p");
+    until(|| top.text().contains("p pauses"));
+    // Ctrl-C is a key here.
+    top.press("\u{3}");
+    assert_eq!(top.end(), Some(0));
+}
+
+#[test]
+fn a_signal_gives_the_terminal_back() {
+    let top = Terminal::start(&["top"]);
+    until(|| top.is_alternate() && top.text().contains("q leaves"));
+    kill(Pid::from_raw(top.child.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(top.end(), Some(143));
+}
+
+#[test]
+fn a_person_sees_how_far_a_long_transfer_is() {
+    let stage = Stage::new("progress");
+    let channel = Channel::<u64>::options().max_waiting(2).create(stage.name()).unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let lines: String = (0..10).map(|number| format!("{number}\n")).collect();
+    file.write_all(lines.as_bytes()).unwrap();
+    let tool = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_sysv-channel"));
+    let tool = tool.args(["send", stage.name()]).stdin(file.reopen().unwrap());
+    let terminal = Terminal::of(tool);
+    // Two values of two bytes went, of twenty bytes.
+    until(|| terminal.text().contains("4 B/20 B"));
+    let rx = channel.receiver().unwrap();
+    (0..10).for_each(|number| assert_eq!(rx.recv().unwrap(), number));
+    assert_eq!(terminal.end(), Some(0));
+}
