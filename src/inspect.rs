@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::Stats;
 use crate::channel::{in_hand, waiting_in_ring};
-use crate::control::{Control, ReceiverWords, lane_word, semaphores};
+use crate::control::{Control, ReceiverWords, is_channel, lane_word, semaphores};
 use crate::error::InspectError;
 use crate::name::{Handle, Name};
 use crate::sys::{
@@ -206,8 +206,19 @@ pub fn list() -> Result<Vec<Listed>, SystemError> {
         channels.insert(key.raw());
     }
     for (queue, stat) in MessageQueue::list()? {
-        if !channels.contains(&stat.ownership.key) {
-            listed.push(Listed::Queue { id: queue.id(), stat });
+        if channels.contains(&stat.ownership.key) {
+            continue;
+        }
+        // A channel may have been made since the sets were listed.
+        let key = Key::new(stat.ownership.key);
+        let set = key.and_then(|key| Some((key, SemaphoreSet::open(key).ok()?)));
+        match set.map(|(key, set)| Inspection::of(key, set)) {
+            Some(Ok((_, channel))) => listed.push(Listed::Channel(Box::new(channel))),
+            // One that is being made or removed.
+            _ if key.is_some_and(|key| is_channel(key) == Ok(true)) => {}
+            // It went with its channel meanwhile.
+            _ if queue.stat().is_err_and(|error| error.kind() == SystemErrorKind::Removed) => {}
+            _ => listed.push(Listed::Queue { id: queue.id(), stat }),
         }
     }
     Ok(listed)

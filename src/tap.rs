@@ -16,10 +16,13 @@ use crate::inspect::{ChannelKind, Inspection};
 use crate::name::Name;
 use crate::sys::Ordering;
 use crate::tag::Tag;
-use crate::{actor, rpc};
+use crate::{actor, rpc, transfer};
 
 /// How long a tap sleeps between two looks.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
+
+/// How often a tap that begins looks for a moment in which nobody sends.
+const QUIET_TRIES: usize = 5;
 
 /// How much of a channel in use is copied in one look: so many values, and of their bytes so many.
 const RECORDS: usize = 64;
@@ -34,8 +37,9 @@ const BYTES: usize = 64 << 10;
 /// copies no more than 64 values or 64 KiB in one look at a channel in use. So a channel at full speed loses
 /// less than two hundredths of its speed; of a slow one everything is seen.
 ///
-/// Values come in the order in which they were sent, as far as they are seen; of different senders, and of small
-/// and large values, in about that order. Of messages that wait nothing is seen where the kernel cannot copy
+/// Values of a ring come in the order in which they were sent, as far as they are seen; by the queue, where one
+/// that is just being received may be seen after the next, and of different senders or ways, in about that order.
+/// A value in fragments is seen if its receiver is slow. Of messages that wait nothing is seen where the kernel cannot copy
 /// them (it lacks `CONFIG_CHECKPOINT_RESTORE`). The channel's memory stays mapped, and in use, until the tap is
 /// dropped.
 ///
@@ -97,10 +101,12 @@ pub struct Tapped {
 impl Tapped {
     /// Decodes the value, which is of another type if the channel is: [`Tap::channel`] says what it carries.
     ///
+    /// Reply ports in it lead nowhere: they are the receiver's.
+    ///
     /// # Errors
     /// A [`DecodeError`] if the bytes are no such value.
     pub fn decode<T, C: Codec<T>>(&self) -> Result<T, DecodeError> {
-        C::decode(Reader::new(&self.bytes))
+        transfer::tracing(|| C::decode(Reader::new(&self.bytes)))
     }
 }
 
@@ -164,8 +170,16 @@ pub fn tap(name: impl Into<Name>) -> Result<Tap, InspectError> {
         last_look: None,
         is_over: false,
     };
-    tap.look(Budget::ALL);
-    // What waits was seen, and of what is sent in this moment nothing counts as missed.
+    // Senders count a value when it is there already: the figures fit where nothing was sent for a while. Of a
+    // channel in use, nothing that is sent meanwhile counts as missed.
+    for _ in 0..QUIET_TRIES {
+        let before = tap.sent();
+        thread::sleep(BETWEEN_LOOKS);
+        tap.look(Budget::ALL);
+        if tap.sent() == before {
+            break;
+        }
+    }
     tap.sent_before = tap.sent().saturating_sub(tap.seen);
     tap.missed = 0;
     Ok(tap)
@@ -177,7 +191,8 @@ impl Tap {
         &self.channel
     }
 
-    /// How many values went by without being seen since the tap began, as far as is known by now.
+    /// How many values went by without being seen since the tap began, as far as is known by now; of a mailbox
+    /// those replies too that it passes on for its ports.
     pub fn missed(&self) -> u64 {
         self.missed
     }
@@ -234,7 +249,9 @@ impl Tap {
             return;
         }
         // Before the look: after the last user is gone nothing comes.
-        let is_over = self.control.set.value(semaphores::USERS).is_err();
+        let is_over = self.control.set.value(semaphores::USERS).is_err()
+            || self.control.segment.id().stat().map_or(true, |stat| stat.removed)
+            || self.control.queue.is_some_and(|queue| queue.stat().is_err());
         let (at, sent) = (Instant::now(), self.sent());
         let control = &self.control;
         if control.layout().has_ring() {

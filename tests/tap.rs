@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -251,6 +252,94 @@ fn requests_and_messages_are_seen_without_their_heads() {
     assert_eq!(told(sysv_channel::codec::Reader::new(&seen.bytes[4..])).unwrap(), 5);
     assert!(matches!(mailbox.recv().unwrap(), Some(Told::Add(5))));
     let _ = Told::Sum;
+}
+
+/// Messages are put into the slots in turn, and shown in the order in which they came there.
+#[test]
+fn what_was_just_received_is_seen_in_order() {
+    let stage = Stage::new("tap slots");
+    let options = Channel::<Numbered>::options().capacity(0).max_waiting(3);
+    let channel = options.create(stage.name()).unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let mut tap = tap(stage.name()).unwrap();
+    let mut due = 0..;
+    for round in 0..200 {
+        for number in 0..3 {
+            tx.send(&Numbered::new(3 * round + number, 0)).unwrap();
+        }
+        (0..3).for_each(|_| drop(rx.recv().unwrap()));
+        while let Some(tapped) = tap.try_next() {
+            assert_eq!(Some(numbered(tapped).check()), due.next());
+        }
+        assert_eq!(due.start, 3 * round + 3);
+    }
+    assert_eq!(tap.missed(), 0);
+}
+
+/// Taps begin right behind a value that was received: what they see and miss later is what was sent since.
+#[test]
+fn no_value_is_counted_that_was_not_sent() {
+    const VALUES: u64 = 60;
+    let stage = Stage::new("tap counts");
+    let channel = Channel::<Numbered>::options().capacity(0).create(stage.name()).unwrap();
+    let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+    let (go, started) = mpsc::channel();
+    let (done, over) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for () in started {
+                for number in 0..VALUES {
+                    tx.send(&Numbered::new(number, 0)).unwrap();
+                    thread::sleep(Duration::from_micros(100));
+                }
+                done.send(()).unwrap();
+            }
+        });
+        scope.spawn(move || rx.iter().for_each(|value| drop(value.unwrap())));
+        for _ in 0..20 {
+            let mut tap = tap(stage.name()).unwrap();
+            go.send(()).unwrap();
+            let mut seen = 0;
+            while over.try_recv().is_err() {
+                seen += u64::from(tap.next_timeout(Duration::from_millis(1)).is_some());
+            }
+            seen += rest(&mut tap).len() as u64;
+            assert_eq!(seen + tap.missed(), VALUES, "{seen} seen");
+        }
+        drop(go);
+    });
+}
+
+#[test]
+fn a_port_in_a_message_that_is_watched_is_the_actors() {
+    let stage = Stage::new("tap port");
+    let mailbox = Mailbox::<ReplyTo<u64>>::bind(stage.name()).unwrap();
+    let mut messages = tap(stage.name()).unwrap();
+    let address = mailbox.address();
+    thread::scope(|scope| {
+        scope.spawn(move || assert_eq!(address.ask(|port| port).unwrap(), 7));
+        let seen = messages.next().unwrap();
+        let port = seen.decode::<ReplyTo<u64>, Bincode>().unwrap();
+        port.send(&666).unwrap_err();
+        drop(seen.decode::<ReplyTo<u64>, Bincode>().unwrap());
+        mailbox.recv().unwrap().unwrap().send(&7).unwrap();
+    });
+}
+
+#[test]
+fn a_channel_of_which_an_object_was_removed_is_over() {
+    for kind in [Kind::Set, Kind::Segment, Kind::Queue] {
+        let stage = Stage::new("tap removed");
+        let channel = Channel::<Numbered>::create(stage.name()).unwrap();
+        let mut tap = tap(stage.name()).unwrap();
+        let objects = stage.objects();
+        let object = objects.iter().find(|object| object.kind == kind).unwrap();
+        object.remove_if_there();
+        assert_eq!(tap.next(), None, "{kind:?}");
+        assert!(tap.is_over());
+        drop(channel);
+        stage.objects().into_iter().for_each(kernel::Object::remove_if_there);
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@ use crate::codec::Codec;
 use crate::control::fragmented::Fragmented;
 use crate::control::{Control, ENVELOPE, TYPE_WORD, lane_word, semaphores};
 use crate::ring::Consumer;
+#[cfg(not(loom))]
+use crate::ring::Record;
 use crate::sys::{Ordering, SystemError};
 
 /// What happened on a channel since it was created, over all its senders and receivers.
@@ -140,8 +142,14 @@ pub(crate) fn waiting_in_ring(control: &Control, lane: usize) -> (u64, u64) {
     if !control.layout().has_ring() {
         return (0, 0);
     }
+    // One that its sender may still take back does not wait. Relaxed: figures of this moment.
+    let announced = match control.layout().has_queue() {
+        true => control.lane_word(lane, lane_word::ANNOUNCED).load(Ordering::Relaxed),
+        false => u64::MAX,
+    };
     let records = Consumer::waiting(control.segment.clone(), control.layout().ring(lane));
-    records.fold((0, 0), |(values, bytes), record| {
+    let sent = |record: &Record| !record.flags.is_last() || record.position < announced;
+    records.filter(sent).fold((0, 0), |(values, bytes), record| {
         let flags = record.flags;
         let open = || fragmented(control, lane).is_open_at(record.position);
         let waits = flags.is_last() && (flags.is_whole() || open());

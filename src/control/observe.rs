@@ -16,7 +16,12 @@ impl Control {
     ///
     /// The channel may be made or removed meanwhile.
     pub(crate) fn observe(key: Key, set: SemaphoreSet) -> Result<Control, InspectError> {
-        match semaphores::inspect(set)? {
+        let signature = match semaphores::inspect(set)? {
+            // A creator may be about to sign it.
+            Signature::Unsigned if semaphores::is_signed_soon(set)? => semaphores::inspect(set)?,
+            signature => signature,
+        };
+        match signature {
             Signature::Signed => {}
             // Its key says whose it is.
             Signature::Unsigned if key.is_private() => {

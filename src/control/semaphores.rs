@@ -149,7 +149,8 @@ pub(crate) fn inspect(set: SemaphoreSet) -> Result<Signature, SystemError> {
     }
     let values = set.values()?;
     let [first, second] = SIGNATURE;
-    let [found, begun] = [first.0, second.0].map(|index| values[usize::from(index)]);
+    let value = |index| values.get(usize::from(index)).copied().unwrap_or_default();
+    let [found, begun] = [value(first.0), value(second.0)];
     let begun = begun.wrapping_sub(second.1 as u16);
     let signed = found == first.1 as u16 && begun <= 1;
     let could_be_ours = could_be_channel(stat.count) && stat.ownership.mode & 0o600 == 0o600;

@@ -81,6 +81,11 @@ impl Observer {
         Observed::Nothing
     }
 
+    /// Gives up what was not seen of the records that were consumed; `false` if there is nothing of that.
+    pub(crate) fn skip_consumed(&mut self) -> bool {
+        self.skip_lost() == Observed::Lost
+    }
+
     /// Whether what was copied from this position on was not written over before.
     fn is_whole(&self, position: u64) -> bool {
         // Acquire: pairs with the Release fence in `Producer::extend_reach`: a copy that has anything of what

@@ -81,7 +81,14 @@ impl LaneTap {
 
     /// Finds what came since the last look, as far as the budget goes.
     pub(super) fn look(&mut self, control: &Control, budget: &mut Budget) {
-        while self.settle(control) && !budget.is_spent() {
+        while self.settle(control) {
+            if budget.is_spent() {
+                // What waits on the queue was looked at now. Older values would come out of order.
+                if control.layout().has_queue() && self.observer.skip_consumed() {
+                    self.partial = None;
+                }
+                return;
+            }
             match self.observer.next(self.announced, &mut self.payload) {
                 Observed::Record { position, tag, flags } => {
                     budget.spend(self.payload.len());

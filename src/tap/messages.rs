@@ -113,9 +113,10 @@ pub(super) struct Messages {
 
 /// The number of the message that was in a slot, if it was handed over already.
 fn handed_over(control: &Control, slot: usize) -> Option<u64> {
-    // Relaxed, both: what is received in this moment is shown or not.
+    // Relaxed, all: what is received in this moment is shown or not.
+    let word = |at| control.slot_word(slot, at).load(Ordering::Relaxed);
     let is_empty = control.word(control.layout().slot(slot)).load(Ordering::Relaxed) == 0;
-    is_empty.then(|| control.slot_word(slot, slot_word::ORDER).load(Ordering::Relaxed))
+    (is_empty && word(slot_word::DELIVERIES) != 0).then(|| word(slot_word::ORDER))
 }
 
 impl Messages {
@@ -143,10 +144,13 @@ impl Messages {
             messages = self.look_at_queue(budget);
         }
         // After the queue: what is on neither was received, and the slot was filled again.
+        let mut in_slots: Vec<_> =
+            (0..self.slots.len()).filter_map(|slot| self.look_at_slot(control, slot)).collect();
+        in_slots.sort_unstable_by_key(|&(order, _)| order);
         let mut in_front = 0;
-        for slot in 0..self.slots.len() {
-            let Some(message) = self.look_at_slot(control, slot) else { continue };
+        for (_, message) in in_slots {
             budget.spend(0);
+            // It was sent before what is on the queue, if it did not come after the look there.
             let before = messages.iter().rposition(|other| other.comes_before(&message));
             let at = before.map_or(in_front, |before| before + 1);
             in_front += usize::from(before.is_none());
@@ -158,7 +162,7 @@ impl Messages {
     /// The message in a slot, if there is a whole one that was not seen, and when it came there.
     ///
     /// The kernel writes the next message there at any moment after the receiver has said that there is none.
-    fn look_at_slot(&mut self, control: &Control, slot: usize) -> Option<Message> {
+    fn look_at_slot(&mut self, control: &Control, slot: usize) -> Option<(u64, Message)> {
         let word = |at| control.slot_word(slot, at);
         // Acquire: pairs with the Release in `Slots::next`: all of the message is there.
         let deliveries = word(slot_word::DELIVERIES).load(Ordering::Acquire);
@@ -188,7 +192,7 @@ impl Messages {
         }
         self.slots[slot] = Some(order);
         let message = Message::new(type_ as i64, envelope?, bytes)?;
-        self.seen.insert(message.id).then_some(message)
+        self.seen.insert(message.id).then_some((order, message))
     }
 
     /// The messages on the queue that were not seen, oldest first: none while the look goes on.
