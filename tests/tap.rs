@@ -296,7 +296,9 @@ fn no_value_is_counted_that_was_not_sent() {
             }
         });
         scope.spawn(move || rx.iter().for_each(|value| drop(value.unwrap())));
-        for _ in 0..20 {
+        for round in 0..20 {
+            // One that the receiver has in hand would be shown.
+            until(|| channel.stats().unwrap().received_values == round * VALUES);
             let mut tap = tap(stage.name()).unwrap();
             go.send(()).unwrap();
             let mut seen = 0;
