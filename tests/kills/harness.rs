@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::exit;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use nix::sched::{CloneFlags, unshare};
 use crate::plan::{self, Round};
 use crate::rounds::{Outcome, Whom};
 use crate::victim::{self, End};
+use crate::watching::Watched;
 use crate::{actors, common, points, wakes};
 
 /// How many are killed where nobody says how many.
@@ -49,8 +50,15 @@ pub(crate) fn run() {
     tally.play(plan::only(&only, plan::census()));
     let census = std::mem::take(&mut tally.census);
     let rounds = plan::kills(&census, kills);
-    tally.play(plan::only(&only, rounds));
+    let over = AtomicBool::new(false);
+    let watched = thread::scope(|scope| {
+        let watched = scope.spawn(|| Watched::until(&over));
+        tally.play(plan::only(&only, rounds));
+        over.store(true, Ordering::Relaxed);
+        watched.join().expect("whoever looks is not hurt")
+    });
     tally.report();
+    watched.report();
     wakes::report((kills as usize / 50).clamp(10, 100));
     let left = objects();
     println!(

@@ -34,6 +34,8 @@ mod victim;
 #[cfg(fail_points)]
 mod wakes;
 #[cfg(fail_points)]
+mod watching;
+#[cfg(fail_points)]
 mod workers;
 
 fn main() {
