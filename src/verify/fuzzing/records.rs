@@ -9,6 +9,7 @@ use crate::verify::fuzzing::{Memory, Script};
 const MAX_LINES: usize = 64;
 const HEAD_AT: usize = LINE;
 const HEAD_HINT_AT: usize = 2 * LINE;
+const REACH_AT: usize = 2 * LINE + 8;
 const LINES_AT: usize = 4 * LINE;
 
 /// Less than fits into one record of the largest ring.
@@ -55,7 +56,10 @@ pub fn records(data: &[u8]) {
         segment.copy_in(at, &GUARD);
     }
     segment.word(HEAD_AT).store(script.number(), Ordering::Relaxed);
-    segment.word(HEAD_HINT_AT).store(script.number(), Ordering::Relaxed);
+    let nonsense = script.number();
+    for at in [HEAD_HINT_AT, REACH_AT] {
+        segment.word(at).store(nonsense, Ordering::Relaxed);
+    }
     let foreign = script.below(MAX_LINES * LINE).min(end - LINES_AT);
     segment.copy_in(LINES_AT, script.bytes(foreign));
 
