@@ -254,7 +254,7 @@ impl<M, C: Codec<M>> Address<M, C> {
             |reader: Reader<'_>| accept::<R, C>(&self.name, self.options, address.ask, reader);
         let reply = connection.sender.wait_for_reply_of(receiver, deadline, accept);
         let replaced = connection.sender.is_replaced(receiver);
-        self.answered(reply, replaced)
+        self.answered(reply, replaced, deadline)
     }
 
     /// Tells the message of an ask, whose port says that it was sent; says which actor it was told.
@@ -291,12 +291,13 @@ impl<M, C: Codec<M>> Address<M, C> {
         }
     }
 
-    /// What became of an ask, by how the wait for its reply ended, and whether the actor that was asked has a
-    /// successor.
+    /// What became of an ask until then, by how the wait for its reply ended, and whether the actor that was asked
+    /// has a successor.
     fn answered<R>(
         &self,
         reply: Result<Reply<R>, RecvError>,
         replaced: bool,
+        deadline: Deadline,
     ) -> Result<R, AskError> {
         match reply {
             Ok((outcome, came)) => {
@@ -305,6 +306,10 @@ impl<M, C: Codec<M>> Address<M, C> {
                     // The one that comes next says so of a port whose holder found no actor to reply to.
                     Err(AskError::Dropped { mailbox }) if replaced => {
                         Err(AskError::Died { mailbox })
+                    }
+                    // Of an actor that gave up at the deadline, word comes before this side has looked at its clock.
+                    Err(AskError::Dropped { mailbox }) if deadline.has_passed() => {
+                        Err(AskError::Timeout { mailbox })
                     }
                     outcome => outcome,
                 }

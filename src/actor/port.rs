@@ -38,6 +38,8 @@ pub(super) struct UntypedPort {
     pub(super) hold: Hold,
     /// What its home is opened with.
     options: AddressOptions,
+    /// Why the last part of its stream could not be sent: what the asker is told of a port that is dropped then.
+    pub(super) unsendable: Option<String>,
 }
 
 /// How a port answers; shared with the call that decodes or sends it in this moment.
@@ -266,7 +268,7 @@ impl Relay {
 
 impl UntypedPort {
     fn new(address: PortAddress, hold: Hold) -> Self {
-        UntypedPort { address, hold, options: AddressOptions::of_this_moment() }
+        UntypedPort { address, hold, options: AddressOptions::of_this_moment(), unsendable: None }
     }
 
     /// The asker's own, to be sent, which then says so.
@@ -376,7 +378,7 @@ impl UntypedPort {
     }
 
     /// What became of a reply, of which the asker is told.
-    fn told(&self, answered: Result<(), ReplyError>) -> Result<(), ReplyError> {
+    pub(super) fn told(&self, answered: Result<(), ReplyError>) -> Result<(), ReplyError> {
         use ReplyError::{Full, Send, TooLong};
         if let Err(error @ (TooLong { .. } | Send(_) | Full { .. })) = &answered
             && !error.was_sent()
@@ -487,7 +489,10 @@ fn encoded<R, C: Codec<R>>(
 
 impl Drop for UntypedPort {
     fn drop(&mut self) {
-        self.end(Status::Dropped, "");
+        match self.unsendable.take() {
+            Some(why) => self.end(Status::Unsendable, &why),
+            None => self.end(Status::Dropped, ""),
+        }
     }
 }
 

@@ -14,12 +14,14 @@ use super::Peer;
 use super::error::ReplyError;
 use super::port::{ROOM, Route, UntypedPort};
 use super::wire::{PortAddress, Shape};
+use crate::DefaultCodec;
 use crate::channel::{Due, Parts};
 use crate::codec::Codec;
+use crate::error::SendError;
 use crate::name::Name;
 use crate::service::reply::{self, Status};
 use crate::sys::Deadline;
-use crate::{DefaultCodec, transfer};
+use crate::transfer::{self, Refusal};
 
 /// The slot of an asker's lane: each stream has a lane of its own.
 pub(super) const SLOT: usize = 0;
@@ -155,13 +157,20 @@ impl<R, C: Codec<R>> StreamTo<R, C> {
         self.port.finish()
     }
 
-    /// Ends the stream with a last part, as [`ReplyTo::send`](super::ReplyTo::send) replies: it waits for no asker.
+    /// Ends the stream with a last part, for which it waits as for [`part`](StreamTo::part).
     ///
     /// # Errors
-    /// As [`ReplyTo::send`](super::ReplyTo::send).
-    pub fn send(self, last: &R) -> Result<(), ReplyError> {
+    /// As [`part`](StreamTo::part); the asker is told, if it still reads.
+    pub fn send(mut self, last: &R) -> Result<(), ReplyError> {
         self.refuse_if_unread()?;
-        self.port.reply::<R, C>(last)
+        if !matches!(self.port.hold.way(), Route::Home(_)) {
+            return self.port.reply::<R, C>(last);
+        }
+        let sent = self.part_as(Status::Reply, last, Deadline::never());
+        if sent.as_ref().map_or_else(Refusal::was_sent, |()| true) {
+            self.port.hold.set(Route::None);
+        }
+        sent
     }
 
     /// An asker that reads no more is told nothing more.
@@ -176,6 +185,10 @@ impl<R, C: Codec<R>> StreamTo<R, C> {
     }
 
     fn part_by(&mut self, part: &R, until: Deadline) -> Result<(), ReplyError> {
+        self.part_as(Status::Part, part, until)
+    }
+
+    fn part_as(&mut self, status: Status, part: &R, until: Deadline) -> Result<(), ReplyError> {
         let StreamTo { port, parts, .. } = self;
         let sent = transfer::sending::<R, _, _>(|| {
             let way = port.way(if until.is_now() { Duration::ZERO } else { ROOM })?;
@@ -183,13 +196,19 @@ impl<R, C: Codec<R>> StreamTo<R, C> {
             let address = &port.address;
             match way {
                 Route::Home(caller) => {
-                    let head = reply::head(address.ask, Status::Part);
+                    let head = reply::head(address.ask, status);
                     Ok(caller.send_part(parts, &head, &bytes, until)?)
                 }
                 Route::Away(Some(link)) => Ok(link.part(address, parts, &bytes, until)?),
                 Route::None | Route::Asker(_) | Route::Away(None) => Err(port.passed_on()),
             }
         });
+        self.port.unsendable = match &sent {
+            Err(
+                error @ (ReplyError::TooLong { .. } | ReplyError::Send(SendError::Encode { .. })),
+            ) => Some(error.to_string()),
+            _ => None,
+        };
         sent.map_err(ReplyError::of_part)
     }
 }

@@ -126,8 +126,15 @@ impl Holding {
     pub(crate) fn reads(&self, asker: Origin, parts: &Parts) -> bool {
         let Parts { due, stream, .. } = parts;
         asker.lane < self.control.layout().lanes
-            && credit::is_ahead(&self.control, asker.lane, stream.slot, due.call, stream.sent)
-                .is_some()
+            && credit::is_ahead(
+                &self.control,
+                asker.lane,
+                stream.slot,
+                due.call,
+                stream.sent,
+                credit::WINDOW,
+            )
+            .is_some()
     }
 
     /// Which process the asker of a port is.

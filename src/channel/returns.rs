@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+pub(super) use self::parts::{PartSent, Waiting};
 pub(crate) use self::parts::{PartWait, Stream};
 
 use self::chunks::ChunkedReply;

@@ -200,10 +200,11 @@ impl Describe for SendError {
             SendError::NeedsWaiting { channel: name, len, max } => {
                 let named = named(name);
                 let enlarge = named.enlarge();
+                let replies = if named.replies() { " (of a stream: reply_capacity)" } else { "" };
                 write!(
                     f,
                     "a value of {len} bytes goes through {named} in fragments, since it is longer \
-                     than {max}, and so needs a call that waits; or {enlarge}capacity"
+                     than {max}, and so needs a call that waits; or {enlarge}capacity{replies}"
                 )
             }
             SendError::QueueTooSmall { channel: name, needed, capacity } => write!(

@@ -72,6 +72,11 @@ impl Named<'_> {
         }
     }
 
+    /// Whether it replies.
+    pub(super) fn replies(&self) -> bool {
+        matches!(self.what, "server" | "mailbox")
+    }
+
     /// What its users take, and how there are more.
     pub(super) fn places(&self) -> (&'static str, &'static str) {
         match self.what {

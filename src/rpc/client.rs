@@ -156,6 +156,7 @@ where
             let room_by = if how == How::TryCall { Deadline::now() } else { deadline };
             let asked = held.ask::<Q, C, C>(shared, request, deadline, room_by, how);
             let (call, end) = asked.map_err(explained)?;
+            let explained = |error: CallError| explained(error).of_call_until(deadline);
             let outcome = match held {
                 Held::Own(mut own) => {
                     let outcome = own.reply::<C>(shared, call, end, deadline);

@@ -9,6 +9,7 @@ use crate::error::text::{Describe, server};
 use crate::error::{RecvError, SendError};
 use crate::name::Name;
 use crate::service::ConnectError;
+use crate::sys::Deadline;
 use crate::transfer::Refusal;
 
 /// Why a call has no reply.
@@ -126,6 +127,17 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// The same for a call that ended by that deadline: of a handler that gave up because it had passed, word comes
+    /// before this side has looked at its clock.
+    pub(super) fn of_call_until(self, deadline: Deadline) -> Self {
+        match self {
+            CallError::Dropped { server } if deadline.has_passed() => {
+                CallError::Timeout { server, received: true }
+            }
+            error => error,
+        }
+    }
+
     /// The same for a call that is made again: one that a server had received before, which is gone,
     /// may have been executed by that one, however it ended now.
     pub(super) fn of_call_received_before(self, received: bool, server: &Arc<Name>) -> Self {

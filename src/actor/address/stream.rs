@@ -118,6 +118,7 @@ impl<M, C: Codec<M>> Address<M, C> {
             options: self.options,
             deadline,
             parts: 0,
+            forked: false,
             types: PhantomData,
         })
     }
@@ -144,6 +145,8 @@ pub struct ReplyStream<R, C = DefaultCodec> {
     deadline: Deadline,
     /// How many parts came.
     parts: u64,
+    /// Whether an iteration over it has ended because the process was forked.
+    forked: bool,
     types: PhantomData<fn(C) -> R>,
 }
 
@@ -184,7 +187,9 @@ impl<R, C: Codec<R>> ReplyStream<R, C> {
     /// # Errors
     /// The last item may be an error, behind all parts before it that had come: [`AskError::Died`] if the actor that
     /// was asked ended, [`AskError::Dropped`] if the port was dropped before its end or its holder died,
-    /// [`AskError::Timeout`] or [`AskError::Unfinished`] at the stream's deadline; else as [`Address::ask`].
+    /// [`AskError::Timeout`] or [`AskError::Unfinished`] at the stream's deadline, [`AskError::Wait`] with
+    /// [`RecvError::Removed`](crate::RecvError::Removed) if the mailbox was removed; else as [`Address::ask`]. In a
+    /// process that was forked meanwhile it is [`RecvError::Forked`](crate::RecvError::Forked), each time.
     pub fn next_timeout(&mut self, timeout: Duration) -> Poll<Option<Result<R, AskError>>> {
         self.next_by(Deadline::after(timeout))
     }
@@ -218,6 +223,10 @@ impl<R, C: Codec<R>> ReplyStream<R, C> {
                     Err(AskError::Dropped { mailbox }) if self.is_replaced() => {
                         AskError::Died { mailbox }
                     }
+                    // Of a holder that gave up at the deadline, word comes before this side has looked at its clock.
+                    Err(AskError::Dropped { .. }) if self.deadline.has_passed() => {
+                        return Poll::Ready(Some(Err(self.late())));
+                    }
                     outcome => {
                         self.end();
                         return Poll::Ready(Some(outcome));
@@ -230,11 +239,13 @@ impl<R, C: Codec<R>> ReplyStream<R, C> {
                     false => Poll::Pending,
                 };
             }
-            Err(RecvError::Disconnected { .. } | RecvError::Removed { .. }) => {
+            Err(RecvError::Disconnected { .. }) => AskError::Died { mailbox },
+            // A private mailbox goes with its actor.
+            Err(RecvError::Removed { .. }) if matches!(*mailbox, Name::Handle(_)) => {
                 AskError::Died { mailbox }
             }
-            // The stream goes on once the other call is over.
-            Err(error @ RecvError::Reentrant { .. }) => {
+            // The stream goes on once the other call is over, or in the process that this one came from.
+            Err(error @ (RecvError::Reentrant { .. } | RecvError::Forked { .. })) => {
                 return Poll::Ready(Some(Err(AskError::Wait(error))));
             }
             Err(error) => AskError::Wait(error),
@@ -272,6 +283,10 @@ impl<R, C: Codec<R>> Iterator for ReplyStream<R, C> {
     /// [`AskError::Unfinished`] if others had come.
     fn next(&mut self) -> Option<Self::Item> {
         match self.next_by(Deadline::after(TEN_SECONDS)) {
+            Poll::Ready(next @ Some(Err(AskError::Wait(RecvError::Forked { .. })))) => {
+                let said = std::mem::replace(&mut self.forked, true);
+                if said { None } else { next }
+            }
             Poll::Ready(next) => next,
             Poll::Pending => Some(Err(self.late())),
         }

@@ -126,7 +126,7 @@ impl<M, C: Codec<M>> Address<M, C> {
         let accept = |reader: Reader<'_>| accept::<R, C>(&name, options, ask, reader);
         let reply = sender.wait_for_reply_as_task(receiver, deadline, accept).await;
         let replaced = sender.is_replaced(receiver);
-        self.answered(reply, replaced)
+        self.answered(reply, replaced, deadline)
     }
 
     /// The connection, connected if it is not.

@@ -22,7 +22,7 @@ fn look_at(control: &Control, to: Origin, parts: &Parts) -> PartWait {
     if due.deadline.has_passed() || !to.is_there(control) {
         return PartWait::Gone;
     }
-    match credit::is_ahead(control, to.lane, stream.slot, due.call, stream.sent) {
+    match credit::is_ahead(control, to.lane, stream.slot, due.call, stream.sent, credit::WINDOW) {
         None => PartWait::Gone,
         Some(true) => PartWait::Late,
         Some(false) => PartWait::Room,

@@ -15,11 +15,18 @@ use std::sync::Arc;
 
 use crate::channel::ports;
 use crate::control::{Control, lane_word};
+use crate::ring::LINE;
 use crate::sys::{AtomicU64, Fault, Ordering, fault, fence};
 
 /// How much of a stream may be on its way, in bytes as [`charge`] counts them. A part that is longer goes when
 /// nothing else is.
 pub(crate) const WINDOW: u64 = if cfg!(loom) { 1 } else { 256 << 10 };
+
+/// The same for the receiver's process, which writes to the ring back: no more than half of that, so that what may be
+/// on its way seldom waits for room there.
+pub(in crate::channel) fn window(control: &Control) -> u64 {
+    WINDOW.min(control.layout().return_lines * LINE as u64 / 2)
+}
 
 /// How many bytes the window takes at most where its parts are kept, which takes more than they count for.
 pub(in crate::channel) const KEPT_AHEAD: u64 = 3 * WINDOW;
@@ -31,9 +38,9 @@ pub(crate) const STREAMS: usize = lane_word::STREAMS;
 const TAKEN_BITS: u32 = 40;
 const TAKEN: u64 = (1 << TAKEN_BITS) - 1;
 
-/// What a part of so many encoded bytes counts for: it takes memory of its own where it waits.
+/// What a part of so many encoded bytes counts for: no less than it takes of the ring, with what stands in front.
 pub(crate) fn charge(len: usize) -> u64 {
-    len as u64 + 64
+    len as u64 + 96
 }
 
 fn slot(control: &Control, lane: usize, slot: usize) -> &AtomicU64 {
@@ -52,6 +59,7 @@ pub(in crate::channel) fn is_ahead(
     at: usize,
     call: u64,
     sent: u64,
+    window: u64,
 ) -> Option<bool> {
     // Relaxed: `notify` and `park` order it, or the fence behind PARTS_WAIT; the request came after the
     // slot was opened.
@@ -59,7 +67,7 @@ pub(in crate::channel) fn is_ahead(
     if now >> TAKEN_BITS != value(call, 0) >> TAKEN_BITS {
         return None;
     }
-    Some(sent.wrapping_sub(now) & TAKEN >= WINDOW)
+    Some(sent.wrapping_sub(now) & TAKEN >= window)
 }
 
 /// Whether the caller has this slot open.
@@ -123,7 +131,7 @@ impl Credit {
     /// The caller has taken a part that counts for so much, and says so once it is worth waking the sender for.
     pub(crate) fn take(&mut self, charge: u64) {
         self.taken += charge;
-        self.tell(WINDOW.div_ceil(2));
+        self.tell(window(&self.control).div_ceil(2));
     }
 
     /// The caller waits for more: whatever it has taken, the sender is to know of.

@@ -1,17 +1,50 @@
 //! Replies that wait in this process for room in their lane's ring.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::{Due, Reply, ReplyLane, ReplyProducers};
 use crate::codec::EncodeError;
 use crate::control::lane_word;
 use crate::error::SendError;
 use crate::ring::Damage;
-use crate::sys::{Deadline, Ordering};
+use crate::sys::{AtomicU64, Deadline, Ordering};
 use crate::tag::Tag;
 
 /// What keeping a reply costs beside its bytes.
 pub(super) const KEEPING: usize = 128;
+
+/// What became of a reply whose handler waits until it stands in the ring.
+///
+/// Relaxed, all of it: written and read under the lane's lock.
+#[derive(Clone)]
+pub(in crate::channel) struct Ticket(Arc<AtomicU64>);
+
+impl Ticket {
+    /// Else, it waits, and so many bytes of it went.
+    const SENT: u64 = u64::MAX;
+    const DROPPED: u64 = u64::MAX - 1;
+
+    pub(super) fn new(sent: bool) -> Self {
+        Ticket(Arc::new(AtomicU64::new(if sent { Ticket::SENT } else { 0 })))
+    }
+
+    /// What changes when more of it goes.
+    pub(super) fn progress(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn waits(&self) -> bool {
+        self.progress() < Ticket::DROPPED
+    }
+
+    pub(super) fn was_sent(&self) -> bool {
+        self.progress() == Ticket::SENT
+    }
+
+    fn becomes(&self, what: u64) {
+        self.0.store(what, Ordering::Relaxed);
+    }
+}
 
 /// A reply that waits for room.
 pub(super) struct PendingReply {
@@ -21,23 +54,36 @@ pub(super) struct PendingReply {
     /// How much of it went.
     gone: usize,
     due: Option<Due>,
+    /// Where its handler waits for it, what tells that.
+    ticket: Option<Ticket>,
+}
+
+impl PendingReply {
+    /// What it takes of the memory for replies that nobody waits to send.
+    fn kept(&self) -> usize {
+        if self.ticket.is_some() { 0 } else { self.bytes.len() + KEEPING }
+    }
 }
 
 impl ReplyLane {
-    fn push(&mut self, to: u64, bytes: Vec<u8>, due: Option<Due>) {
-        self.kept += bytes.len() + KEEPING;
-        self.waiting.push_back(PendingReply { to, bytes, gone: 0, due });
+    fn push(&mut self, pending: PendingReply) {
+        self.kept += pending.kept();
+        self.waiting.push_back(pending);
     }
 
-    fn pop(&mut self) {
+    fn pop(&mut self, becomes: u64) {
         if let Some(waiting) = self.waiting.pop_front() {
-            self.kept -= waiting.bytes.len() + KEEPING;
+            self.kept -= waiting.kept();
+            if let Some(ticket) = waiting.ticket {
+                ticket.becomes(becomes);
+            }
         }
     }
 
     fn clear(&mut self) {
-        self.waiting.clear();
-        self.kept = 0;
+        while !self.waiting.is_empty() {
+            self.pop(Ticket::DROPPED);
+        }
     }
 }
 
@@ -57,6 +103,25 @@ impl ReplyProducers {
         if way.kept > 0 && kept > limit {
             return Err(SendError::Full { channel: self.control.name() });
         }
+        self.put_behind(way, lane, reply, due, None)?;
+        // A handler whose reply went here has its thread looked after by the receiver's.
+        // Relaxed: it says so before it looks a last time.
+        if self.handlers_wait.load(Ordering::Relaxed) != 0 {
+            self.notify_receiver();
+        }
+        Ok(())
+    }
+
+    /// Puts a reply behind those that wait already, and sends what has room.
+    pub(super) fn put_behind(
+        &self,
+        way: &mut ReplyLane,
+        lane: usize,
+        reply: &Reply<'_>,
+        due: Option<Due>,
+        ticket: Option<Ticket>,
+    ) -> Result<(), SendError> {
+        let len = reply.len();
         let mut bytes = Vec::new();
         if bytes.try_reserve_exact(len).is_err() {
             return Err(self.unencodable(EncodeError::no_memory(len)));
@@ -67,8 +132,37 @@ impl ReplyProducers {
         if way.waiting.is_empty() {
             self.waits(lane, true);
         }
-        way.push(reply.generation, bytes, due);
+        way.push(PendingReply { to: reply.generation, bytes, gone: 0, due, ticket });
         self.forward(way, lane).map_err(|damage| self.damaged(lane, damage))
+    }
+
+    /// Takes back a reply that waits, and says whether it had gone already. Of what went in part, the next reply's
+    /// first fragment ends it.
+    pub(super) fn take_back(&self, way: &mut ReplyLane, lane: usize, ticket: &Ticket) -> bool {
+        if ticket.waits() {
+            let its = |it: &PendingReply| {
+                it.ticket.as_ref().is_some_and(|its| Arc::ptr_eq(&its.0, &ticket.0))
+            };
+            way.waiting.retain(|it| !its(it));
+            if way.waiting.is_empty() {
+                self.all_gone(lane);
+            }
+        }
+        ticket.was_sent()
+    }
+
+    /// Sends what has room of the replies that wait, and drops them in a lane that is damaged: its sender learns it
+    /// when it looks.
+    pub(super) fn forward_or_clear(&self, way: &mut ReplyLane, lane: usize) {
+        if self.forward(way, lane).is_err() {
+            self.drop_all(way, lane);
+        }
+    }
+
+    fn drop_all(&self, way: &mut ReplyLane, lane: usize) {
+        way.clear();
+        way.producer = None;
+        self.all_gone(lane);
     }
 
     /// Whether replies wait for room.
@@ -100,12 +194,10 @@ impl ReplyProducers {
             if way.waiting.is_empty() {
                 continue;
             }
-            let abandoned = before_sleep && !self.is_owned(lane);
-            // In a lane that is damaged, its sender learns it when it looks.
-            if abandoned || self.forward(&mut way, lane).is_err() {
-                way.clear();
-                way.producer = None;
-                self.all_gone(lane);
+            if before_sleep && !self.is_owned(lane) {
+                self.drop_all(&mut way, lane);
+            } else {
+                self.forward_or_clear(&mut way, lane);
             }
         }
     }
@@ -154,7 +246,7 @@ impl ReplyProducers {
         while let Some(waiting) = way.waiting.front() {
             // The next reply's first fragment ends one of which a part has gone.
             if !self.is_waited_for(lane, waiting.to, waiting.due) {
-                way.pop();
+                way.pop(Ticket::DROPPED);
                 continue;
             }
             self.producer(way, lane)?;
@@ -168,8 +260,11 @@ impl ReplyProducers {
             };
             sent = true;
             waiting.gone += gone;
+            if let Some(ticket) = &waiting.ticket {
+                ticket.becomes(waiting.gone as u64);
+            }
             if waiting.gone == waiting.bytes.len() {
-                way.pop();
+                way.pop(Ticket::SENT);
             }
         }
         if way.waiting.is_empty() {

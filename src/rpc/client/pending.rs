@@ -107,7 +107,10 @@ impl StartedCall {
             }
         }
         self.state = State::Over;
-        Some(outcome.map_err(|error| error.of_call_received_before(before, &shared.name)))
+        let explained = |error: CallError| {
+            error.of_call_received_before(before, &shared.name).of_call_until(self.deadline)
+        };
+        Some(outcome.map_err(explained))
     }
 }
 

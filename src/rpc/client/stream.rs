@@ -71,12 +71,31 @@ impl<Q, R, C> ReplyStream<Q, R, C> {
         }
     }
 
+    /// Ends the stream at a deadline.
+    fn late(&mut self) -> CallError {
+        if self.parts > 0 {
+            self.end();
+            return CallError::Unfinished { server: self.shared.server(), parts: self.parts };
+        }
+        let received = match self.shared.borrow(Deadline::now()) {
+            Ok(lent) => lent.was_received(self.call),
+            // Another thread has the connection, and knows.
+            Err(_) => true,
+        };
+        self.end();
+        CallError::Timeout { server: self.shared.server(), received }
+    }
+
     fn take(&mut self, item: Item<R>) -> Option<Result<R, CallError>> {
         match item {
             Item::Part(charge, part) => {
                 self.parts += 1;
                 self.credit.take(charge);
                 Some(part)
+            }
+            // Of a handler that gave up at the deadline, word comes before this side has looked at its clock.
+            Item::Last(Err(CallError::Dropped { .. })) if self.deadline.has_passed() => {
+                Some(Err(self.late()))
             }
             Item::Last(last) => {
                 self.end();
@@ -155,21 +174,6 @@ where
             Waited::Found(item) => Ok(Some(item)),
             Waited::Late(_) => Ok(None),
         }
-    }
-
-    /// Ends the stream at a deadline.
-    fn late(&mut self) -> CallError {
-        if self.parts > 0 {
-            self.end();
-            return CallError::Unfinished { server: self.shared.server(), parts: self.parts };
-        }
-        let received = match self.shared.borrow(Deadline::now()) {
-            Ok(lent) => lent.was_received(self.call),
-            // Another thread has the connection, and knows.
-            Err(_) => true,
-        };
-        self.end();
-        CallError::Timeout { server: self.shared.server(), received }
     }
 }
 

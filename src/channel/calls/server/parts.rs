@@ -3,7 +3,7 @@
 use super::Caller;
 use crate::channel::calls::credit;
 use crate::channel::encoded::Encoded;
-use crate::channel::returns::{Due, PartWait, Stream};
+use crate::channel::returns::{Due, PartSent, PartWait, Stream, Waiting};
 use crate::codec::{EncodeError, Writer};
 use crate::error::SendError;
 use crate::sys::Deadline;
@@ -38,7 +38,7 @@ impl Caller {
     pub(crate) fn reads(&self, parts: &Parts) -> bool {
         let (control, lane) = (self.returns.control(), self.origin.lane);
         let Parts { due, stream, .. } = parts;
-        credit::is_ahead(control, lane, stream.slot, due.call, stream.sent).is_some()
+        credit::is_ahead(control, lane, stream.slot, due.call, stream.sent, 0).is_some()
     }
 
     /// A part in this process's memory, where it can wait until it may go.
@@ -61,23 +61,37 @@ impl Caller {
         until: Deadline,
     ) -> Result<(), SendError> {
         let Parts { due, stream, drained_by } = parts;
-        let (returns, len) = (&self.returns, head.len() + part.len());
+        let (returns, to) = (&self.returns, self.origin);
         let gone = || SendError::Disconnected { channel: self.channel() };
         loop {
-            match returns.send_part(self.origin, head, part, *due, stream)? {
-                PartWait::Room => return Ok(()),
-                PartWait::Gone => return Err(gone()),
-                PartWait::Late | PartWait::Closed => {}
+            let waits = !until.has_passed();
+            let waiting = match returns.send_part(to, head, part, *due, stream, waits)? {
+                PartSent::Gone => return Ok(()),
+                PartSent::No(PartWait::Gone) => return Err(gone()),
+                PartSent::No(_) if !waits => {
+                    return Err(SendError::Full { channel: self.channel() });
+                }
+                PartSent::No(_) => None,
+                PartSent::Waits(ticket) => Some(ticket),
+            };
+            // A part that lies with what waits for room stays there meanwhile, whether the receiver is closed or not.
+            let ended = loop {
+                let by = drained_by.map_or(until, |drained| until.earlier(drained));
+                let it = Waiting { to, due: *due, stream: *stream, part: waiting.clone() };
+                match returns.await_part(it, by, drained_by.is_some()) {
+                    PartWait::Closed => *drained_by = Some(Deadline::after(returns.drain())),
+                    ended => break ended,
+                }
+            };
+            if let Some(ticket) = &waiting
+                && returns.end_wait(to, ticket)
+            {
+                stream.count(part.len());
+                return Ok(());
             }
-            if until.has_passed() {
-                return Err(SendError::Full { channel: self.channel() });
-            }
-            let until = drained_by.map_or(until, |drained| until.earlier(drained));
-            let knows_closed = drained_by.is_some();
-            match returns.await_part(self.origin, *due, *stream, len, until, knows_closed) {
-                PartWait::Room => {}
+            match ended {
+                PartWait::Room | PartWait::Closed => {}
                 PartWait::Gone => return Err(gone()),
-                PartWait::Closed => *drained_by = Some(Deadline::after(returns.drain())),
                 PartWait::Late if drained_by.is_some_and(Deadline::has_passed) => {
                     return Err(SendError::Closed { channel: self.channel() });
                 }
