@@ -12,12 +12,12 @@ use std::time::Duration;
 use common::kernel::is_asleep;
 use common::{Child, Stage, listen, play, say, until};
 use serde::{Deserialize, Serialize};
-use sysv_channel::Channel;
 use sysv_channel::actor::{
     Address, AskError, ConnectError, Mailbox, MailboxOptions, ReplyError, ReplyStream, ReplyTo,
     StreamTo, TellError,
 };
 use sysv_channel::codec::Bytes;
+use sysv_channel::{Channel, RecvError, SendError};
 
 /// Longer than a test may take.
 const FOR_EVER: Duration = Duration::from_secs(1000);
@@ -119,6 +119,29 @@ fn child() {
                 let mailbox = Mailbox::bind(name).unwrap();
                 say("bound");
                 act(&mailbox, ended);
+            }
+            // Says how much went whenever a part has to wait, and goes on when it is told to.
+            "counting actor" => {
+                let options = MailboxOptions::new().reply_capacity(16 << 10);
+                let mailbox: Mailbox<Job> = options.bind(name).unwrap();
+                say("bound");
+                let Some(Job::Rows { len, mut port, .. }) = mailbox.recv().unwrap() else {
+                    panic!()
+                };
+                thread::spawn(move || {
+                    let mut sent = 0;
+                    loop {
+                        match port.part_timeout(&part(sent, len), SHORT) {
+                            Ok(()) => sent += 1,
+                            Err(ReplyError::WouldWait { .. }) => {
+                                say(sent);
+                                listen();
+                            }
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                });
+                mailbox.recv().unwrap();
             }
             // Streams on the thread that receives.
             "actor of one thread" => {
@@ -592,6 +615,118 @@ fn the_death_of_the_actor_ends_a_stream_behind_all_that_came() {
     }
 }
 
+/// Negative: a part that finds no room is kept by the actor and not waited for, as a reply is, and some of those that
+/// were sent never come; in the next test, they do not come while the actor does something else.
+#[test]
+fn every_part_that_was_sent_comes_before_word_of_the_actors_death() {
+    // In one piece, and in several.
+    for (len, taken) in [(8, 50), (1000, 5), (9000, 1), (70_000, 0)] {
+        let stage = Stage::new("all that was sent");
+        let mut actor = started(&stage, "counting actor", &[], "bound");
+        let address = connected(&stage);
+        let mut stream = address.stream(rows(0, len)).unwrap();
+        let first: u64 = actor.hear().parse().unwrap();
+        assert!(first >= taken, "{first}");
+        (0..taken).for_each(|number| assert_eq!(stream.next(), Some(Ok(part(number, len)))));
+        actor.tell("on");
+        let sent: u64 = actor.hear().parse().unwrap();
+        actor.kill();
+        for number in taken..sent {
+            assert!(stream.next() == Some(Ok(part(number, len))), "{number} of {sent}, {len}");
+        }
+        let error = stream.next().unwrap().unwrap_err();
+        assert!(error.is_died(), "{error}");
+    }
+}
+
+#[test]
+fn a_stream_goes_on_while_the_actor_does_something_else() {
+    for closed in [false, true] {
+        for (len, parts) in [(1000, 300), (40_000, 10)] {
+            for how in ["finish", "send", "drop"] {
+                let stage = Stage::new("busy");
+                let options = MailboxOptions::new().reply_capacity(4096);
+                let mailbox: Mailbox<Job> = options.bind(stage.name()).unwrap();
+                let address = connected(&stage);
+                let mut stream = address.stream(rows(0, 8)).unwrap();
+                let mut port = receive(&mailbox);
+                if closed {
+                    mailbox.closer().close();
+                }
+                let handler = thread::spawn(move || {
+                    (0..parts).try_for_each(|number| port.part(&part(number, len)))?;
+                    match how {
+                        "finish" => port.finish(),
+                        "send" => port.send(&part(parts, len)),
+                        _ => Ok(()),
+                    }
+                });
+                let all = if how == "send" { parts + 1 } else { parts };
+                for number in 0..all {
+                    assert_eq!(stream.next(), Some(Ok(part(number, len))));
+                }
+                match stream.next() {
+                    None => assert_ne!(how, "drop"),
+                    Some(end) => assert!(how == "drop" && end.unwrap_err().is_dropped()),
+                }
+                handler.join().unwrap().unwrap();
+            }
+        }
+    }
+}
+
+/// Negative: the actor is asked first how the stream ended.
+#[test]
+fn a_holder_that_gives_up_at_the_deadline_does_not_hide_it() {
+    let stage = Stage::new("late");
+    let _actor = started(&stage, "actor", &[], "bound");
+    let address = connected(&stage);
+    for _ in 0..20 {
+        let stream = address.stream_timeout(rows(0, 1000), SHORT).unwrap();
+        let (_, error) = read(stream, 0);
+        assert!(error.as_ref().is_some_and(AskError::is_timeout), "{error:?}");
+    }
+}
+
+#[test]
+fn a_stream_whose_mailbox_is_removed_says_so() {
+    let stage = Stage::new("removed");
+    let mailbox = Mailbox::<Job>::bind(stage.name()).unwrap();
+    let mut stream = connected(&stage).stream(rows(0, 1000)).unwrap();
+    let mut port = receive(&mailbox);
+    (0..3).for_each(|number| port.part(&part(number, 1000)).unwrap());
+    Channel::<()>::unlink(stage.name()).unwrap();
+    let (came, error) = read(&mut stream, 0);
+    assert_eq!(came, 3);
+    assert!(matches!(error, Some(AskError::Wait(RecvError::Removed { .. }))), "{error:?}");
+    assert_eq!(stream.next(), None);
+    assert!(matches!(port.part(&part(3, 1000)), Err(ReplyError::Gone { .. })));
+}
+
+#[test]
+fn a_part_that_cannot_be_sent_is_what_its_asker_is_told() {
+    let stage = Stage::new("too long");
+    let options = MailboxOptions::new().reply_capacity(4096).max_value(10_000);
+    let mailbox: Mailbox<Job> = options.bind(stage.name()).unwrap();
+    let address = connected(&stage);
+    let mut stream = address.stream(rows(0, 8)).unwrap();
+    let mut port = receive(&mailbox);
+    let in_pieces = port.try_part(&part(0, 3000)).unwrap_err();
+    assert!(matches!(in_pieces, ReplyError::Send(SendError::NeedsWaiting { .. })), "{in_pieces}");
+    assert!(in_pieces.to_string().contains("reply_capacity"), "{in_pieces}");
+    let too_long = port.part(&part(0, 20_000)).unwrap_err();
+    assert!(matches!(too_long, ReplyError::TooLong { max: 10_000, .. }), "{too_long}");
+    // Others can follow.
+    port.part(&part(0, 8)).unwrap();
+    assert!(port.part(&part(1, 20_000)).is_err());
+    drop(port);
+    assert_eq!(stream.next(), Some(Ok(part(0, 8))));
+    let error = stream.next().unwrap().unwrap_err();
+    assert!(matches!(error, AskError::Unsendable { .. }), "{error}");
+    assert!(error.to_string().contains("10000"), "{error}");
+    assert_eq!(stream.next(), None);
+}
+
 #[test]
 fn the_death_of_a_ports_holder_ends_a_stream_behind_all_that_it_sent() {
     let stage = Stage::new("holder killed");
@@ -619,9 +754,10 @@ fn the_death_of_the_home_ends_a_forwarded_stream_at_both_ends() {
     let (address, holder) = (connected(&stage), second.address());
     let pass = |port| Job::Pass { first: 3, parts: 0, to: vec![holder], port };
     let mut stream = address.stream(pass).unwrap();
-    assert_eq!(stream.next(), Some(Ok(part(0, 1000))));
+    // The fourth is from the one that the port was passed to.
+    (0..4).for_each(|number| assert_eq!(stream.next(), Some(Ok(part(number, 1000)))));
     front.kill();
-    let (_, error) = read(&mut stream, 1);
+    let (_, error) = read(&mut stream, 4);
     assert!(error.as_ref().is_some_and(AskError::is_died), "{error:?}");
     back.expect("gone");
 }

@@ -39,6 +39,27 @@ fn child() {
                     thread::spawn(move || send(port, parts, 1000));
                 }
             }
+            // Says how much went whenever a part has to wait, and goes on when it is told to.
+            "counting server" => {
+                let options = ServerOptions::new().reply_capacity(16 << 10);
+                let server: Counter = options.bind(name).unwrap();
+                say("bound");
+                let (len, mut port) = receive(&server);
+                thread::spawn(move || {
+                    let mut sent = 0;
+                    loop {
+                        match port.part_timeout(&part(sent, len as usize), SHORT) {
+                            Ok(()) => sent += 1,
+                            Err(ReplyError::WouldWait { .. }) => {
+                                say(sent);
+                                listen();
+                            }
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                });
+                server.recv().unwrap();
+            }
             "reader" => {
                 let client = Reader::connect(name).unwrap();
                 let mut stream = client.stream(&0).unwrap();
@@ -462,6 +483,60 @@ fn the_death_of_the_server_ends_a_stream_behind_all_that_came() {
     // The same client reads of the next server.
     let _server = started(&stage, "server", &[], "bound");
     assert_eq!(client.stream(&5).unwrap().count(), 5);
+}
+
+/// Negative: a part that finds no room is kept by the server and not waited for, as a reply is, and some of those
+/// that were sent never come; in the next test, they do not come while the server does something else.
+#[test]
+fn every_part_that_was_sent_comes_before_word_of_the_servers_death() {
+    // In one piece, and in several.
+    for (len, taken) in [(8, 50), (1000, 5), (9000, 1), (70_000, 0)] {
+        let stage = Stage::new("all that was sent");
+        let mut server = started(&stage, "counting server", &[], "bound");
+        let client = Reader::connect(stage.name()).unwrap();
+        let mut stream = client.stream(&len).unwrap();
+        let first: u64 = server.hear().parse().unwrap();
+        assert!(first >= taken, "{first}");
+        (0..taken).for_each(|it| assert_eq!(stream.next(), Some(Ok(part(it, len as usize)))));
+        server.tell("on");
+        let sent: u64 = server.hear().parse().unwrap();
+        server.kill();
+        for number in taken..sent {
+            let next = stream.next();
+            assert!(next == Some(Ok(part(number, len as usize))), "{number} of {sent}, {len}");
+        }
+        let error = stream.next().unwrap().unwrap_err();
+        assert!(matches!(error, CallError::ServerDied { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_stream_goes_on_while_the_server_does_something_else() {
+    for (len, parts) in [(1000, 300), (40_000, 10)] {
+        let stage = Stage::new("busy");
+        let server: Counter = ServerOptions::new().reply_capacity(4096).bind(stage.name()).unwrap();
+        let client = Reader::connect(stage.name()).unwrap();
+        let mut stream = client.stream(&parts).unwrap();
+        let (parts, port) = receive(&server);
+        let handler = thread::spawn(move || send(port, parts, len));
+        for number in 0..parts {
+            assert_eq!(stream.next(), Some(Ok(part(number, len))));
+        }
+        assert_eq!(stream.next(), None);
+        handler.join().unwrap().unwrap();
+    }
+}
+
+/// Negative: the server is asked first how the stream ended.
+#[test]
+fn a_handler_that_gives_up_at_the_deadline_does_not_hide_it() {
+    let stage = Stage::new("late");
+    let _server = started(&stage, "server", &[], "bound");
+    let client = Reader::connect(stage.name()).unwrap();
+    for _ in 0..20 {
+        let error = client.stream_timeout(&0, SHORT).unwrap().find_map(Result::err).unwrap();
+        assert!(error.is_timeout(), "{error}");
+    }
 }
 
 #[test]
