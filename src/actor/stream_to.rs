@@ -112,8 +112,14 @@ impl<R, C> StreamTo<R, C> {
 }
 
 impl<R, C: Codec<R>> StreamTo<R, C> {
-    /// Sends a part of the stream, and waits while the asker is a quarter of a MiB behind, until it takes more, the
+    /// Sends a part of the stream, and waits while the asker is a quarter of a MiB behind, or half of the mailbox's
+    /// [reply ring](super::MailboxOptions::reply_capacity) if that is less, until it takes more, the
     /// stream's deadline passes, or it is gone. Other parts, or the [last](StreamTo::send), can follow.
+    ///
+    /// In the process whose mailbox was asked, a part that was sent stands in shared memory, all of it: the asker reads
+    /// it even if this process is killed in the next moment, and whether it receives meanwhile or not. From any other
+    /// process it has been handed to the mailbox that was asked, and goes on while the actor receives there: if that
+    /// one is killed, what it has not passed on is lost with it, up to half a MiB and one part.
     ///
     /// In the process whose mailbox was asked, the asker's taking is noticed at once while the actor receives; else a
     /// handler on another thread looks for it by itself, a tenth of a second later at the latest. One on the thread
@@ -133,9 +139,11 @@ impl<R, C: Codec<R>> StreamTo<R, C> {
     /// Like [`part`](StreamTo::part), but does not wait.
     ///
     /// # Errors
-    /// [`ReplyError::WouldWait`] if the asker is too far behind, or the mailbox is full that the part goes through;
-    /// else as [`part`](StreamTo::part). One that goes through a mailbox in fragments, being longer than half of its
-    /// [capacity](super::MailboxOptions::capacity), has to wait: [`ReplyError::Send`].
+    /// [`ReplyError::WouldWait`] if the asker is too far behind, or the ring or mailbox has no room that the part goes
+    /// through; else as [`part`](StreamTo::part). One that goes there in fragments, being longer than half of the
+    /// [reply ring](super::MailboxOptions::reply_capacity) or, from another process, of the mailbox's
+    /// [capacity](super::MailboxOptions::capacity), has to wait: [`ReplyError::Send`] with
+    /// [`NeedsWaiting`](crate::SendError::NeedsWaiting).
     pub fn try_part(&mut self, part: &R) -> Result<(), ReplyError> {
         self.part_by(part, Deadline::now())
     }
@@ -148,7 +156,8 @@ impl<R, C: Codec<R>> StreamTo<R, C> {
         self.part_by(part, Deadline::after(timeout))
     }
 
-    /// Ends the stream behind the parts that were sent; [`send`](StreamTo::send) ends it with one more.
+    /// Ends the stream behind the parts that were sent; [`send`](StreamTo::send) ends it with one more. It waits for
+    /// no asker: behind each part there is room for this.
     ///
     /// # Errors
     /// As [`ReplyTo::send`](super::ReplyTo::send).
@@ -157,7 +166,8 @@ impl<R, C: Codec<R>> StreamTo<R, C> {
         self.port.finish()
     }
 
-    /// Ends the stream with a last part, for which it waits as for [`part`](StreamTo::part).
+    /// Ends the stream with a last part, which goes as a [`part`](StreamTo::part) does, and waits as that in the
+    /// process whose mailbox was asked.
     ///
     /// # Errors
     /// As [`part`](StreamTo::part); the asker is told, if it still reads.

@@ -9,7 +9,8 @@
 //! takes them as fast. What it does not take in a moment that is bounded is kept in this process,
 //! up to the channel's longest value in all; so is one that finds the ring full. It goes when the
 //! sender has made room: the sender then rings the receiver, which looks after what waits whenever
-//! it looks for values. So the receiver never waits for a sender that is slow.
+//! it looks for values. So the receiver never waits for a sender that is slow. Parts of a stream are another matter: see
+//! `parts`.
 //!
 //! | file | subject |
 //! |---|---|

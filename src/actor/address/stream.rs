@@ -126,7 +126,7 @@ impl<M, C: Codec<M>> Address<M, C> {
 
 /// The answer to one [`stream`](Address::stream), as it comes: an iterator over the parts.
 ///
-/// The actor is a quarter of a MiB ahead of this iterator at most, and one part, and then waits or does something
+/// The actor is a quarter of a MiB ahead of this iterator at most (see [`StreamTo::part`]), and one part, and then waits or does something
 /// else; the address that asked, and all others, go on meanwhile.
 ///
 /// An error is the last item, but for a part that cannot be decoded ([`AskError::Decode`]). Dropping it before the end

@@ -17,8 +17,13 @@ impl<R, C: Codec<R>> Responder<R, C> {
         self.untyped.stream.is_some()
     }
 
-    /// Sends a part of a stream of replies, and waits while the caller is a quarter of a MiB behind, until it takes
+    /// Sends a part of a stream of replies, and waits while the caller is a quarter of a MiB behind, or half of the
+    /// [reply ring](crate::rpc::ServerOptions::reply_capacity) if that is less, until it takes
     /// more, its deadline passes, or it is gone. Other parts, or the [reply](Responder::reply), can follow.
+    ///
+    /// A part that was sent stands in shared memory, all of it: the caller reads it even if the server is killed in the
+    /// next moment, and whether it receives meanwhile or not. That is not said of the end of the stream, a reply:
+    /// where that finds no room, it goes while the server receives.
     ///
     /// The caller's taking is noticed at once while the server receives; else a handler on another thread looks for
     /// it by itself, a tenth of a second later at the latest. One on the thread that received last waits at the
@@ -60,7 +65,10 @@ impl<R, C: Codec<R>> Responder<R, C> {
     /// Like [`part`](Responder::part), but does not wait.
     ///
     /// # Errors
-    /// [`ReplyError::WouldWait`] if the caller is too far behind; else as [`part`](Responder::part).
+    /// [`ReplyError::WouldWait`] if the caller is too far behind, or there is no room for now; else as
+    /// [`part`](Responder::part). One that goes in fragments, being longer than half of the
+    /// [reply ring](crate::rpc::ServerOptions::reply_capacity), has to wait: [`ReplyError::Send`] with
+    /// [`NeedsWaiting`](SendError::NeedsWaiting).
     pub fn try_part(&mut self, part: &R) -> Result<(), ReplyError> {
         self.part_by(part, Deadline::now())
     }
