@@ -9,8 +9,9 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use common::kernel::is_asleep;
+use common::kernel::{self, is_asleep};
 use common::{Child, Stage, listen, play, say, until};
+use nix::sys::wait::{WaitStatus, waitpid};
 use serde::{Deserialize, Serialize};
 use sysv_channel::actor::{
     Address, AskError, ConnectError, Mailbox, MailboxOptions, ReplyError, ReplyStream, ReplyTo,
@@ -904,4 +905,29 @@ fn dropped_port(mailbox: &Mailbox<Job>, stage: &Stage) -> StreamTo<Bytes> {
     let port = receive(mailbox);
     drop(stream);
     port
+}
+
+#[test]
+fn a_forked_child_is_told_that_the_stream_is_its_parents_each_time() {
+    let stage = Stage::new("forked");
+    let mailbox = Mailbox::<Job>::bind(stage.name()).unwrap();
+    let mut stream = connected(&stage).stream(rows(0, 8)).unwrap();
+    let mut port = receive(&mailbox);
+    let child = kernel::forked(|| {
+        for _ in 0..2 {
+            let next = stream.try_next();
+            assert!(
+                matches!(next, Poll::Ready(Some(Err(AskError::Wait(RecvError::Forked { .. }))))),
+                "{next:?}"
+            );
+        }
+        // An iteration over it ends.
+        assert!(stream.by_ref().all(|next| next.is_err()));
+        assert!(matches!(stream.try_next(), Poll::Ready(Some(Err(_)))));
+    });
+    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+    port.part(&part(0, 8)).unwrap();
+    port.finish().unwrap();
+    assert_eq!(stream.next(), Some(Ok(part(0, 8))));
+    assert_eq!(stream.next(), None);
 }

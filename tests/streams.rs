@@ -9,7 +9,9 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use common::{Child, Stage, halt, listen, play, say, until};
+use common::{Child, Stage, halt, kernel, listen, play, say, until};
+use nix::sys::wait::{WaitStatus, waitpid};
+use sysv_channel::SendError;
 use sysv_channel::codec::Bytes;
 use sysv_channel::rpc::{
     CallError, Client, ClientOptions, ReplyError, ReplyStream, Request, Responder, Server,
@@ -622,4 +624,29 @@ fn a_server_that_is_closed_goes_on_with_its_streams_for_its_drain() {
             assert!(matches!(last, CallError::ServerDied { received: true, .. }), "{last}");
         }
     }
+}
+
+#[test]
+fn a_forked_child_is_told_that_the_stream_is_its_parents_each_time() {
+    let stage = Stage::new("forked");
+    let (server, client) = pair(&stage);
+    let mut stream = client.stream(&1).unwrap();
+    let (_, mut port) = receive(&server);
+    let child = kernel::forked(|| {
+        for _ in 0..2 {
+            let next = stream.try_next();
+            assert!(
+                matches!(next, Poll::Ready(Some(Err(CallError::Send(SendError::Forked { .. }))))),
+                "{next:?}"
+            );
+        }
+        // An iteration over it ends.
+        assert!(stream.by_ref().all(|next| next.is_err()));
+        assert!(matches!(stream.try_next(), Poll::Ready(Some(Err(_)))));
+    });
+    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+    port.part(&part(0, 8)).unwrap();
+    port.finish().unwrap();
+    assert_eq!(stream.next(), Some(Ok(part(0, 8))));
+    assert_eq!(stream.next(), None);
 }

@@ -13,6 +13,7 @@ use super::shared::{NotLent, Shared, Waited};
 use crate::DefaultCodec;
 use crate::channel::Credit;
 use crate::codec::Codec;
+use crate::error::SendError;
 use crate::rpc::error::CallError;
 use crate::rpc::self_call;
 use crate::sys::Deadline;
@@ -39,7 +40,13 @@ pub struct ReplyStream<Q, R, C = DefaultCodec> {
     /// Of each part.
     patience: Duration,
     over: bool,
+    /// Whether an iteration over it has ended because the process was forked.
+    forked: bool,
     types: PhantomData<fn(Q) -> C>,
+}
+
+fn is_forked(error: &CallError) -> bool {
+    matches!(error, CallError::Send(SendError::Forked { .. }))
 }
 
 impl<Q, R, C> ReplyStream<Q, R, C> {
@@ -60,6 +67,7 @@ impl<Q, R, C> ReplyStream<Q, R, C> {
             deadline,
             patience,
             over: false,
+            forked: false,
             types: PhantomData,
         }
     }
@@ -147,7 +155,8 @@ where
             Ok(None) if self.deadline.has_passed() => Poll::Ready(Some(Err(self.late()))),
             Ok(None) => Poll::Pending,
             Err(error) => {
-                if !matches!(error, CallError::Reentrant { .. }) {
+                // The stream goes on once the other call is over, or in the process that this one came from.
+                if !is_forked(&error) && !matches!(error, CallError::Reentrant { .. }) {
                     self.end();
                 }
                 Poll::Ready(Some(Err(error)))
@@ -188,6 +197,10 @@ where
     /// a later one.
     fn next(&mut self) -> Option<Self::Item> {
         match self.next_by(Deadline::after(self.patience)) {
+            Poll::Ready(Some(Err(error))) if is_forked(&error) => {
+                let said = std::mem::replace(&mut self.forked, true);
+                (!said).then_some(Err(error))
+            }
             Poll::Ready(next) => next,
             Poll::Pending => Some(Err(self.late())),
         }
