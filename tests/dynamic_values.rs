@@ -135,7 +135,8 @@ round_trips! {
     structs_come_back: Unit, Empty, Newtype, Pair, Single, types::None, NamedLikeAWord, Quoted, All, Internal, Order;
     maps_come_back: BTreeMap<String, BTreeMap<u8, Vec<char>>>, Keys, BTreeMap<Key, u8>, BTreeMap<Vec<Key>, u8>;
     aliases_come_back: Choice, OnlyOne, Aliased as Aliased;
-    recursions_come_back: Tree, Expression, Call, Add, Nested, List, Level, Wrapper<Option<Wrapper<u8>>>,
+    trees_come_back: Tree, Expression;
+    recursions_come_back: Call, Add, Nested, List, Level, Wrapper<Option<Wrapper<u8>>>,
         (Wrapper<u32>, Wrapper<u64>);
     enums_come_back: Side, Digit, [Digit; 5], Result<u8, String>, WithOther, [WithOther; 2], Kinds, Option<Never>,
         Result<u8, Never>, std::ops::Bound<u8>;

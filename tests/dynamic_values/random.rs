@@ -10,17 +10,24 @@ use serde::de::{
 /// How deep values nest before they take the shortest way out.
 const DEEP: usize = 6;
 
+/// How many parts that can be left out a value has, at most about.
+const PARTS: usize = 12;
+
 /// SplitMix64: <https://prng.di.unimi.it/splitmix64.c>.
-pub(crate) struct Random(u64);
+pub(crate) struct Random {
+    state: u64,
+    /// How many parts the value that is being made may still have.
+    parts: usize,
+}
 
 impl Random {
     pub(crate) fn of(seed: u64) -> Self {
-        Random(seed)
+        Random { state: seed, parts: 0 }
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
@@ -78,6 +85,7 @@ impl Random {
     /// A value of a type; another one where the type refuses what was made up.
     pub(crate) fn value<T: DeserializeOwned>(&mut self) -> T {
         for _ in 0..10_000 {
+            self.parts = PARTS;
             if let Ok(value) = T::deserialize(Made { random: self, depth: 0 }) {
                 return value;
             }
@@ -96,8 +104,15 @@ impl Made<'_> {
         Made { random: self.random, depth: self.depth + 1 }
     }
 
+    /// Whether the value may grow here.
+    fn grows(&self) -> bool {
+        self.depth <= DEEP && self.random.parts > 0
+    }
+
     fn length(&mut self) -> usize {
-        if self.depth > DEEP { 0 } else { self.random.below(4) }
+        let length = if self.grows() { self.random.below(4) } else { 0 };
+        self.random.parts = self.random.parts.saturating_sub(length);
+        length
     }
 }
 
@@ -152,7 +167,9 @@ impl<'de> Deserializer<'de> for Made<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Refused> {
-        match self.depth <= DEEP && self.random.below(3) > 0 {
+        let grows = self.grows() && self.random.below(3) > 0;
+        self.random.parts = self.random.parts.saturating_sub(usize::from(grows));
+        match grows {
             true => visitor.visit_some(self.inner()),
             false => visitor.visit_none(),
         }
@@ -222,7 +239,8 @@ impl<'de> Deserializer<'de> for Made<'_> {
     ) -> Result<V::Value, Refused> {
         // The last variant of a type that contains itself is to contain nothing.
         let last = variants.len().checked_sub(1).ok_or(Refused)?;
-        let chosen = if self.depth > DEEP { last } else { self.random.below(variants.len()) };
+        let chosen = if self.grows() { self.random.below(variants.len()) } else { last };
+        self.random.parts = self.random.parts.saturating_sub(1);
         visitor.visit_enum(Variant { made: self, name: variants[chosen] })
     }
 
