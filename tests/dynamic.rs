@@ -208,6 +208,68 @@ fn values_are_checked_at_the_edges_of_their_ranges() {
     );
 }
 
+#[test]
+fn a_map_has_each_key_once_however_it_is_written() {
+    let check = |shape: &str, text: &str| {
+        let shape = Shape::parse(shape).unwrap();
+        shape.check(&shape.read(&mut serde_json::Deserializer::from_str(text)).unwrap())
+    };
+    for (shape, text, expected) in [
+        ("map<str,u8>", r#"{"a":1,"b":2,"a":3}"#, "$.a: the key is given twice"),
+        ("map<u64,u8>", r#"{"1":1,"01":2}"#, "$[\"01\"]: the key is given twice"),
+        ("map<i8,u8>", r#"{"-1":1,"-01":2}"#, "$[\"-01\"]: the key is given twice"),
+        ("(u8,map<bool,u8>)", r#"[1,{"true":1,"true":2}]"#, "$[1].true: the key is given twice"),
+        ("map<f64,u8>", r#"{"1":1,"1.0":2}"#, "$[\"1.0\"]: the key is given twice"),
+        ("map<char,map<E[A|B],u8>>", r#"{"x":{"A":1,"A":1}}"#, "$.x.A: the key is given twice"),
+        ("map<(u8,i128),u8>", "[[[1,2],3],[[1,2],4]]", "$[entry 1]: the key is given twice"),
+        ("map<option<str>,u8>", r#"[[null,1],[null,2]]"#, "$[entry 1]: the key is given twice"),
+    ] {
+        assert_eq!(check(shape, text).unwrap_err().to_string(), expected);
+    }
+    for (shape, text) in [
+        ("map<u64,u8>", r#"{"1":1,"10":1,"0":1}"#),
+        ("map<i8,u8>", r#"{"1":1,"-1":1}"#),
+        ("map<(str,str),u8>", r#"[[["a, b","c"],1],[["a","b, c"],1]]"#),
+        ("map<option<str>,u8>", r#"[[null,1],["null",2],["some null",3]]"#),
+        ("map<seq<u8>,u8>", "[[[],1],[[1],2],[[1,1],2]]"),
+        ("map<E[A|B(str)],u8>", r#"[["A",1],[{"B":""},2],[{"B":"0"},2]]"#),
+    ] {
+        check(shape, text).unwrap();
+    }
+    // A receiver that reads into a map would keep one of both, and nobody would know.
+    let codec = dynamic::<Json, BTreeMap<u8, u8>>();
+    assert!(codec.encode(&json(r#"{"1":1,"01":2}"#)).is_err());
+}
+
+/// A reader of JSON that does not know the shape makes floats of them.
+#[test]
+fn integers_that_fit_nothing_say_so() {
+    for (shape, text, expected) in [
+        ("u64", "99999999999999999999", "1e20 does not fit a u64"),
+        ("u64", "18446744073709551616", "1.8446744073709552e19 does not fit a u64"),
+        ("i64", "-99999999999999999999", "-1e20 does not fit an i64"),
+        ("u8", "99999999999999999999", "1e20 does not fit a u8"),
+        ("u128", "-99999999999999999999", "-1e20 does not fit a u128"),
+        (
+            "u128",
+            "340282366920938463463374607431768211456",
+            "3.402823669209385e38 does not fit a u128",
+        ),
+        (
+            "i128",
+            "170141183460469231731687303715884105728",
+            "1.7014118346046923e38 does not fit an i128",
+        ),
+    ] {
+        let error = Shape::parse(shape).unwrap().check(&json(text)).unwrap_err();
+        assert_eq!(error.what(), expected);
+    }
+    for shape in ["u128", "i128"] {
+        let error = Shape::parse(shape).unwrap().check(&json("99999999999999999999")).unwrap_err();
+        assert!(error.what().contains("lost its last digits"), "{error}");
+    }
+}
+
 /// What is refused for its depth by the typed side is refused by this side, and nothing else is.
 #[test]
 fn values_nest_as_deep_as_the_type_lets_them() {

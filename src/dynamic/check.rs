@@ -1,7 +1,7 @@
 //! What a value is by its shape, and where it is something else.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 
 use super::error::{ValueError, step};
@@ -113,6 +113,7 @@ impl<'v> Place<'v> {
                 Ok(())
             }
             Part::Map(entries) => {
+                let mut given = HashSet::with_capacity(entries.len());
                 for (i, (key, value)) in entries.into_iter().enumerate() {
                     let name = || match key.value {
                         Value::String(text) => step(text),
@@ -120,6 +121,10 @@ impl<'v> Place<'v> {
                         _ => format!("[entry {i}]"),
                     };
                     check(key, &|| format!("{}: the key", name()))?;
+                    // Which of the two values is meant, only the sender knows.
+                    if !given.insert(key.identity()?) {
+                        return Err(ValueError::from("the key is given twice").within(&name()));
+                    }
                     check(value, &name)?;
                 }
                 Ok(())
@@ -261,6 +266,14 @@ impl<'v> Place<'v> {
                     (_, Ok(number)) => (None, Some(number)),
                     _ => return Err(self.not("an integer")),
                 }
+            }
+            // Far out its last digits do not matter. The largest of 64 and 128 bits are no floats, so they are rounded up.
+            Value::F64(number)
+                if number.fract() == 0.0
+                    && number.abs() >= 1e18
+                    && (*number >= of.end() || *number < of.range().0 as f64) =>
+            {
+                return does_not_fit(&format_args!("{number:e}"));
             }
             Value::F64(number) if number.fract() == 0.0 && number.abs() >= 1e18 => {
                 return Err(format!(

@@ -53,6 +53,7 @@ mod decode;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 mod encode;
 mod error;
+mod identity;
 mod options;
 mod parse;
 mod read;

@@ -127,6 +127,15 @@ impl Integer {
             Integer::U128 => (0, i128::MAX),
         }
     }
+
+    /// What is above the largest.
+    pub(super) fn end(self) -> f64 {
+        match self {
+            Integer::U128 => u128::MAX as f64,
+            // Of 64 bits and more the largest is rounded up, to the power of two.
+            _ => self.range().1 as f64,
+        }
+    }
 }
 
 impl Shape {
