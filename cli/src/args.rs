@@ -29,7 +29,7 @@ Exit codes:
   4    nothing was there, or nothing came in time
   5    refused: in use, holds values, another user's, another type
   129, 130, 143
-       ended by SIGHUP, SIGINT or SIGTERM; nothing was lost
+       ended by SIGHUP, SIGINT or SIGTERM; nothing was lost. A second signal ends it at once, as a kill does
 
 An error is one line on standard error, which says what to do.";
 
@@ -143,8 +143,9 @@ pub(crate) struct TopArguments {
 ///
 /// Nothing is lost: a value is taken off the channel when its line was written. So where the reader of the output
 /// goes, where the disk is full, or where a signal comes, it stays for the next receiver; what a pipe held unread goes
-/// with its reader. A value is printed twice only if this command is killed by SIGKILL between the two. While nobody
-/// reads the output nothing is received, and the senders wait as soon as the channel is full.
+/// with its reader. A value is printed twice only if this command is killed between the two, by SIGKILL or by a second
+/// signal, which does not wait. While nobody reads the output nothing is received, and the senders wait as soon as the
+/// channel is full.
 #[derive(Debug, Args)]
 pub(crate) struct RecvArguments {
     /// The channel's name or key
@@ -356,7 +357,8 @@ pub(crate) struct QueueSendArguments {
 ///
 /// One message is taken, and waited for, unless --count or --follow asks for more. A message that was taken is
 /// gone from the queue: `queue show` looks without taking. Before each one the command looks whether somebody reads its
-/// output; one whose reader goes in that very moment is put back at the queue's end.
+/// output. One that cannot be written then, since its reader goes in that very moment or the disk is full, is put back at
+/// the queue's end; where that fails, standard error has it. A kill in that moment loses it, as a second signal does.
 #[derive(Debug, Args)]
 pub(crate) struct QueueRecvArguments {
     /// The queue's name or key

@@ -10,9 +10,10 @@ use crate::output::print;
 use crate::send::value_of;
 
 pub(crate) fn run(arguments: &CallArguments) -> Result<(), Failure> {
-    let request = value_of(arguments.request.as_bytes())?;
     let options = DynamicChannel::options().owner(arguments.owner.owner).max_value(u64::MAX);
-    let client = options.deadline(arguments.timeout).connect(arguments.name.clone())?;
+    let client = options.deadline(arguments.timeout).connect(arguments.name.clone());
+    let client = client.map_err(|error| Failure::from(error).of_server())?;
+    let request = value_of(client.request_shape(), arguments.request.as_bytes())?;
     if !arguments.stream {
         return show(client.call(&request));
     }

@@ -1,11 +1,11 @@
-//! What ends a command that goes on: a signal, or a reader of its output that has gone.
+//! What ends a command that goes on: a signal, or a reader of its output, or its terminal, that has gone.
 //!
-//! One thread waits for both. It blocks no call: the command looks before it takes the next value, and what
+//! One thread waits for all of them. It blocks no call: the command looks before it takes the next value, and what
 //! waits inside of a call is closed by a hook. So a signal never comes between taking a value and printing it.
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -37,6 +37,35 @@ impl Ending {
     }
 }
 
+/// Whose end is the command's end too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// Nobody's.
+    None,
+    /// That of standard output's reader.
+    Reader,
+    /// That of the terminal which is standard input.
+    Terminal,
+}
+
+impl Peer {
+    /// The descriptor that tells, of the thread's own.
+    fn watched(self) -> io::Result<Option<OwnedFd>> {
+        match self {
+            Peer::None => Ok(None),
+            Peer::Reader => io::stdout().as_fd().try_clone_to_owned().map(Some),
+            Peer::Terminal => io::stdin().as_fd().try_clone_to_owned().map(Some),
+        }
+    }
+}
+
+/// Whether the terminal that is standard input has gone.
+pub(crate) fn terminal_is_gone() -> bool {
+    let stdin = io::stdin();
+    let mut watched = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
+    poll(&mut watched, PollTimeout::ZERO).is_ok() && watched[0].any() == Some(true)
+}
+
 /// Tells whether the command is to end.
 #[derive(Clone)]
 pub(crate) struct Endings(Arc<Inner>);
@@ -55,30 +84,24 @@ struct State {
 }
 
 impl Endings {
-    /// Begins to watch for signals and, if `of_output`, for the end of standard output's reader. To be called
-    /// before there is another thread.
-    pub(crate) fn watch(of_output: bool) -> io::Result<Self> {
+    /// Begins to watch for signals, and for a peer's end. To be called before there is another thread.
+    pub(crate) fn watch(peer: Peer) -> io::Result<Self> {
         let signals: SigSet = SIGNALS.into_iter().filter(|&signal| !is_ignored(signal)).collect();
         signals.thread_block()?;
         let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)?;
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?;
         let endings = Endings(Arc::new(Inner { state: Mutex::default(), bell }));
-        let output = match of_output {
-            true => Some(io::stdout().as_fd().try_clone_to_owned()?),
-            false => None,
-        };
+        let mut watched_peer = peer.watched()?;
         let told = endings.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            let mut output = output;
             loop {
-                let output_closed =
-                    output.as_ref().map(|output| PollFd::new(output.as_fd(), PollFlags::empty()));
                 let mut watched = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-                watched.extend(output_closed);
+                let its_end = |fd| PollFd::new(fd, PollFlags::empty());
+                watched.extend(watched_peer.as_ref().map(|fd| its_end(fd.as_fd())));
                 if poll(&mut watched, PollTimeout::NONE).is_err() {
                     continue;
                 }
-                let is_closed = watched.get(1).is_some_and(|output| output.any() == Some(true));
+                let is_gone = watched.get(1).is_some_and(|peer| peer.any() == Some(true));
                 if watched[0].any() == Some(true)
                     && let Ok(Some(signal)) = signals.read_signal()
                     && let Ok(signal) = Signal::try_from(signal.ssi_signo as i32)
@@ -90,9 +113,17 @@ impl Endings {
                     }
                     told.end(ending);
                 }
-                if is_closed {
-                    output = None;
-                    told.end(Ending::OutputClosed);
+                if is_gone {
+                    watched_peer = None;
+                    match peer {
+                        Peer::Terminal => {
+                            let hang_up = Ending::Signal(Signal::SIGHUP);
+                            told.end(hang_up);
+                            // Who reads keys may read the terminal's end for ever, and nothing is there to be restored.
+                            process::exit(told.ended().unwrap_or(hang_up).code().into());
+                        }
+                        _ => told.end(Ending::OutputClosed),
+                    }
                 }
             }
         })?;

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::io;
 
+use clap::error::ContextValue;
+use sysv_channel::codec::Raw;
 use sysv_channel::dynamic::DynamicError;
 use sysv_channel::rpc::{CallError, ConnectError};
 use sysv_channel::{
-    ChannelKind, InspectError, InvalidName, Name, OpenError, QueueError, QueueRecvError,
-    QueueSendError, RecvError, SendError, SystemError, SystemErrorKind,
+    ChannelKind, InspectError, InvalidName, Name, OpenError, Owner, Queue, QueueError,
+    QueueRecvError, QueueSendError, RecvError, SendError, SystemError, SystemErrorKind,
 };
 
 use crate::text::shown;
@@ -43,8 +45,50 @@ impl Failure {
         Failure::new(Code::Failed, text)
     }
 
+    /// Of wrong arguments: what clap says in paragraphs, in a line.
+    pub(crate) fn usage(error: &mut clap::Error) -> Self {
+        // What was given may hold line ends, which would be taken for clap's own.
+        let given: Vec<_> = error
+            .context()
+            .filter_map(|(kind, value)| match value {
+                ContextValue::String(text) => Some((kind, ContextValue::String(shown(text)))),
+                ContextValue::Strings(texts) => {
+                    let texts = texts.iter().map(|text| shown(text)).collect();
+                    Some((kind, ContextValue::Strings(texts)))
+                }
+                _ => None,
+            })
+            .collect();
+        for (kind, value) in given {
+            error.insert(kind, value);
+        }
+        let rendered = error.render().to_string();
+        let mut said = Vec::new();
+        for paragraph in rendered.split("\n\n") {
+            let lines: Vec<_> = paragraph.lines().map(str::trim).collect();
+            said.push(lines.join(" "));
+        }
+        let help = "For more information, try";
+        let said: Vec<_> = said
+            .iter()
+            .filter(|paragraph| !paragraph.starts_with(help))
+            .map(|paragraph| {
+                paragraph.trim_start_matches("error: ").replacen("Usage: ", "usage: ", 1)
+            })
+            .collect();
+        Failure::new(Code::Usage, said.join("; "))
+    }
+
     pub(crate) fn code(&self) -> u8 {
         self.code as u8
+    }
+
+    /// The same, where a server was looked for.
+    pub(crate) fn of_server(mut self) -> Self {
+        if let Some(rest) = self.text.strip_prefix(NO_CHANNEL) {
+            self.text = format!("there is no server{rest}");
+        }
+        self
     }
 
     /// The same, with what is known beside it.
@@ -61,13 +105,26 @@ impl fmt::Display for Failure {
     }
 }
 
+/// There is no channel of that name, but a bare queue may be there.
 fn not_found(name: &Name) -> Failure {
-    let what = "there is no channel";
-    Failure::new(
-        Code::NotFound,
-        format!("{what} {name}; `sysv-channel list` shows those of this ipc namespace"),
-    )
+    let queue = Queue::<Vec<u8>, Raw>::options().owner(Owner::Anyone).open(name.clone());
+    match queue {
+        Err(QueueError::NotFound { .. } | QueueError::IsChannel { .. }) => Failure::new(
+            Code::NotFound,
+            format!("{NO_CHANNEL} {name}; `sysv-channel list` shows those of this ipc namespace"),
+        ),
+        // Also one that may not be opened.
+        _ => Failure::new(
+            Code::Refused,
+            format!(
+                "{name} is a bare queue and no channel; `sysv-channel queue show`, `queue recv` and `queue send` \
+                 are for bare queues"
+            ),
+        ),
+    }
 }
+
+const NO_CHANNEL: &str = "there is no channel";
 
 fn not_owned(object: &str, uid: u32, creator_uid: u32, advice: &str) -> Failure {
     let what = format!("{object} belongs to user {uid} and was created by user {creator_uid}");

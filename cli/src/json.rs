@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use crate::text::is_escaped;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sysv_channel::{ChannelKind, Inspection, Listed, Ownership, QueueStat};
@@ -137,5 +138,39 @@ fn seconds(time: SystemTime) -> u64 {
 
 /// One value as a line of JSON.
 pub(crate) fn line(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    serde_json::to_string(value).map(|line| line + "\n")
+    serde_json::to_string(value).map(|json| escaped(json) + "\n")
+}
+
+/// The same JSON, where also those characters are escaped that JSON need not escape and that steer a terminal or turn
+/// the direction of a line.
+pub(crate) fn escaped(json: String) -> String {
+    if !json.chars().any(is_escaped) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        match is_escaped(character) {
+            // It stands in a text, and four digits reach all of these characters.
+            true => escaped += &format!("\\u{:04x}", u32::from(character)),
+            false => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_moves_no_terminal_and_is_the_same_value() {
+        let hostile = "a\u{7f}\u{85}\u{9b}31m\u{202e}\u{feff}\u{1b}\\\u{e4}\u{1f600}";
+        let printed = escaped(json!({ hostile: [hostile] }).to_string());
+        assert!(!printed.chars().any(is_escaped), "{printed:?}");
+        assert!(
+            printed.contains("\\u007f\\u0085\\u009b31m\\u202e\\ufeff\\u001b\\\\\u{e4}\u{1f600}"),
+            "{printed}"
+        );
+        assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), json!({ hostile: [hostile] }));
+    }
 }

@@ -16,7 +16,8 @@ pub(crate) fn run(arguments: &ListArguments) -> Result<(), Failure> {
     let mut listed = sysv_channel::list()?;
     listed.sort_by_cached_key(order);
     if arguments.json {
-        let lines = listed.iter().map(|listed| format!("{}\n", json::listed(listed)));
+        let lines =
+            listed.iter().map(|listed| json::escaped(json::listed(listed).to_string()) + "\n");
         return print(&lines.collect::<String>());
     }
     print(&table(&listed))

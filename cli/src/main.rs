@@ -1,6 +1,6 @@
 //! Looks at the channels of sysv-channel, and sends and receives their values, from a shell.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod args;
 mod call;
@@ -18,19 +18,22 @@ mod recv;
 mod remove;
 mod send;
 mod show;
+mod startup;
 mod tap;
 mod target;
 mod text;
 mod top;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
-use args::{Arguments, Color, Command};
+use args::{Arguments, Color, Command, QueueCommand};
 use ending::Ending;
 use failure::Failure;
-use text::BAD;
+use text::{BAD, shown};
 
 /// How a command came to its end.
 enum Finished {
@@ -43,7 +46,10 @@ enum Finished {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return wrong(error),
+    };
     match arguments.color {
         Color::Auto => anstream::ColorChoice::Auto,
         Color::Always => anstream::ColorChoice::Always,
@@ -61,7 +67,45 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints the help that was asked for, or says in one line what is wrong with the arguments.
+fn wrong(mut error: clap::Error) -> ExitCode {
+    let is_help = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    );
+    if !is_help {
+        complain(&Failure::usage(&mut error));
+        return ExitCode::from(2);
+    }
+    let printed = match startup::output_is_closed() && !error.use_stderr() {
+        true => Err(closed()),
+        false => error.print().map_err(|error| output::unwritable(&error)),
+    };
+    match printed {
+        Ok(()) => ExitCode::from(error.exit_code() as u8),
+        Err(failure) => {
+            complain(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn closed() -> Failure {
+    Failure::failed(
+        "standard output is closed, so what is printed would be lost; give it a file or a pipe, or /dev/null",
+    )
+}
+
 fn run(command: &Command) -> Result<Finished, Failure> {
+    let prints = !matches!(
+        command,
+        Command::Send(_) | Command::Rm(_) | Command::Queue(QueueCommand::Send(_))
+    );
+    if prints && startup::output_is_closed() {
+        return Err(closed());
+    }
     let done = |()| Finished::Done;
     match command {
         Command::List(arguments) => list::run(arguments).map(done),
@@ -73,7 +117,7 @@ fn run(command: &Command) -> Result<Finished, Failure> {
         Command::Call(arguments) => call::run(arguments).map(done),
         Command::Peek(arguments) => tap::peek(arguments),
         Command::Tap(arguments) => tap::run(arguments),
-        Command::Rm(arguments) => remove::rm(arguments).map(done),
+        Command::Rm(arguments) => Ok(remove::rm(arguments)),
         Command::Sweep(arguments) => remove::sweep(arguments).map(done),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Queue(command) => queue::run(command),
@@ -82,7 +126,12 @@ fn run(command: &Command) -> Result<Finished, Failure> {
     }
 }
 
-/// Says in one line on standard error what went wrong.
+/// Says in one line on standard error what went wrong. Where that cannot be written the exit code alone says it.
 fn complain(failure: &Failure) {
-    anstream::eprintln!("{BAD}sysv-channel:{BAD:#} {failure}");
+    let _ = writeln!(anstream::stderr(), "{BAD}sysv-channel:{BAD:#} {failure}");
+}
+
+/// Says in one line on standard error what is worth knowing, and no failure.
+fn note(text: &str) {
+    let _ = writeln!(anstream::stderr(), "sysv-channel: {}", shown(text));
 }

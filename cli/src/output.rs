@@ -20,7 +20,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-fn unwritable(error: &io::Error) -> Failure {
+pub(crate) fn unwritable(error: &io::Error) -> Failure {
     Failure::failed(format!("standard output cannot be written: {error}"))
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anstyle::Style;
-use serde_json::{Value, json};
+use serde_json::json;
 use sysv_channel::codec::Raw;
 use sysv_channel::{Message, Queue, QueueError, QueueRecvError, QueueSendError, Select};
 
@@ -11,7 +11,7 @@ use crate::Finished;
 use crate::args::{
     Format, QueueCommand, QueueRecvArguments, QueueSendArguments, QueueShowArguments,
 };
-use crate::ending::Endings;
+use crate::ending::{Endings, Peer};
 use crate::failure::{Code, Failure};
 use crate::input::{Input, Line};
 use crate::json;
@@ -51,7 +51,7 @@ impl Patience {
 }
 
 fn send(arguments: &QueueSendArguments) -> Result<Finished, Failure> {
-    let endings = Endings::watch(false)?;
+    let endings = Endings::watch(Peer::None)?;
     let options = Queue::<Bytes, Raw>::options().owner(arguments.owner.owner);
     let queue = match arguments.create {
         true => options.open_or_create(arguments.name.clone())?,
@@ -145,7 +145,7 @@ fn bytes_of(text: &[u8], hex: bool, line: Option<u64>) -> Result<Bytes, Failure>
 }
 
 fn recv(arguments: &QueueRecvArguments) -> Result<Finished, Failure> {
-    let endings = Endings::watch(true)?;
+    let endings = Endings::watch(Peer::Reader)?;
     let queue =
         Queue::<Bytes, Raw>::options().owner(arguments.owner.owner).open(arguments.name.clone())?;
     let select = match (arguments.tag, arguments.up_to, arguments.except) {
@@ -159,8 +159,20 @@ fn recv(arguments: &QueueRecvArguments) -> Result<Finished, Failure> {
     while left > 0 && output.has_room()? {
         let Some(message) = take(&queue, select, arguments.timeout, &endings)? else { break };
         let line = line_of(&message, arguments.format.format);
-        if !output.line(line.as_bytes())? {
-            return Err(unread(&queue, &message));
+        match output.line(line.as_bytes()) {
+            Ok(true) => {}
+            Ok(false) => {
+                let what = "the reader of the output went while a message was on its way to it";
+                put_back(&queue, &message).map_err(|lost| Failure::failed(what).and(lost))?;
+                crate::note(&format!("{what}; {PUT_BACK}"));
+                break;
+            }
+            Err(failure) => {
+                return Err(match put_back(&queue, &message) {
+                    Ok(()) => failure.and(PUT_BACK),
+                    Err(lost) => failure.and(lost),
+                });
+            }
         }
         left -= 1;
     }
@@ -203,19 +215,15 @@ fn empty(error: QueueRecvError) -> Failure {
     }
 }
 
-/// Puts back a message whose reader went just now: at the end, for there is no other way.
-fn unread(queue: &Queue<Bytes, Raw>, message: &Message<Bytes>) -> Failure {
-    let what = "the reader of the output went while a message was on its way to it";
-    match queue.try_send_tagged(message.tag, &message.value) {
-        Ok(()) => Failure::failed(format!("{what}; it is on the queue again, at the end")),
-        Err(error) => {
-            let line = line_of(message, Format::Json);
-            Failure::failed(format!(
-                "{what}, and it cannot be put back ({error}); it was {}",
-                line.trim_end()
-            ))
-        }
-    }
+const PUT_BACK: &str = "the message is on the queue again, at its end";
+
+/// Puts back a message that was taken and could not be written: at the end, for there is no other way. Where that
+/// fails the text has the message.
+fn put_back(queue: &Queue<Bytes, Raw>, message: &Message<Bytes>) -> Result<(), String> {
+    queue.try_send_tagged(message.tag, &message.value).map_err(|error| {
+        let line = line_of(message, Format::Json);
+        format!("the message cannot be put back ({error}); it was {}", line.trim_end())
+    })
 }
 
 fn line_of(message: &Message<Bytes>, format: Format) -> String {
@@ -224,7 +232,7 @@ fn line_of(message: &Message<Bytes>, format: Format) -> String {
         Format::Text => format!("{}\n", text_of(body)),
         Format::Hex => format!("{}\n", hex_of(body)),
         Format::Length => format!("{}\n", body.len()),
-        Format::Json => format!("{}\n", json_of(message)),
+        Format::Json => json_of(message) + "\n",
     }
 }
 
@@ -243,12 +251,13 @@ pub(crate) fn hex_of(body: &[u8]) -> String {
     body.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn json_of(message: &Message<Bytes>) -> Value {
+fn json_of(message: &Message<Bytes>) -> String {
     let (tag, length) = (message.tag.get(), message.value.len());
-    match std::str::from_utf8(&message.value) {
+    let object = match std::str::from_utf8(&message.value) {
         Ok(text) => json!({ "type": tag, "length": length, "text": text }),
         Err(_) => json!({ "type": tag, "length": length, "hex": hex_of(&message.value) }),
-    }
+    };
+    json::escaped(object.to_string())
 }
 
 fn show(arguments: &QueueShowArguments) -> Result<(), Failure> {

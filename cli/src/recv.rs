@@ -11,14 +11,14 @@ use sysv_channel::{Message, RecvError, Select};
 
 use crate::Finished;
 use crate::args::RecvArguments;
-use crate::ending::{Ending, Endings};
+use crate::ending::{Ending, Endings, Peer};
 use crate::failure::{Code, Failure};
 use crate::json;
 use crate::output::Output;
 use crate::progress::Progress;
 
 pub(crate) fn run(arguments: &RecvArguments) -> Result<Finished, Failure> {
-    let endings = Endings::watch(true)?;
+    let endings = Endings::watch(Peer::Reader)?;
     let options = DynamicChannel::options().owner(arguments.owner.owner).max_value(u64::MAX);
     let options = if arguments.follow { options.stays_open() } else { options };
     let receiver = options.open(arguments.name.clone())?.receiver().map_err(refused)?;

@@ -8,6 +8,7 @@ use sysv_channel::{
     inspect,
 };
 
+use crate::Finished;
 use crate::args::{RmArguments, SweepArguments};
 use crate::failure::{Code, Failure};
 use crate::list::{process, title};
@@ -17,14 +18,14 @@ use crate::text::{count, shown};
 /// A channel whose values do not matter.
 type Untyped = Channel<Vec<u8>, Raw>;
 
-/// Removes one after another, and goes on where one is refused; the first refusal is what is told.
-pub(crate) fn rm(arguments: &RmArguments) -> Result<(), Failure> {
-    let mut outcome = Ok(());
+/// Removes one after another, and goes on where one is refused; the exit code is that of the first refusal.
+pub(crate) fn rm(arguments: &RmArguments) -> Finished {
+    let mut outcome = Finished::Done;
     for name in &arguments.names {
         if let Err(failure) = remove(name, arguments.force) {
-            match outcome {
-                Ok(()) => outcome = Err(failure),
-                Err(_) => crate::complain(&failure),
+            crate::complain(&failure);
+            if let Finished::Done = outcome {
+                outcome = Finished::With(failure.code());
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::text::{BAD, GOOD, HEADING, NOTABLE, Table, age, bytes, count, grouped
 pub(crate) fn run(arguments: &ShowArguments) -> Result<(), Failure> {
     let seen = inspect(arguments.name.clone())?;
     if arguments.json {
-        return print(&format!("{}\n", json::channel(&seen)));
+        return print(&(json::escaped(json::channel(&seen).to_string()) + "\n"));
     }
     print(&text(&seen))
 }

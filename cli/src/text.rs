@@ -17,13 +17,16 @@ pub(crate) fn shown(text: &str) -> String {
     for character in text.chars() {
         match character {
             '\n' | '\t' | '\r' => shown.extend(character.escape_default()),
-            _ if character.is_control() || is_invisible(character) => {
-                shown.extend(character.escape_unicode());
-            }
+            _ if is_escaped(character) => shown.extend(character.escape_unicode()),
             _ => shown.push(character),
         }
     }
     shown
+}
+
+/// Whether a terminal would not show it but do something.
+pub(crate) fn is_escaped(character: char) -> bool {
+    character.is_control() || is_invisible(character)
 }
 
 /// Marks of direction, and characters without a width: Unicode's `Bidi_Control`, and what joins or

@@ -4,15 +4,17 @@ mod rates;
 mod screen;
 
 use std::io::{self, IsTerminal};
+use std::process;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::widgets::TableState;
 
 use crate::Finished;
 use crate::args::TopArguments;
-use crate::ending::Endings;
+use crate::ending::{Ending, Endings, Peer, terminal_is_gone};
 use crate::failure::{Code, Failure};
 use rates::{Row, Sampler};
 
@@ -112,10 +114,17 @@ pub(crate) fn run(arguments: &TopArguments) -> Result<Finished, Failure> {
                     are for pipes";
         return Err(Failure::new(Code::Usage, what));
     }
-    let endings = Endings::watch(false)?;
+    let endings = Endings::watch(Peer::Terminal)?;
     let mut terminal = ratatui::try_init()?;
     let finished = watch(&mut terminal, arguments.interval, &endings);
-    ratatui::try_restore()?;
+    let restored = ratatui::try_restore().and_then(|()| terminal.show_cursor());
+    // Then it is no failure that the terminal cannot be written. Its handle would complain of that to standard error,
+    // which has gone with it, and so panic: it is not dropped.
+    if terminal_is_gone() {
+        let hang_up = Ending::Signal(Signal::SIGHUP);
+        process::exit(endings.ended().unwrap_or(hang_up).code().into());
+    }
+    restored?;
     finished
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use snapbox::{Data, assert_data_eq};
 
-use crate::stage::{fails, prints, run, text};
+use crate::stage::{fails, prints};
 
 /// Each command, as it is called.
 const COMMANDS: [&str; 19] = [
@@ -69,10 +69,15 @@ fn wrong_arguments_are_told_with_what_is_right() {
         (&["queue", "recv", "x", "--count", "0"], "0"),
         (&["queue", "send", "x", "--owner", "root"], "mine, any or the number of a user"),
     ] {
-        let output = run(arguments);
-        let complaint = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {complaint}");
-        assert!(complaint.contains(words), "{arguments:?}: {complaint}");
+        let said = fails(arguments, 2);
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+    // What was given moves no terminal, and looks like nothing that the tool says itself.
+    for given in ["\u{1b}[31m", "a\n\nUsage: b", "\u{9b}\u{202e}"] {
+        for arguments in [&["show", "x", given][..], &[given], &["top", "--interval", given]] {
+            let said = fails(arguments, 2);
+            assert!(!said.chars().any(char::is_control) && !said.contains('\u{202e}'), "{said:?}");
+        }
     }
     assert!(fails(&["top"], 2).contains("terminal"));
 }

@@ -92,8 +92,6 @@ fn what_is_not_there_is_told_with_what_to_do() {
         let complaint = fails(&[command, stage.name()], 3);
         assert!(complaint.contains(stage.name()) && complaint.contains("list"), "{complaint}");
     }
-    Queue::<Vec<u8>, Raw>::create(stage.name()).unwrap();
-    fails(&["show", stage.name()], 3);
 }
 
 #[test]

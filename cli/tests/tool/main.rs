@@ -2,6 +2,7 @@
 //!
 //! The tests wait for what a process says or does, never for time to pass.
 
+mod ends;
 mod help;
 mod looking;
 mod queue;

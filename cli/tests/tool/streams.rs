@@ -264,6 +264,58 @@ fn a_value_of_another_type_is_refused_with_the_place() {
 }
 
 #[test]
+fn integers_of_any_size_go_there_and_back() {
+    let stage = Stage::new("wide integers");
+    let channel = Channel::<(u128, Option<i128>, u64)>::create(stage.name()).unwrap();
+    let values =
+        [(u128::MAX, Some(i128::MIN), u64::MAX), (1 << 64, Some(i128::MAX), 0), (0, None, 1 << 63)];
+    let tx = channel.sender().unwrap();
+    values.iter().for_each(|value| tx.send(value).unwrap());
+    let tapped = prints(&["tap", "--json", "--count", "1", stage.name()]);
+    assert!(tapped.contains(&u128::MAX.to_string()), "{tapped}");
+    let peeked = prints(&["peek", stage.name()]);
+    let printed = prints(&["recv", stage.name(), "--count", "3"]);
+    assert_eq!(peeked, printed);
+    let rx = channel.receiver().unwrap();
+    for (line, value) in printed.lines().zip(values) {
+        prints(&["send", stage.name(), line]);
+        assert_eq!(rx.recv().unwrap(), value, "{line}");
+    }
+    let mut sends = Running::start(&["send", stage.name()]);
+    sends.input().write_all(printed.as_bytes()).unwrap();
+    values.iter().for_each(|value| assert_eq!(rx.recv().unwrap(), *value));
+    assert!(sends.end().1.status.success());
+    // Text stands for such a number too.
+    prints(&["send", stage.name(), "[\"18446744073709551616\", null, 1]"]);
+    assert_eq!(rx.recv().unwrap(), (1 << 64, None, 1));
+    for (value, words) in [
+        ("[1, 1, 99999999999999999999]", "$[2]: 1e20 does not fit a u64"),
+        ("[-1, 1, 1]", "$[0]: -1 does not fit a u128"),
+        ("[340282366920938463463374607431768211456, 1, 1]", "does not fit a u128"),
+        ("[1, 1.5, 1]", "$[1]: expected an integer"),
+    ] {
+        let said = fails(&["send", stage.name(), value], 2);
+        assert!(said.contains(words), "{value}: {said}");
+    }
+}
+
+#[test]
+fn what_is_no_json_is_told_apart() {
+    let stage = Stage::new("no json");
+    let _channel = Channel::<String>::create(stage.name()).unwrap();
+    let deep = "[".repeat(200);
+    for (value, words) in [("hello", "quote text"), (&deep, "too deep"), ("1e400", "no type holds")]
+    {
+        let said = fails(&["send", stage.name(), value], 2);
+        assert!(said.contains(words), "{said}");
+        assert_eq!(said.contains("quote text"), value == "hello", "{said}");
+        assert!(!said.contains("line 1"), "{said}");
+    }
+    let said = fails(&["send", stage.name(), "{"], 2);
+    assert!(said.contains("no JSON") && !said.contains("quote text"), "{said}");
+}
+
+#[test]
 fn so_many_are_received_and_no_more() {
     let stage = Stage::new("recv count");
     filled(&stage, orders(), 5);

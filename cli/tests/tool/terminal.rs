@@ -137,6 +137,30 @@ fn a_signal_gives_the_terminal_back() {
     assert_eq!(top.end(), Some(143));
 }
 
+/// Without a terminal there are no keys, and nobody to see anything.
+#[test]
+fn top_ends_with_its_terminal() {
+    // One that is sent SIGHUP, and one that sees the end of its terminal alone.
+    for trap in ["true", "trap '' HUP"] {
+        let _stage = Stage::new("top hang-up");
+        let (mut pty, pts) = pty_process::blocking::open().unwrap();
+        pty.resize(pty_process::Size::new(SIZE.0, SIZE.1)).unwrap();
+        let script = format!("{trap}; exec \"$0\" top");
+        let shell = pty_process::blocking::Command::new("sh");
+        let shell = shell.args(["-c", &script, env!("CARGO_BIN_EXE_sysv-channel")]);
+        let mut top = shell.env("TERM", "xterm-256color").spawn(pts).unwrap();
+        let mut screen = vt100::Parser::new(SIZE.0, SIZE.1, 0);
+        let mut bytes = [0; 4096];
+        while !screen.screen().contents().contains("q leaves") {
+            let read = pty.read(&mut bytes).unwrap();
+            screen.process(&bytes[..read]);
+        }
+        drop(pty);
+        let status = top.wait().unwrap();
+        assert_eq!(status.code(), Some(129), "{trap}: {status}");
+    }
+}
+
 #[test]
 fn a_person_sees_how_far_a_long_transfer_is() {
     let stage = Stage::new("progress");
