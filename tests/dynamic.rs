@@ -250,16 +250,8 @@ fn integers_that_fit_nothing_say_so() {
         ("i64", "-99999999999999999999", "-1e20 does not fit an i64"),
         ("u8", "99999999999999999999", "1e20 does not fit a u8"),
         ("u128", "-99999999999999999999", "-1e20 does not fit a u128"),
-        (
-            "u128",
-            "340282366920938463463374607431768211456",
-            "3.402823669209385e38 does not fit a u128",
-        ),
-        (
-            "i128",
-            "170141183460469231731687303715884105728",
-            "1.7014118346046923e38 does not fit an i128",
-        ),
+        ("u128", "999999999999999999999999999999999999999", "1e39 does not fit a u128"),
+        ("i128", "-999999999999999999999999999999999999999", "-1e39 does not fit an i128"),
     ] {
         let error = Shape::parse(shape).unwrap().check(&json(text)).unwrap_err();
         assert_eq!(error.what(), expected);

@@ -38,7 +38,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: Code, text: impl fmt::Display) -> Self {
-        Failure { code, text: text.to_string() }
+        Failure { code, text: in_the_tools_words(&text.to_string()) }
     }
 
     pub(crate) fn failed(text: impl fmt::Display) -> Self {
@@ -103,6 +103,29 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&shown(&self.text))
     }
+}
+
+/// What the library calls otherwise, since it speaks to programs.
+const WORDS: [(&str, &str); 7] = [
+    ("`unlink`", "`sysv-channel rm --force`"),
+    ("with unlink", "with `sysv-channel rm --force`"),
+    ("by unlink", "by `sysv-channel rm --force`"),
+    ("(unlink, ipcrm)", "(by `sysv-channel rm`, ipcrm)"),
+    (
+        "close one, or create it for more (Options::receivers)",
+        "end one, or have it created for more receivers",
+    ),
+    ("create it with a greater max_value", "have it created for longer values (max_value)"),
+    ("`list` says", "`sysv-channel list` says"),
+];
+
+/// A message of the library in the tool's words. Names, which stand in quotes, stay what they are.
+fn in_the_tools_words(text: &str) -> String {
+    let parts = text.split('"').enumerate().map(|(at, part)| match at % 2 {
+        0 => WORDS.iter().fold(part.to_owned(), |part, (theirs, ours)| part.replace(theirs, ours)),
+        _ => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("\"")
 }
 
 /// There is no channel of that name, but a bare queue may be there.
@@ -318,5 +341,32 @@ impl From<CallError> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Failure::failed(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sysv_channel::AttachError;
+
+    #[test]
+    fn what_to_do_is_said_in_the_tools_words() {
+        let name = Name::from("by unlink");
+        let said = |text: &dyn fmt::Display| Failure::failed(text).to_string();
+        let removed = said(&OpenError::HoldsValues { name: name.clone() });
+        assert!(
+            removed.contains("\"by unlink\"") && removed.ends_with("by `sysv-channel rm --force`"),
+            "{removed}"
+        );
+        let damaged = said(&InspectError::Damaged {
+            key: sysv_channel::Key::new(7).unwrap(),
+            what: "x".to_owned(),
+        });
+        assert!(damaged.ends_with("remove it with `sysv-channel rm --force`"), "{damaged}");
+        let full =
+            said(&AttachError::ReceiversExhausted { channel: name.clone().into(), receivers: 2 });
+        assert!(full.ends_with("have it created for more receivers"), "{full}");
+        let long = said(&SendError::TooLong { channel: name.into(), max: 9, option: "max_value" });
+        assert!(long.ends_with("have it created for longer values (max_value)"), "{long}");
     }
 }

@@ -267,11 +267,8 @@ impl<'v> Place<'v> {
                     _ => return Err(self.not("an integer")),
                 }
             }
-            // Far out its last digits do not matter. The largest of 64 and 128 bits are no floats, so they are rounded up.
             Value::F64(number)
-                if number.fract() == 0.0
-                    && number.abs() >= 1e18
-                    && (*number >= of.end() || *number < of.range().0 as f64) =>
+                if number.fract() == 0.0 && number.abs() >= 1e18 && of.leaves_out(*number) =>
             {
                 return does_not_fit(&format_args!("{number:e}"));
             }

@@ -128,12 +128,15 @@ impl Integer {
         }
     }
 
-    /// What is above the largest.
-    pub(super) fn end(self) -> f64 {
+    /// Whether every integer that a reader makes this float of, since it has more than 64 bits, is out of range.
+    pub(super) fn leaves_out(self, number: f64) -> bool {
+        let (min, max) = self.range();
         match self {
-            Integer::U128 => u128::MAX as f64,
-            // Of 64 bits and more the largest is rounded up, to the power of two.
-            _ => self.range().1 as f64,
+            // The float next to the largest is above it, and may have been made of it.
+            Integer::I128 => number < min as f64 || number > max as f64,
+            Integer::U128 => number < 0.0 || number > u128::MAX as f64,
+            // What fits into 64 bits is read as an integer.
+            _ => number < min as f64 || number >= max as f64,
         }
     }
 }

@@ -3,7 +3,7 @@
 use sysv_channel::codec::Raw;
 use sysv_channel::{Channel, InspectError, Queue, inspect};
 
-use crate::stage::{Stage, fails, prints};
+use crate::stage::{Stage, fails, prints, run, text};
 
 fn is_there(stage: &Stage) -> bool {
     !matches!(inspect(stage.name()), Err(InspectError::NotFound { .. }))
@@ -58,6 +58,17 @@ fn all_names_are_tried() {
     }
     fails(&["rm", first.name(), missing.name(), last.name()], 3);
     assert!(!is_there(&first) && !is_there(&last));
+    let used = Channel::<u64>::create(last.name()).unwrap();
+    let refused = run(&["rm", first.name(), missing.name(), last.name()]);
+    let said = text(&refused.stderr);
+    let lines: Vec<_> = said.lines().collect();
+    let is_of = |line: &str, stage: &Stage| line.contains(stage.name());
+    assert!(
+        is_of(lines[0], &first) && is_of(lines[1], &missing) && is_of(lines[2], &last),
+        "{said}"
+    );
+    assert_eq!((refused.status.code(), lines.len()), (Some(3), 3), "the code is the first one's");
+    drop(used);
 }
 
 /// Names what would go, of which this test's own are looked at: others run beside it.
