@@ -236,6 +236,15 @@ fn a_map_has_each_key_once_however_it_is_written() {
     ] {
         check(shape, text).unwrap();
     }
+    // What is nested deep is told apart in memory of its size.
+    let nested = |inner: &str| format!("{}{inner}{}", "[".repeat(100), "]".repeat(100));
+    let shape = format!("map<{}str{},u8>", "seq<".repeat(100), ">".repeat(100));
+    let entries = |second| format!("[[{},1],[{},2]]", nested("\"a\""), nested(second));
+    check(&shape, &entries("\"b\"")).unwrap();
+    assert_eq!(
+        check(&shape, &entries("\"a\"")).unwrap_err().to_string(),
+        "$[entry 1]: the key is given twice"
+    );
     // A receiver that reads into a map would keep one of both, and nobody would know.
     let codec = dynamic::<Json, BTreeMap<u8, u8>>();
     assert!(codec.encode(&json(r#"{"1":1,"01":2}"#)).is_err());

@@ -122,7 +122,9 @@ impl<'v> Place<'v> {
                     };
                     check(key, &|| format!("{}: the key", name()))?;
                     // Which of the two values is meant, only the sender knows.
-                    if !given.insert(key.identity()?) {
+                    let mut identity = Vec::new();
+                    key.identify(&mut identity)?;
+                    if !given.insert(identity) {
                         return Err(ValueError::from("the key is given twice").within(&name()));
                     }
                     check(value, &name)?;

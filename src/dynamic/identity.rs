@@ -4,38 +4,52 @@ use super::check::{Part, Place};
 use super::error::ValueError;
 
 impl<'v> Place<'v> {
-    /// What is the same for two values that the receiver takes for the same, however they are written here.
-    pub(super) fn identity(self) -> Result<String, ValueError> {
-        let of_all = |places: &mut dyn Iterator<Item = Place<'v>>| {
-            let parts: Result<Vec<_>, _> = places.map(Place::identity).collect();
-            parts.map(|parts| format!("{parts:?}"))
+    /// Appends what is the same for two values of this place that the receiver takes for the same, however they are
+    /// written here, and no beginning of another's. Its length is of the order of the value's.
+    pub(super) fn identify(self, out: &mut Vec<u8>) -> Result<(), ValueError> {
+        let text = |out: &mut Vec<u8>, bytes: &[u8]| {
+            out.extend(bytes.len().to_le_bytes());
+            out.extend_from_slice(bytes);
         };
-        Ok(match self.part()? {
-            Part::Unit | Part::None => "null".to_owned(),
-            Part::Bool(value) => value.to_string(),
-            Part::Integer(_, bits) => bits.to_string(),
-            Part::F32(number) => number.to_bits().to_string(),
-            Part::F64(number) => number.to_bits().to_string(),
-            Part::Char(c) => c.to_string(),
-            Part::Str(text) => text.to_owned(),
-            Part::Bytes(bytes) => format!("{bytes:?}"),
-            Part::Some(inner) => format!("some {}", inner.identity()?),
-            Part::Seq(places) | Part::Tuple(places) => of_all(&mut places.into_iter())?,
-            Part::Struct(fields) => of_all(&mut fields.into_iter().map(|(_, place)| place))?,
-            // In an order of their own, which the receiver may not see.
-            Part::Map(entries) => {
-                let pair =
-                    |(key, value): (Place<'v>, Place<'v>)| Ok((key.identity()?, value.identity()?));
-                let mut pairs: Vec<_> =
-                    entries.into_iter().map(pair).collect::<Result<_, ValueError>>()?;
-                pairs.sort_unstable();
-                format!("{pairs:?}")
+        match self.part()? {
+            Part::Unit | Part::None => out.push(0),
+            Part::Bool(value) => out.push(value.into()),
+            Part::Integer(_, bits) => out.extend(bits.to_le_bytes()),
+            Part::F32(number) => out.extend(number.to_le_bytes()),
+            Part::F64(number) => out.extend(number.to_le_bytes()),
+            Part::Char(c) => out.extend(u32::from(c).to_le_bytes()),
+            Part::Str(value) => text(out, value.as_bytes()),
+            Part::Bytes(bytes) => text(out, &bytes),
+            Part::Some(inner) => {
+                out.push(1);
+                inner.identify(out)?;
             }
-            Part::Variant { number, content, .. } => match content {
-                Some(content) => format!("{number} {}", content.identity()?),
-                None => number.to_string(),
-            },
-            Part::Whatever(value) => format!("{value:?}"),
-        })
+            Part::Seq(places) | Part::Tuple(places) => {
+                out.extend(places.len().to_le_bytes());
+                places.into_iter().try_for_each(|place| place.identify(out))?;
+            }
+            Part::Struct(fields) => {
+                fields.into_iter().try_for_each(|(_, place)| place.identify(out))?;
+            }
+            // The receiver may not see in which order they are given.
+            Part::Map(entries) => {
+                let pair = |(key, value): (Place<'v>, Place<'v>)| {
+                    let mut pair = Vec::new();
+                    key.identify(&mut pair)?;
+                    value.identify(&mut pair).map(|()| pair)
+                };
+                let pairs: Result<Vec<_>, ValueError> = entries.into_iter().map(pair).collect();
+                let mut pairs = pairs?;
+                pairs.sort_unstable();
+                out.extend(pairs.len().to_le_bytes());
+                pairs.iter().for_each(|pair| out.extend_from_slice(pair));
+            }
+            Part::Variant { number, content, .. } => {
+                out.extend(number.to_le_bytes());
+                content.map_or(Ok(()), |content| content.identify(out))?;
+            }
+            Part::Whatever(value) => text(out, format!("{value:?}").as_bytes()),
+        }
+        Ok(())
     }
 }
