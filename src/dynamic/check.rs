@@ -67,7 +67,8 @@ impl Shape {
     /// Checks that a value is one of this shape, and so can be encoded by a binary codec.
     ///
     /// # Errors
-    /// [`ValueError`] says at which place something else stands, and what belongs there.
+    /// [`ValueError`] says at which place something else stands, and what belongs there; or where a map has a key, or a
+    /// struct a field, twice.
     pub fn check(&self, value: &Value) -> Result<(), ValueError> {
         self.check_for(Form::Binary, value)
     }
