@@ -21,6 +21,13 @@ use crate::{actor, rpc, transfer};
 /// How long a tap sleeps between two looks.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
+/// By how much longer than a look the pause after it is, at least, while others are at work: so a tap takes no more
+/// than a fiftieth of a processor.
+const PAUSE: u32 = 50;
+
+/// The longest pause: where many values wait at first, a look at all of them may take long.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
 /// How often a tap that begins looks for a moment in which nobody sends.
 const QUIET_TRIES: usize = 5;
 
@@ -80,6 +87,8 @@ pub struct Tap {
 /// A look at the channel.
 struct Look {
     at: Instant,
+    /// How long it took.
+    took: Duration,
     /// How many values had been sent.
     sent: u64,
     /// Whether it came to its end before all was seen.
@@ -204,7 +213,7 @@ impl Tap {
 
     /// The next value, if one was seen; it does not wait.
     pub fn try_next(&mut self) -> Option<Tapped> {
-        if self.found.is_empty() && self.pause().is_zero() {
+        if self.found.is_empty() && !(self.is_behind() && self.pause() > Duration::ZERO) {
             self.look(Budget::USUAL);
         }
         self.found.pop_front()
@@ -214,25 +223,29 @@ impl Tap {
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Tapped> {
         let start = Instant::now();
         loop {
-            if let Some(tapped) = self.try_next() {
+            if let Some(tapped) = self.found.pop_front() {
                 return Some(tapped);
             }
             let left = timeout.saturating_sub(start.elapsed());
-            if self.is_over || left.is_zero() {
-                return None;
+            thread::sleep(left.min(self.pause()));
+            let found = self.try_next();
+            if found.is_some() || self.is_over || left.is_zero() {
+                return found;
             }
-            thread::sleep(left.min(BETWEEN_LOOKS));
         }
     }
 
-    /// How long no look is made after the last: others are at work, and more is there than it had budget for.
+    /// How long the pause still is that follows the last look.
     fn pause(&self) -> Duration {
-        match &self.last_look {
-            Some(look) if look.was_cut && look.sent != self.sent() => {
-                BETWEEN_LOOKS.saturating_sub(look.at.elapsed())
-            }
-            _ => Duration::ZERO,
-        }
+        self.last_look.as_ref().map_or(Duration::ZERO, |look| {
+            let pause = (look.took * PAUSE).clamp(BETWEEN_LOOKS, LONGEST_PAUSE);
+            pause.saturating_sub(look.at.elapsed())
+        })
+    }
+
+    /// Whether others are at work, and more is there than the last look had budget for.
+    fn is_behind(&self) -> bool {
+        self.last_look.as_ref().is_some_and(|look| look.was_cut && look.sent != self.sent())
     }
 
     /// How many values all senders have sent.
@@ -282,7 +295,7 @@ impl Tap {
             let unseen = sent.wrapping_sub(self.sent_before).saturating_sub(self.seen);
             self.missed = self.missed.max(unseen);
         }
-        self.last_look = Some(Look { at, sent, was_cut });
+        self.last_look = Some(Look { at, took: at.elapsed(), sent, was_cut });
         self.is_over = is_over;
     }
 

@@ -11,7 +11,7 @@ use serde::de::{
 const DEEP: usize = 6;
 
 /// How many parts that can be left out a value has, at most about.
-const PARTS: usize = 12;
+const PARTS: usize = 6;
 
 /// SplitMix64: <https://prng.di.unimi.it/splitmix64.c>.
 pub(crate) struct Random {
