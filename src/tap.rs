@@ -40,9 +40,9 @@ const BYTES: usize = 64 << 10;
 ///
 /// A value is seen while it waits, and after it was received for as long as its memory is not used again: in a
 /// ring until the sender has come around it, by the queue until the receiver takes another message. What went
-/// by faster is [missed](Tap::missed). The tap looks when it is asked, 1,000 times a second while it waits, and
-/// copies no more than 64 values or 64 KiB in one look at a channel in use. So a channel at full speed loses
-/// less than two hundredths of its speed; of a slow one everything is seen.
+/// by faster is [missed](Tap::missed). The tap looks when it is asked, at most 1,000 times a second while it waits,
+/// copies no more than 64 values or 64 KiB of each way in one look, and pauses fifty times as long as a look took: it
+/// takes a fiftieth of a processor at most. Of a slow channel everything is seen.
 ///
 /// Values of a ring come in the order in which they were sent, as far as they are seen; by the queue, where one
 /// that is just being received may be seen after the next, and of different senders or ways, in about that order.
