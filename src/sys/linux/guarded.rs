@@ -3,6 +3,7 @@
 //! Some calls take an array without its length: `semctl` with GETALL fills as many numbers as the set has
 //! semaphores, and SETALL reads as many. The set may be removed meanwhile, and its id be another's, which has more.
 
+use std::cell::Cell;
 use std::ptr::{NonNull, null_mut};
 
 use nix::errno::Errno;
@@ -18,9 +19,38 @@ pub(super) struct Guarded {
     before: usize,
 }
 
+std::thread_local! {
+    /// What the thread used last.
+    // NB: measured with senders that attach and go: 3.0 us each, 11.5 with memory that is mapped for each.
+    static SPARE: Cell<Option<Guarded>> = const { Cell::new(None) };
+}
+
 impl Guarded {
+    /// Lends memory for so many numbers; an error is an errno.
+    pub(super) fn lend<R>(
+        numbers: usize,
+        use_it: impl FnOnce(&mut Guarded) -> R,
+    ) -> Result<R, c_int> {
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        let mut guarded = match spare.and_then(|spare| spare.fitted(numbers)) {
+            Some(spare) => spare,
+            None => Guarded::new(numbers)?,
+        };
+        let used = use_it(&mut guarded);
+        // A thread that ends keeps nothing.
+        let _ = SPARE.try_with(|spare| spare.set(Some(guarded)));
+        Ok(used)
+    }
+
+    /// The same memory for so many numbers, all zero, if it has room for them.
+    fn fitted(mut self, numbers: usize) -> Option<Self> {
+        self.before = self.usable.checked_sub(numbers.checked_mul(size_of::<u16>())?)?;
+        self.numbers().fill(0);
+        Some(self)
+    }
+
     /// Memory for so many numbers; an error is an errno.
-    pub(super) fn new(numbers: usize) -> Result<Self, c_int> {
+    fn new(numbers: usize) -> Result<Self, c_int> {
         // SAFETY: sysconf takes and returns numbers.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         let page = usize::try_from(page).map_err(|_| Errno::last_raw())?;
@@ -81,5 +111,13 @@ mod tests {
             assert_eq!((read, Errno::last_raw()), (-1, libc::EFAULT));
         }
         assert_eq!(Guarded::new(usize::MAX).err(), Some(libc::ENOMEM));
+        for count in [5, 3, 3000, 0, 4000] {
+            let lent = |guarded: &mut Guarded| {
+                let zero = guarded.numbers().iter().all(|number| *number == 0);
+                guarded.numbers().fill(9);
+                (guarded.numbers().len(), zero)
+            };
+            assert_eq!(Guarded::lend(count, lent), Ok((count, true)));
+        }
     }
 }

@@ -117,17 +117,25 @@ impl SemaphoreSet {
     /// The values of all.
     pub(crate) fn values(&self) -> Result<Vec<u16>, SystemError> {
         let count = self.stat()?.count;
-        let mut memory = self.memory_for(count)?;
-        self.control(0, libc::GETALL, memory.start()).map_err(|error| self.replaced(error))?;
+        let values = self.with_memory(count, |memory| {
+            self.control(0, libc::GETALL, memory.start())?;
+            Ok(memory.numbers().to_vec())
+        })?;
         // A set of another size had the id by then.
-        if self.stat()?.count != count {
-            return Err(SystemError::removed(self.name()));
+        match self.stat()?.count == count {
+            true => Ok(values),
+            false => Err(SystemError::removed(self.name())),
         }
-        Ok(memory.numbers().to_vec())
     }
 
-    fn memory_for(&self, values: usize) -> Result<Guarded, SystemError> {
-        Guarded::new(values).map_err(|errno| self.error("mmap", errno))
+    /// Has the kernel use memory for the values of all semaphores.
+    fn with_memory<R>(
+        &self,
+        values: usize,
+        call: impl FnOnce(&mut Guarded) -> Result<R, SystemError>,
+    ) -> Result<R, SystemError> {
+        let called = Guarded::lend(values, call).map_err(|errno| self.error("mmap", errno))?;
+        called.map_err(|error| self.replaced(error))
     }
 
     /// What an error means where the kernel was given memory for all semaphores of the set: there are more of
@@ -157,10 +165,10 @@ impl SemaphoreSet {
         if self.stat()?.count != values.len() {
             return Err(SystemError::removed(self.name()));
         }
-        let mut memory = self.memory_for(values.len())?;
-        memory.numbers().copy_from_slice(values);
-        let set = self.control(0, libc::SETALL, memory.start());
-        set.map(drop).map_err(|error| self.replaced(error))
+        self.with_memory(values.len(), |memory| {
+            memory.numbers().copy_from_slice(values);
+            self.control(0, libc::SETALL, memory.start()).map(drop)
+        })
     }
 
     /// How many wait for one semaphore to become larger.
