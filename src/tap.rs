@@ -18,11 +18,11 @@ use crate::sys::Ordering;
 use crate::tag::Tag;
 use crate::{actor, rpc, transfer};
 
-/// How long a tap sleeps between two looks.
+/// How long a tap that waits sleeps between two looks, at least: since senders and receivers do not know of it, none
+/// of them can ring it.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
-/// By how much longer than a look the pause after it is, at least, while others are at work: so a tap takes no more
-/// than a fiftieth of a processor.
+/// By how much longer than a look the pause after it is: so a tap that waits takes about a fiftieth of a processor.
 const PAUSE: u32 = 50;
 
 /// The longest pause: where many values wait at first, a look at all of them may take long.
@@ -41,8 +41,8 @@ const BYTES: usize = 64 << 10;
 /// A value is seen while it waits, and after it was received for as long as its memory is not used again: in a
 /// ring until the sender has come around it, by the queue until the receiver takes another message. What went
 /// by faster is [missed](Tap::missed). The tap looks when it is asked, at most 1,000 times a second while it waits,
-/// copies no more than 64 values or 64 KiB of each way in one look, and pauses fifty times as long as a look took: it
-/// takes a fiftieth of a processor at most. Of a slow channel everything is seen.
+/// copies no more than 64 values or 64 KiB of each way in one look, and pauses fifty times as long as the look took, up
+/// to 20 ms: so a tap that waits takes about a fiftieth of a processor. Of a slow channel everything is seen.
 ///
 /// Values of a ring come in the order in which they were sent, as far as they are seen; by the queue, where one
 /// that is just being received may be seen after the next, and of different senders or ways, in about that order.
@@ -271,7 +271,6 @@ impl Tap {
             let new = self.lanes.len()..control.claimed();
             self.lanes.extend(new.map(|lane| LaneTap::new(control, lane, false)));
         }
-        let control = &self.control;
         self.lanes.iter_mut().for_each(|lane| lane.begin(control));
         let mut own = budget;
         let messages = self.messages.as_mut().map(|messages| messages.look(control, &mut own));

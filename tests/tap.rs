@@ -265,10 +265,12 @@ fn what_was_just_received_is_seen_in_order() {
     let mut due = 0..;
     for round in 0..200 {
         for number in 0..3 {
-            tx.send(&Numbered::new(3 * round + number, 0)).unwrap();
+            let tag = Tag::new(number as i64 + 5).unwrap();
+            tx.send_tagged(tag, &Numbered::new(3 * round + number, 0)).unwrap();
         }
         (0..3).for_each(|_| drop(rx.recv().unwrap()));
         while let Some(tapped) = tap.try_next() {
+            assert_eq!(tapped.tag.get() as u64, due.start % 3 + 5);
             assert_eq!(Some(numbered(tapped).check()), due.next());
         }
         assert_eq!(due.start, 3 * round + 3);

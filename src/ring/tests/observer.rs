@@ -52,6 +52,27 @@ fn what_may_be_taken_back_is_left_alone() {
     assert_eq!(payload, b"not announced");
 }
 
+/// A producer died while it wrote behind its window, at the array's start: what it told counts for its successor too.
+#[test]
+fn what_a_dead_producer_wrote_over_is_not_seen() {
+    let shared = Shared::with_window(256, 64);
+    let (mut producer, mut consumer) = (shared.producer(), shared.consumer());
+    let mut observer = observer(&shared);
+    for value in 0..32 {
+        put(&mut producer, tag(1), &[value; 100], Flags::WHOLE).unwrap();
+        get(&mut consumer).unwrap();
+    }
+    let room = producer.reserve(100, tag(1)).unwrap().unwrap();
+    assert_eq!(producer.tail(), 256, "the window has ended");
+    producer.fill(room, |writer| writer.write(&[0xee; 100])).unwrap();
+    drop(producer);
+    let mut successor = shared.producer();
+    put(&mut successor, tag(1), b"next", Flags::WHOLE).unwrap();
+    while let Some(seen) = see(&mut observer) {
+        assert!(!seen.contains(&0xee), "a record that was written over");
+    }
+}
+
 /// One side writes records whose words all say the same, the other consumes them as fast, and what an
 /// observer sees is never of two records.
 #[test]

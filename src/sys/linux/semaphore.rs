@@ -369,6 +369,18 @@ mod tests {
     }
 
     #[test]
+    fn the_values_of_a_larger_set_go_no_further_than_the_memory_for_them() {
+        let set = SemaphoreSet::create_private(3000, 0o600).unwrap();
+        let _cleanup = Cleanup(|| drop(set.remove()));
+        for (count, command) in [(2, libc::GETALL), (2, libc::SETALL), (2999, libc::GETALL)] {
+            let call = |memory: &mut Guarded| set.control(0, command, memory.start());
+            let error = set.with_memory(count, call).unwrap_err();
+            assert_eq!(error.kind(), SystemErrorKind::Removed, "{count}");
+        }
+        assert_eq!(set.values().unwrap(), [0; 3000]);
+    }
+
+    #[test]
     fn many_operations_in_one_call() {
         let set = SemaphoreSet::create_private(200, 0o600).unwrap();
         let _cleanup = Cleanup(|| drop(set.remove()));
