@@ -129,6 +129,7 @@ mod trace;
 mod verify;
 
 pub mod actor;
+mod bare;
 mod channel;
 pub mod codec;
 mod control;

@@ -17,6 +17,7 @@ use std::time::Duration;
 pub use error::{QueueError, QueueLimit, QueueRecvError, QueueSendError};
 pub use options::QueueOptions;
 
+use crate::bare::BareError;
 #[cfg(feature = "bincode")]
 use crate::codec::Bincode as DefaultCodec;
 #[cfg(not(feature = "bincode"))]
@@ -485,7 +486,7 @@ impl<T, C> Queue<T, C> {
     /// # Ok::<(), sysv_channel::QueueError>(())
     /// ```
     pub fn set_permissions(&self, uid: u32, gid: u32, mode: u32) -> Result<(), QueueError> {
-        check_mode(mode)?;
+        QueueError::check_mode(mode)?;
         let set = self.queue.set_permissions(uid, gid, mode);
         // The kernel says EINVAL for a queue that is gone and for a number that no user has alike.
         if set.as_ref().is_err_and(|error| error.kind() == SystemErrorKind::Removed)
@@ -510,14 +511,6 @@ impl<T, C> Queue<T, C> {
     fn object(&self) -> String {
         self.queue.name().to_string()
     }
-}
-
-fn check_mode(mode: u32) -> Result<(), QueueError> {
-    if mode > 0o777 {
-        let what = format!("mode {mode:#o} has more than the nine permission bits");
-        return Err(QueueError::InvalidOption(what));
-    }
-    Ok(())
 }
 
 /// The kernel takes the capacity for an `int`, and would cut what is longer.

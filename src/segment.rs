@@ -18,6 +18,7 @@ pub use options::SegmentOptions;
 #[cfg(feature = "pod")]
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::bare::BareError;
 use crate::private::Private;
 use crate::sys::{self, Key, SegmentStat, SystemErrorKind};
 
@@ -271,7 +272,7 @@ impl Segment {
     /// does not know, as 4,294,967,295 (-1); [`SegmentError::System`] of kind
     /// [`PermissionDenied`](crate::SystemErrorKind::PermissionDenied) for others than the owner.
     pub fn set_permissions(&self, uid: u32, gid: u32, mode: u32) -> Result<(), SegmentError> {
-        options::check_mode(mode)?;
+        SegmentError::check_mode(mode)?;
         let set = self.memory.id().set_permissions(uid, gid, mode);
         // The kernel says EINVAL for a segment that is gone and for a number that no user has alike.
         if set.as_ref().is_err_and(|error| error.kind() == SystemErrorKind::Removed)

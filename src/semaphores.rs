@@ -18,6 +18,7 @@ pub use guard::SemaphoreGuard;
 pub use operation::SemaphoreOp;
 pub use options::SemaphoresOptions;
 
+use crate::bare::BareError;
 use crate::private::Private;
 use crate::sys::{Deadline, Key, Ownership, SemOp, SemaphoreSet, SystemErrorKind, moment, process};
 
@@ -417,7 +418,7 @@ impl Semaphores {
     /// [`PermissionDenied`](crate::SystemErrorKind::PermissionDenied) for others than the owner;
     /// [`SemaphoresError::Removed`] if the set was.
     pub fn set_permissions(&self, uid: u32, gid: u32, mode: u32) -> Result<(), SemaphoresError> {
-        options::check_mode(mode)?;
+        SemaphoresError::check_mode(mode)?;
         let set = self.set.set_permissions(uid, gid, mode);
         // The kernel says EINVAL for a set that is gone and for a number that no user has alike.
         if set.as_ref().is_err_and(|error| error.kind() == SystemErrorKind::Removed)

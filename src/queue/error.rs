@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::bare::bare_error;
 use crate::codec::{DecodeError, EncodeError};
 use crate::error::text::{Unmapped, channel, queue};
 use crate::name::{InvalidName, Name};
@@ -122,6 +123,8 @@ impl fmt::Display for QueueError {
 
 // Without a source: what an error was caused by is part of its text.
 impl Error for QueueError {}
+
+bare_error!(QueueError);
 
 impl From<SystemError> for QueueError {
     fn from(error: SystemError) -> Self {

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::{Queue, QueueError, check_capacity, check_mode};
+use super::{Queue, QueueError, check_capacity};
+use crate::bare::BareError;
 use crate::codec::Codec;
-use crate::control::{self, Owner};
+use crate::control::Owner;
 use crate::name::Name;
 use crate::schema::Schema;
-use crate::sys::{Key, MessageQueue, SystemError, SystemErrorKind, at_exit};
+use crate::sys::{Key, MessageQueue, at_exit};
 
 /// How often `open_or_create` starts again when others create and remove the queue meanwhile.
 const ATTEMPTS: usize = 100;
@@ -78,9 +79,9 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     /// behind then.
     pub fn create(self, name: impl Into<Name>) -> Result<Queue<T, C>, QueueError> {
         let name = name.into();
-        let key = key_of(&name)?;
+        let key = QueueError::key_of(&name)?;
         self.check()?;
-        check_no_channel(&name, key)?;
+        QueueError::check_no_channel(&name, key)?;
         self.make(name, key)
     }
 
@@ -92,7 +93,7 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     /// [`QueueError::Undecodable`] for what cannot be; [`QueueError::System`] otherwise.
     pub fn open(self, name: impl Into<Name>) -> Result<Queue<T, C>, QueueError> {
         let name = name.into();
-        let key = key_of(&name)?;
+        let key = QueueError::key_of(&name)?;
         self.check_type()?;
         self.find(name, key)
     }
@@ -103,7 +104,7 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     /// As [`open`](QueueOptions::open) and [`create`](QueueOptions::create).
     pub fn open_or_create(self, name: impl Into<Name>) -> Result<Queue<T, C>, QueueError> {
         let name = name.into();
-        let key = key_of(&name)?;
+        let key = QueueError::key_of(&name)?;
         self.check()?;
         for _ in 0..ATTEMPTS {
             match self.find(name.clone(), key) {
@@ -147,12 +148,13 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
 
     fn check(&self) -> Result<(), QueueError> {
         self.check_type()?;
-        check_mode(self.mode)?;
+        QueueError::check_mode(self.mode)?;
         self.capacity.map_or(Ok(()), check_capacity)
     }
 
     fn make(&self, name: Name, key: Key) -> Result<Queue<T, C>, QueueError> {
-        let queue = MessageQueue::create(key, self.mode).map_err(|error| absent(error, name))?;
+        let queue = MessageQueue::create(key, self.mode)
+            .map_err(|error| QueueError::absent(error, &name))?;
         if let Some(bytes) = self.capacity
             && let Err(error) = queue.set_capacity(bytes)
         {
@@ -166,8 +168,8 @@ impl<T, C: Codec<T>> QueueOptions<T, C> {
     fn find(&self, name: Name, key: Key) -> Result<Queue<T, C>, QueueError> {
         let opened = MessageQueue::open(key);
         // A channel's set is there before its queue and after it, and some channels have no queue.
-        check_no_channel(&name, key)?;
-        let queue = opened.map_err(|error| absent(error, name))?;
+        QueueError::check_no_channel(&name, key)?;
+        let queue = opened.map_err(|error| QueueError::absent(error, &name))?;
         let ownership = queue.stat()?.ownership;
         if !self.owner.allows(&ownership) {
             return Err(QueueError::NotOwned {
@@ -237,29 +239,6 @@ impl<T, C> fmt::Debug for QueueOptions<T, C> {
             .field("capacity", &self.capacity)
             .field("owner", &self.owner)
             .finish()
-    }
-}
-
-fn key_of(name: &Name) -> Result<Key, QueueError> {
-    match name {
-        Name::Handle(_) => Err(QueueError::IsChannel { name: name.clone() }),
-        name => Ok(name.key()?),
-    }
-}
-
-/// Refuses what stands for a channel: its values are not to be taken from under it.
-fn check_no_channel(name: &Name, key: Key) -> Result<(), QueueError> {
-    if control::is_channel(key)? {
-        return Err(QueueError::IsChannel { name: name.clone() });
-    }
-    Ok(())
-}
-
-fn absent(error: SystemError, name: Name) -> QueueError {
-    match error.kind() {
-        SystemErrorKind::NotFound => QueueError::NotFound { name },
-        SystemErrorKind::AlreadyExists => QueueError::AlreadyExists { name },
-        _ => QueueError::System(error),
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::ops::Range;
 
+use crate::bare::bare_error;
 use crate::error::text::{Unmapped, channel, segment};
 use crate::name::{InvalidName, Name};
 use crate::sys::{SystemError, SystemErrorKind};
@@ -144,6 +145,8 @@ impl fmt::Display for SegmentError {
 
 // Without a source: what an error was caused by is part of its text.
 impl Error for SegmentError {}
+
+bare_error!(SegmentError);
 
 impl From<SystemError> for SegmentError {
     fn from(error: SystemError) -> Self {

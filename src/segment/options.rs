@@ -1,10 +1,11 @@
 //! How a bare segment is made and found.
 
 use super::{Segment, SegmentError};
-use crate::control::{self, Owner};
+use crate::bare::BareError;
+use crate::control::Owner;
 use crate::name::Name;
 use crate::private::Private;
-use crate::sys::{Key, SegmentId, SegmentStat, SystemError, SystemErrorKind, at_exit};
+use crate::sys::{Key, SegmentId, SegmentStat, SystemErrorKind, at_exit};
 
 /// How often `open_or_create` starts again when others create and remove the segment meanwhile.
 const ATTEMPTS: usize = 100;
@@ -71,9 +72,9 @@ impl SegmentOptions {
     /// which it names. Nothing is left behind then.
     pub fn create(self, name: impl Into<Name>, size: usize) -> Result<Segment, SegmentError> {
         let name = name.into();
-        let key = key_of(&name)?;
+        let key = SegmentError::key_of(&name)?;
         self.check(size)?;
-        check_no_channel(&name, key)?;
+        SegmentError::check_no_channel(&name, key)?;
         self.make(name, key, size)
     }
 
@@ -87,7 +88,7 @@ impl SegmentOptions {
     /// [`SegmentError::System`] otherwise.
     pub fn open(self, name: impl Into<Name>) -> Result<Segment, SegmentError> {
         let name = name.into();
-        let key = key_of(&name)?;
+        let key = SegmentError::key_of(&name)?;
         self.find(name, key)
     }
 
@@ -101,7 +102,7 @@ impl SegmentOptions {
         size: usize,
     ) -> Result<Segment, SegmentError> {
         let name = name.into();
-        let key = key_of(&name)?;
+        let key = SegmentError::key_of(&name)?;
         self.check(size)?;
         self.at_least = self.at_least.max(size);
         for _ in 0..ATTEMPTS {
@@ -144,7 +145,7 @@ impl SegmentOptions {
     }
 
     fn check(&self, size: usize) -> Result<(), SegmentError> {
-        check_mode(self.mode)?;
+        SegmentError::check_mode(self.mode)?;
         if size == 0 {
             let what = "a segment has at least one byte";
             return Err(SegmentError::InvalidOption(what.to_owned()));
@@ -159,8 +160,8 @@ impl SegmentOptions {
     }
 
     fn make(&self, name: Name, key: Key, size: usize) -> Result<Segment, SegmentError> {
-        let id =
-            SegmentId::create_counted(key, size, self.mode).map_err(|error| absent(error, name))?;
+        let id = SegmentId::create_counted(key, size, self.mode)
+            .map_err(|error| SegmentError::absent(error, &name))?;
         self.attach(id, key).inspect_err(|_| {
             // The first error tells more than a second would.
             let _ = id.remove();
@@ -170,8 +171,8 @@ impl SegmentOptions {
     fn find(&self, name: Name, key: Key) -> Result<Segment, SegmentError> {
         let opened = SegmentId::open(key);
         // A channel's set is there before its segment and after it.
-        check_no_channel(&name, key)?;
-        let id = opened.map_err(|error| absent(error, name.clone()))?;
+        SegmentError::check_no_channel(&name, key)?;
+        let id = opened.map_err(|error| SegmentError::absent(error, &name))?;
         self.attach_found(id, key).map_err(|error| match error {
             // Between two of the calls.
             SegmentError::Removed { .. } => SegmentError::NotFound { name },
@@ -266,36 +267,5 @@ impl Segment {
     /// See [`SegmentOptions::private`].
     pub fn private(size: usize) -> Result<Self, SegmentError> {
         Self::options().private(size)
-    }
-}
-
-pub(super) fn check_mode(mode: u32) -> Result<(), SegmentError> {
-    if mode > 0o777 {
-        let what = format!("mode {mode:#o} has more than the nine permission bits");
-        return Err(SegmentError::InvalidOption(what));
-    }
-    Ok(())
-}
-
-fn key_of(name: &Name) -> Result<Key, SegmentError> {
-    match name {
-        Name::Handle(_) => Err(SegmentError::IsChannel { name: name.clone() }),
-        name => Ok(name.key()?),
-    }
-}
-
-/// Refuses what stands for a channel: its memory is not to be changed under it.
-fn check_no_channel(name: &Name, key: Key) -> Result<(), SegmentError> {
-    if control::is_channel(key)? {
-        return Err(SegmentError::IsChannel { name: name.clone() });
-    }
-    Ok(())
-}
-
-fn absent(error: SystemError, name: Name) -> SegmentError {
-    match error.kind() {
-        SystemErrorKind::NotFound => SegmentError::NotFound { name },
-        SystemErrorKind::AlreadyExists => SegmentError::AlreadyExists { name },
-        _ => error.into(),
     }
 }

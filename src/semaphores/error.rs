@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::HIGHEST;
+use crate::bare::bare_error;
 use crate::error::text::{Unmapped, channel, semaphores};
 use crate::name::{InvalidName, Name};
 use crate::sys::{SystemError, SystemErrorKind};
@@ -161,6 +162,8 @@ impl fmt::Display for SemaphoresError {
 
 // Without a source: what an error was caused by is part of its text.
 impl Error for SemaphoresError {}
+
+bare_error!(SemaphoresError);
 
 impl From<SystemError> for SemaphoresError {
     fn from(error: SystemError) -> Self {

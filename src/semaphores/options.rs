@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use super::{HIGHEST, Semaphores, SemaphoresError};
-use crate::control::{self, Owner};
+use crate::bare::BareError;
+use crate::control::Owner;
 use crate::name::Name;
 use crate::private::Private;
 use crate::sys::{
@@ -106,9 +107,9 @@ impl SemaphoresOptions {
         values: &[u16],
     ) -> Result<Semaphores, SemaphoresError> {
         let name = name.into();
-        let key = key_of(&name)?;
+        let key = SemaphoresError::key_of(&name)?;
         self.check(values)?;
-        check_no_channel(&name, key)?;
+        SemaphoresError::check_no_channel(&name, key)?;
         self.make(name, key, values)
     }
 
@@ -123,7 +124,7 @@ impl SemaphoresOptions {
     /// [`SemaphoresError::InvalidName`]; [`SemaphoresError::System`] otherwise.
     pub fn open(self, name: impl Into<Name>) -> Result<Semaphores, SemaphoresError> {
         let name = name.into();
-        let key = key_of(&name)?;
+        let key = SemaphoresError::key_of(&name)?;
         self.find(&name, key)
     }
 
@@ -138,7 +139,7 @@ impl SemaphoresOptions {
         values: &[u16],
     ) -> Result<Semaphores, SemaphoresError> {
         let name = name.into();
-        let key = key_of(&name)?;
+        let key = SemaphoresError::key_of(&name)?;
         self.check(values)?;
         self.at_least = self.at_least.max(values.len());
         for _ in 0..ATTEMPTS {
@@ -180,7 +181,7 @@ impl SemaphoresOptions {
     }
 
     fn check(&self, values: &[u16]) -> Result<(), SemaphoresError> {
-        check_mode(self.mode)?;
+        SemaphoresError::check_mode(self.mode)?;
         check_values(values)?;
         if values.is_empty() || values.len() < self.at_least {
             return Err(SemaphoresError::InvalidOption(format!(
@@ -194,7 +195,7 @@ impl SemaphoresOptions {
 
     fn make(&self, name: Name, key: Key, values: &[u16]) -> Result<Semaphores, SemaphoresError> {
         let set = SemaphoreSet::create(key, values.len(), self.mode)
-            .map_err(|error| absent(error, &name))?;
+            .map_err(|error| SemaphoresError::absent(error, &name))?;
         set.set_values(values).and_then(|()| mark_initialised(set)).inspect_err(|_| {
             // The first error tells more than a second would.
             let _ = set.remove();
@@ -207,8 +208,8 @@ impl SemaphoresOptions {
         let mut next = FIRST_PAUSE;
         loop {
             let opened = SemaphoreSet::open(key);
-            check_no_channel(name, key)?;
-            let set = opened.map_err(|error| absent(error, name))?;
+            SemaphoresError::check_no_channel(name, key)?;
+            let set = opened.map_err(|error| SemaphoresError::absent(error, name))?;
             match self.look(set, key) {
                 Err(SemaphoresError::NotInitialised { .. }) if !deadline.has_passed() => {}
                 // Its creator gave up, or another program removed it: there may be another by now.
@@ -325,42 +326,11 @@ fn mark_initialised(set: SemaphoreSet) -> Result<(), SystemError> {
     }
 }
 
-pub(super) fn check_mode(mode: u32) -> Result<(), SemaphoresError> {
-    if mode > 0o777 {
-        let what = format!("mode {mode:#o} has more than the nine permission bits");
-        return Err(SemaphoresError::InvalidOption(what));
-    }
-    Ok(())
-}
-
 pub(super) fn check_values(values: &[u16]) -> Result<(), SemaphoresError> {
     match values.iter().find(|value| **value > HIGHEST) {
         Some(value) => Err(SemaphoresError::InvalidOption(format!(
             "a semaphore counts to {HIGHEST}, and cannot be {value}"
         ))),
         None => Ok(()),
-    }
-}
-
-fn key_of(name: &Name) -> Result<Key, SemaphoresError> {
-    match name {
-        Name::Handle(_) => Err(SemaphoresError::IsChannel { name: name.clone() }),
-        name => Ok(name.key()?),
-    }
-}
-
-/// Refuses what stands for a channel: its roles and locks are not to be changed under it.
-fn check_no_channel(name: &Name, key: Key) -> Result<(), SemaphoresError> {
-    if control::is_channel(key)? {
-        return Err(SemaphoresError::IsChannel { name: name.clone() });
-    }
-    Ok(())
-}
-
-fn absent(error: SystemError, name: &Name) -> SemaphoresError {
-    match error.kind() {
-        SystemErrorKind::NotFound => SemaphoresError::NotFound { name: name.clone() },
-        SystemErrorKind::AlreadyExists => SemaphoresError::AlreadyExists { name: name.clone() },
-        _ => SemaphoresError::System(error),
     }
 }
