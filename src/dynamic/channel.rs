@@ -78,6 +78,31 @@ impl DynamicChannel {
         self.channel.handle()
     }
 
+    /// The same channel with its values as they are encoded, for a program that passes them on unread: nothing is
+    /// checked, decoded or encoded.
+    ///
+    /// ```
+    /// # #[cfg(feature = "bincode")] {
+    /// use sysv_channel::Channel;
+    /// use sysv_channel::dynamic::DynamicChannel;
+    ///
+    /// # let name = format!("doc-dynamic-bytes-{}", std::process::id());
+    /// # let (from, to) = (&format!("{name}-from"), &format!("{name}-to"));
+    /// let orders = Channel::<(u16, String)>::create(from)?;
+    /// let copies = Channel::<(u16, String)>::create(to)?;
+    /// let rx = DynamicChannel::open(from)?.bytes().receiver()?;
+    /// let tx = DynamicChannel::open(to)?.bytes().sender()?;
+    ///
+    /// orders.sender()?.send(&(7, "seven".to_owned()))?;
+    /// tx.send(&rx.recv()?)?;
+    /// assert_eq!(copies.receiver()?.recv()?, (7, "seven".to_owned()));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bytes(&self) -> Channel<Vec<u8>, Raw> {
+        self.channel.clone()
+    }
+
     /// Attaches a sender.
     ///
     /// # Errors

@@ -98,6 +98,34 @@ impl DynamicClient {
         Ok(DynamicReplyStream { client: self, stream })
     }
 
+    /// The same client with requests and replies as they are encoded, for a program that passes them on unread: nothing
+    /// is checked, decoded or encoded. It has all that a client has, as calls that are
+    /// [waited for later](crate::rpc::Client::start).
+    ///
+    /// ```
+    /// # #[cfg(feature = "bincode")] {
+    /// use sysv_channel::dynamic::DynamicClient;
+    /// use sysv_channel::rpc::Server;
+    ///
+    /// # let name = format!("doc-dynamic-client-bytes-{}", std::process::id());
+    /// # let name = name.as_str();
+    /// let server = Server::<u16, u32>::bind(name)?;
+    /// let closer = server.closer();
+    /// let serving = std::thread::spawn(move || server.serve(|number| u32::from(number) + 1));
+    ///
+    /// let client = DynamicClient::connect(name)?;
+    /// let reply = client.bytes().call(&7_u16.to_le_bytes().to_vec())?;
+    /// assert_eq!(reply, 8_u32.to_le_bytes());
+    ///
+    /// closer.close();
+    /// serving.join().unwrap()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bytes(&self) -> &Client<Vec<u8>, Vec<u8>, Raw> {
+        &self.client
+    }
+
     fn encode(&self, request: &Value) -> Result<Vec<u8>, CallError> {
         let refused = |error| SendError::Encode { channel: self.client.server(), error };
         self.request.encode(request).map_err(|error| CallError::Send(refused(error)))
