@@ -80,6 +80,17 @@ pub(crate) struct Protocol {
 }
 
 impl Protocol {
+    /// Names other types and another codec than this program's, if there are any.
+    #[cfg(not(loom))]
+    pub(crate) fn carrying(self, carried: Option<&Carried>) -> Self {
+        match carried {
+            Some(Carried { schema, codec }) => {
+                Protocol { schema: schema.clone(), codec: Some(codec), ..self }
+            }
+            None => self,
+        }
+    }
+
     /// Completes the options of a channel that is created or opened for a service.
     fn apply<T, C: Codec<T>>(
         self,

@@ -7,7 +7,7 @@ use super::Client;
 use crate::channel::Untyped;
 use crate::codec::Codec;
 use crate::name::Name;
-use crate::rpc::ConnectError;
+use crate::rpc::{ConnectError, protocol};
 #[cfg(not(loom))]
 use crate::service::Carried;
 use crate::service::ConnectOptions;
@@ -115,12 +115,9 @@ impl ClientOptions {
     where
         C: Codec<Q> + Codec<R>,
     {
-        #[cfg_attr(loom, allow(unused_mut))]
-        let mut protocol = crate::rpc::protocol::<Q, R, C>();
+        let protocol = protocol::<Q, R, C>();
         #[cfg(not(loom))]
-        if let Some(Carried { schema, codec }) = &self.carried {
-            (protocol.schema, protocol.codec) = (schema.clone(), Some(*codec));
-        }
+        let protocol = protocol.carrying(self.carried.as_ref());
         self.connect.connect::<Q, C>(protocol, name, wait)
     }
 }
