@@ -235,9 +235,18 @@ where
     }
 
     fn receive(&self, deadline: Deadline) -> Result<Option<Request<Q, R, C>>, ServeError> {
+        self.receive_as(deadline, C::decode)
+    }
+
+    /// Receives what a decoder of the layer above makes of the next request that it can read.
+    pub(crate) fn receive_as<V>(
+        &self,
+        deadline: Deadline,
+        decode: impl Fn(Reader<'_>) -> Result<V, DecodeError>,
+    ) -> Result<Option<Request<V, R, C>>, ServeError> {
         let make = |mut reader: Reader<'_>, origin| -> Result<_, DecodeError> {
             let head = RequestHead::read(&mut reader, self.clock)?;
-            Ok((head, origin, panics::decoding(|| C::decode(reader))))
+            Ok((head, origin, panics::decoding(|| decode(reader))))
         };
         loop {
             if self.receiver.is_closed() {
@@ -423,7 +432,10 @@ impl<Q, R, C: Codec<R>> Request<Q, R, C> {
     fn handle(self, mut handler: impl FnMut(Q) -> R) {
         let Request { query, mut responder } = self;
         // A caller that has gone, or does not take its replies, has itself to blame.
-        let handled = catch_unwind(AssertUnwindSafe(|| drop(responder.send(&handler(query)))));
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            let reply = handler(query);
+            drop(responder.send(|out| transfer::encode::<R, C>(&reply, out)));
+        }));
         if let Err(panic) = handled {
             responder.untyped.tell(Status::Panicked, panics::text_of(&*panic));
         }
@@ -521,11 +533,19 @@ impl<R, C: Codec<R>> Responder<R, C> {
     /// [`ReplyError::ClientGone`] if the client is gone or has given the call up,
     /// [`ReplyError::Full`] if it leaves its replies unread, [`ReplyError::TooLong`] or
     /// [`ReplyError::Send`] for a reply that cannot be sent. A server can ignore them all.
-    pub fn reply(mut self, reply: &R) -> Result<(), ReplyError> {
+    pub fn reply(self, reply: &R) -> Result<(), ReplyError> {
+        self.reply_as(|out| transfer::encode::<R, C>(reply, out))
+    }
+
+    /// Replies with what an encoder of the layer above writes.
+    pub(crate) fn reply_as(
+        mut self,
+        encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), ReplyError> {
         // NB: without a look at the clock, and without the fence of `was_given_up`: with both, a call and
         // its reply took 1.05 of the time.
         let gone = if self.untyped.caller.takes_reply(self.untyped.head.call) {
-            self.send(reply)?;
+            self.send(encode)?;
             // Looked at when the reply has gone, and delays it not.
             self.untyped.may_have_been_killed() && self.untyped.caller.was_killed()
         } else {
@@ -538,10 +558,11 @@ impl<R, C: Codec<R>> Responder<R, C> {
         }
     }
 
-    fn send(&mut self, reply: &R) -> Result<(), ReplyError> {
-        let answered = transfer::sending::<R, _, _>(|| {
-            self.untyped.reply(Status::Reply, |out| transfer::encode::<R, C>(reply, out))
-        });
+    fn send(
+        &mut self,
+        encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), ReplyError> {
+        let answered = transfer::sending::<R, _, _>(|| self.untyped.reply(Status::Reply, &encode));
         answered.map_err(|error| match error {
             SendError::Disconnected { channel: server }
             | SendError::Removed { channel: server } => ReplyError::ClientGone { server },

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Responder, UntypedResponder};
-use crate::codec::{Codec, Writer};
+use crate::codec::{Codec, EncodeError, Writer};
 use crate::error::SendError;
 use crate::rpc::error::ReplyError;
 use crate::service::reply::{self, Status};
@@ -59,7 +59,7 @@ impl<R, C: Codec<R>> Responder<R, C> {
     /// [`ReplyError::TooLong`] or [`ReplyError::Send`] for a part that cannot be sent. The part did not go then, but
     /// for [`SendError::NotWoken`].
     pub fn part(&mut self, part: &R) -> Result<(), ReplyError> {
-        self.part_by(part, Deadline::never())
+        self.part_as(Deadline::never(), |out| transfer::encode::<R, C>(part, out))
     }
 
     /// Like [`part`](Responder::part), but does not wait.
@@ -70,7 +70,7 @@ impl<R, C: Codec<R>> Responder<R, C> {
     /// [reply ring](crate::rpc::ServerOptions::reply_capacity), has to wait: [`ReplyError::Send`] with
     /// [`NeedsWaiting`](SendError::NeedsWaiting).
     pub fn try_part(&mut self, part: &R) -> Result<(), ReplyError> {
-        self.part_by(part, Deadline::now())
+        self.part_as(Deadline::now(), |out| transfer::encode::<R, C>(part, out))
     }
 
     /// Like [`part`](Responder::part), but waits at most so long.
@@ -78,7 +78,7 @@ impl<R, C: Codec<R>> Responder<R, C> {
     /// # Errors
     /// [`ReplyError::WouldWait`] if the caller is too far behind until then; else as [`part`](Responder::part).
     pub fn part_timeout(&mut self, part: &R, timeout: Duration) -> Result<(), ReplyError> {
-        self.part_by(part, Deadline::after(timeout))
+        self.part_as(Deadline::after(timeout), |out| transfer::encode::<R, C>(part, out))
     }
 
     /// Ends a stream of replies behind the parts that were sent; [`reply`](Responder::reply) ends it with one more.
@@ -97,12 +97,16 @@ impl<R, C: Codec<R>> Responder<R, C> {
         ended.map_err(|error| self.untyped.explain(error))
     }
 
-    fn part_by(&mut self, part: &R, until: Deadline) -> Result<(), ReplyError> {
+    /// Sends what an encoder of the layer above writes, if the caller reads a stream.
+    pub(crate) fn part_as(
+        &mut self,
+        until: Deadline,
+        encode: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Result<(), ReplyError> {
         let UntypedResponder { caller, head, stream, .. } = &mut self.untyped;
         let Some(parts) = stream else { return Ok(()) };
         let sent = transfer::sending::<R, _, _>(|| {
-            let encode = |out: &mut Writer<'_>| transfer::encode::<R, C>(part, out);
-            let bytes = caller.encode_part(encode)?;
+            let bytes = caller.encode_part(&encode)?;
             caller.send_part(parts, &reply::head(head.call, Status::Part), &bytes, until)
         });
         sent.map_err(|error| self.untyped.explain(error))
