@@ -350,7 +350,8 @@ fn a_server_is_called_without_its_types() {
         }
     });
     let client = DynamicClient::connect(stage.name()).unwrap();
-    assert_eq!(client.request_shape().text(), client.reply_shape().text());
+    assert!(client.request_shape().text().starts_with("Order{id:u64,"));
+    assert!(client.reply_shape().text().starts_with("Result[Ok((u64,Side["));
     let reply = client.call(&json(ORDER)).unwrap();
     assert_eq!(text(&reply), r#"{"Ok":[7,{"Limit":{"price":1.5,"days":3}}]}"#);
     let error = client.call(&json("{}")).unwrap_err();

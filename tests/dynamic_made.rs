@@ -4,11 +4,44 @@ mod common;
 
 use std::thread;
 
-use common::Stage;
-use sysv_channel::Channel;
-use sysv_channel::codec::Json;
-use sysv_channel::dynamic::{DynamicChannel, DynamicClient};
-use sysv_channel::rpc::Server;
+use std::time::Duration;
+
+use common::{Stage, until};
+use serde::{Deserialize, Serialize};
+use sysv_channel::codec::{Bincode, Codec, Json, Postcard};
+use sysv_channel::dynamic::{
+    DynamicChannel, DynamicClient, DynamicCodec, DynamicError, DynamicOptions, DynamicServer, Value,
+};
+use sysv_channel::rpc::{
+    BindError, CallError, Client, ClientOptions, ConnectError, ReplyError, ServeError, Server,
+    ServerOptions,
+};
+use sysv_channel::{Channel, OpenError, SendError, inspect};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Order {
+    id: u64,
+    symbol: String,
+    tags: Vec<Option<u16>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Answer {
+    Done(u64),
+    Refused { why: String },
+}
+
+fn order(id: u64) -> Order {
+    Order { id, symbol: "ACME".to_owned(), tags: vec![Some(7), None] }
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn codec<T, C: Codec<T>>() -> DynamicCodec {
+    DynamicCodec::new(C::NAME, C::schema().text()).unwrap()
+}
 
 /// What a program does that stands between two others and has the types of neither.
 #[test]
@@ -60,5 +93,209 @@ fn calls_are_passed_on_unread() {
     let error = bytes.call(&b"[]".to_vec()).unwrap_err();
     assert!(matches!(error, sysv_channel::rpc::CallError::Unreadable { .. }), "{error}");
     closer.close();
+    serving.join().unwrap().unwrap();
+}
+
+/// Answers the order by its number: with a refusal, with a value that is no answer, or with a stream.
+fn answer(server: &DynamicServer) -> Result<(), ServeError> {
+    for request in server.incoming() {
+        let (order, mut port) = request?.into_parts();
+        let id = order.get("id").and_then(Value::as_integer).unwrap();
+        let done = |id: i128| Value::variant("Done", id);
+        match id {
+            0 => port.reply(&json(r#"{"Refused":{"why":"no number"}}"#)).unwrap(),
+            1 => {
+                let error = port.reply(&json(r#"{"Refused":{"why":1}}"#)).unwrap_err();
+                assert!(matches!(error, ReplyError::Send(SendError::Encode { .. })), "{error}");
+                assert!(
+                    error.to_string().contains("$.Refused.why: expected text, found 1"),
+                    "{error}"
+                );
+            }
+            2 => {
+                assert!(port.is_stream());
+                port.part(&done(20)).unwrap();
+                let error = port.part(&json(r#""Done""#)).unwrap_err();
+                assert!(error.to_string().contains("$: variant \"Done\""), "{error}");
+                port.try_part(&done(21)).unwrap();
+                port.part_timeout(&done(22), Duration::from_secs(9)).unwrap();
+                port.finish().unwrap();
+            }
+            3 => drop(port),
+            id => port.reply(&done(id)).unwrap(),
+        }
+    }
+    Ok(())
+}
+
+fn typed_clients<C>(test: &'static str)
+where
+    C: Codec<Order> + Codec<Answer> + Codec<u8>,
+{
+    let stage = Stage::new(test);
+    let (request, reply) = (codec::<Order, C>(), codec::<Answer, C>());
+    let server = DynamicServer::bind(stage.name(), request, reply).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || answer(&server));
+
+    let client = Client::<Order, Answer, C>::connect(stage.name()).unwrap();
+    let refused = Answer::Refused { why: "no number".to_owned() };
+    assert_eq!(client.call(&order(0)).unwrap(), refused);
+    let error = client.call(&order(1)).unwrap_err();
+    assert!(matches!(&error, CallError::Unsendable { .. }), "{error}");
+    assert!(error.to_string().contains("$.Refused.why"), "{error}");
+    let parts: Result<Vec<_>, _> = client.stream(&order(2)).unwrap().collect();
+    assert_eq!(parts.unwrap(), [20, 21, 22].map(Answer::Done));
+    assert!(matches!(client.call(&order(3)).unwrap_err(), CallError::Dropped { .. }));
+    // By fragments too.
+    let long = Order { symbol: "x".repeat(3 << 20), ..order(4) };
+    assert_eq!(client.call(&long).unwrap(), Answer::Done(4));
+    let again = DynamicClient::connect(stage.name()).unwrap();
+    let seven = json(&serde_json::to_string(&order(7)).unwrap());
+    assert_eq!(again.call(&seven).unwrap(), Value::variant("Done", 7));
+
+    // Who has another type is told where it differs.
+    let error = Client::<u8, Answer, C>::connect(stage.name()).unwrap_err();
+    assert!(matches!(error, ConnectError::Open(OpenError::WrongType { .. })), "{error}");
+    let error = Client::<Order, u8, C>::connect(stage.name()).unwrap_err();
+    assert!(error.to_string().contains("reply"), "{error}");
+    closer.close();
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_server_without_types_serves_typed_clients() {
+    typed_clients::<Bincode>("dynamic server bincode");
+    typed_clients::<Postcard>("dynamic server postcard");
+    typed_clients::<Json>("dynamic server json");
+}
+
+#[test]
+fn clients_of_another_type_are_told_the_first_difference_both_ways() {
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename = "Order")]
+    struct Earlier {
+        id: u64,
+        symbol: String,
+        tags: Vec<Option<u8>>,
+    }
+    let stage = Stage::new("dynamic server other");
+    let (request, reply) = (codec::<Order, Bincode>(), codec::<Answer, Bincode>());
+    let server = DynamicServer::bind(stage.name(), request.clone(), reply.clone()).unwrap();
+    let error = Client::<Earlier, Answer>::connect(stage.name()).unwrap_err();
+    assert!(matches!(error, ConnectError::Open(OpenError::WrongType { .. })), "{error}");
+    assert!(error.to_string().contains("u8 here, u16 there"), "{error}");
+    let error = Client::<Order, Answer, Postcard>::connect(stage.name()).unwrap_err();
+    assert!(matches!(error, ConnectError::Open(OpenError::WrongCodec { .. })), "{error}");
+    let error = Server::<Earlier, Answer>::bind(stage.name()).unwrap_err();
+    assert!(error.to_string().contains("u8 here, u16 there"), "{error}");
+    let error = Server::<Order, Answer>::bind(stage.name()).unwrap_err();
+    assert!(matches!(error, BindError::AlreadyBound { .. }), "{error}");
+    drop(server);
+
+    let typed = Server::<Earlier, Answer>::bind(stage.name()).unwrap();
+    let bind = || DynamicServer::bind(stage.name(), request.clone(), reply.clone());
+    let error = bind().unwrap_err();
+    assert!(
+        matches!(error, DynamicError::Bind(BindError::Open(OpenError::WrongType { .. }))),
+        "{error}"
+    );
+    assert!(error.to_string().contains("u16 here, u8 there"), "{error}");
+    drop(typed);
+
+    let postcard = codec::<Answer, Postcard>();
+    let error = DynamicServer::bind(stage.name(), request, postcard).unwrap_err();
+    assert!(matches!(error, DynamicError::CodecsDiffer { .. }), "{error}");
+    assert!(error.to_string().contains("postcard"), "{error}");
+}
+
+/// A server without types stands in for a typed one, and the other way round, with the clients of both.
+#[test]
+fn typed_servers_and_servers_without_types_take_each_others_places() {
+    let stage = Stage::new("dynamic server places");
+    let typed = Server::<Order, Answer>::bind(stage.name()).unwrap();
+    let client = ClientOptions::new().repeatable().connect::<_, _, Bincode>(stage.name()).unwrap();
+    let client: Client<Order, Answer> = client;
+    let first = client.start(&order(5)).unwrap();
+    // What one client knows of the shapes is enough to stand by.
+    let seen = DynamicClient::connect(stage.name()).unwrap();
+    let shapes = [seen.request_shape(), seen.reply_shape()];
+    assert_eq!(shapes[0].text(), "Order{id:u64,symbol:str,tags:seq<option<u16>>}");
+    assert_eq!(shapes[1].text(), "Answer[Done(u64)|Refused{why:str}]");
+    let (request, reply) = (seen.request_codec().clone(), seen.reply_codec().clone());
+    let (name, ten) = (stage.name().to_owned(), Duration::from_secs(10));
+    let standby = thread::spawn(move || {
+        let options = DynamicOptions::new().server(ServerOptions::new().clients(9));
+        let server = options.stand_by(name, request, reply, ten).unwrap();
+        let request = server.recv().unwrap().unwrap();
+        assert_eq!(request.client().unwrap().pid(), std::process::id());
+        assert_eq!(request.query().get("id"), Some(&5.into()));
+        assert!(request.remaining().unwrap() <= ten && !request.is_cancelled());
+        request.reply(&Value::variant("Done", 5)).unwrap();
+        assert!(matches!(server.try_recv(), Err(ServeError::Empty { .. })));
+        let late = server.recv_timeout(Duration::from_millis(1));
+        assert!(matches!(late, Err(ServeError::Timeout { .. })));
+        server
+    });
+    drop(typed);
+    assert_eq!(first.wait().unwrap(), Answer::Done(5));
+    let server = standby.join().unwrap();
+
+    let cancelled = client.start(&order(6)).unwrap();
+    let request = server.recv().unwrap().unwrap();
+    drop(cancelled);
+    until(|| request.is_cancelled());
+    let error = request.reply(&Value::variant("Done", 6)).unwrap_err();
+    assert!(matches!(error, ReplyError::ClientGone { .. }), "{error}");
+
+    drop(server);
+    let typed = Server::<Order, Answer>::bind(stage.name()).unwrap();
+    let second = client.start(&order(8)).unwrap();
+    let request = typed.recv().unwrap().unwrap();
+    assert_eq!(request.query(), &order(8));
+    request.reply(&Answer::Done(8)).unwrap();
+    assert_eq!(second.wait().unwrap(), Answer::Done(8));
+}
+
+#[test]
+fn a_request_that_is_not_of_its_shape_is_told_to_its_caller_alone() {
+    let stage = Stage::new("dynamic server unreadable");
+    let codecs = [codec::<(u8, bool), Bincode>(), codec::<u8, Bincode>()];
+    let [request, reply] = codecs;
+    let server = DynamicServer::bind(stage.name(), request, reply).unwrap();
+    let client = DynamicClient::connect(stage.name()).unwrap();
+    let wrong = client.bytes().start(&vec![7, 2]).unwrap();
+    let right = client.bytes().start(&vec![7, 1]).unwrap();
+    let request = server.recv().unwrap().unwrap();
+    assert_eq!(request.query(), &Value::from(vec![7.into(), true.into()]));
+    request.reply(&8.into()).unwrap();
+    assert!(matches!(wrong.wait(), Err(CallError::Unreadable { .. })));
+    assert_eq!(right.wait().unwrap(), [8]);
+}
+
+/// A server that has the types of neither side, between a typed client and a typed server.
+#[test]
+fn a_program_between_client_and_server_passes_calls_on() {
+    let (front, back) = (Stage::new("dynamic front"), Stage::new("dynamic back"));
+    let server = Server::<Order, Answer>::bind(back.name()).unwrap();
+    let closer = server.closer();
+    let serving = thread::spawn(move || server.serve(|order| Answer::Done(order.id + 1)));
+    let onwards = DynamicClient::connect(back.name()).unwrap();
+    let seen = inspect(back.name()).unwrap();
+    // The codec of the whole is that of its parts.
+    let request = DynamicCodec::of_channel(&seen).unwrap();
+    assert_eq!(request.shape().text(), onwards.request_shape().text());
+    let reply = onwards.reply_codec().clone();
+    let between = DynamicServer::bind(front.name(), request, reply).unwrap().into_bytes();
+    let ending = between.closer();
+    let passing =
+        thread::spawn(move || between.serve(|request| onwards.bytes().call(&request).unwrap()));
+    let client = Client::<Order, Answer>::connect(front.name()).unwrap();
+    assert_eq!(client.call(&order(1)).unwrap(), Answer::Done(2));
+    let long = Order { symbol: "x".repeat(300_000), ..order(2) };
+    assert_eq!(client.call(&long).unwrap(), Answer::Done(3));
+    ending.close();
+    closer.close();
+    passing.join().unwrap().unwrap();
     serving.join().unwrap().unwrap();
 }

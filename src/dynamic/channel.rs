@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::coding::DynamicCodec;
+use super::coding::{DynamicCodec, write_encoded};
 use super::error::DynamicError;
 use super::options::DynamicOptions;
 use super::shape::Shape;
 use super::value::Value;
 use crate::channel::{Channel, Closer, Receiver, Sender};
-use crate::codec::{Raw, Reader, Writer};
+use crate::codec::{Raw, Reader};
 use crate::error::{AttachError, RecvError, SendError};
 use crate::name::{Handle, Name};
 use crate::sys::Deadline;
@@ -171,11 +171,7 @@ impl DynamicSender {
 
     fn send_by(&self, tag: Tag, value: &Value, deadline: Deadline) -> Result<(), SendError> {
         let encoded = self.codec.encode(value);
-        let encode = |out: &mut Writer<'_>| match &encoded {
-            Ok(bytes) => Ok(out.write(bytes)?),
-            Err(error) => Err(error.clone()),
-        };
-        self.sender.send_as(tag, 0, encode, deadline)
+        self.sender.send_as(tag, 0, |out| write_encoded(&encoded, out), deadline)
     }
 
     /// What ends a call that waits for room, as [`Sender::closer`](crate::Sender::closer).

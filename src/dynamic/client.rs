@@ -70,6 +70,16 @@ impl DynamicClient {
         self.reply.shape()
     }
 
+    /// How requests are encoded.
+    pub fn request_codec(&self) -> &DynamicCodec {
+        &self.request
+    }
+
+    /// How replies are encoded.
+    pub fn reply_codec(&self) -> &DynamicCodec {
+        &self.reply
+    }
+
     /// Calls the server and waits for its reply, ten seconds at most unless
     /// [`DynamicOptions::deadline`] says otherwise.
     ///

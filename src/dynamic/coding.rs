@@ -16,9 +16,9 @@ use crate::codec::Bincode;
 use crate::codec::Json;
 #[cfg(feature = "postcard")]
 use crate::codec::Postcard;
-use crate::codec::{Codec, DecodeError, EncodeError, Raw};
 #[cfg(any(feature = "bincode", feature = "postcard"))]
-use crate::codec::{Reader, Writer};
+use crate::codec::Reader;
+use crate::codec::{Codec, DecodeError, EncodeError, Raw, Writer};
 use crate::inspect::{ChannelKind, Inspection};
 use crate::name::Name;
 
@@ -300,6 +300,17 @@ impl DynamicCodec {
             }
             _ => Ok(bytes),
         }
+    }
+}
+
+/// Writes an encoding that there is, or says why there is none.
+pub(super) fn write_encoded(
+    encoded: &Result<Vec<u8>, EncodeError>,
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    match encoded {
+        Ok(bytes) => Ok(out.write(bytes)?),
+        Err(error) => Err(error.clone()),
     }
 }
 

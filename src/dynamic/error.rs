@@ -7,7 +7,7 @@ use crate::codec::EncodeError;
 use crate::error::{InspectError, OpenError};
 use crate::inspect::ChannelKind;
 use crate::name::Name;
-use crate::rpc::ConnectError;
+use crate::rpc::{BindError, ConnectError};
 
 /// Why a text is no shape.
 ///
@@ -136,6 +136,17 @@ pub enum DynamicError {
     Open(OpenError),
     /// There is no place at the server.
     Connect(ConnectError),
+    /// The server cannot be bound.
+    Bind(BindError),
+    /// A server's requests and replies go by one codec, which the channel's header names.
+    CodecsDiffer {
+        /// What was to be bound.
+        name: Name,
+        /// The name of the requests' codec.
+        request: &'static str,
+        /// The name of the replies' codec.
+        reply: &'static str,
+    },
     /// It is used for something else.
     WrongKind {
         /// What was asked for.
@@ -174,6 +185,12 @@ impl fmt::Display for DynamicError {
             DynamicError::Inspect(error) => error.fmt(f),
             DynamicError::Open(error) => error.fmt(f),
             DynamicError::Connect(error) => error.fmt(f),
+            DynamicError::Bind(error) => error.fmt(f),
+            DynamicError::CodecsDiffer { name, request, reply } => write!(
+                f,
+                "{name}: requests are encoded by {request:?} and replies by {reply:?}, and a server has one \
+                 codec for both: name the same"
+            ),
             DynamicError::WrongKind { name, found, expected } => {
                 let noun = |kind: &ChannelKind| match kind {
                     ChannelKind::Channel => "a channel",
@@ -213,6 +230,12 @@ impl From<InspectError> for DynamicError {
 impl From<OpenError> for DynamicError {
     fn from(error: OpenError) -> Self {
         DynamicError::Open(error)
+    }
+}
+
+impl From<BindError> for DynamicError {
+    fn from(error: BindError) -> Self {
+        DynamicError::Bind(error)
     }
 }
 

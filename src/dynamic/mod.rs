@@ -9,10 +9,11 @@
 //! | [`Value`] | a value that says itself what it is |
 //! | [`Shape`] | what a type looks like, read back from its text |
 //! | [`DynamicChannel`], [`DynamicClient`] | a channel, and a client of a server, opened with the shapes that they carry |
+//! | [`DynamicServer`] | a server that is bound with shapes |
 //! | [`DynamicCodec`] | values to bytes and back, by a codec's name and a shape |
 
 //! The parts, one file each: `shape` and `parse` (the tree and its text), `check` (what a value is at a place), `encode`,
-//! `decode` and `read` (by a shape, and from what describes itself), `coding` (the codecs), `options`, `channel`, `client`.
+//! `decode` and `read` (by a shape, and from what describes itself), `coding` (the codecs), `options`, `channel`, `client`, `server`.
 //!
 //! # Limits
 //!
@@ -57,6 +58,7 @@ mod identity;
 mod options;
 mod parse;
 mod read;
+mod server;
 #[cfg_attr(not(any(feature = "bincode", feature = "postcard")), allow(dead_code))]
 mod shape;
 mod value;
@@ -66,5 +68,6 @@ pub use client::{DynamicClient, DynamicReplyStream};
 pub use coding::DynamicCodec;
 pub use error::{DynamicError, ShapeError, ValueError};
 pub use options::DynamicOptions;
+pub use server::{DynamicRequest, DynamicResponder, DynamicServer};
 pub use shape::Shape;
 pub use value::Value;

@@ -6,22 +6,22 @@ use super::channel::DynamicChannel;
 use super::client::DynamicClient;
 use super::coding::DynamicCodec;
 use super::error::DynamicError;
-use crate::channel::Channel;
+use super::server::DynamicServer;
+use crate::channel::{Channel, Options};
 use crate::codec::Raw;
 use crate::control::Owner;
 use crate::inspect::{ChannelKind, Inspection, inspect};
 use crate::name::Name;
-use crate::rpc::ClientOptions;
+use crate::rpc::{BindError, ClientOptions, Server, ServerOptions, schema_of_calls};
 use crate::schema::Schema;
 use crate::service::Carried;
 
-/// What a channel or a server is opened with, where its type is not there.
+/// What a channel or a server is opened or made with, where its type is not there.
 #[derive(Debug, Clone)]
 pub struct DynamicOptions {
-    owner: Owner,
-    max_value: u64,
-    stays_open: bool,
-    deadline: Duration,
+    channel: Options<Vec<u8>, Raw>,
+    client: ClientOptions,
+    server: ServerOptions,
 }
 
 impl Default for DynamicOptions {
@@ -34,35 +34,52 @@ impl DynamicOptions {
     /// The defaults that each method names.
     pub fn new() -> Self {
         DynamicOptions {
-            owner: Owner::Myself,
-            max_value: 64 << 20,
-            stays_open: false,
-            deadline: Duration::from_secs(10),
+            channel: Channel::options(),
+            client: ClientOptions::new(),
+            server: ServerOptions::new(),
         }
     }
 
-    /// Whose channels may be opened; default [`Owner::Myself`].
+    /// What channels are opened with. What was said here of a channel before, by the other methods, is no longer so. The
+    /// [schema](crate::Options::schema) is that of the shape.
+    pub fn channel(mut self, options: Options<Vec<u8>, Raw>) -> Self {
+        self.channel = options;
+        self
+    }
+
+    /// What servers are [bound](DynamicOptions::bind) with: sizes, mode, how many clients. What was said here of a
+    /// server before, by the other methods, is no longer so.
+    pub fn server(mut self, options: ServerOptions) -> Self {
+        self.server = options;
+        self
+    }
+
+    /// Whose channels and servers may be opened or taken over; default [`Owner::Myself`].
     pub fn owner(mut self, owner: Owner) -> Self {
-        self.owner = owner;
+        self.channel = self.channel.owner(owner);
+        self.client = self.client.owner(owner);
+        self.server = self.server.owner(owner);
         self
     }
 
     /// The longest encoded value that the channel may take, in bytes; default 64 MiB. A value of many small parts takes
     /// some fifty times as much memory as its encoding.
     pub fn max_value(mut self, bytes: u64) -> Self {
-        self.max_value = bytes;
+        self.channel = self.channel.max_value(bytes);
+        self.client = self.client.max_value(bytes);
+        self.server = self.server.max_value(bytes);
         self
     }
 
     /// Has receivers wait on when all senders are gone, as [`Options::stays_open`](crate::Options::stays_open) does.
     pub fn stays_open(mut self) -> Self {
-        self.stays_open = true;
+        self.channel = self.channel.stays_open();
         self
     }
 
     /// The deadline of a client's call that names none; default ten seconds.
     pub fn deadline(mut self, time: Duration) -> Self {
-        self.deadline = time;
+        self.client = self.client.deadline(time);
         self
     }
 
@@ -76,9 +93,7 @@ impl DynamicOptions {
         let codec = DynamicCodec::of(&name, &seen.codec, &seen.schema)?;
         // What is opened is what was looked at, or is refused.
         let schema = Schema::carried(seen.type_name, seen.schema);
-        let options = Channel::<Vec<u8>, Raw>::options().owner(self.owner);
-        let options = options.max_value(self.max_value).schema(schema).codec(codec.name());
-        let options = if self.stays_open { options.stays_open() } else { options };
+        let options = self.channel.clone().schema(schema).codec(codec.name());
         Ok(DynamicChannel::new(options.open(name)?, codec))
     }
 
@@ -93,9 +108,53 @@ impl DynamicOptions {
         let [request, reply] = DynamicCodec::of_calls(&name, &seen.codec, &seen.schema)?;
         let schema = Schema::carried(seen.type_name, seen.schema);
         let carried = Carried { schema, codec: request.name() };
-        let options = ClientOptions::new().owner(self.owner).max_value(self.max_value);
-        let options = options.deadline(self.deadline).carried(carried);
+        let options = self.client.clone().carried(carried);
         Ok(DynamicClient::new(options.connect::<Vec<u8>, Vec<u8>, Raw>(name)?, request, reply))
+    }
+
+    /// Binds a server to a name, whose clients see the shapes of the two codecs as its types.
+    ///
+    /// # Errors
+    /// [`DynamicError::CodecsDiffer`] unless requests and replies are encoded by one codec, [`DynamicError::Bind`] as
+    /// [`ServerOptions::bind`] has it: so where clients or another server are there whose types are others.
+    pub fn bind(
+        &self,
+        name: impl Into<Name>,
+        request: DynamicCodec,
+        reply: DynamicCodec,
+    ) -> Result<DynamicServer, DynamicError> {
+        self.bind_by(name.into(), request, reply, |options, name| options.bind(name))
+    }
+
+    /// Waits until the name has no server, and then is the server, as [`ServerOptions::stand_by`].
+    ///
+    /// # Errors
+    /// [`BindError::Timeout`](crate::rpc::BindError::Timeout) if the other server is there all the time; else as
+    /// [`bind`](DynamicOptions::bind).
+    pub fn stand_by(
+        &self,
+        name: impl Into<Name>,
+        request: DynamicCodec,
+        reply: DynamicCodec,
+        timeout: Duration,
+    ) -> Result<DynamicServer, DynamicError> {
+        self.bind_by(name.into(), request, reply, |options, name| options.stand_by(name, timeout))
+    }
+
+    fn bind_by(
+        &self,
+        name: Name,
+        request: DynamicCodec,
+        reply: DynamicCodec,
+        bind: impl FnOnce(ServerOptions, Name) -> Result<Server<Vec<u8>, Vec<u8>, Raw>, BindError>,
+    ) -> Result<DynamicServer, DynamicError> {
+        let codec = request.name();
+        if codec != reply.name() {
+            return Err(DynamicError::CodecsDiffer { name, request: codec, reply: reply.name() });
+        }
+        let schema = schema_of_calls(&request.shape().schema(), &reply.shape().schema());
+        let options = self.server.clone().carried(Carried { schema, codec });
+        Ok(DynamicServer::new(bind(options, name)?, request, reply))
     }
 }
 

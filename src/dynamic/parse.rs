@@ -4,6 +4,8 @@
 //! place further out. What could be decoded for ever without input is refused: a type that contains itself other than
 //! by an option, a sequence, a map or an enum, and arrays whose parts multiply beyond what any type's shape has.
 
+use std::ops::Range;
+
 use super::error::ShapeError;
 use super::shape::{Content, Enum, Integer, Node, Variant};
 
@@ -14,17 +16,33 @@ const MAX_PARTS: usize = 1 << 16;
 
 type Parsed<T> = Result<T, ShapeError>;
 
-/// The nodes of a text's shape, and which of them is the whole.
-pub(super) fn parse(text: &str) -> Parsed<(Vec<Node>, usize)> {
+/// What a text says.
+pub(super) struct Tree {
+    pub(super) nodes: Vec<Node>,
+    /// Which of them is the whole.
+    pub(super) root: usize,
+    /// Where the text has the type of each field, if the whole is a struct.
+    pub(super) fields: Vec<Range<usize>>,
+}
+
+pub(super) fn parse(text: &str) -> Parsed<Tree> {
     if text.ends_with('…') {
         return Err(ShapeError::Truncated { len: text.len() });
     }
-    let mut parser = Parser { text, at: 0, nodes: Vec::new(), outer: Vec::new(), depth: 0 };
+    let mut parser = Parser::new(text);
     let (root, _) = parser.part()?;
     match parser.peek() {
-        None => Ok((parser.nodes, root)),
+        None => Ok(Tree { nodes: parser.nodes, root, fields: parser.fields }),
         Some(_) => parser.refuse("something follows the shape"),
     }
+}
+
+/// The name that a type gave itself, if it has one in the text of its shape.
+pub(super) fn type_name(text: &str) -> Option<String> {
+    let mut parser = Parser::new(text.strip_prefix('?').unwrap_or(text));
+    let name = parser.name().ok()?.text;
+    let rest = &parser.text[parser.at..];
+    (!rest.starts_with('<') || rest == "<bytes>").then_some(name)
 }
 
 /// A place that is being read, to which a recursion may lead back.
@@ -39,6 +57,8 @@ struct Parser<'t> {
     text: &'t str,
     at: usize,
     nodes: Vec<Node>,
+    /// Where the types of the outermost struct's fields stand.
+    fields: Vec<Range<usize>>,
     outer: Vec<Outer>,
     depth: usize,
 }
@@ -51,7 +71,12 @@ struct Name {
     quoted: bool,
 }
 
-impl Parser<'_> {
+impl<'t> Parser<'t> {
+    fn new(text: &'t str) -> Self {
+        let (nodes, fields, outer) = (Vec::new(), Vec::new(), Vec::new());
+        Parser { text, at: 0, nodes, fields, outer, depth: 0 }
+    }
+
     fn refuse<T>(&self, what: &'static str) -> Parsed<T> {
         Err(ShapeError::Malformed { at: self.at, what })
     }
@@ -275,8 +300,12 @@ impl Parser<'_> {
                 return self.fields_by_number();
             }
             self.expect(':', "a field's type is missing")?;
+            let from = self.at;
             let (child, of) = self.part()?;
             fields.push((name, child));
+            if self.outer.len() == 1 {
+                self.fields.push(from..self.at);
+            }
             parts = parts.saturating_add(of);
         }
         Ok((Node::Struct(fields), parts))

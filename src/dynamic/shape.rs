@@ -1,11 +1,13 @@
 //! The tree of a shape that is read back from its text.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::error::ShapeError;
 use super::parse;
+use crate::schema::Schema;
 
 /// The shape of a type, as its [`Schema`](crate::Schema) spells it and a channel's header has it: what values are
 /// encoded, decoded and checked by where the type itself is not there.
@@ -24,9 +26,13 @@ use super::parse;
 /// ```
 #[derive(Clone)]
 pub struct Shape {
+    /// That of the whole; `own` of it is this shape's.
     text: Arc<str>,
+    own: Range<usize>,
     nodes: Arc<[Node]>,
     root: usize,
+    /// Where the text has the type of each field of the whole, if that is a struct.
+    fields: Arc<[Range<usize>]>,
 }
 
 /// A place in a type. Others are named by their number; a recursion names one further out.
@@ -149,13 +155,14 @@ impl Shape {
     /// # Errors
     /// [`ShapeError`] if the text was cut off, or is none that [`Schema`](crate::Schema) writes.
     pub fn parse(text: &str) -> Result<Shape, ShapeError> {
-        let (nodes, root) = parse::parse(text)?;
-        Ok(Shape { text: text.into(), nodes: nodes.into(), root })
+        let parse::Tree { nodes, root, fields } = parse::parse(text)?;
+        let (nodes, fields) = (nodes.into(), fields.into());
+        Ok(Shape { text: text.into(), own: 0..text.len(), nodes, root, fields })
     }
 
-    /// The text that it was read from; of a part, that of the whole.
+    /// The text that it was read from.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.text[self.own.clone()]
     }
 
     /// Whether the type is known only by its name, so that values are not checked: in a codec whose format describes
@@ -194,8 +201,16 @@ impl Shape {
     /// A field of the outermost struct as a shape of its own.
     pub(super) fn field(&self, name: &str) -> Option<Shape> {
         let Node::Struct(fields) = self.node(self.root) else { return None };
-        let &(_, root) = fields.iter().find(|(field, _)| field == name)?;
-        Some(Shape { root, ..self.clone() })
+        let at = fields.iter().position(|(field, _)| field == name)?;
+        let (root, own) = (fields[at].1, self.fields.get(at)?.clone());
+        Some(Shape { root, own, fields: Arc::default(), ..self.clone() })
+    }
+
+    /// What a channel's header says of the type whose shape this is.
+    pub(super) fn schema(&self) -> Schema {
+        // A type of the standard library's has no name of its own in its shape.
+        let name = parse::type_name(self.text()).unwrap_or_else(|| self.text().to_owned());
+        Schema::carried(name, self.text().to_owned())
     }
 }
 
@@ -209,12 +224,12 @@ impl FromStr for Shape {
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.text())
     }
 }
 
 impl fmt::Debug for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Shape").field(&self.text).finish()
+        f.debug_tuple("Shape").field(&self.text()).finish()
     }
 }

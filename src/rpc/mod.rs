@@ -100,13 +100,16 @@ pub(crate) const REQUEST_HEAD: usize = 16;
 
 const HEADS: Heads = Heads { value: REQUEST_HEAD, reply: reply::HEAD };
 
+/// The types of a server as one.
+pub(crate) fn schema_of_calls(request: &Schema, reply: &Schema) -> Schema {
+    Schema::both("Call", [("request", request), ("reply", reply)])
+}
+
 /// What client and server must agree on.
 fn protocol<Q, R, C: Codec<Q> + Codec<R>>() -> Protocol {
-    let (request, reply) = (<C as Codec<Q>>::schema(), <C as Codec<R>>::schema());
-    let schema = Schema::both("Call", [("request", &request), ("reply", &reply)]);
     Protocol {
         kind: Kind::Server,
-        schema,
+        schema: schema_of_calls(&<C as Codec<Q>>::schema(), &<C as Codec<R>>::schema()),
         #[cfg(not(loom))]
         codec: None,
         heads: HEADS,

@@ -106,6 +106,13 @@ impl ServerOptions {
         self
     }
 
+    /// Has the server's header name these types.
+    #[cfg(not(loom))]
+    pub(crate) fn carried(mut self, carried: Carried) -> Self {
+        self.carried = Some(carried);
+        self
+    }
+
     /// Binds a server to a name. One whose last server died is taken over with the requests that
     /// wait there, and with the options of that server as long as clients are connected to it.
     ///
