@@ -179,7 +179,6 @@ impl Header {
             };
             [
                 ("name", format!("{:?}", header.name)),
-                ("type", header.type_name.clone()),
                 ("private", header.private.to_string()),
                 (spelling.lanes, layout.lanes.to_string()),
                 ("receivers", layout.receivers.to_string()),
@@ -205,9 +204,15 @@ impl Header {
         differs.collect::<Vec<_>>().join("; ")
     }
 
-    /// Whether two headers agree in all but incarnation and queue id, which every channel has of its own.
+    /// Whether two headers agree in all but incarnation and queue id, which every channel has of its own, and the type's
+    /// name, which programs may have otherwise for one shape.
     pub(crate) fn same_channel(&self, other: &Header) -> bool {
-        let plain = |header: &Header| Header { incarnation: 0, queue: None, ..header.clone() };
+        let plain = |header: &Header| Header {
+            incarnation: 0,
+            queue: None,
+            type_name: String::new(),
+            ..header.clone()
+        };
         plain(self) == plain(other)
     }
 }
