@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::thread;
 
-use common::Stage;
+use common::{Stage, dynamic, encoded};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sysv_channel::actor::Mailbox;
@@ -58,20 +58,6 @@ fn json(text: &str) -> Value {
 
 fn text(value: &Value) -> String {
     serde_json::to_string(value).unwrap()
-}
-
-fn dynamic<C: Codec<T>, T>() -> DynamicCodec {
-    DynamicCodec::new(C::NAME, C::schema().text()).unwrap()
-}
-
-/// The encoding, or why there is none.
-fn encoded<C: Codec<T>, T>(value: &T) -> Result<Vec<u8>, String> {
-    let mut memory = vec![0; 1 << 16];
-    let mut writer = Writer::new(&mut memory);
-    C::encode(value, &mut writer).map_err(|error| error.to_string())?;
-    let len = writer.len();
-    memory.truncate(len);
-    Ok(memory)
 }
 
 fn both_ways<C: Codec<Order>>(test: &'static str) {

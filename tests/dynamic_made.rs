@@ -1,12 +1,19 @@
 //! Channels and servers that are made of a shape, by programs that have no type, and values that are passed on unread.
 
 mod common;
+#[path = "dynamic_values/random.rs"]
+mod random;
+#[allow(dead_code, reason = "some of them are used here")]
+#[path = "dynamic_values/types.rs"]
+mod types;
 
 use std::thread;
 
 use std::time::Duration;
 
-use common::{Stage, until};
+use common::{Stage, dynamic, encoded, until};
+use random::Random;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sysv_channel::codec::{Bincode, Codec, Json, Postcard};
 use sysv_channel::dynamic::{
@@ -35,12 +42,10 @@ fn order(id: u64) -> Order {
     Order { id, symbol: "ACME".to_owned(), tags: vec![Some(7), None] }
 }
 
+const ORDER: &str = r#"{"id":7,"symbol":"ACME","tags":[7,null]}"#;
+
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
-}
-
-fn codec<T, C: Codec<T>>() -> DynamicCodec {
-    DynamicCodec::new(C::NAME, C::schema().text()).unwrap()
 }
 
 /// What a program does that stands between two others and has the types of neither.
@@ -49,10 +54,10 @@ fn values_are_passed_on_unread() {
     let (from, to) = (Stage::new("dynamic from"), Stage::new("dynamic to"));
     let orders = Channel::<(u64, String), Json>::create(from.name()).unwrap();
     let copies = Channel::<(u64, String), Json>::create(to.name()).unwrap();
-    let dynamic = DynamicChannel::open(from.name()).unwrap();
-    let passing = (dynamic.bytes(), DynamicChannel::open(to.name()).unwrap().bytes());
+    let untyped = DynamicChannel::open(from.name()).unwrap();
+    let passing = (untyped.bytes(), DynamicChannel::open(to.name()).unwrap().bytes());
     assert_eq!(passing.0.handle(), orders.handle());
-    drop(dynamic);
+    drop(untyped);
 
     let (tx, rx) = (orders.sender().unwrap(), copies.receiver().unwrap());
     let passing = thread::spawn(move || {
@@ -133,7 +138,7 @@ where
     C: Codec<Order> + Codec<Answer> + Codec<u8>,
 {
     let stage = Stage::new(test);
-    let (request, reply) = (codec::<Order, C>(), codec::<Answer, C>());
+    let (request, reply) = (dynamic::<C, Order>(), dynamic::<C, Answer>());
     let server = DynamicServer::bind(stage.name(), request, reply).unwrap();
     let closer = server.closer();
     let serving = thread::spawn(move || answer(&server));
@@ -180,7 +185,7 @@ fn clients_of_another_type_are_told_the_first_difference_both_ways() {
         tags: Vec<Option<u8>>,
     }
     let stage = Stage::new("dynamic server other");
-    let (request, reply) = (codec::<Order, Bincode>(), codec::<Answer, Bincode>());
+    let (request, reply) = (dynamic::<Bincode, Order>(), dynamic::<Bincode, Answer>());
     let server = DynamicServer::bind(stage.name(), request.clone(), reply.clone()).unwrap();
     let error = Client::<Earlier, Answer>::connect(stage.name()).unwrap_err();
     assert!(matches!(error, ConnectError::Open(OpenError::WrongType { .. })), "{error}");
@@ -203,7 +208,7 @@ fn clients_of_another_type_are_told_the_first_difference_both_ways() {
     assert!(error.to_string().contains("u16 here, u8 there"), "{error}");
     drop(typed);
 
-    let postcard = codec::<Answer, Postcard>();
+    let postcard = dynamic::<Postcard, Answer>();
     let error = DynamicServer::bind(stage.name(), request, postcard).unwrap_err();
     assert!(matches!(error, DynamicError::CodecsDiffer { .. }), "{error}");
     assert!(error.to_string().contains("postcard"), "{error}");
@@ -260,7 +265,7 @@ fn typed_servers_and_servers_without_types_take_each_others_places() {
 #[test]
 fn a_request_that_is_not_of_its_shape_is_told_to_its_caller_alone() {
     let stage = Stage::new("dynamic server unreadable");
-    let codecs = [codec::<(u8, bool), Bincode>(), codec::<u8, Bincode>()];
+    let codecs = [dynamic::<Bincode, (u8, bool)>(), dynamic::<Bincode, u8>()];
     let [request, reply] = codecs;
     let server = DynamicServer::bind(stage.name(), request, reply).unwrap();
     let client = DynamicClient::connect(stage.name()).unwrap();
@@ -298,4 +303,129 @@ fn a_program_between_client_and_server_passes_calls_on() {
     closer.close();
     passing.join().unwrap().unwrap();
     serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_channel_that_is_created_with_a_shape_is_one_of_that_type() {
+    let stage = Stage::new("dynamic created");
+    let ring_only = Channel::options().inline_limit(0).capacity(8192).lanes(1).max_value(99_000);
+    let options = DynamicOptions::new().channel(ring_only);
+    let untyped = options.create(stage.name(), dynamic::<Bincode, Order>()).unwrap();
+    let made = inspect(stage.name()).unwrap();
+    let typed = Channel::<Order>::open(stage.name()).unwrap();
+    assert_eq!(typed.handle(), untyped.handle());
+    {
+        let (tx, rx) = (untyped.sender().unwrap(), typed.receiver().unwrap());
+        tx.send(&json(ORDER)).unwrap();
+        assert_eq!(rx.recv().unwrap(), order(7));
+        let error = tx.send(&json(r#"{"id":7,"symbol":"ACME","tags":[70000]}"#)).unwrap_err();
+        assert!(error.to_string().contains("$.tags[0]: 70000 does not fit a u16"), "{error}");
+    }
+    {
+        let (tx, rx) = (typed.sender().unwrap(), untyped.receiver().unwrap());
+        tx.send(&order(8)).unwrap();
+        assert_eq!(rx.recv().unwrap().get("id"), Some(&8.into()));
+    }
+    let error = Channel::<(u64, String)>::open(stage.name()).unwrap_err();
+    assert!(matches!(error, OpenError::WrongType { .. }), "{error}");
+    let error = Channel::<Order, Json>::open(stage.name()).unwrap_err();
+    assert!(matches!(error, OpenError::WrongCodec { .. }), "{error}");
+    let error = options.create(stage.name(), dynamic::<Bincode, Order>()).unwrap_err();
+    let exists = matches!(error, DynamicError::Open(OpenError::AlreadyExists { .. }));
+    assert!(exists, "{error}");
+    drop((untyped, typed));
+
+    // The other way round, what the typed side makes is the same in all that is to be seen.
+    let ring_only = Channel::<Order>::options().inline_limit(0).capacity(8192).lanes(1);
+    let typed = ring_only.max_value(99_000).create(stage.name()).unwrap();
+    let like = inspect(stage.name()).unwrap();
+    assert_eq!(
+        (&made.type_name, &made.schema, &made.codec),
+        (&like.type_name, &like.schema, &like.codec)
+    );
+    assert_eq!(made.shape, like.shape);
+    let opened = DynamicOptions::new().open_or_create(stage.name(), dynamic::<Bincode, Order>());
+    assert_eq!(opened.unwrap().handle(), typed.handle());
+    let error = DynamicOptions::new().open_or_create(stage.name(), dynamic::<Bincode, Answer>());
+    let error = error.unwrap_err();
+    assert!(matches!(error, DynamicError::Open(OpenError::WrongType { .. })), "{error}");
+}
+
+/// A restarted program finds the values of its durable channel, whichever side has the type.
+#[test]
+fn a_durable_channel_is_adopted_by_either_side() {
+    let stage = Stage::new("dynamic durable");
+    let durable = DynamicOptions::new().channel(Channel::options().durable().mode(0o640));
+    let codec = dynamic::<Postcard, Order>();
+    let untyped = durable.open_or_create(stage.name(), codec.clone()).unwrap();
+    untyped.bytes().sender().unwrap().send(&codec.encode(&json(ORDER)).unwrap()).unwrap();
+    drop(untyped);
+    let typed = Channel::<Order, Postcard>::options().durable().mode(0o640);
+    let typed = typed.create(stage.name()).unwrap();
+    assert_eq!(typed.receiver().unwrap().recv().unwrap(), order(7));
+    typed.sender().unwrap().send(&order(8)).unwrap();
+    drop(typed);
+    let untyped = durable.create(stage.name(), codec).unwrap();
+    let value = untyped.receiver().unwrap().recv().unwrap();
+    assert_eq!(value.get("id"), Some(&8.into()));
+    let error = DynamicChannel::create(stage.name(), untyped.codec().clone()).unwrap_err();
+    assert!(matches!(error, DynamicError::Open(OpenError::AlreadyExists { .. })), "{error}");
+
+    // Of a type that has no name of its own, each program makes one.
+    let stage = Stage::new("dynamic durable unnamed");
+    let untyped = durable.create(stage.name(), dynamic::<Bincode, (u8, Vec<String>)>()).unwrap();
+    untyped.sender().unwrap().send(&json(r#"[7,["seven"]]"#)).unwrap();
+    drop(untyped);
+    let typed = Channel::<(u8, Vec<String>)>::options().durable().mode(0o640);
+    let typed = typed.create(stage.name()).unwrap();
+    assert_eq!(typed.receiver().unwrap().recv().unwrap(), (7, vec!["seven".to_owned()]));
+}
+
+/// Random values of a type through a channel and a server that know its shape alone, and typed peers.
+fn random_values<T, C>(test: &'static str)
+where
+    T: Serialize + DeserializeOwned + Send + 'static,
+    C: Codec<T>,
+{
+    const VALUES: usize = 500;
+    let stage = Stage::new(test);
+    let untyped = DynamicChannel::create(stage.name(), dynamic::<C, T>()).unwrap();
+    // Of those that the codec takes: JSON leaves some out.
+    let mut random = Random::of(16);
+    let values = std::iter::repeat_with(|| random.value::<T>())
+        .filter(|value| encoded::<C, T>(value).is_ok());
+    let values: Vec<T> = values.take(VALUES).collect();
+    let typed = Channel::<T, C>::open(stage.name()).unwrap();
+    let (tx, back) = (typed.sender().unwrap(), untyped.receiver().unwrap());
+    let mut seen = Vec::new();
+    for value in &values {
+        tx.send(value).unwrap();
+        seen.push(back.recv().unwrap());
+    }
+    drop((tx, back));
+    let (tx, back) = (untyped.sender().unwrap(), typed.receiver().unwrap());
+    for (value, seen) in values.iter().zip(&seen) {
+        tx.send(seen).unwrap();
+        assert_eq!(encoded::<C, T>(&back.recv().unwrap()), encoded::<C, T>(value), "{seen:?}");
+    }
+    drop((tx, back, typed, untyped));
+
+    let server = DynamicServer::bind(stage.name(), dynamic::<C, T>(), dynamic::<C, T>()).unwrap();
+    let client = Client::<T, T, C>::connect(stage.name()).unwrap();
+    for value in &values {
+        let call = client.start(value).unwrap();
+        let (query, responder) = server.recv().unwrap().unwrap().into_parts();
+        responder.reply(&query).unwrap();
+        assert_eq!(encoded::<C, T>(&call.wait().unwrap()), encoded::<C, T>(value), "{query:?}");
+    }
+}
+
+#[test]
+fn random_values_come_through_what_is_made_of_a_shape() {
+    random_values::<types::Order, Bincode>("dynamic random order");
+    random_values::<types::Tree, Postcard>("dynamic random tree");
+    random_values::<types::Expression, Bincode>("dynamic random expression");
+    random_values::<types::Keys, Postcard>("dynamic random keys");
+    random_values::<types::Choice, Json>("dynamic random choice");
+    random_values::<Vec<Option<Option<types::Newtype>>>, Bincode>("dynamic random options");
 }

@@ -1,5 +1,6 @@
 //! Values of all types of the schema's tests, there and back without their types.
 
+mod common;
 #[path = "dynamic_values/random.rs"]
 mod random;
 #[path = "dynamic_values/types.rs"]
@@ -12,31 +13,16 @@ use std::num::{NonZeroI8, NonZeroU8, NonZeroU32, NonZeroU128};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use common::{dynamic, encoded};
 use random::Random;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sysv_channel::codec::{Bincode, Codec, Json, Postcard, Reader, Writer};
+use sysv_channel::codec::{Bincode, Codec, Json, Postcard, Reader};
 use sysv_channel::dynamic::{DynamicCodec, Value};
 use types::*;
 
 /// Of each type, in each codec.
 const VALUES: u64 = 10_000;
-
-fn encoded<C: Codec<T>, T>(value: &T) -> Result<Vec<u8>, String> {
-    let mut memory = vec![0; 1 << 16];
-    let mut writer = Writer::new(&mut memory);
-    C::encode(value, &mut writer).map_err(|error| error.to_string())?;
-    assert!(writer.fits());
-    let len = writer.len();
-    memory.truncate(len);
-    Ok(memory)
-}
-
-fn dynamic<C: Codec<T>, T>() -> DynamicCodec {
-    DynamicCodec::new(C::NAME, C::schema().text()).unwrap_or_else(|error| {
-        panic!("{}: {error}: {}", type_name::<T>(), C::schema());
-    })
-}
 
 /// What a type is, beside being one.
 #[derive(Clone, Copy, PartialEq)]

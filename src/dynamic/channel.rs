@@ -15,7 +15,7 @@ use crate::name::{Handle, Name};
 use crate::sys::Deadline;
 use crate::tag::{Message, Select, Tag};
 
-/// A channel that was opened with the shape that it carries: any but a server's or a mailbox.
+/// A channel that was opened with the shape that it carries, or created with one: any but a server's or a mailbox.
 ///
 /// ```
 /// # #[cfg(feature = "bincode")] {
@@ -58,7 +58,18 @@ impl DynamicChannel {
         DynamicOptions::new().open(name)
     }
 
-    /// What a channel is opened with.
+    /// Creates a channel of the codec's shape, with default [`DynamicOptions`].
+    ///
+    /// # Errors
+    /// As [`DynamicOptions::create`].
+    pub fn create(
+        name: impl Into<Name>,
+        codec: DynamicCodec,
+    ) -> Result<DynamicChannel, DynamicError> {
+        DynamicOptions::new().create(name, codec)
+    }
+
+    /// What a channel is opened or created with.
     pub fn options() -> DynamicOptions {
         DynamicOptions::new()
     }

@@ -9,7 +9,7 @@
 //! | [`Value`] | a value that says itself what it is |
 //! | [`Shape`] | what a type looks like, read back from its text |
 //! | [`DynamicChannel`], [`DynamicClient`] | a channel, and a client of a server, opened with the shapes that they carry |
-//! | [`DynamicServer`] | a server that is bound with shapes |
+//! | [`DynamicServer`], [`DynamicOptions::create`] | a server that is bound with shapes, a channel that is created with one |
 //! | [`DynamicCodec`] | values to bytes and back, by a codec's name and a shape |
 
 //! The parts, one file each: `shape` and `parse` (the tree and its text), `check` (what a value is at a place), `encode`,

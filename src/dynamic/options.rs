@@ -40,7 +40,8 @@ impl DynamicOptions {
         }
     }
 
-    /// What channels are opened with. What was said here of a channel before, by the other methods, is no longer so. The
+    /// What channels are [created](DynamicOptions::create) and opened with: sizes, mode, whether they are durable. What
+    /// was said here of a channel before, by the other methods, is no longer so. The
     /// [schema](crate::Options::schema) is that of the shape.
     pub fn channel(mut self, options: Options<Vec<u8>, Raw>) -> Self {
         self.channel = options;
@@ -95,6 +96,56 @@ impl DynamicOptions {
         let schema = Schema::carried(seen.type_name, seen.schema);
         let options = self.channel.clone().schema(schema).codec(codec.name());
         Ok(DynamicChannel::new(options.open(name)?, codec))
+    }
+
+    /// Creates a channel of the codec's shape, with the options of [`channel`](DynamicOptions::channel): to programs
+    /// that have the type it is one of that type. An unused one of the same kind is adopted, with the values that it holds.
+    ///
+    /// ```
+    /// # #[cfg(feature = "bincode")] {
+    /// use sysv_channel::Channel;
+    /// use sysv_channel::dynamic::{DynamicChannel, DynamicOptions};
+    ///
+    /// # let name = format!("doc-dynamic-create-{}", std::process::id());
+    /// # let (orders, journal) = (&format!("{name}-orders"), &format!("{name}-journal"));
+    /// let orders = Channel::<(u64, String)>::create(orders)?;
+    ///
+    /// // A program that has not the type, and makes a channel like that one:
+    /// let codec = DynamicChannel::open(orders.handle())?.codec().clone();
+    /// let options = DynamicOptions::new().channel(Channel::options().capacity(1 << 20).lanes(1));
+    /// let created = options.create(journal, codec)?;
+    ///
+    /// let journal = Channel::<(u64, String)>::open(journal)?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`DynamicError::Open`] as [`Options::create`](crate::Options::create).
+    pub fn create(
+        &self,
+        name: impl Into<Name>,
+        codec: DynamicCodec,
+    ) -> Result<DynamicChannel, DynamicError> {
+        Ok(DynamicChannel::new(self.shaped(&codec).create(name)?, codec))
+    }
+
+    /// Opens a channel of the codec's shape, or creates it if there is none.
+    ///
+    /// # Errors
+    /// [`DynamicError::Open`] as [`Options::open_or_create`](crate::Options::open_or_create): so where the channel
+    /// is of another shape or codec.
+    pub fn open_or_create(
+        &self,
+        name: impl Into<Name>,
+        codec: DynamicCodec,
+    ) -> Result<DynamicChannel, DynamicError> {
+        Ok(DynamicChannel::new(self.shaped(&codec).open_or_create(name)?, codec))
+    }
+
+    /// The options of a channel of this shape.
+    fn shaped(&self, codec: &DynamicCodec) -> Options<Vec<u8>, Raw> {
+        self.channel.clone().schema(codec.shape().schema()).codec(codec.name())
     }
 
     /// Connects to a server that is bound now.

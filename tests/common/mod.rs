@@ -5,6 +5,8 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 
 mod child;
+#[cfg(not(loom))]
+mod coding;
 pub(crate) mod kernel;
 mod parcel;
 mod user;
@@ -21,6 +23,8 @@ use std::time::Duration;
 use sysv_channel::Key;
 
 pub(crate) use child::{Child, halt, listen, play, say};
+#[cfg(not(loom))]
+pub(crate) use coding::{dynamic, encoded};
 use kernel::Object;
 pub(crate) use parcel::{Parcel, Shape, key_of, read_handle, write_handle};
 pub(crate) use user::{follow_orders, order, user};
