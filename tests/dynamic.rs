@@ -467,6 +467,28 @@ fn json_of_an_unknown_shape_goes_through_and_text_stands_for_what_people_read() 
     tx.send(&json("[]")).unwrap();
     assert!(matches!(rx.recv().unwrap_err(), RecvError::Decode { .. }));
 
+    // Its receiver would keep one of the two, and nobody would know.
+    let rest = dynamic_json::<serde_json::Value>();
+    for (text, expected) in [
+        (r#"{"a":1,"b":2,"a":3}"#, "$.a: the key is given twice"),
+        (r#"[{"a":{"b c":1,"b c":1}}]"#, "$[0].a[\"b c\"]: the key is given twice"),
+        (r#"{"a":1,"\u0061":2}"#, "$.a: the key is given twice"),
+    ] {
+        assert_eq!(rest.encode(&json(text)).unwrap_err().to_string(), expected);
+        let error = tx.send(&json(text)).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    let numbers = Value::Map(vec![(1.into(), 2.into()), ("1".into(), 3.into())]);
+    assert!(rest.check(&numbers).unwrap_err().to_string().starts_with("$[\"1\"]"));
+    rest.check(&json(r#"[{"a":1},{"a":{"a":[1,1]}}]"#)).unwrap();
+    let nested = |levels| (0..levels).fold(Value::Null, |inner, _| vec![inner].into());
+    for (levels, taken) in [(127, true), (128, false)] {
+        let value = rest.encode(&nested(levels));
+        assert_eq!(value.is_ok(), taken, "{levels}");
+        let typed = serde_json::from_str::<serde_json::Value>(&text(&nested(levels)));
+        assert_eq!(typed.is_ok(), taken, "{levels}");
+    }
+
     let codec = dynamic_json::<(std::net::IpAddr, Option<Side>)>();
     codec.encode(&json(r#"["127.0.0.1","Buy"]"#)).unwrap();
     assert!(codec.encode(&json(r#"["127.0.0.1","By"]"#)).is_err());

@@ -139,6 +139,7 @@ impl<'v> Place<'v> {
                 Ok(())
             }
             Part::Variant { name, content: Some(content), .. } => check(content, &|| step(name)),
+            Part::Whatever(value) => value.check_unshaped(levels),
             _ => Ok(()),
         }
     }

@@ -12,8 +12,9 @@
 //! | [`DynamicServer`], [`DynamicOptions::create`] | a server that is bound with shapes, a channel that is created with one |
 //! | [`DynamicCodec`] | values to bytes and back, by a codec's name and a shape |
 
-//! The parts, one file each: `shape` and `parse` (the tree and its text), `check` (what a value is at a place), `encode`,
-//! `decode` and `read` (by a shape, and from what describes itself), `coding` (the codecs), `options`, `channel`, `client`, `server`.
+//! The parts, one file each: `shape` and `parse` (the tree and its text), `check` (what a value is at a place), `whatever`
+//! (what is so of any), `encode`, `decode` and `read` (by a shape, and from what describes itself), `coding` (the codecs),
+//! `options`, `channel`, `client`, `server`.
 //!
 //! # Limits
 //!
@@ -62,6 +63,8 @@ mod server;
 #[cfg_attr(not(any(feature = "bincode", feature = "postcard")), allow(dead_code))]
 mod shape;
 mod value;
+#[cfg_attr(not(any(feature = "bincode", feature = "postcard")), allow(dead_code))]
+mod whatever;
 
 pub use channel::{DynamicChannel, DynamicReceiver, DynamicSender};
 pub use client::{DynamicClient, DynamicReplyStream};

@@ -165,7 +165,7 @@ impl Shape {
         &self.text[self.own.clone()]
     }
 
-    /// Whether the type is known only by its name, so that values are not checked: in a codec whose format describes
+    /// Whether the type is known only by its name, so that values are hardly checked: in a codec whose format describes
     /// itself they can be used all the same.
     pub fn is_opaque(&self) -> bool {
         matches!(self.node(self.root), Node::Any)

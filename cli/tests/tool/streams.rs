@@ -10,6 +10,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sysv_channel::codec::Json;
 use sysv_channel::rpc::Server;
 use sysv_channel::{Channel, DefaultCodec, Options};
 
@@ -261,6 +262,22 @@ fn a_value_of_another_type_is_refused_with_the_place() {
     let said = complaint(sends.end().1, 2);
     assert!(said.contains("line 3 and what follows was not sent"), "{said}");
     assert_eq!(channel.stats().unwrap().waiting, 1);
+}
+
+/// Of a type that may be anything, its receiver would keep one of the two, and nobody would know.
+#[test]
+fn keys_are_not_given_twice_whatever_the_type_is() {
+    let stage = Stage::new("send twice");
+    let channel = Channel::<Value, Json>::create(stage.name()).unwrap();
+    for (value, place) in
+        [(r#"{"a":1,"a":2}"#, "$.a"), (r#"[0,{"b":{"c d":1,"e":2,"c d":3}}]"#, "$[1].b[\"c d\"]")]
+    {
+        let said = fails(&["send", stage.name(), value], 2);
+        assert!(said.contains(&format!("{place}: the key is given twice")), "{said}");
+    }
+    prints(&["send", stage.name(), r#"{"a":{"a":2},"b":[{"a":3}]}"#]);
+    let received = channel.receiver().unwrap().recv().unwrap();
+    assert_eq!(received, serde_json::json!({"a": {"a": 2}, "b": [{"a": 3}]}));
 }
 
 #[test]
