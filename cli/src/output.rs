@@ -4,11 +4,17 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 
+use anstream::{AutoStream, ColorChoice};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::ending::{Ending, Endings};
 use crate::failure::Failure;
+
+/// Whether standard output gets colours: by `--color`, the environment (`NO_COLOR` and others), and what it is.
+pub(crate) fn has_colours() -> bool {
+    AutoStream::choice(&io::stdout()) != ColorChoice::Never
+}
 
 /// Writes all of a text at once; a reader that has gone is no failure.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {

@@ -1,9 +1,7 @@
 //! `tap` and `peek`: what goes through a channel, and what waits in it. Neither takes a value.
 
-use std::io;
 use std::time::Duration;
 
-use anstream::{AutoStream, ColorChoice};
 use anstyle::Style;
 use serde::Serialize;
 use sysv_channel::dynamic::{self, DynamicCodec};
@@ -15,7 +13,7 @@ use crate::ending::{Endings, Peer};
 use crate::failure::{Code, Failure};
 use crate::json::{escaped, line};
 use crate::list::process;
-use crate::output::Output;
+use crate::output::{Output, has_colours};
 use crate::queue::hex_of;
 use crate::text::{bytes, count};
 
@@ -89,8 +87,7 @@ fn text_of(tap: &Tap, tapped: &Tapped, value: Option<&dynamic::Value>) -> Result
     let sender = lanes.iter().find(|lane| lane.lane == tapped.lane && lane.attached);
     let sender = sender.map_or_else(|| "gone".to_owned(), |lane| process(lane.pid));
     // What is written does not go through anstream, which would leave styles out where they are not wanted.
-    let has_colours = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
-    let dim = if has_colours { Style::new().dimmed() } else { Style::new() };
+    let dim = if has_colours() { Style::new().dimmed() } else { Style::new() };
     let head = format!("{sender:>7}  tag {}  {:>9}", tapped.tag, bytes(tapped.bytes.len() as u64));
     Ok(format!("{dim}{head}{dim:#}  {value}\n"))
 }

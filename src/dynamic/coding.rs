@@ -78,8 +78,8 @@ impl Format {
 /// - `json`: text is what the sender wrote; what is sent is checked as far as the shape says what there is. Some types
 ///   are written as text where people are to read them (addresses, times), so text is taken in place of a struct, a
 ///   tuple or a sequence. A field that may be `None` may be left out; one that has a default may not, since the shape
-///   does not say so. Of a type of which only the
-///   name is known it is checked that no object has a key twice, and that it nests no deeper than JSON is read.
+///   does not say so. Of a type of which only the name is known it is checked that no object has a key twice, and that
+///   the value nests no deeper than JSON is read.
 /// - `raw`: bytes, which are arrays of numbers in JSON.
 /// - `pod`: bytes too, as many as the struct has: its shape has no fields.
 ///

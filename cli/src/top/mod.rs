@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::style::force_color_output;
 use ratatui::widgets::TableState;
 
 use crate::Finished;
 use crate::args::TopArguments;
 use crate::ending::{Ending, Endings, Peer, terminal_is_gone};
 use crate::failure::{Code, Failure};
+use crate::output::has_colours;
 use rates::{Row, Sampler};
 
 /// How long to wait for a key in one call, which is how soon a signal is looked for.
@@ -57,6 +59,7 @@ struct View {
     order: Order,
     paused: bool,
     interval: Duration,
+    has_colours: bool,
     /// Why the last look showed nothing.
     error: Option<String>,
 }
@@ -115,8 +118,11 @@ pub(crate) fn run(arguments: &TopArguments) -> Result<Finished, Failure> {
         return Err(Failure::new(Code::Usage, what));
     }
     let endings = Endings::watch(Peer::Terminal)?;
+    // What the drawing library says in place of a colour that it may not use ends other attributes too: it is given none.
+    let has_colours = has_colours();
+    force_color_output(has_colours);
     let mut terminal = ratatui::try_init()?;
-    let finished = watch(&mut terminal, arguments.interval, &endings);
+    let finished = watch(&mut terminal, arguments.interval, has_colours, &endings);
     let restored = ratatui::try_restore().and_then(|()| terminal.show_cursor());
     // Then it is no failure that the terminal cannot be written. Its handle would complain of that to standard error,
     // which has gone with it, and so panic: it is not dropped.
@@ -131,6 +137,7 @@ pub(crate) fn run(arguments: &TopArguments) -> Result<Finished, Failure> {
 fn watch(
     terminal: &mut DefaultTerminal,
     interval: Duration,
+    has_colours: bool,
     endings: &Endings,
 ) -> Result<Finished, Failure> {
     let mut sampler = Sampler::default();
@@ -140,6 +147,7 @@ fn watch(
         order: Order::Name,
         paused: false,
         interval,
+        has_colours,
         error: None,
     };
     loop {

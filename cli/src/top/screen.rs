@@ -43,6 +43,11 @@ pub(super) fn draw(frame: &mut Frame, view: &mut View) {
         Line::from(format!("q leaves  arrows choose  s order: {order}  {pause}")).dim(),
         keys,
     );
+    if !view.has_colours {
+        for cell in &mut frame.buffer_mut().content {
+            (cell.fg, cell.bg) = (Color::Reset, Color::Reset);
+        }
+    }
 }
 
 fn heading(view: &View) -> Line<'static> {

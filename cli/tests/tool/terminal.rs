@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,11 +12,16 @@ use crate::stage::{Stage, until};
 
 const SIZE: (u16, u16) = (40, 120);
 
+/// Columns of a channel's name.
+const NAME: u16 = 29;
+
 /// The tool in a terminal of its own.
 struct Terminal {
     keys: Arc<pty_process::blocking::Pty>,
     screen: Arc<Mutex<vt100::Parser>>,
     child: std::process::Child,
+    /// Reads what it shows, all of which it returns.
+    reader: Option<JoinHandle<Vec<u8>>>,
 }
 
 impl Terminal {
@@ -33,14 +38,16 @@ impl Terminal {
         let screen = Arc::new(Mutex::new(vt100::Parser::new(SIZE.0, SIZE.1, 0)));
         let keys = Arc::new(pty);
         let (output, shown) = (Arc::clone(&keys), Arc::clone(&screen));
-        thread::spawn(move || {
-            let mut bytes = [0; 4096];
+        let reader = thread::spawn(move || {
+            let (mut bytes, mut all) = ([0; 4096], Vec::new());
             // It ends with an error when the last process has let go of the terminal.
             while let Ok(read @ 1..) = (&*output).read(&mut bytes) {
                 shown.lock().unwrap().process(&bytes[..read]);
+                all.extend_from_slice(&bytes[..read]);
             }
+            all
         });
-        Terminal { keys, screen, child }
+        Terminal { keys, screen, child, reader: Some(reader) }
     }
 
     fn press(&self, keys: &str) {
@@ -59,6 +66,47 @@ impl Terminal {
         self.screen.lock().unwrap().screen().alternate_screen()
     }
 
+    /// Which line is the chosen one, by its beginning.
+    fn chosen(&self) -> Option<(u16, String)> {
+        let screen = self.screen.lock().unwrap();
+        let reversed = |row: &u16| screen.screen().cell(*row, 0).is_some_and(vt100::Cell::inverse);
+        let row = (0..SIZE.0).find(reversed)?;
+        Some((row, screen.screen().contents_between(row, 0, row, NAME)))
+    }
+
+    /// Chooses the line of a channel.
+    fn choose(&self, name: &str) {
+        loop {
+            until(|| self.chosen().is_some() && self.line(name).is_some());
+            let text = self.text();
+            let (Some((row, chosen)), Some(wanted)) =
+                (self.chosen(), text.lines().position(|line| line.starts_with(name)))
+            else {
+                continue;
+            };
+            if chosen.starts_with(name) {
+                return;
+            }
+            self.press(if wanted < row.into() { "\u{1b}[A" } else { "\u{1b}[B" });
+            until(|| self.chosen().is_some_and(|(_, now)| now != chosen));
+        }
+    }
+
+    /// How many cells have a colour.
+    fn coloured(&self) -> usize {
+        let screen = self.screen.lock().unwrap();
+        let cells = (0..SIZE.0).flat_map(|row| (0..SIZE.1).map(move |column| (row, column)));
+        let cells = cells.filter_map(|(row, column)| screen.screen().cell(row, column));
+        let plain = vt100::Color::Default;
+        cells.filter(|cell| cell.fgcolor() != plain || cell.bgcolor() != plain).count()
+    }
+
+    /// All that it has written, when it has ended well.
+    fn output(mut self) -> Vec<u8> {
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        self.reader.take().unwrap().join().unwrap()
+    }
+
     fn end(mut self) -> Option<i32> {
         let code = self.child.wait().unwrap().code();
         let terminal = &self;
@@ -72,6 +120,41 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// <https://no-color.org>: what the user says by an option goes before the environment.
+#[test]
+fn colours_are_used_as_environment_and_options_say() {
+    let stage = Stage::new("colours");
+    let channel = Channel::<u8>::create(stage.name()).unwrap();
+    let _ends = (channel.sender().unwrap(), channel.receiver().unwrap());
+    for (variable, option, has_colours) in
+        [("", "auto", true), ("1", "auto", false), ("1", "always", true), ("", "never", false)]
+    {
+        let about = format!("NO_COLOR={variable} --color {option}");
+        let tool = |command: &[&str]| {
+            let tool = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_sysv-channel"));
+            let tool = tool.env_remove("CLICOLOR").env_remove("CLICOLOR_FORCE");
+            Terminal::of(tool.env("NO_COLOR", variable).args(["--color", option]).args(command))
+        };
+        let top = tool(&["top", "--interval", "0.1"]);
+        top.choose(stage.name());
+        // The chosen line is seen to its end, whatever stands in it.
+        let is_whole = || {
+            let Some((row, _)) = top.chosen() else { return false };
+            let screen = top.screen.lock().unwrap();
+            let mut cells = (0..SIZE.1).filter_map(|column| screen.screen().cell(row, column));
+            cells.all(vt100::Cell::inverse)
+        };
+        until(is_whole);
+        assert_eq!(top.coloured() > 0, has_colours, "top, {about}");
+        top.press("q");
+        assert_eq!(top.end(), Some(0));
+
+        let listed = tool(&["list"]).output();
+        assert!(String::from_utf8_lossy(&listed).contains(stage.name()), "{about}");
+        assert_eq!(listed.contains(&b'\x1b'), has_colours, "list, {about}");
     }
 }
 
