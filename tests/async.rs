@@ -429,6 +429,8 @@ fn tasks_tell_and_ask() {
             task.await.unwrap();
         }
     });
+    // Behind all that was told: what a closed mailbox has not received, it leaves.
+    assert_eq!(address.ask(|reply| Letter::Asked(6, reply)).unwrap(), 7);
     closer.close();
     assert_eq!(actor.join().unwrap(), 4 * 500);
 }
