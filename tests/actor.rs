@@ -901,6 +901,57 @@ fn an_asker_has_the_reply_that_came_before_the_mailbox_was_removed() {
     }
 }
 
+/// Nothing has died, and to ask again is in vain until there is a mailbox.
+#[test]
+fn an_asker_is_told_that_the_mailbox_was_removed() {
+    let stage = Stage::new("removed while asked");
+    let bound = || {
+        let mailbox = Mailbox::<Counter>::bind(stage.name()).unwrap();
+        (mailbox, Address::<Counter>::connect(stage.name()).unwrap())
+    };
+    let remove = || Channel::<()>::unlink(stage.name()).unwrap();
+    let removed = |error: AskError| {
+        assert!(matches!(error, AskError::Wait(RecvError::Removed { .. })), "{error:?}");
+        assert!(error.to_string().contains("removed"), "{error}");
+    };
+    let untold = |error: AskError| {
+        let gone = matches!(error, AskError::Tell(TellError::Send(SendError::Removed { .. })));
+        assert!(gone, "{error:?}");
+        assert!(error.to_string().contains("removed"), "{error}");
+    };
+    let (mailbox, address) = bound();
+    removed(asked_while(address, Counter::Get, remove).unwrap_err());
+    drop(mailbox);
+    let (mailbox, mut address) = bound();
+    let asking =
+        thread::spawn(move || smol::block_on(address.ask_timeout_async(Counter::Get, FOR_EVER)));
+    let Some(Counter::Get(_port)) = mailbox.recv().unwrap() else { panic!() };
+    remove();
+    removed(asking.join().unwrap().unwrap_err());
+
+    // Before the message went.
+    let unmade = |reply| {
+        remove();
+        Counter::Get(reply)
+    };
+    let (_mailbox, address) = bound();
+    untold(address.ask_timeout(unmade, FOR_EVER).unwrap_err());
+    let (_mailbox, mut address) = bound();
+    let asking = address.ask_timeout_async(unmade, FOR_EVER);
+    untold(smol::block_on(asking).unwrap_err());
+    // The user's code has found it so.
+    let (_mailbox, address) = bound();
+    let told = address.ask_timeout(
+        |reply| {
+            remove();
+            assert!(address.try_tell(&Counter::Add(1)).is_err());
+            Counter::Get(reply)
+        },
+        FOR_EVER,
+    );
+    untold(told.unwrap_err());
+}
+
 #[test]
 fn a_mailbox_has_one_actor_and_takes_its_own_messages() {
     let stage = Stage::new("one actor");

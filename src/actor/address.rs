@@ -215,6 +215,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     ///
     /// # Errors
     /// [`AskError::Timeout`] if no reply came, [`AskError::Died`] if the actor's process ended before,
+    /// [`AskError::Wait`] with [`RecvError::Removed`](crate::RecvError::Removed) if the mailbox was removed before,
     /// [`AskError::Dropped`] if the reply port was dropped, [`AskError::Unreadable`] or
     /// [`AskError::Unsendable`] if the actor says so, [`AskError::Tell`] if the message was not told;
     /// [`AskError`] otherwise.
@@ -246,7 +247,8 @@ impl<M, C: Codec<M>> Address<M, C> {
         let Some(connection) =
             place.as_mut().filter(|connection| connection.sender.origin() == address.origin)
         else {
-            return Err(AskError::Died { mailbox: self.mailbox() });
+            // The user's code has found that it was removed.
+            return Err(self.untold(true));
         };
         let receiver =
             self.tell_ask(connection, address.ask, &message, (receiver, deadline), &port_sent)?;
@@ -285,9 +287,20 @@ impl<M, C: Codec<M>> Address<M, C> {
             }
             Ok(()) => Ok(receiver),
             Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
-                Err(AskError::Died { mailbox: self.mailbox() })
+                Err(self.untold(sender.is_removed()))
             }
             Err(error) => Err(self.tell_error(error).into()),
+        }
+    }
+
+    /// Why the message of an ask was not told to the actor that was there before.
+    fn untold(&self, removed: bool) -> AskError {
+        match *self.name {
+            Name::Text(_) | Name::Key(_) if removed => {
+                let error = SendError::Removed { channel: self.mailbox() };
+                AskError::Tell(TellError::Send(error))
+            }
+            _ => AskError::Died { mailbox: self.mailbox() },
         }
     }
 
@@ -315,10 +328,8 @@ impl<M, C: Codec<M>> Address<M, C> {
                 }
             }
             Err(RecvError::Timeout { .. }) => Err(AskError::Timeout { mailbox: self.mailbox() }),
-            Err(RecvError::Disconnected { .. } | RecvError::Removed { .. }) => {
-                Err(AskError::Died { mailbox: self.mailbox() })
-            }
-            Err(error) => Err(AskError::Wait(error)),
+            Err(RecvError::Disconnected { .. }) => Err(AskError::Died { mailbox: self.mailbox() }),
+            Err(error) => Err(AskError::of_waiting(self.mailbox(), error)),
         }
     }
 

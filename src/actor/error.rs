@@ -152,11 +152,23 @@ pub enum AskError {
     /// The message was not told; or it was, where the error is [`SendError::NotWoken`], and its reply
     /// is not waited for.
     Tell(TellError),
-    /// Waiting for the reply failed.
+    /// Waiting for the reply failed; with [`RecvError::Removed`], since the mailbox was removed: the actor may have read
+    /// the message.
     Wait(RecvError),
 }
 
 impl AskError {
+    /// Why waiting for the reply of an actor that has not died ended.
+    pub(super) fn of_waiting(mailbox: Arc<Name>, error: RecvError) -> Self {
+        match error {
+            // A private mailbox goes with its actor.
+            RecvError::Removed { .. } if matches!(*mailbox, Name::Handle(_)) => {
+                AskError::Died { mailbox }
+            }
+            error => AskError::Wait(error),
+        }
+    }
+
     /// Whether the deadline passed, be it for telling, for the reply or for the end of a stream.
     pub fn is_timeout(&self) -> bool {
         use AskError::{Tell, Timeout, Unfinished};

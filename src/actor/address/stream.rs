@@ -240,15 +240,11 @@ impl<R, C: Codec<R>> ReplyStream<R, C> {
                 };
             }
             Err(RecvError::Disconnected { .. }) => AskError::Died { mailbox },
-            // A private mailbox goes with its actor.
-            Err(RecvError::Removed { .. }) if matches!(*mailbox, Name::Handle(_)) => {
-                AskError::Died { mailbox }
-            }
             // The stream goes on once the other call is over, or in the process that this one came from.
             Err(error @ (RecvError::Reentrant { .. } | RecvError::Forked { .. })) => {
                 return Poll::Ready(Some(Err(AskError::Wait(error))));
             }
-            Err(error) => AskError::Wait(error),
+            Err(error) => AskError::of_waiting(mailbox, error),
         };
         self.end();
         Poll::Ready(Some(Err(error)))

@@ -104,15 +104,17 @@ impl<M, C: Codec<M>> Address<M, C> {
                 // It was not told, and the next actor may come until the deadline.
                 Err(SendError::Disconnected { .. }) if !sender.is_removed() => {
                     let next = sender.await_receiver_as_task(deadline).await;
+                    let removed = sender.is_removed();
                     receiver = match next {
                         Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
-                            return Err(died);
+                            return Err(self.untold(removed));
                         }
                         next => next.map_err(|error| self.tell_error(error))?,
                     };
                 }
                 Err(SendError::Disconnected { .. } | SendError::Removed { .. }) => {
-                    return Err(died);
+                    let removed = sender.is_removed();
+                    return Err(self.untold(removed));
                 }
                 Err(error) => return Err(self.tell_error(error).into()),
             }
