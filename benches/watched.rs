@@ -1,13 +1,16 @@
 //! What a channel at full speed loses when a tap watches it.
 //!
 //! ```sh
-//! cargo bench --bench watched          # 30 pairs of a second for each shape
-//! cargo bench --bench watched -- 5     # so many
+//! cargo bench --bench watched                # a minute for each shape
+//! cargo bench --bench watched -- 600         # so many seconds
+//! cargo bench --bench watched -- 600 ring    # of one shape
 //! ```
 //!
-//! One process sends values of 64 bytes without a pause, another receives them, and every other second a third
-//! watches. The two seconds of a pair follow each other, so that what else the machine does meets both; the order
-//! changes with every pair.
+//! One process sends values of 64 bytes without a pause, another receives them, and in every other half of a second a
+//! third watches. The two halves of a pair follow each other, so that what else the machine does meets both; the order
+//! changes with every pair. What is printed is how fast values go with the tap beside them, of how fast they go without:
+//! the mean and the median of the pairs, each with its standard error. A loss is shown where it is more than some two of
+//! these; with a standard error above a percent, the machine has too much else to do, or the time was too short.
 
 use std::env;
 use std::error::Error;
@@ -22,8 +25,8 @@ use sysv_channel::{Channel, Sender, tap};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-const PAIRS: usize = 30;
-const WINDOW: Duration = Duration::from_secs(1);
+const SECONDS: f64 = 60.0;
+const WINDOW: Duration = Duration::from_millis(500);
 
 /// How each shape is called, its rings' capacity and its limit for values that go by the queue, in bytes.
 const SHAPES: [(&str, usize, usize); 3] =
@@ -35,9 +38,12 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["--receive", name] => receive(name),
         ["--watch", name] => watch(name),
-        [] => run(PAIRS),
-        [pairs] => pairs.parse().map_err(Failure::from).and_then(run),
-        _ => Err("at most the number of pairs is expected".into()),
+        [] => run(SECONDS, ""),
+        [seconds] => seconds.parse().map_err(Failure::from).and_then(|seconds| run(seconds, "")),
+        [seconds, shape] => {
+            seconds.parse().map_err(Failure::from).and_then(|seconds| run(seconds, shape))
+        }
+        _ => Err("at most seconds and a shape are expected, as 60 ring".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,11 +54,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(pairs: usize) -> Result<(), Failure> {
+fn run(seconds: f64, only: &str) -> Result<(), Failure> {
+    // Two at least, or there is no standard error.
+    let pairs = ((seconds / (2.0 * WINDOW.as_secs_f64())).round() as usize).max(2);
+    let shapes = SHAPES.iter().filter(|(shape, ..)| shape.starts_with(only));
+    if shapes.clone().next().is_none() {
+        return Err(format!("{only} is no shape: ring, mixed or queue is expected").into());
+    }
     println!(
-        "shape      | ns a value: alone | watched | speed, watched to alone: median | mean | seen"
+        "shape      | pairs | ns a value: alone | watched | speed, watched to alone: mean | median          | seen"
     );
-    for (shape, capacity, inline_limit) in SHAPES {
+    for &(shape, capacity, inline_limit) in shapes {
         let name = format!("watched bench {}", std::process::id());
         let options = Channel::<Bytes, Raw>::options().capacity(capacity);
         let channel = options.inline_limit(inline_limit).create(name.as_str())?;
@@ -80,20 +92,42 @@ fn run(pairs: usize) -> Result<(), Failure> {
         }
         drop((tx, channel));
         receiver.wait()?;
-        let mean = |speeds: &[f64]| speeds.iter().sum::<f64>() / speeds.len() as f64;
-        let mut ratios: Vec<f64> =
+        let ratios: Vec<f64> =
             watched.iter().zip(&alone).map(|(with, without)| with / without).collect();
-        ratios.sort_by(f64::total_cmp);
+        let ((middle, error), (median, median_error)) = (mean(&ratios), median(&ratios));
         println!(
-            "{shape:10} | {:17.1} | {:7.1} | {:31.3} | {:4.3} | {:.1} %",
-            1e9 / mean(&alone),
-            1e9 / mean(&watched),
-            ratios[ratios.len() / 2],
-            mean(&watched) / mean(&alone),
+            "{shape:10} | {pairs:5} | {:17.1} | {:7.1} | {:14} {middle:.3} ± {error:.3} | {median:.3} ± {median_error:.3} | {:.1} %",
+            1e9 / mean(&alone).0,
+            1e9 / mean(&watched).0,
+            "",
             seen * 100.0,
         );
     }
     Ok(())
+}
+
+/// With its standard error.
+fn mean(numbers: &[f64]) -> (f64, f64) {
+    let count = numbers.len() as f64;
+    let mean = numbers.iter().sum::<f64>() / count;
+    let squares: f64 = numbers.iter().map(|number| (number - mean).powi(2)).sum();
+    (mean, (squares / (count - 1.0) / count).sqrt())
+}
+
+/// With its standard error, as that of normal numbers with these quartiles: some far off count no more than others.
+fn median(numbers: &[f64]) -> (f64, f64) {
+    let middle = |mut numbers: Vec<f64>| {
+        numbers.sort_by(f64::total_cmp);
+        let half = numbers.len() / 2;
+        match numbers.len().is_multiple_of(2) {
+            true => (numbers[half - 1] + numbers[half]) / 2.0,
+            false => numbers[half],
+        }
+    };
+    let median = middle(numbers.to_vec());
+    let deviation = middle(numbers.iter().map(|number| (number - median).abs()).collect());
+    // A median's error is 1.2533 times a mean's, and half of normal numbers are within 0.6745 deviations.
+    (median, 1.2533 * deviation / 0.6745 / (numbers.len() as f64).sqrt())
 }
 
 /// Starts this program in another role. It goes with this one.
