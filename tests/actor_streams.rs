@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::kernel::{self, is_asleep};
+use common::parts::{self, fills_the_window, part};
 use common::{Child, Stage, listen, play, say, until};
 use nix::sys::wait::{WaitStatus, waitpid};
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,6 @@ use sysv_channel::{Channel, RecvError, SendError};
 /// Longer than a test may take.
 const FOR_EVER: Duration = Duration::from_secs(1000);
 const SHORT: Duration = Duration::from_millis(20);
-const WINDOW: u64 = 256 << 10;
 
 /// What the actors of these tests are told.
 #[derive(Serialize, Deserialize, Debug)]
@@ -175,13 +175,6 @@ fn child() {
     });
 }
 
-/// A part of so many bytes, which says which it is.
-fn part(number: u64, len: usize) -> Bytes {
-    let mut bytes = number.to_le_bytes().to_vec();
-    bytes.resize(len.max(8), number as u8);
-    bytes.into()
-}
-
 fn send(mut port: StreamTo<Bytes>, from: u64, parts: u64, len: usize) -> Result<(), ReplyError> {
     let last = if parts == 0 { u64::MAX } else { parts };
     (from..last).try_for_each(|number| port.part(&part(number, len)))?;
@@ -227,19 +220,8 @@ fn receive(mailbox: &Mailbox<Job>) -> StreamTo<Bytes> {
 
 /// Sends parts until the next would have to wait; how many went.
 fn fill(port: &mut StreamTo<Bytes>, len: usize) -> u64 {
-    let mut sent = 0;
-    loop {
-        match port.try_part(&part(sent, len)) {
-            Ok(()) => sent += 1,
-            Err(ReplyError::WouldWait { .. }) => return sent,
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-/// Whether so many parts of 1000 bytes are what the window has: each counts for a bit more.
-fn fills_the_window(parts: u64) -> bool {
-    parts.saturating_sub(1) * 1064 < WINDOW && parts * 1110 > WINDOW
+    let would_wait = |error: &ReplyError| matches!(error, ReplyError::WouldWait { .. });
+    parts::fill(len, |part| port.try_part(part), would_wait)
 }
 
 /// The next part, on the actor's own thread: what found no room in the ring goes while it looks for messages.

@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use common::parts::{self, fills_the_window, part};
 use common::{Child, Stage, halt, kernel, listen, play, say, until};
 use nix::sys::wait::{WaitStatus, waitpid};
 use sysv_channel::SendError;
@@ -21,7 +22,6 @@ use sysv_channel::rpc::{
 /// Longer than a test may take.
 const FOR_EVER: Duration = Duration::from_secs(1000);
 const SHORT: Duration = Duration::from_millis(20);
-const WINDOW: u64 = 256 << 10;
 
 type Counter = Server<u64, Bytes>;
 type Reader = Client<u64, Bytes>;
@@ -87,13 +87,6 @@ fn child() {
     });
 }
 
-/// A part of so many bytes, which says which it is.
-fn part(number: u64, len: usize) -> Bytes {
-    let mut bytes = number.to_le_bytes().to_vec();
-    bytes.resize(len.max(8), number as u8);
-    bytes.into()
-}
-
 fn send(mut port: Responder<Bytes>, parts: u64, len: usize) -> Result<(), ReplyError> {
     let last = if parts == 0 { u64::MAX } else { parts };
     (0..last).try_for_each(|number| port.part(&part(number, len)))?;
@@ -119,19 +112,8 @@ fn receive(server: &Counter) -> (u64, Responder<Bytes>) {
 
 /// Sends parts until the next would have to wait; how many went.
 fn fill(port: &mut Responder<Bytes>, len: usize) -> u64 {
-    let mut sent = 0;
-    loop {
-        match port.try_part(&part(sent, len)) {
-            Ok(()) => sent += 1,
-            Err(ReplyError::WouldWait { .. }) => return sent,
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-/// Whether so many parts of 1000 bytes are what the window has: each counts for a bit more.
-fn fills_the_window(parts: u64) -> bool {
-    parts.saturating_sub(1) * 1064 < WINDOW && parts * 1110 > WINDOW
+    let would_wait = |error: &ReplyError| matches!(error, ReplyError::WouldWait { .. });
+    parts::fill(len, |part| port.try_part(part), would_wait)
 }
 
 /// The next part, on the server's own thread: what found no room in the ring goes while it looks for requests.

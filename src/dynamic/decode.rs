@@ -9,7 +9,7 @@ use serde::de::{
 
 use super::check::MAX_DEPTH;
 use super::shape::{Content, Enum, Integer, Node, Shape};
-use super::value::{Value, expected};
+use super::value::{AnyValue, Value, expected, scalars};
 
 /// How many parts a value may have beside those for which it has bytes: shapes of parts without bytes are the other
 /// program's to choose.
@@ -109,24 +109,19 @@ impl<'de> Visitor<'de> for Seed<'_> {
         f.write_str("a value of the shape that the channel carries")
     }
 
+    scalars! {
+        visit_bool bool,
+        visit_f32 f32,
+        visit_f64 f64,
+        visit_char char,
+        visit_str &str,
+        visit_string String,
+        visit_bytes &[u8],
+        visit_byte_buf Vec<u8>,
+    }
+
     fn visit_unit<E>(self) -> Result<Value, E> {
         Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i8<E: Error>(self, number: i8) -> Result<Value, E> {
-        self.visit_i128(number.into())
-    }
-
-    fn visit_i16<E: Error>(self, number: i16) -> Result<Value, E> {
-        self.visit_i128(number.into())
-    }
-
-    fn visit_i32<E: Error>(self, number: i32) -> Result<Value, E> {
-        self.visit_i128(number.into())
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
@@ -142,18 +137,6 @@ impl<'de> Visitor<'de> for Seed<'_> {
         }
     }
 
-    fn visit_u8<E: Error>(self, number: u8) -> Result<Value, E> {
-        self.visit_i128(number.into())
-    }
-
-    fn visit_u16<E: Error>(self, number: u16) -> Result<Value, E> {
-        self.visit_i128(number.into())
-    }
-
-    fn visit_u32<E: Error>(self, number: u32) -> Result<Value, E> {
-        self.visit_i128(number.into())
-    }
-
     fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
         self.visit_i128(number.into())
     }
@@ -163,34 +146,6 @@ impl<'de> Visitor<'de> for Seed<'_> {
             Ok(number) => self.visit_i128(number),
             Err(_) => Ok(Value::LargeInteger(number)),
         }
-    }
-
-    fn visit_f32<E>(self, number: f32) -> Result<Value, E> {
-        Ok(Value::F32(number))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
-        Ok(Value::F64(number))
-    }
-
-    fn visit_char<E>(self, c: char) -> Result<Value, E> {
-        Ok(Value::String(c.into()))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::String(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(Value::String(text))
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Value, E> {
-        Ok(Value::Bytes(bytes.to_owned()))
-    }
-
-    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Value, E> {
-        Ok(Value::Bytes(bytes))
     }
 
     fn visit_none<E>(self) -> Result<Value, E> {

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::shape::{Content, Integer, Node, Shape};
-use super::value::{AnyValue, Value, expected};
+use super::value::{AnyValue, Value, expected, scalars};
 
 impl Shape {
     /// Reads a value from a format that describes itself, such as JSON.
@@ -124,14 +124,6 @@ impl<'de> DeserializeSeed<'de> for Read<'_> {
             _ => deserializer.deserialize_any(self),
         }
     }
-}
-
-macro_rules! scalars {
-    ($($method:ident $type:ty,)*) => {$(
-        fn $method<E: Error>(self, value: $type) -> Result<Value, E> {
-            AnyValue.$method(value)
-        }
-    )*};
 }
 
 impl<'de> Visitor<'de> for Read<'_> {

@@ -220,6 +220,16 @@ pub(super) fn expected(hint: Option<usize>) -> usize {
     hint.unwrap_or(0).min(1024)
 }
 
+/// What a visitor takes as any other does.
+macro_rules! scalars {
+    ($($method:ident $type:ty,)*) => {$(
+        fn $method<E: serde::de::Error>(self, value: $type) -> Result<Value, E> {
+            AnyValue.$method(value)
+        }
+    )*};
+}
+pub(super) use scalars;
+
 impl<'de> Visitor<'de> for AnyValue {
     type Value = Value;
 

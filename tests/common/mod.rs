@@ -9,6 +9,7 @@ mod child;
 mod coding;
 pub(crate) mod kernel;
 mod parcel;
+pub(crate) mod parts;
 mod user;
 
 use std::collections::hash_map::RandomState;
