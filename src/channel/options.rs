@@ -484,7 +484,10 @@ impl<T, C: Codec<T>> Options<T, C> {
                     error @ (OpenError::AlreadyExists { .. }
                     | OpenError::KeyCollision { .. }
                     | OpenError::NotOwned { .. }
-                    | OpenError::OtherOptions { .. }),
+                    | OpenError::OtherOptions { .. }
+                    | OpenError::WrongVersion { .. }
+                    | OpenError::Corrupt { .. }
+                    | OpenError::Busy { .. }),
                 ) => last = Some(error),
                 Err(error) => return Err(error),
             }
