@@ -130,6 +130,7 @@ mod verify;
 
 pub mod actor;
 mod bare;
+pub mod bridge;
 mod channel;
 pub mod codec;
 mod control;

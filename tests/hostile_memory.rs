@@ -431,7 +431,7 @@ const LINE: usize = 64;
 const BLOCK: usize = 11 * LINE;
 
 /// Words of a lane's block.
-const LANE_WORDS: [usize; 20] = [
+const LANE_WORDS: [usize; 21] = [
     0,   // announced
     8,   // sent values
     112, // generation
@@ -451,6 +451,7 @@ const LANE_WORDS: [usize; 20] = [
     192, // head
     256, // head of the return ring
     320, // head on the way back
+    216, // values begun in fragments
     136, // nothing
 ];
 
@@ -469,7 +470,11 @@ impl Map {
     }
 
     fn slots(self) -> usize {
-        if self.inline_limit > 0 { self.receivers + 3 } else { 0 }
+        match self.inline_limit {
+            0 => 0,
+            _ if self.receivers > 1 => self.receivers + 3,
+            _ => 16,
+        }
     }
 
     fn slot_words_at(self) -> usize {
@@ -482,8 +487,13 @@ impl Map {
         self.slot_words_at() + (self.slots() + receivers) * LINE
     }
 
-    fn words(self) -> usize {
+    /// What is remembered of bridges: four links of a line, and 257 entries of 32 bytes each.
+    fn links_at(self) -> usize {
         self.lanes_at() + self.lanes * BLOCK
+    }
+
+    fn words(self) -> usize {
+        self.links_at() + 4 * (LINE + (257 * 32_usize).next_multiple_of(LINE))
     }
 
     fn slots_at(self) -> usize {

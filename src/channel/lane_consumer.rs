@@ -18,7 +18,8 @@ pub(super) struct LaneConsumer {
     consumer: Option<Consumer>,
     /// The owner under which damage was found; the next one starts afresh.
     damaged_under: Option<u64>,
-    /// How far fragments were looked for, where descriptors decide the order of values.
+    /// How far fragments were looked for, where descriptors decide the order of values. Where there are none
+    /// and values are held, the end of the last one.
     scanned: u64,
     partial: Option<Partial>,
     /// A value in fragments that is ready.
@@ -202,6 +203,72 @@ impl LaneConsumer {
             }
         }
         Ok(None)
+    }
+
+    /// The lane's next value behind those that are held, in order.
+    pub(super) fn next_behind(
+        &mut self,
+        control: &Control,
+        deadline: Deadline,
+    ) -> Result<Option<Delivery>, RecvError> {
+        if !self.usable(control)? {
+            return Ok(None);
+        }
+        let found = self.next_record_behind(control, deadline);
+        self.notify_if_moved(control);
+        found.map_err(|damage| self.damaged(control, damage))
+    }
+
+    fn next_record_behind(
+        &mut self,
+        control: &Control,
+        deadline: Deadline,
+    ) -> Result<Option<Delivery>, Damage> {
+        let mut budget = SearchBudget::new(control, deadline);
+        while !budget.is_spent() {
+            let Some(consumer) = self.consumer.as_mut() else { return Ok(None) };
+            consumer.skip_consumed()?;
+            self.scanned = self.scanned.max(consumer.head());
+            // No producer takes a record back where there is no queue.
+            let Some((record, consumed)) = consumer.at(self.scanned, u64::MAX)? else {
+                return Ok(None);
+            };
+            if consumed || record.flags.is_padding() {
+                self.scanned = record.end();
+            } else if record.flags.is_whole() {
+                return Ok(Some(Delivery::Record { lane: self.lane, record, slot: None }));
+            } else if record.flags.is_last() {
+                if let Some(delivery) = self.completed(control, record, None)? {
+                    return Ok(Some(delivery));
+                }
+                self.drop_rest(control, &record);
+            } else {
+                self.collect_fragment(control, &record)?;
+                self.notify_if_moved(control);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record is held: what comes next stands behind it.
+    pub(super) fn pass(&mut self, record: &Record) {
+        self.scanned = record.end();
+    }
+
+    /// Has what is held found again.
+    pub(super) fn rewind(&mut self) {
+        self.scanned = self.consumer.as_ref().map_or(0, Consumer::head);
+    }
+
+    /// Frees what fills the ring behind a value that was held, and wakes the sender.
+    pub(super) fn free_padding(&mut self, control: &Control) {
+        if let Some(consumer) = &mut self.consumer {
+            // What is damaged is found with the next look.
+            let _ = consumer.skip_consumed();
+        }
+        if !fault(Fault::SpaceNotRung) {
+            self.notify_if_moved(control);
+        }
     }
 
     /// Collects what waits to be collected, where descriptors decide the order of values.

@@ -147,6 +147,20 @@ impl Lanes {
         self.in_turns(|consumer| consumer.next(control, deadline).transpose()).transpose()
     }
 
+    /// The next value of a channel without a queue, behind those that are held.
+    pub(super) fn next_behind(
+        &mut self,
+        control: &Control,
+        deadline: Deadline,
+    ) -> Result<Option<Delivery>, RecvError> {
+        self.in_turns(|consumer| consumer.next_behind(control, deadline).transpose()).transpose()
+    }
+
+    /// Has what is held found again.
+    pub(super) fn rewind(&mut self) {
+        self.consumers.iter_mut().for_each(LaneConsumer::rewind);
+    }
+
     /// Asks one lane after another until one has something; the same one first for a while.
     #[inline(always)]
     fn in_turns<R>(&mut self, mut ask: impl FnMut(&mut LaneConsumer) -> Option<R>) -> Option<R> {

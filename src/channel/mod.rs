@@ -18,6 +18,7 @@
 //! | `origin`, `peer` | who sent a value, and which process that is |
 //! | `calls` | what request and response need of the two ends |
 //! | `holders`, `ports` | which process holds an actor's reply port, and the word that says so |
+//! | `inlet`, `outlet`, `value_id` | the two ends of a bridge, and which value it carries |
 //! | `space` | who has the room in the queue that comes free |
 //! | `stats` | figures |
 
@@ -28,6 +29,7 @@ mod encoded;
 #[path = "../verify/fuzzing/messages.rs"]
 pub(crate) mod fuzzing;
 mod holders;
+mod inlet;
 mod iter;
 mod joined;
 mod lane_consumer;
@@ -36,6 +38,7 @@ mod lease;
 mod open;
 mod options;
 mod origin;
+mod outlet;
 mod peer;
 mod ports;
 mod receiver;
@@ -48,6 +51,7 @@ mod slots;
 mod sources;
 mod space;
 mod stats;
+mod value_id;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -68,6 +72,7 @@ pub(crate) use calls::{
 pub use closer::Closer;
 pub(crate) use encoded::{Encoded, NotEncoded};
 pub(crate) use holders::{Holding, LostPort, Whereabouts};
+pub use inlet::Inlet;
 #[cfg(feature = "async")]
 pub use iter::ReceiverStream;
 pub use iter::{IntoIter, Iter, TryIter};
@@ -75,6 +80,7 @@ pub use lease::Lease;
 pub use open::channel;
 pub use options::Options;
 pub(crate) use origin::Origin;
+pub use outlet::Outlet;
 pub use peer::Peer;
 pub(crate) use ports::PortId;
 #[cfg(not(loom))]
@@ -90,6 +96,7 @@ pub(crate) use space::{look_at_line, stay_in_line};
 pub use stats::Stats;
 #[cfg(not(loom))]
 pub(crate) use stats::{in_hand, waiting_in_ring};
+pub use value_id::ValueId;
 
 /// A typed channel between processes: many senders, one receiver or [several](Options::receivers), values of one type in order.
 ///
@@ -138,6 +145,12 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// A handle to this channel, to be sent to another process.
     pub fn handle(&self) -> Handle {
         self.control.handle()
+    }
+
+    /// The same channel, whose receiver waits on when all senders are gone.
+    fn staying_open(&self) -> Self {
+        let local = Local { stays_open: true, ..self.local };
+        Channel::from_control(self.control.clone(), local)
     }
 
     fn from_control(control: Arc<Control>, local: Local) -> Self {

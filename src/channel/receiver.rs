@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `attach` | taking a receiver's place, and giving it up |
+//! | `hold` | values that stay while others are received |
 //! | `guard` | a value that is handed over when its work is done |
 //! | `poll` | waiting for values in a task |
 //! | `readiness` | waiting for values at a file descriptor |
@@ -11,6 +12,7 @@
 
 mod attach;
 mod guard;
+mod hold;
 mod poll;
 #[cfg(not(loom))]
 mod readiness;
@@ -454,6 +456,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         // A sender that makes room for the rest of a reply waits for it, and sends nothing before.
         let flush = || self.returns.flush(false);
         state.sources.lanes.next_record(&self.control, deadline, spin, flush, || self.is_closed())
+    }
+
+    #[cold]
+    pub(super) fn slots_full(&self) -> RecvError {
+        RecvError::SlotsFull { channel: self.control.name() }
     }
 
     #[cold]

@@ -67,7 +67,7 @@ pub struct Sender<T, C = DefaultCodec> {
     pub(super) control: Arc<Control>,
     pub(super) lane: usize,
     /// What it raised the lane's role by.
-    mark: i16,
+    pub(super) mark: i16,
     /// Which owner of the lane this is.
     pub(super) generation: u64,
     bell: Doorbell,
@@ -138,7 +138,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// # Errors
     /// [`AttachError`], as [`Channel::sender`].
     pub fn try_clone(&self) -> Result<Self, AttachError> {
-        Sender::attach(self.control.clone(), self.local)
+        Sender::attach(self.control.clone(), self.local, None)
     }
 
     /// Sends a value, and waits while the channel is full.

@@ -338,6 +338,20 @@ impl Slots {
         }
     }
 
+    /// The message stays in its slot, and is not found again. Only a receiver that is alone holds values.
+    pub(super) fn hold(&mut self, slot: usize) {
+        if let Owned::Sole(sole) = &mut self.owned {
+            sole.hold(slot);
+        }
+    }
+
+    /// Has what is held found again.
+    pub(super) fn rewind(&mut self) {
+        if let Owned::Sole(sole) = &mut self.owned {
+            sole.rewind();
+        }
+    }
+
     /// Whether another receiver may have a value in hand that `select` asks for, and rings this one then.
     pub(super) fn await_others(&self, control: &Control, select: Select) -> bool {
         match &self.owned {
@@ -345,6 +359,16 @@ impl Slots {
             Owned::Shared(_) => shared::await_others(control, select),
         }
     }
+}
+
+/// What tells the message in a slot from its sender's others: the generation and the number.
+pub(super) fn message_number(control: &Control, slot: usize) -> u64 {
+    let at = control.layout().slot(slot) + TYPE_WORD;
+    let number = control.segment.read(at, ENVELOPE, |mut reader| {
+        reader.read_array::<8>()?;
+        reader.read_array()
+    });
+    number.map_or(0, u64::from_le_bytes)
 }
 
 /// How often the value in a slot was given out, this time included.

@@ -8,12 +8,17 @@ use super::fragmented::Fragmented;
 use super::lanes::Lanes;
 use super::origin::Origin;
 use super::slots::{self, Slots};
+use super::value_id::ValueId;
 use crate::codec::{ReadError, Reader};
 use crate::control::{Control, lane_word};
 use crate::error::RecvError;
 use crate::ring::TrustedPeers;
-use crate::sys::{Deadline, Fault, fault};
+use crate::sys::{Deadline, Fault, Ordering, fault};
 use crate::tag::{Select, Tag};
+
+/// Tell the lane of a message and of a value in fragments from that of a record in a value's id.
+const MESSAGE: u64 = 1 << 32;
+const LONG: u64 = 1 << 33;
 
 /// How long a caller that only polls goes by what it finds without system calls.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(2);
@@ -25,6 +30,8 @@ pub(super) struct Sources {
     pub(super) slots: Option<Slots>,
     /// When a caller that only polls asks the kernel again.
     ask_again: Deadline,
+    /// Whether values are found that stand behind others which are held.
+    holds: bool,
 }
 
 impl Sources {
@@ -33,6 +40,7 @@ impl Sources {
             lanes: Lanes::new(control, place),
             slots: control.queue.map(|queue| Slots::new(control, queue, place)),
             ask_again: Deadline::after(ASK_AGAIN),
+            holds: false,
         }
     }
 
@@ -63,6 +71,7 @@ impl Sources {
             self.ask_again = Deadline::after(ASK_AGAIN);
         }
         match &mut self.slots {
+            None if self.holds => self.lanes.next_behind(control, deadline),
             None => self.lanes.next(control, deadline),
             Some(slots) => slots.next(control, &mut self.lanes, select, ask_kernel, deadline),
         }
@@ -104,6 +113,77 @@ impl Sources {
             Delivery::Slot { origin, .. } => origin,
             Delivery::Record { lane, record, .. } | Delivery::Fragments { lane, record, .. } => {
                 Origin::of_record(control, lane, record.position)
+            }
+        }
+    }
+
+    /// Which value is ready; `None` if its sender has taken it back.
+    pub(super) fn id(&self, control: &Control, delivery: &Delivery) -> Option<ValueId> {
+        let (lane, number) = match *delivery {
+            Delivery::Slot { slot, origin, .. } => {
+                (origin.lane as u64 | MESSAGE, slots::message_number(control, slot))
+            }
+            Delivery::Record { lane, record, .. } => (lane as u64, record.position),
+            Delivery::Fragments { lane, start, .. } => {
+                // Its place changes where its sender begins again, and this number does not. Acquire: pairs with the
+                // Release in `Sender::begin_long`. Where it is the next value's, this one is seen as taken back.
+                let number =
+                    control.lane_word(lane, lane_word::LONG_VALUES).load(Ordering::Acquire);
+                if !Fragmented(control.lane_word(lane, lane_word::FRAGMENTED)).is_open(start) {
+                    return None;
+                }
+                (lane as u64 | LONG, number)
+            }
+        };
+        Some(ValueId::from_words([control.header.incarnation, lane, number]))
+    }
+
+    /// From here on values are found that stand behind others which are held.
+    pub(super) fn hold_values(&mut self) {
+        self.holds = true;
+    }
+
+    /// What is ready stays where it is, and is not found again.
+    pub(super) fn hold(&mut self, delivery: &Delivery) {
+        let (slot, record) = match *delivery {
+            Delivery::Slot { slot, .. } => (Some(slot), None),
+            Delivery::Record { lane, record, slot }
+            | Delivery::Fragments { lane, record, slot, .. } => (slot, Some((lane, record))),
+        };
+        match (slot, record, &mut self.slots) {
+            (Some(slot), _, Some(slots)) => slots.hold(slot),
+            (_, Some((lane, record)), _) => self.lanes.consumer_mut(lane).pass(&record),
+            _ => {}
+        }
+    }
+
+    /// Has what is held found again.
+    pub(super) fn rewind(&mut self) {
+        self.lanes.rewind();
+        if let Some(slots) = &mut self.slots {
+            slots.rewind();
+        }
+    }
+
+    /// Frees what fills a ring behind a value that was held: no look comes by it.
+    pub(super) fn free_padding(&mut self, control: &Control, delivery: &Delivery) {
+        if let Delivery::Record { lane, .. } | Delivery::Fragments { lane, .. } = *delivery {
+            self.lanes.consumer_mut(lane).free_padding(control);
+        }
+    }
+
+    /// Reads the encoded bytes of what is ready, and leaves them as they are.
+    pub(super) fn look_into<R>(
+        &self,
+        control: &Control,
+        delivery: &Delivery,
+        read: impl FnOnce(Reader<'_>) -> R,
+    ) -> R {
+        match delivery {
+            Delivery::Slot { slot, len, .. } => slots::read(control, *slot, *len, read),
+            Delivery::Record { lane, record, .. } => self.lanes.consumer(*lane).read(record, read),
+            Delivery::Fragments { lane, .. } => {
+                read(Reader::new(self.lanes.consumer(*lane).whole().unwrap_or_default()))
             }
         }
     }

@@ -67,6 +67,24 @@ impl Fragmented<'_> {
         }
     }
 
+    /// The state, which another value's differs from.
+    pub(crate) fn state(&self) -> u64 {
+        // Relaxed: as in `settle`.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether a value that was begun after this was `before` was handed over, asked by the next owner of the
+    /// lane: from here on it never is, if it was not.
+    pub(crate) fn settle(&self, before: u64) -> bool {
+        // Relaxed: the word itself is all that is agreed on.
+        let state = self.0.load(Ordering::Relaxed);
+        if state & 0b11 == OPEN {
+            self.withdraw(state >> 2);
+        }
+        let state = self.0.load(Ordering::Relaxed);
+        state != before && state & 0b11 == DONE
+    }
+
     /// Whether any value has gone in fragments.
     pub(crate) fn was_used(&self) -> bool {
         // Relaxed: as in `is_open_at`.
@@ -107,5 +125,22 @@ mod tests {
         long.open(9);
         assert!(long.is_open(9) && !long.is_open(5) && !long.is_done(9));
         assert!(long.withdraw(9) && !long.complete(9) && !long.is_open(9));
+    }
+
+    #[test]
+    fn the_next_owner_learns_what_became_of_a_value() {
+        let word = AtomicU64::new(0);
+        let long = Fragmented(&word);
+        let before = long.state();
+        assert!(!long.settle(before), "none was begun");
+        long.open(5);
+        assert!(
+            !long.settle(before) && !long.complete(5),
+            "one that was not received is taken back"
+        );
+        let before = long.state();
+        long.open(9);
+        assert!(long.complete(9) && long.settle(before));
+        assert!(!long.settle(long.state()), "the one before is another");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! words   header, channel state, one block a receiver,
-//!         a slot and a lane                             atomic 64-bit words, nothing else
+//!         a slot, a lane and a link                     atomic 64-bit words, nothing else
 //! texts   name, codec, type, schema
 //! slots   where the kernel puts the message that a receiver has in hand
 //! rings   for each lane its ring, then its return ring, page-aligned
@@ -16,7 +16,7 @@ use crate::ring::{LINE, RingLayout};
 use crate::sys::{Fault, PAGE, SegmentPlan, fault};
 
 /// Changes with every change of the layout or of a protocol over it.
-pub(crate) const VERSION: u64 = 2;
+pub(crate) const VERSION: u64 = 3;
 
 /// The first word of a finished control segment: "SysVChan" in ASCII.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"SysVChan");
@@ -31,6 +31,15 @@ pub(crate) const MAX_RECEIVERS: usize = 64;
 
 /// Slots beside one for each receiver: for messages that were in hand, and that a selection passes over.
 const SPARE_SLOTS: usize = 3;
+
+/// Slots of a receiver that is alone: as many messages can be on their way over a bridge.
+const SOLE_SLOTS: usize = if cfg!(loom) { 4 } else { 16 };
+
+/// How many bridges' inlets a channel remembers.
+pub(crate) const LINKS: usize = if cfg!(loom) { 1 } else { 4 };
+
+/// How many values an outlet holds at most, and so how many of the last ones an inlet has to remember.
+pub(crate) const WINDOW: usize = if cfg!(loom) { 2 } else { 256 };
 
 /// Bytes kept for the codec's name.
 pub(crate) const MAX_CODEC: usize = 63;
@@ -125,6 +134,9 @@ pub(crate) mod word {
     /// Not zero while a receiver waits for what another has in hand.
     pub(crate) const HAND_OVER_AWAITED: usize = 8 * LINE + 16;
 
+    /// How many inlets have attached: their links are looked at only then.
+    pub(crate) const LINKS_CAME: usize = 8 * LINE + 24;
+
     /// Bytes of room in the queue that were shared out to no sender: see `channel::space`.
     pub(crate) const QUEUE_FREE: usize = 8 * LINE + 32;
     /// The lane from which on the next turn is given.
@@ -152,6 +164,29 @@ pub(crate) mod slot_word {
     pub(crate) const LAST_TYPE: usize = 32;
 
     pub(crate) const BLOCK: usize = LINE;
+}
+
+/// Words of a link, in bytes from its block's start: see `control::links`.
+pub(crate) mod link_word {
+    use super::{LINE, WINDOW};
+
+    /// Which link it is; zero where there is none.
+    pub(crate) const LINK: usize = 0;
+    /// The lane and the mark of the inlet that has it, or had it last.
+    pub(crate) const OWNER: usize = 8;
+    /// When that inlet attached, by the channel's count of them.
+    pub(crate) const CAME: usize = 16;
+    /// The number of the last value that was begun.
+    pub(crate) const BEGUN: usize = 24;
+    /// The number of the last value of which it is written down whether it was put.
+    pub(crate) const SETTLED: usize = 32;
+    /// What is written down of each value, by its number: three words that say which it is, and one that tells
+    /// whether it was put. There is one entry more than are remembered, which is written meanwhile.
+    pub(crate) const ENTRIES: usize = LINE;
+    pub(crate) const ENTRY: usize = 32;
+    pub(crate) const ENTRY_COUNT: u64 = WINDOW as u64 + 1;
+
+    pub(crate) const BLOCK: usize = (ENTRIES + ENTRY_COUNT as usize * ENTRY).next_multiple_of(LINE);
 }
 
 /// Words of a receiver, in bytes from its block's start. One that is alone has them in the header.
@@ -238,6 +273,8 @@ pub(crate) mod lane_word {
     pub(crate) const OWNER_MARK: usize = 3 * LINE + 8;
     /// How far the ring's producer may write, as it told before it did: see `ring::Observer`.
     pub(crate) const REACH: usize = 3 * LINE + 16;
+    /// How many values were begun in fragments: the same number as long as one value's sender begins again.
+    pub(crate) const LONG_VALUES: usize = 3 * LINE + 24;
     pub(crate) const RETURN_HEAD: usize = 4 * LINE;
     pub(crate) const RETURN_HEAD_HINT: usize = 5 * LINE;
     pub(crate) const RETURN_REACH: usize = 5 * LINE + 8;
@@ -386,9 +423,19 @@ impl Layout {
         self.receivers_at() + receivers * receiver_word::BLOCK
     }
 
+    fn links_at(&self) -> usize {
+        self.lanes_at() + self.lanes * lane_word::BLOCK
+    }
+
+    /// The words of a link.
+    pub(crate) fn link(&self, link: usize) -> usize {
+        debug_assert!(link < LINKS);
+        self.links_at() + link * link_word::BLOCK
+    }
+
     /// Bytes of atomic words at the segment's start.
     pub(crate) fn words(&self) -> usize {
-        self.lanes_at() + self.lanes * lane_word::BLOCK
+        self.links_at() + LINKS * link_word::BLOCK
     }
 
     #[inline]
@@ -421,7 +468,11 @@ impl Layout {
     /// How many messages receivers can have in hand, those included that died with one.
     #[inline]
     pub(crate) fn slots(&self) -> usize {
-        if self.has_queue() { self.receivers + SPARE_SLOTS } else { 0 }
+        match self.has_queue() {
+            true if self.has_receivers() => self.receivers + SPARE_SLOTS,
+            true => SOLE_SLOTS,
+            false => 0,
+        }
     }
 
     fn slot_size(&self) -> usize {
@@ -565,6 +616,9 @@ mod tests {
             for ring in [layout.ring(lane), layout.return_ring(lane)] {
                 parts.push((ring.lines_at, ring.lines as usize * LINE));
             }
+        }
+        for link in 0..LINKS {
+            parts.push((layout.link(link), link_word::BLOCK));
         }
         parts.sort_unstable();
         for pair in parts.windows(2) {

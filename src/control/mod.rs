@@ -16,6 +16,7 @@ pub(crate) mod fuzzing;
 mod header;
 mod layout;
 mod lifecycle;
+pub(crate) mod links;
 mod listener;
 mod lock;
 #[cfg(not(loom))]
@@ -40,8 +41,8 @@ pub(crate) use doorbell::Doorbell;
 pub(crate) use find::is_channel;
 pub(crate) use header::{Header, cut};
 pub(crate) use layout::{
-    ENVELOPE, Layout, MAX_LANES, MAX_RECEIVERS, ReceiverWords, TYPE_WORD, lane_word, slot_word,
-    word,
+    ENVELOPE, Layout, MAX_LANES, MAX_RECEIVERS, ReceiverWords, TYPE_WORD, WINDOW, lane_word,
+    slot_word, word,
 };
 pub(crate) use lifecycle::{BRIEFLY, Unlink, Wanted, create, open, unlink, wait_for};
 pub(crate) use listener::{Listener, Registrant, Woken};

@@ -4,6 +4,7 @@
 //! So no error has a source: a program that prints both would print it twice.
 
 mod attach;
+mod bridge;
 #[cfg(not(loom))]
 mod inspect;
 mod open;
@@ -12,6 +13,7 @@ mod send;
 pub(crate) mod text;
 
 pub use attach::AttachError;
+pub use bridge::BridgeError;
 #[cfg(not(loom))]
 pub use inspect::InspectError;
 pub use open::OpenError;

@@ -114,7 +114,7 @@ impl Consumer {
 
     /// Moves the head over padding and over what was consumed out of order; `true` if a record stands
     /// there then.
-    fn skip_consumed(&mut self) -> Result<bool, Damage> {
+    pub(crate) fn skip_consumed(&mut self) -> Result<bool, Damage> {
         // Every record takes a line, so as many steps as there are lines suffice, whatever the stamps
         // say.
         for _ in 0..self.ring.lines() {

@@ -63,6 +63,12 @@ faults! {
     EndOvertakes,
     /// The queue of a channel whose values are counted holds what the kernel gives it.
     CapacityNotSet,
+    /// An inlet says that a value is begun before it has written down which one.
+    LinkBegunFirst,
+    /// A new owner of a lane does not settle what an inlet left open that had it before.
+    LinkNotSettled,
+    /// A value of an inlet that was killed counts as put, whether it was or not.
+    LinkForgets,
     /// Messages of such a channel are as long as their values.
     NotPadded,
     /// All owners of a lane raise its role by the same number.

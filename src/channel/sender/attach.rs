@@ -10,10 +10,10 @@ use crate::channel::replies::Replies;
 use crate::channel::{Channel, Local, attach_error, calls, check_there, lane_damage, ports, space};
 use crate::codec::Codec;
 use crate::control::envelope::GENERATIONS;
-use crate::control::{Control, lane_word, semaphores, word};
+use crate::control::{Control, lane_word, links, semaphores, word};
 use crate::error::AttachError;
 use crate::ring::Producer;
-use crate::sys::{Fault, MessageBuffer, Ordering, fault, ordering};
+use crate::sys::{Deadline, Fault, MessageBuffer, Ordering, fault, ordering};
 
 /// Memory for a message at first, in bytes: all that the kernel takes unless its msgmax was raised. It
 /// grows with values that are longer, since the channel's limit is what another process wrote.
@@ -26,21 +26,22 @@ impl<T, C: Codec<T>> Channel<T, C> {
     /// [`AttachError::LanesExhausted`] if there are as many as the channel has lanes,
     /// [`AttachError::Removed`] if the channel was removed; [`AttachError`] otherwise.
     pub fn sender(&self) -> Result<Sender<T, C>, AttachError> {
-        Sender::attach(self.control.clone(), self.local)
+        Sender::attach(self.control.clone(), self.local, None)
     }
 }
 
 impl<T, C: Codec<T>> Sender<T, C> {
-    /// Takes a free lane of the channel.
+    /// Takes a free lane of the channel, the preferred one if that is free.
     pub(in crate::channel) fn attach(
         control: Arc<Control>,
         local: Local,
+        preferred: Option<usize>,
     ) -> Result<Self, AttachError> {
         if !control.is_ours() {
             return Err(AttachError::Forked { channel: control.name() });
         }
         check_there(&control)?;
-        let (lane, mark) = take_free_lane(&control)?;
+        let (lane, mark) = take_free_lane(&control, preferred)?;
         let bell = control.lane_bell(lane);
         let mut sender = Sender {
             lane,
@@ -121,13 +122,29 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         // A predecessor may have died between its message and this. Relaxed: as in `send_envelope`.
         control.word(word::QUEUE_SENDS).fetch_add(1, Ordering::Relaxed);
+        if state.unannounced.is_some() {
+            self.announce_leftover_at_once();
+        }
         Ok(())
+    }
+
+    /// Has the last owner's value not wait for this one's first. Where there is no room now, it does.
+    #[cold]
+    #[inline(never)]
+    fn announce_leftover_at_once(&self) {
+        let Some(queue) = self.control.queue else { return };
+        let mut state = self.state.borrow_mut();
+        if self.announce_leftover(&mut state, queue, Deadline::now()).is_ok() {
+            self.control.notify_receivers();
+        }
     }
 
     /// Becomes the lane's owner: what a former one sent has no sender any more.
     pub(in crate::channel) fn start_generation(&mut self) -> Result<(), AttachError> {
         let control = &self.control;
         let state = self.state.get_mut();
+        let tail = state.producer.as_ref().map_or(0, Producer::end);
+        links::settle_lane(control, self.lane, tail);
         if let Some(producer) = &state.producer {
             // Relaxed: ordered before the generation by its Release. Of a record that stands before
             // this, the receiver knows that its sender is gone.
@@ -178,13 +195,16 @@ impl<T, C> Drop for Sender<T, C> {
     }
 }
 
-/// Takes the first free lane; says which, and what its role was raised by.
-fn take_free_lane(control: &Control) -> Result<(usize, i16), AttachError> {
+/// Takes the preferred lane or the first that is free; says which, and what its role was raised by.
+fn take_free_lane(
+    control: &Control,
+    preferred: Option<usize>,
+) -> Result<(usize, i16), AttachError> {
     let lanes = control.layout().lanes;
     let failed = |error| attach_error(control, error);
     let values = control.set.values().map_err(failed)?;
     let mark = semaphores::draw_mark();
-    for lane in 0..lanes {
+    for lane in preferred.into_iter().chain(0..lanes) {
         let free = values.get(usize::from(semaphores::lane_role(lane))) == Some(&0);
         if free
             && semaphores::take_lane(control.set, control.layout(), lane, mark).map_err(failed)?

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use crate::codec::{EncodeError, Reader, Writer};
+use crate::control::links::Proof;
 
 /// What a value is sent as: its encoding, perhaps behind a head of the layer above.
 ///
@@ -16,6 +17,13 @@ pub(in crate::channel) trait Encode {
     fn head(&self) -> usize {
         0
     }
+
+    /// Whether it is a record wherever there are rings, also where it is short enough for a message.
+    const IN_RING: bool = false;
+
+    /// Told before any of it is published how it will be known afterwards whether it was sent.
+    #[inline]
+    fn goes_as(&self, _proof: Proof) {}
 
     /// Whether it takes what comes back while it waits for room.
     const TAKES_REPLIES: bool = false;

@@ -3,6 +3,7 @@
 use super::{Encode, Sender, State};
 use crate::channel::fragmented::Fragmented;
 use crate::codec::Codec;
+use crate::control::links::Proof;
 use crate::control::{WaitError, lane_word, word};
 use crate::error::SendError;
 use crate::ring::{Producer, Reservation};
@@ -42,6 +43,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
             let max = self.producer(state).max_payload(tag);
             return Err(SendError::NeedsWaiting { channel: self.control.name(), len, max });
         }
+        let word = Fragmented(self.control.lane_word(self.lane, lane_word::FRAGMENTED));
+        value.goes_as(Proof::Long(word.state()));
+        self.begin_long();
         loop {
             match self.send_fragments_once(state, tag, value, len, deadline) {
                 Ok(()) => return Ok(len),
@@ -137,6 +141,15 @@ impl<T, C: Codec<T>> Sender<T, C> {
             }
             finished => finished,
         }
+    }
+
+    /// A value begins to go in fragments, perhaps several times.
+    pub(super) fn begin_long(&self) {
+        let number = self.control.lane_word(self.lane, lane_word::LONG_VALUES);
+        let begun = number.load(Ordering::Relaxed).wrapping_add(1);
+        // Release: pairs with the Acquire in `Sources::long_number`, which sees then what became of the value
+        // before.
+        number.store(begun, Ordering::Release);
     }
 
     pub(super) fn receiver_generation(&self) -> u64 {

@@ -242,6 +242,7 @@ impl Progress {
                 Err(SendError::NeedsWaiting { len, .. }) => {
                     let (bytes, has_parts) = transfer::ahead(|| sender.encode_apart(value, len));
                     self.long = Some(Long::new(bytes?, has_parts));
+                    sender.begin_long();
                 }
                 sent => return sent.map(Some),
             }

@@ -7,6 +7,7 @@ use super::{Encode, Sender, State, Turn};
 use crate::channel::envelope::Envelope;
 use crate::channel::space::{self, Place};
 use crate::codec::{Codec, Writer};
+use crate::control::links::Proof;
 use crate::control::{ENVELOPE, lane_word, word};
 use crate::error::SendError;
 use crate::ring::Flags;
@@ -17,17 +18,17 @@ use crate::tag::Tag;
 
 impl<T, C: Codec<T>> Sender<T, C> {
     /// Sends a small value as a message, a larger one as a record with a descriptor.
-    pub(super) fn send_by_queue(
+    pub(super) fn send_by_queue<V: Encode>(
         &self,
         state: &mut State,
         queue: MessageQueue,
         tag: Tag,
-        value: &impl Encode,
+        value: &V,
         deadline: Deadline,
     ) -> Result<usize, SendError> {
         self.announce_leftover(state, queue, deadline)?;
         let layout = *self.control.layout();
-        if !layout.sends_inline() {
+        if !layout.sends_inline() || V::IN_RING && layout.has_ring() {
             return self.send_announced(state, queue, tag, value, deadline);
         }
         let message = message(state);
@@ -43,6 +44,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         }
         if fits {
             let inline = self.inline(state, len);
+            value.goes_as(Proof::Message);
             self.send_envelope(state, queue, tag, inline, deadline)?;
             return Ok(len);
         }
@@ -53,6 +55,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return self.send_in_fragments(state, tag, value, len, deadline);
         }
         let len = self.fill_exactly(state, tag, value, len, deadline)?;
+        value.goes_as(Proof::Record(self.producer(state).tail()));
         self.publish_announced(state, queue, len, tag, Flags::WHOLE, deadline)?;
         Ok(len)
     }
@@ -84,6 +87,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
             }
             len = self.fill_exactly(state, tag, value, len, deadline)?;
         }
+        value.goes_as(Proof::Record(self.producer(state).tail()));
         self.publish_announced(state, queue, len, tag, Flags::WHOLE, deadline)?;
         Ok(len)
     }

@@ -5,6 +5,7 @@ use super::{Encode, Sender, State};
 use crate::channel::lane_damage;
 use crate::codec::{Codec, EncodeError, Raw, Reader, Writer};
 use crate::control::ENVELOPE;
+use crate::control::links::Proof;
 use crate::error::{PIECE, SendError};
 use crate::ring::{Damage, Flags, Producer};
 use crate::sys::Deadline;
@@ -30,6 +31,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
         let producer = self.producer(state);
         let (len, fits) = producer.fill(room, |writer| self.encode(value, writer))?;
         if fits {
+            value.goes_as(Proof::Record(producer.tail()));
             producer.publish(len, tag, Flags::WHOLE);
             return Ok(len);
         }
@@ -37,7 +39,9 @@ impl<T, C: Codec<T>> Sender<T, C> {
             return self.send_in_fragments(state, tag, value, len, deadline);
         }
         let len = self.fill_exactly(state, tag, value, len, deadline)?;
-        self.producer(state).publish(len, tag, Flags::WHOLE);
+        let producer = self.producer(state);
+        value.goes_as(Proof::Record(producer.tail()));
+        producer.publish(len, tag, Flags::WHOLE);
         Ok(len)
     }
 

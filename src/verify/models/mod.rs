@@ -2,6 +2,7 @@
 mod actor;
 mod attach;
 mod bounds;
+mod bridge;
 mod calls;
 mod death;
 mod lifetime;
