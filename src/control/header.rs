@@ -206,14 +206,16 @@ impl Header {
 
     /// Whether two headers agree in all but incarnation and queue id, which every channel has of its own, and the type's
     /// name, which programs may have otherwise for one shape.
+    // NB: not inlined, since a creator's frame lies deep in the small stack of a model's first thread.
+    #[inline(never)]
     pub(crate) fn same_channel(&self, other: &Header) -> bool {
-        let plain = |header: &Header| Header {
-            incarnation: 0,
-            queue: None,
-            type_name: String::new(),
-            ..header.clone()
+        let own = Header {
+            incarnation: other.incarnation,
+            queue: other.queue,
+            type_name: other.type_name.clone(),
+            ..self.clone()
         };
-        plain(self) == plain(other)
+        own == *other
     }
 }
 
