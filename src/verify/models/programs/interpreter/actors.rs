@@ -216,7 +216,8 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
             let process = process_of(program, party);
             let it = &program.parties[party];
             let kept = enter(process.as_ref(), || {
-                let mut kept = Kept::default();
+                // Boxed: it is moved through many frames of a small stack.
+                let mut kept = Box::<Kept>::default();
                 if it.operations.contains(&Operation::PassOn) {
                     kept.holder = Some(connect(HOLDER));
                 }
@@ -249,14 +250,14 @@ pub(super) fn execute(program: &Arc<Program>, step: usize) {
 }
 
 /// Receives what is left.
-fn end(program: &Program, kept: &mut Vec<Option<Kept>>, attending: &Attending) {
+fn end(program: &Program, kept: &mut Vec<Option<Box<Kept>>>, attending: &Attending) {
     let acts = |party: &usize| {
         let kept = kept[*party].as_ref();
         program.parties[*party].role == Role::Actor && kept.is_some_and(|it| it.mailbox.is_some())
     };
     let me = (0..kept.len()).find(acts).unwrap_or(kept.len());
     if me == kept.len() {
-        kept.push(Some(Kept::default()));
+        kept.push(Some(Box::default()));
     }
     let actor = kept[me].as_mut().expect("it lives");
     let mut perform = |operation| epilogue(me, operation, actor.perform(operation, 0, attending));
