@@ -578,3 +578,20 @@ fn hostile_shapes_take_bounded_memory_and_stack() {
     let deep = (0..2_000).fold(vec![Value::Null].into(), |inner, _| Value::from(vec![inner]));
     assert!(codec.encode(&deep).unwrap_err().to_string().contains("nests deeper"));
 }
+
+#[test]
+fn what_two_codecs_carry_is_compared() {
+    let codec = |name: &str, shape: &str| DynamicCodec::new(name, shape).unwrap();
+    let (bincode, json) = (<Bincode as Codec<()>>::NAME, <Json as Codec<()>>::NAME);
+    let orders = codec(bincode, "Order{id:u64,side:Side[Buy|Sell(f64)]}");
+    assert_eq!(orders.difference(&codec(bincode, orders.shape().text())), None);
+    for (shape, difference) in [
+        ("Order{id:u64,side:Side[Buy|Sell(f32)]}", "Order.side::Sell: f64 here, f32 there"),
+        ("Order{id:u64}", "Order: field `side` missing there"),
+        ("u64", "type Order{id:u64,side:Side[Buy|Sell(f64)]} here, u64 there"),
+    ] {
+        assert_eq!(orders.difference(&codec(bincode, shape)).unwrap(), difference);
+    }
+    let other = orders.difference(&codec(json, orders.shape().text()));
+    assert_eq!(other.unwrap(), format!("codec: {bincode:?} here, {json:?} there"));
+}

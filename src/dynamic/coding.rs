@@ -21,6 +21,7 @@ use crate::codec::Reader;
 use crate::codec::{Codec, DecodeError, EncodeError, Raw, Writer};
 use crate::inspect::{ChannelKind, Inspection};
 use crate::name::Name;
+use crate::schema;
 
 /// The name of the codec of C structs, which needs no feature here: its values are bytes.
 const POD: &str = "pod";
@@ -206,6 +207,33 @@ impl DynamicCodec {
     /// The shape of the values.
     pub fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// The first difference between the values of this codec, which are "here", and those of another, "there", as
+    /// [`OpenError`](crate::OpenError) puts it; `None` if a value that one encodes is the same value to the other.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "bincode", feature = "postcard"))] {
+    /// use sysv_channel::codec::{Bincode, Codec, Postcard};
+    /// use sysv_channel::dynamic::DynamicCodec;
+    ///
+    /// let (bincode, postcard) = (<Bincode as Codec<()>>::NAME, <Postcard as Codec<()>>::NAME);
+    /// let here = DynamicCodec::new(bincode, "Order{id:u64,symbol:str}")?;
+    /// let there = DynamicCodec::new(bincode, "Order{id:u32,symbol:str}")?;
+    /// assert_eq!(here.difference(&there).unwrap(), "Order.id: u64 here, u32 there");
+    /// assert_eq!(here.difference(&here), None);
+    ///
+    /// let other = DynamicCodec::new(postcard, "Order{id:u64,symbol:str}")?;
+    /// assert!(here.difference(&other).unwrap().starts_with("codec: "));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn difference(&self, other: &DynamicCodec) -> Option<String> {
+        if self.format != other.format {
+            return Some(format!("codec: {:?} here, {:?} there", self.name(), other.name()));
+        }
+        let (here, there) = (self.shape.text(), other.shape.text());
+        (here != there).then(|| schema::difference(here, there))
     }
 
     /// Checks that a value can be sent.
