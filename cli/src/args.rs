@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use sysv_channel::{Name, Owner, Tag};
 
+#[cfg(feature = "zenoh")]
+use crate::bridge::args::BridgeCommand;
 use crate::target;
 
 const STYLES: Styles = Styles::styled()
@@ -80,6 +82,9 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
     #[command(subcommand)]
     Queue(QueueCommand),
+    #[cfg(feature = "zenoh")]
+    #[command(subcommand)]
+    Bridge(BridgeCommand),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
@@ -481,7 +486,7 @@ fn interval(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a number of seconds from 0.1 to 3600 is wanted".to_owned())
 }
 
-fn owner(text: &str) -> Result<Owner, String> {
+pub(crate) fn owner(text: &str) -> Result<Owner, String> {
     match text {
         "mine" => Ok(Owner::Myself),
         "any" => Ok(Owner::Anyone),

@@ -3,6 +3,8 @@
 #![deny(unsafe_code)]
 
 mod args;
+#[cfg(feature = "zenoh")]
+mod bridge;
 mod call;
 mod doctor;
 mod ending;
@@ -121,6 +123,8 @@ fn run(command: &Command) -> Result<Finished, Failure> {
         Command::Sweep(arguments) => remove::sweep(arguments).map(done),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Queue(command) => queue::run(command),
+        #[cfg(feature = "zenoh")]
+        Command::Bridge(command) => bridge::run(command),
         Command::Completions(arguments) => generate::completions(arguments).map(done),
         Command::Man(arguments) => generate::man(arguments).map(done),
     }

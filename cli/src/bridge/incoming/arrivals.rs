@@ -1,0 +1,184 @@
+//! Values that have arrived and were not put yet, and how far that is.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sysv_channel::bridge::WINDOW;
+use zenoh::bytes::ZBytes;
+use zenoh::qos::{CongestionControl, Priority};
+use zenoh::{Session, Wait};
+
+use super::super::link::Link;
+use super::super::outgoing::BYTES;
+use super::super::wire::{self, DownWhat, Up, UpWhat};
+
+/// What a session's threads leave to the link's. It answers pings, and keeps no more than an `out` may send.
+pub(super) struct Arrivals {
+    zenoh: Session,
+    /// Where what is for an `out` goes, but for its number.
+    acks: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What arrives belongs to this; 0 if nothing is to arrive.
+    session: u64,
+    /// The bridge that sends it.
+    from: u64,
+    /// The number of the last value that arrived, and of the last that was put.
+    received: u64,
+    put: u64,
+    waiting: VecDeque<Arrived>,
+    /// Bytes that arrived and were not put.
+    bytes: usize,
+    /// The length of the message that is being put.
+    in_hand: usize,
+}
+
+/// A message with values.
+#[derive(Clone)]
+pub(super) struct Arrived {
+    pub(super) session: u64,
+    /// The number of the first value, and how many there are.
+    pub(super) first: u64,
+    pub(super) count: u32,
+    pub(super) payload: ZBytes,
+    /// Where in the message the values begin.
+    pub(super) begin: usize,
+}
+
+impl Arrivals {
+    pub(super) fn new(link: &Link) -> Self {
+        let (zenoh, acks) = (link.session.clone(), link.key("acks"));
+        Arrivals { zenoh, acks, state: Mutex::default() }
+    }
+
+    /// Takes a message from an `out`, on a thread of the session; whether it has values to be put.
+    pub(super) fn take(&self, payload: &ZBytes) -> bool {
+        let Ok((down, begin)) = wire::decode_down(payload) else { return false };
+        let mut state = self.state();
+        if down.session != state.session || down.session == 0 {
+            drop(state);
+            self.answer(down.from, Up { session: down.session, what: UpWhat::Again });
+            return false;
+        }
+        match down.what {
+            DownWhat::Values { first, count } if state.takes(first, count, payload.len()) => {
+                state.received += u64::from(count);
+                state.bytes += payload.len();
+                let (session, payload) = (down.session, payload.clone());
+                state.waiting.push_back(Arrived { session, first, count, payload, begin });
+                true
+            }
+            DownWhat::Ping { sent, stamp } if sent == state.received => {
+                let (received, put) = (state.received, state.put);
+                drop(state);
+                let what = UpWhat::Pong { received, put, stamp };
+                self.answer(down.from, Up { session: down.session, what });
+                false
+            }
+            // Something is missing, or more came than there is memory for.
+            DownWhat::Values { .. } | DownWhat::Ping { .. } => {
+                state.end();
+                drop(state);
+                self.answer(down.from, Up { session: down.session, what: UpWhat::Again });
+                false
+            }
+        }
+    }
+
+    /// What arrives belongs to this session from here on.
+    pub(super) fn begin(&self, session: u64, from: u64) {
+        *self.state() = State { session, from, ..State::default() };
+    }
+
+    /// Nothing is to arrive.
+    pub(super) fn forget(&self) {
+        *self.state() = State::default();
+    }
+
+    /// The bridge whose values are taken; 0 if there is none.
+    pub(super) fn from(&self) -> u64 {
+        self.state().from
+    }
+
+    /// The next message. What it took is free again when the one after it is asked for.
+    pub(super) fn next(&self) -> Option<Arrived> {
+        let mut state = self.state();
+        state.bytes -= std::mem::take(&mut state.in_hand);
+        let next = state.waiting.pop_front()?;
+        state.in_hand = next.payload.len();
+        Some(next)
+    }
+
+    /// This value of the message was put.
+    pub(super) fn put(&self, arrived: &Arrived, number: u64) {
+        let mut state = self.state();
+        if state.session == arrived.session {
+            state.put = number;
+        }
+    }
+
+    pub(super) fn is_current(&self, arrived: &Arrived) -> bool {
+        self.state().session == arrived.session
+    }
+
+    /// Something of this message cannot be put: what follows is not to be put either.
+    pub(super) fn misses(&self, arrived: &Arrived) {
+        let mut state = self.state();
+        if state.session == arrived.session {
+            state.end();
+        }
+    }
+
+    /// The session, the number of the last value that was put, and how many others have arrived.
+    pub(super) fn position(&self) -> (u64, u64, u64) {
+        let state = self.state();
+        (state.session, state.put, state.received - state.put)
+    }
+
+    /// Says something to the `out` whose values are taken.
+    pub(super) fn say(&self, up: &Up) {
+        let to = self.state().from;
+        let put = self.zenoh.put(self.to(to), wire::encode(up)).express(true);
+        let put = put.congestion_control(CongestionControl::Block).priority(Priority::DataHigh);
+        // What is lost is made up for by the answer to the next ping.
+        let _ = put.wait();
+    }
+
+    /// Answers on a thread of the session, which is not to wait: what finds no room is lost, and asked for again.
+    fn answer(&self, to: u64, up: Up) {
+        let put = self.zenoh.put(self.to(to), wire::encode(&up)).express(true);
+        let put = put.congestion_control(CongestionControl::Drop).priority(Priority::DataHigh);
+        let _ = put.wait();
+    }
+
+    fn to(&self, out: u64) -> String {
+        format!("{}/{out:016x}", self.acks)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether so many values are the next ones, and not more than an `out` has under way.
+    fn takes(&self, first: u64, count: u32, len: usize) -> bool {
+        let under_way = (self.received - self.put).saturating_add(count.into());
+        // A batch is begun before the window is full, and an entry stands before each value.
+        let is_bounded = self.bytes == 0 || self.bytes + len <= 4 * BYTES;
+        first == self.received + 1 && count > 0 && under_way <= WINDOW as u64 && is_bounded
+    }
+
+    /// The session is over, and what was not put is dropped. Its `out` stays known.
+    fn end(&mut self) {
+        *self = State {
+            from: self.from,
+            in_hand: self.in_hand,
+            bytes: self.in_hand,
+            ..State::default()
+        };
+    }
+}
