@@ -1,0 +1,14 @@
+//! The bridge as a user runs it: real bridges and programs, over loopback.
+//!
+//! The tests wait for what a process says or does, never for time to pass.
+
+mod cuts;
+mod ends;
+mod help;
+mod kills;
+mod pair;
+mod secure;
+#[path = "../tool/stage.rs"]
+#[allow(dead_code, reason = "the tests of the other commands use the rest")]
+mod stage;
+mod values;
