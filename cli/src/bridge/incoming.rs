@@ -29,8 +29,11 @@ use arrivals::{Arrivals, Arrived};
 /// A wait ends after so long, and begins again.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// While values are taken slowly, it is acknowledged so often what was put.
-const ACKNOWLEDGE: Duration = Duration::from_millis(20);
+/// While values come, it is acknowledged so often what was put.
+const ACKNOWLEDGE: Duration = Duration::from_millis(5);
+
+/// When no more come, it is acknowledged so much later: a reply that goes back meanwhile is not held up by that.
+const LAZY: Duration = Duration::from_millis(1);
 
 /// What a message may be longer than its values.
 const OVERHEAD: u64 = 1 << 16;
@@ -203,28 +206,37 @@ struct In<'a> {
 struct Acknowledged {
     put: u64,
     at: Instant,
+    /// Something was put since then.
+    is_behind: bool,
 }
 
 impl Default for Acknowledged {
     fn default() -> Self {
-        Acknowledged { put: 0, at: Instant::now() }
+        Acknowledged { put: 0, at: Instant::now(), is_behind: false }
     }
 }
 
 impl In<'_> {
     fn pump(&mut self) -> Result<Stopped, Failure> {
         loop {
-            if let Some(event) = self.events.wait(LONG)
-                && let Some(stopped) = self.handle(event)
-            {
-                return Ok(stopped);
+            let patience = if self.acknowledged.is_behind { LAZY } else { LONG };
+            match self.events.wait(patience) {
+                Some(event) => {
+                    if let Some(stopped) = self.handle(event) {
+                        return Ok(stopped);
+                    }
+                }
+                None => self.acknowledge(),
             }
             while let Some(arrived) = self.arrivals.next() {
                 if let Some(stopped) = self.put_all(&arrived)? {
                     return Ok(stopped);
                 }
+                self.acknowledged.is_behind = true;
+                if arrived.waits || self.acknowledged.at.elapsed() >= ACKNOWLEDGE {
+                    self.acknowledge();
+                }
             }
-            self.acknowledge();
         }
     }
 
@@ -366,6 +378,7 @@ impl In<'_> {
     /// Tells the far side what was put, if that is news.
     fn acknowledge(&mut self) {
         self.acknowledged.at = Instant::now();
+        self.acknowledged.is_behind = false;
         let (session, put, waiting) = self.arrivals.position();
         self.link.figures.in_flight.store(waiting, Ordering::Relaxed);
         if put > self.acknowledged.put && session != 0 {

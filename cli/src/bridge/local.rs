@@ -1,6 +1,7 @@
 //! The local end of a link for values: a channel that may not be there yet, or not any more.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use sysv_channel::bridge::{BridgeError, Inlet, Outlet};
 use sysv_channel::dynamic::{DynamicChannel, DynamicCodec, DynamicError};
@@ -28,7 +29,10 @@ fn attach<E>(
     link: &Link,
     attach: impl FnOnce(&DynamicChannel) -> Result<E, BridgeError>,
 ) -> Result<Option<Local<E>>, Failure> {
-    let options = DynamicChannel::options().owner(link.options.owner).max_value(u64::MAX);
+    // What comes from or goes to another machine takes longer than a spinning thread is of use, and zenoh needs the
+    // processors.
+    let local = Channel::options().max_value(u64::MAX).spin(Duration::ZERO);
+    let options = DynamicChannel::options().channel(local).owner(link.options.owner);
     let channel = match options.open(link.options.name.clone()) {
         Ok(channel) => channel,
         Err(error) if is_not_there(&error) => return Ok(None),

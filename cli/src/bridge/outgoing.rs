@@ -37,7 +37,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// A message is sent when it has so many bytes, or nothing more is there.
-const BATCH: usize = 64 << 10;
+const BATCH: usize = 256 << 10;
 
 /// Why the carrying stopped.
 enum Stopped {
@@ -249,7 +249,8 @@ impl Out<'_> {
 
     fn send(&self, way: &mut Way<'_>, batch: Batch) {
         let (first, count) = (way.flight.sends(&batch), u64::from(batch.count()));
-        let message = batch.message(way.session, self.from, first);
+        let waits = way.is_full || !way.flight.has_room(0);
+        let message = batch.message(way.session, self.from, first, waits);
         self.link.figures.in_flight.fetch_add(count, Ordering::Relaxed);
         // What does not arrive is missed by the far side, or its answer by this one.
         let _ = way.publisher.put(message).wait();

@@ -66,8 +66,9 @@ pub(crate) struct Down {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum DownWhat {
-    /// So many values follow; the first has this number, from 1 in each session.
-    Values { first: u64, count: u32 },
+    /// So many values follow; the first has this number, from 1 in each session. The `out` may wait for them to be
+    /// acknowledged, since it can take no more.
+    Values { first: u64, count: u32, waits: bool },
     /// Values up to this number were sent before.
     Ping { sent: u64, stamp: u64 },
 }
@@ -213,8 +214,8 @@ impl Batch {
     }
 
     /// The message, whose first value has this number.
-    pub(crate) fn message(self, session: u64, from: u64, first: u64) -> ZBytes {
-        let what = DownWhat::Values { first, count: self.count };
+    pub(crate) fn message(self, session: u64, from: u64, first: u64, waits: bool) -> ZBytes {
+        let what = DownWhat::Values { first, count: self.count, waits };
         let mut writer = ZBytes::writer();
         writer.append(encode(&Down { session, from, what }).into());
         self.chunks.into_iter().for_each(|chunk| writer.append(chunk.into()));
@@ -288,9 +289,9 @@ mod tests {
     #[test]
     fn values_are_read_back_as_they_were_written() {
         let lengths = [0, 1, 100, 20_000, CHUNK - 1, CHUNK, 3, 1 << 20, 5];
-        let message = batch(&lengths).message(7, 8, 9);
+        let message = batch(&lengths).message(7, 8, 9, true);
         let (down, begin) = decode_down(&message).unwrap();
-        assert!(matches!(down.what, DownWhat::Values { first: 9, count: 9 }), "{down:?}");
+        assert!(matches!(down.what, DownWhat::Values { first: 9, count: 9, waits: true }), "{down:?}");
         assert_eq!((down.session, down.from), (7, 8));
         let mut values = Values::of(&message, begin).unwrap();
         let mut memory = Vec::new();
@@ -325,7 +326,7 @@ mod tests {
             encode(&hello),
             encode(&Answer::Welcome { instance: 1, longest: 2, known }),
             encode(&Up { session: 1, what: UpWhat::Put { up_to: 2 } }),
-            batch(&[5, 50]).message(1, 2, 3).to_bytes().into_owned(),
+            batch(&[5, 50]).message(1, 2, 3, false).to_bytes().into_owned(),
         ];
         for message in messages {
             for len in 0..message.len() {

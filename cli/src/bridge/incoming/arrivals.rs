@@ -43,6 +43,8 @@ pub(super) struct Arrived {
     /// The number of the first value, and how many there are.
     pub(super) first: u64,
     pub(super) count: u32,
+    /// Its `out` waits until they are acknowledged.
+    pub(super) waits: bool,
     pub(super) payload: ZBytes,
     /// Where in the message the values begin.
     pub(super) begin: usize,
@@ -64,11 +66,11 @@ impl Arrivals {
             return false;
         }
         match down.what {
-            DownWhat::Values { first, count } if state.takes(first, count, payload.len()) => {
+            DownWhat::Values { first, count, waits } if state.takes(first, count, payload.len()) => {
                 state.received += u64::from(count);
                 state.bytes += payload.len();
                 let (session, payload) = (down.session, payload.clone());
-                state.waiting.push_back(Arrived { session, first, count, payload, begin });
+                state.waiting.push_back(Arrived { session, first, count, waits, payload, begin });
                 true
             }
             DownWhat::Ping { sent, stamp } if sent == state.received => {

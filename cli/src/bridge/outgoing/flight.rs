@@ -7,7 +7,7 @@ use sysv_channel::bridge::{ValueId, WINDOW};
 use super::super::wire::Batch;
 
 /// So many bytes are under way at most, or one value that is longer. An `in` has as much memory for them.
-pub(crate) const BYTES: usize = 4 << 20;
+pub(crate) const BYTES: usize = 16 << 20;
 
 /// What was taken, in the order in which it is numbered.
 #[derive(Default)]
