@@ -1,6 +1,7 @@
 //! `bridge in`: values from the `out` with the same key, into a local channel.
 //!
-//! The session's threads leave what comes to the link's thread, which alone puts values and answers hellos: so what is
+//! The session's threads leave what comes to the link's thread, which answers hellos and puts values. Small values the
+//! session's threads put themselves, as long as those find room and belong to the session that is welcome: so what is
 //! known when a hello is answered is known for good. A question how far it is is answered at once.
 
 mod arrivals;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use sysv_channel::bridge::{Inlet, ValueId};
 use sysv_channel::dynamic::{DynamicChannel, DynamicCodec};
-use sysv_channel::{SendError, Tag};
+use sysv_channel::{Closer, SendError, Tag};
 use zenoh::Wait;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::query::Query;
@@ -34,6 +35,9 @@ const ACKNOWLEDGE: Duration = Duration::from_millis(5);
 
 /// When no more come, it is acknowledged so much later: a reply that goes back meanwhile is not held up by that.
 const LAZY: Duration = Duration::from_millis(1);
+
+/// How long the end waits until the `out` has heard of it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a message may be longer than its values.
 const OVERHEAD: u64 = 1 << 16;
@@ -67,7 +71,7 @@ pub(crate) fn run(link: &Link) -> Result<(), Failure> {
         // From here on the inlet uses it, too.
         drop(made.take());
         match found {
-            Some(local) => {
+            Some(Local { end, codec }) => {
                 let token = link.key(format_args!("alive/in/{instance:016x}"));
                 let token =
                     link.session.liveliness().declare_token(token).wait().map_err(refused)?;
@@ -76,7 +80,9 @@ pub(crate) fn run(link: &Link) -> Result<(), Failure> {
                     link,
                     events: &events,
                     arrivals: &arrivals,
-                    local: &local,
+                    closer: end.closer(),
+                    inlet: Arc::new(Mutex::new(end)),
+                    codec: &codec,
                     outs: &outs,
                     instance,
                     memory: Vec::new(),
@@ -84,9 +90,19 @@ pub(crate) fn run(link: &Link) -> Result<(), Failure> {
                     _token: token,
                 };
                 let stopped = into.pump();
-                arrivals.forget();
+                arrivals.finish();
                 match stopped? {
-                    Stopped::Ended => break,
+                    Stopped::Ended => {
+                        let until = Instant::now() + FAREWELL;
+                        while arrivals.is_unheard()
+                            && outs.all().contains(&arrivals.from())
+                            && let left = until.saturating_duration_since(Instant::now())
+                            && !left.is_zero()
+                        {
+                            events.wait(left);
+                        }
+                        break;
+                    }
                     Stopped::Removed => {
                         link.waits("the channel was removed; waits for it to be made anew");
                     }
@@ -192,7 +208,10 @@ struct In<'a> {
     link: &'a Link,
     events: &'a Events<Event>,
     arrivals: &'a Arrivals,
-    local: &'a Local<Inlet>,
+    /// The local channel's end, also for small values on the session's threads.
+    inlet: Arc<Mutex<Inlet>>,
+    closer: Closer,
+    codec: &'a DynamicCodec,
     outs: &'a Outs,
     /// This bridge, as its messages name it.
     instance: u64,
@@ -237,17 +256,17 @@ impl In<'_> {
                     self.acknowledge();
                 }
             }
+            if self.arrivals.waits() {
+                self.acknowledge();
+            }
         }
     }
 
     fn handle(&mut self, event: Event) -> Option<Stopped> {
         match event {
-            Event::End => {
-                self.acknowledge();
-                return Some(Stopped::Ended);
-            }
+            Event::End => return Some(Stopped::Ended),
             Event::Hello(query) => self.answer(&query),
-            Event::Values => {}
+            Event::Values => self.acknowledged.is_behind = true,
         }
         None
     }
@@ -264,7 +283,7 @@ impl In<'_> {
         }
         let theirs = DynamicCodec::new(&hello.codec, &hello.shape);
         let difference = match &theirs {
-            Ok(theirs) => theirs.difference(&self.local.codec),
+            Ok(theirs) => theirs.difference(self.codec),
             Err(error) => Some(error.to_string()),
         };
         if let Some(difference) = difference {
@@ -275,10 +294,10 @@ impl In<'_> {
             self.link.waits(&here);
             return reply(self.link, query, &Answer::Refused { channel, difference });
         }
-        self.arrivals.begin(hello.session, hello.from);
+        self.arrivals.begin(hello.session, hello.from, &self.inlet);
         self.acknowledged = Acknowledged::default();
         self.link.figures.meetings.fetch_add(1, Ordering::Relaxed);
-        let known = self.local.end.known().into_iter().map(ValueId::to_bytes).collect();
+        let known = inlet(&self.inlet).known().into_iter().map(ValueId::to_bytes).collect();
         let longest = self.link.longest.saturating_sub(OVERHEAD);
         let welcome = Answer::Welcome { instance: self.instance, longest, known };
         self.link.goes_on("puts values");
@@ -292,12 +311,15 @@ impl In<'_> {
             return Ok(None);
         };
         let mut memory = std::mem::take(&mut self.memory);
-        let mut number = arrived.first;
-        for _ in 0..arrived.count {
+        let numbers = arrived.first..arrived.first + u64::from(arrived.count);
+        for (at, number) in numbers.enumerate() {
             let Ok((id, tag, len)) = values.next(&mut memory) else {
                 self.arrivals.misses(arrived);
                 break;
             };
+            if at < arrived.skip as usize {
+                continue;
+            }
             match self.put(arrived, number, id, tag, &memory[..len])? {
                 Put::Done => {}
                 Put::Dropped => break,
@@ -305,7 +327,6 @@ impl In<'_> {
             }
             self.arrivals.put(arrived, number);
             self.link.figures.count(1, len as u64);
-            number += 1;
             if self.acknowledged.at.elapsed() >= ACKNOWLEDGE {
                 self.acknowledge();
             }
@@ -323,8 +344,7 @@ impl In<'_> {
         tag: Tag,
         bytes: &[u8],
     ) -> Result<Put, Failure> {
-        let local = self.local;
-        let closer = local.end.closer();
+        let (end, closer) = (self.inlet.clone(), self.closer.clone());
         loop {
             while let Some(event) = self.events.pop_urgent() {
                 if let Some(stopped) = self.handle(event) {
@@ -334,7 +354,7 @@ impl In<'_> {
             if !self.arrivals.is_current(arrived) {
                 return Ok(Put::Dropped);
             }
-            let put = self.events.during(&closer, || local.end.put(id, tag, bytes, LONG));
+            let put = self.events.during(&closer, || inlet(&end).put(id, tag, bytes, LONG));
             match put {
                 // An event is there.
                 None | Some(Err(SendError::Closed { .. })) => {}
@@ -390,6 +410,10 @@ impl In<'_> {
     fn say(&self, up: &Up) {
         self.arrivals.say(up);
     }
+}
+
+fn inlet(inlet: &Mutex<Inlet>) -> MutexGuard<'_, Inlet> {
+    inlet.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What became of a value.

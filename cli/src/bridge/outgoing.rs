@@ -273,6 +273,11 @@ impl Out<'_> {
                 way.heard = Instant::now();
                 match up.what {
                     UpWhat::Put { up_to } => return self.settle(way, up_to),
+                    UpWhat::Bye { up_to } => {
+                        let settled = self.settle(way, up_to);
+                        self.ping(way);
+                        return settled;
+                    }
                     UpWhat::Pong { put, stamp, .. } => {
                         let now = way.began.elapsed().as_micros() as u64;
                         let round_trip = now.saturating_sub(stamp).max(1);

@@ -84,6 +84,8 @@ pub(crate) struct Up {
 pub(crate) enum UpWhat {
     /// All up to this number stand in the channel.
     Put { up_to: u64 },
+    /// Nothing is taken any more, and all up to this number stand in the channel: a ping says that it was heard.
+    Bye { up_to: u64 },
     /// The answer to a ping.
     Pong { received: u64, put: u64, stamp: u64 },
     /// Something is missing, or the session is not known: say hello again.
@@ -291,7 +293,10 @@ mod tests {
         let lengths = [0, 1, 100, 20_000, CHUNK - 1, CHUNK, 3, 1 << 20, 5];
         let message = batch(&lengths).message(7, 8, 9, true);
         let (down, begin) = decode_down(&message).unwrap();
-        assert!(matches!(down.what, DownWhat::Values { first: 9, count: 9, waits: true }), "{down:?}");
+        assert!(
+            matches!(down.what, DownWhat::Values { first: 9, count: 9, waits: true }),
+            "{down:?}"
+        );
         assert_eq!((down.session, down.from), (7, 8));
         let mut values = Values::of(&message, begin).unwrap();
         let mut memory = Vec::new();

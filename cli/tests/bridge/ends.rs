@@ -108,14 +108,8 @@ fn two_bridges_of_one_kind_with_one_key_are_told() {
     let other = Pair::new("bridge two, another");
     let [another, _] = other.make(&options);
     another.sender().unwrap().send(&2).unwrap();
-    let second = pair.bridge(&[
-        "out",
-        other.here.name(),
-        "--key",
-        &pair.key,
-        "--connect",
-        &pair.address,
-    ]);
+    let second =
+        pair.bridge(&["out", other.here.name(), "--key", &pair.key, "--connect", &pair.address]);
     second.says("another `bridge out` has this key");
     // The first one is not disturbed, and its end makes room for the second.
     here.sender().unwrap().send(&3).unwrap();
@@ -182,7 +176,7 @@ fn a_signal_at_any_moment_loses_and_doubles_nothing() {
     let options = Channel::<u64>::options().durable();
     let [here, there] = pair.make(&options);
     let rx = there.receiver().unwrap();
-    const ROUNDS: u64 = 8;
+    const ROUNDS: u64 = 24;
     const VALUES: u64 = 20_000;
     let tx = here.sender().unwrap();
     let sending = thread::spawn(move || (0..VALUES).for_each(|value| tx.send(&value).unwrap()));

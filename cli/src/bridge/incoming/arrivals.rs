@@ -1,20 +1,28 @@
 //! Values that have arrived and were not put yet, and how far that is.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use sysv_channel::bridge::WINDOW;
+use sysv_channel::SendError;
+use sysv_channel::bridge::{Inlet, WINDOW};
 use zenoh::bytes::ZBytes;
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::{Session, Wait};
 
-use super::super::link::Link;
+use super::super::link::{Figures, Link};
 use super::super::outgoing::BYTES;
-use super::super::wire::{self, DownWhat, Up, UpWhat};
+use super::super::wire::{self, DownWhat, Up, UpWhat, Values};
+
+/// Values of so many bytes are put by the session's thread itself, if they find room and the link's thread has nothing in
+/// hand: that saves waking one.
+const SMALL: usize = 4096;
 
 /// What a session's threads leave to the link's. It answers pings, and keeps no more than an `out` may send.
 pub(super) struct Arrivals {
     zenoh: Session,
+    figures: Arc<Figures>,
     /// Where what is for an `out` goes, but for its number.
     acks: String,
     state: Mutex<State>,
@@ -34,6 +42,15 @@ struct State {
     bytes: usize,
     /// The length of the message that is being put.
     in_hand: usize,
+    /// Where small values are put at once.
+    inlet: Option<Arc<Mutex<Inlet>>>,
+    memory: Vec<u8>,
+    /// The `out` waits until all that was put is acknowledged.
+    waits: bool,
+    /// The session that is over, of which the `out` has not said that it heard so.
+    unheard: u64,
+    /// The link's thread knows that something is to be acknowledged.
+    told: bool,
 }
 
 /// A message with values.
@@ -48,29 +65,45 @@ pub(super) struct Arrived {
     pub(super) payload: ZBytes,
     /// Where in the message the values begin.
     pub(super) begin: usize,
+    /// So many of the values were put already.
+    pub(super) skip: u32,
 }
 
 impl Arrivals {
     pub(super) fn new(link: &Link) -> Self {
         let (zenoh, acks) = (link.session.clone(), link.key("acks"));
-        Arrivals { zenoh, acks, state: Mutex::default() }
+        Arrivals { zenoh, figures: link.figures.clone(), acks, state: Mutex::default() }
     }
 
-    /// Takes a message from an `out`, on a thread of the session; whether it has values to be put.
+    /// Takes a message from an `out`, on a thread of the session; whether the link's thread has something to do.
     pub(super) fn take(&self, payload: &ZBytes) -> bool {
         let Ok((down, begin)) = wire::decode_down(payload) else { return false };
         let mut state = self.state();
+        if down.session == state.unheard && matches!(down.what, DownWhat::Ping { .. }) {
+            state.unheard = 0;
+            return true;
+        }
         if down.session != state.session || down.session == 0 {
             drop(state);
             self.answer(down.from, Up { session: down.session, what: UpWhat::Again });
             return false;
         }
         match down.what {
-            DownWhat::Values { first, count, waits } if state.takes(first, count, payload.len()) => {
+            DownWhat::Values { first, count, waits }
+                if state.takes(first, count, payload.len()) =>
+            {
                 state.received += u64::from(count);
-                state.bytes += payload.len();
                 let (session, payload) = (down.session, payload.clone());
-                state.waiting.push_back(Arrived { session, first, count, waits, payload, begin });
+                let mut arrived = Arrived { session, first, count, waits, payload, begin, skip: 0 };
+                if arrived.payload.len() <= SMALL {
+                    arrived.skip = state.put_at_once(&arrived, &self.figures);
+                }
+                if arrived.skip == count {
+                    state.waits |= waits;
+                    return waits || !mem::replace(&mut state.told, true);
+                }
+                state.bytes += arrived.payload.len();
+                state.waiting.push_back(arrived);
                 true
             }
             DownWhat::Ping { sent, stamp } if sent == state.received => {
@@ -91,13 +124,26 @@ impl Arrivals {
     }
 
     /// What arrives belongs to this session from here on.
-    pub(super) fn begin(&self, session: u64, from: u64) {
-        *self.state() = State { session, from, ..State::default() };
+    pub(super) fn begin(&self, session: u64, from: u64, inlet: &Arc<Mutex<Inlet>>) {
+        let inlet = Some(inlet.clone());
+        *self.state() = State { session, from, inlet, ..State::default() };
     }
 
-    /// Nothing is to arrive.
-    pub(super) fn forget(&self) {
-        *self.state() = State::default();
+    /// Nothing is to arrive, and nothing is to be put. The `out` is told what was, before anybody else gets the rest.
+    pub(super) fn finish(&self) {
+        let mut state = self.state();
+        let last = mem::take(&mut *state);
+        (state.from, state.unheard) = (last.from, last.session);
+        drop(state);
+        if last.session != 0 {
+            let what = UpWhat::Bye { up_to: last.put };
+            self.say(&Up { session: last.session, what });
+        }
+    }
+
+    /// Whether the `out` has not said yet that it heard of the end.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.state().unheard != 0
     }
 
     /// The bridge whose values are taken; 0 if there is none.
@@ -108,7 +154,7 @@ impl Arrivals {
     /// The next message. What it took is free again when the one after it is asked for.
     pub(super) fn next(&self) -> Option<Arrived> {
         let mut state = self.state();
-        state.bytes -= std::mem::take(&mut state.in_hand);
+        state.bytes -= mem::take(&mut state.in_hand);
         let next = state.waiting.pop_front()?;
         state.in_hand = next.payload.len();
         Some(next)
@@ -134,10 +180,16 @@ impl Arrivals {
         }
     }
 
-    /// The session, the number of the last value that was put, and how many others have arrived.
+    /// The session, the number of the last value that was put, and how many others have arrived: to be acknowledged.
     pub(super) fn position(&self) -> (u64, u64, u64) {
-        let state = self.state();
+        let mut state = self.state();
+        (state.told, state.waits) = (false, false);
         (state.session, state.put, state.received - state.put)
+    }
+
+    /// Whether the `out` waits until what was put at once is acknowledged.
+    pub(super) fn waits(&self) -> bool {
+        self.state().waits
     }
 
     /// Says something to the `out` whose values are taken.
@@ -172,6 +224,23 @@ impl State {
         // A batch is begun before the window is full, and an entry stands before each value.
         let is_bounded = self.bytes == 0 || self.bytes + len <= 4 * BYTES;
         first == self.received + 1 && count > 0 && under_way <= WINDOW as u64 && is_bounded
+    }
+
+    /// Puts what finds room now, if all before it was put, and says how many values that were.
+    fn put_at_once(&mut self, arrived: &Arrived, figures: &Figures) -> u32 {
+        let inlet = self.inlet.as_ref().map(|inlet| inlet.try_lock());
+        let (true, 0, Some(Ok(inlet))) = (self.waiting.is_empty(), self.in_hand, inlet) else {
+            return 0;
+        };
+        let Ok(mut values) = Values::of(&arrived.payload, arrived.begin) else { return 0 };
+        for done in 0..arrived.count {
+            let Ok((id, tag, len)) = values.next(&mut self.memory) else { return done };
+            let put = inlet.put(id, tag, &self.memory[..len], Duration::ZERO);
+            let (Ok(()) | Err(SendError::NotWoken { .. })) = put else { return done };
+            self.put += 1;
+            figures.count(1, len as u64);
+        }
+        arrived.count
     }
 
     /// The session is over, and what was not put is dropped. Its `out` stays known.
