@@ -15,6 +15,15 @@ pub(crate) fn test(selection: &[&str]) {
     if let Some(target) = Path::new(env!("CARGO_TARGET_TMPDIR")).parent() {
         cargo.arg("--target-dir").arg(target);
     }
+    // What cargo tells this program of its package is nothing of the other one's, and build scripts look at it: they would
+    // run anew each time.
+    for (name, _) in std::env::vars_os() {
+        let is_of_this =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(is_of_this) {
+            cargo.env_remove(name);
+        }
+    }
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }

@@ -7,6 +7,7 @@ mod flight;
 mod meeting;
 
 use std::collections::HashSet;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -88,6 +89,8 @@ struct Way<'s> {
     /// Of values that the far side has put already.
     known: HashSet<ValueId>,
     flight: Flight,
+    /// With a value that is longer than all that may be under way: it goes alone.
+    long: Batch,
     /// All places for values in hand are taken, until one is settled.
     is_full: bool,
     pinged: Instant,
@@ -129,6 +132,7 @@ impl Out<'_> {
                 publisher,
                 known: welcome.known.into_iter().map(ValueId::from_bytes).collect(),
                 flight: Flight::default(),
+                long: Batch::default(),
                 is_full: false,
                 pinged: now,
                 heard: now,
@@ -166,7 +170,13 @@ impl Out<'_> {
                 self.ping(way);
             }
             let tick = (way.pinged + PING).saturating_duration_since(now);
-            if way.is_full || !way.flight.has_room(0) {
+            let holds = way.long.count() > 0;
+            if holds && !way.flight.is_under_way() {
+                let long = mem::take(&mut way.long);
+                self.send(way, long);
+                continue;
+            }
+            if holds || way.is_full || !way.flight.has_room(0) {
                 way.is_full = false;
                 if let Some(event) = self.events.wait(tick)
                     && let Some(stopped) = self.handle(way, event)?
@@ -186,7 +196,9 @@ impl Out<'_> {
             {
                 found = self.next(way, &mut batch, Duration::ZERO);
             }
-            if batch.count() > 0 {
+            if batch.bytes() > BYTES && way.flight.is_under_way() {
+                way.long = batch;
+            } else if batch.count() > 0 {
                 self.send(way, batch);
             }
             match found {
@@ -336,7 +348,7 @@ impl Out<'_> {
             return Ok(stopped);
         }
         let until = Instant::now() + DRAIN;
-        while !way.flight.is_empty() {
+        while way.flight.is_under_way() {
             let left = until.saturating_duration_since(Instant::now());
             let Some(event) = self.events.wait(left) else { break };
             match self.handle(way, event)? {

@@ -221,8 +221,8 @@ impl State {
     /// Whether so many values are the next ones, and not more than an `out` has under way.
     fn takes(&self, first: u64, count: u32, len: usize) -> bool {
         let under_way = (self.received - self.put).saturating_add(count.into());
-        // A batch is begun before the window is full, and an entry stands before each value.
-        let is_bounded = self.bytes == 0 || self.bytes + len <= 4 * BYTES;
+        // The last message may begin before all of it is under way, and an entry stands before each value.
+        let is_bounded = self.bytes == 0 || self.bytes + len <= 2 * BYTES;
         first == self.received + 1 && count > 0 && under_way <= WINDOW as u64 && is_bounded
     }
 

@@ -55,7 +55,8 @@ impl Flight {
         self.values.is_empty() || (self.values.len() < WINDOW && self.bytes + batch < BYTES)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.values.is_empty()
+    /// Whether some that were sent have not arrived.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.sent > self.arrived
     }
 }
