@@ -244,6 +244,36 @@ where
         self.start_with(held, request, deadline, deadline, How::Start)
     }
 
+    /// Like [`start`](Client::start), with a deadline of its own, but does not wait for room for the request, nor for a
+    /// server. The connection, which another thread may have, is waited for.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sysv_channel::rpc::{Client, Server};
+    /// # let name = format!("doc-try-start-{}", std::process::id());
+    /// # let name = name.as_str();
+    /// let server = Server::<u32, u32>::bind(name)?;
+    /// let client = Client::<u32, u32>::connect(name)?;
+    /// let started = client.try_start(&9, Duration::from_secs(10))?;
+    /// server.recv()?.expect("it is not closed").reply(&81)?;
+    /// assert_eq!(started.wait()?, 81);
+    ///
+    /// drop(server);
+    /// let refused = client.try_start(&9, Duration::from_secs(10)).unwrap_err();
+    /// assert!(refused.is_server_died());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CallError::Full`] if there is no room, [`CallError::ServerDied`], not received, if there is no server,
+    /// [`CallError::Send`] with [`NeedsWaiting`](crate::SendError::NeedsWaiting) for a request so long that it goes in
+    /// fragments, [`CallError::OwnServer`] of a handler's own server; else as [`start`](Client::start).
+    pub fn try_start(&self, request: &Q, timeout: Duration) -> Result<Pending<Q, R, C>, CallError> {
+        let deadline = Deadline::after(timeout);
+        let held = self.connection(deadline)?;
+        self.start_with(held, request, deadline, Deadline::now(), How::TryCall)
+    }
+
     /// Sends a request, and waits until `room_by` for room.
     fn start_with(
         &self,
