@@ -585,7 +585,8 @@ fn outcome<R, C: Codec<R>>(
         | Status::Panicked
         | Status::Closed
         | Status::Part
-        | Status::End => Err(AskError::Dropped { mailbox }),
+        | Status::End
+        | Status::NotReceived => Err(AskError::Dropped { mailbox }),
         Status::Unreadable => Err(AskError::Unreadable { mailbox, why: reader.read_text() }),
         Status::Unsendable => Err(AskError::Unsendable { mailbox, why: reader.read_text() }),
     }

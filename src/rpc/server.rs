@@ -2,6 +2,7 @@
 
 mod events;
 mod options;
+mod passed_on;
 mod stream;
 
 pub use events::{ClientId, Event};
@@ -616,8 +617,12 @@ impl UntypedResponder {
 
     fn tell(&mut self, status: Status, text: &str) {
         // A caller that does not take its replies cannot be told either.
+        let _ = self.try_tell(status, text);
+    }
+
+    fn try_tell(&mut self, status: Status, text: &str) -> Result<(), SendError> {
         let reason = status.cut(text.as_bytes(), self.caller.max_value());
-        let _ = self.reply(status, |out| Ok(out.write(reason)?));
+        self.reply(status, |out| Ok(out.write(reason)?))
     }
 }
 

@@ -25,12 +25,15 @@ pub(crate) enum Status {
     Part = 6,
     /// Nothing: there are no more parts.
     End = 7,
+    /// Nothing: the server to which the request was to be passed on had not received it, and never will.
+    NotReceived = 8,
 }
 
 impl Status {
     pub(crate) fn read(byte: u8) -> Option<Self> {
         use Status::*;
-        let all = [Reply, Panicked, Dropped, Unreadable, Unsendable, Closed, Part, End];
+        let all =
+            [Reply, Panicked, Dropped, Unreadable, Unsendable, Closed, Part, End, NotReceived];
         all.into_iter().find(|&is| is as u8 == byte)
     }
 

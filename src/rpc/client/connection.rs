@@ -613,6 +613,7 @@ fn failure(server: Arc<Name>, status: Status, reader: Reader<'_>) -> CallError {
             CallError::Dropped { server }
         }
         Status::Closed => CallError::ServerDied { server, received: true },
+        Status::NotReceived => CallError::ServerDied { server, received: false },
         Status::Unreadable => CallError::Unreadable { server, why: reader.read_text() },
         Status::Unsendable => CallError::Unsendable { server, why: reader.read_text() },
     }

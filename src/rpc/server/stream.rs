@@ -115,7 +115,7 @@ impl<R, C: Codec<R>> Responder<R, C> {
 
 impl UntypedResponder {
     /// Why a part or the end of a stream did not go.
-    fn explain(&self, error: SendError) -> ReplyError {
+    pub(super) fn explain(&self, error: SendError) -> ReplyError {
         match error {
             // The caller reads on, and the server that was dropped sends no more.
             SendError::Disconnected { channel: server }

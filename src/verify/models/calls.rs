@@ -215,6 +215,28 @@ fn a_repeated_call_is_executed_once_by_each_server_at_most() {
 }
 
 #[test]
+fn a_repeated_call_that_was_not_passed_on_is_made_again() {
+    let model = || {
+        let server = server("not passed on");
+        let client = ClientOptions::new().wait_for_server(Duration::ZERO).repeatable();
+        let client = client.connect::<u8, u8, Bincode>("not passed on").unwrap();
+        let serving = thread::spawn(move || {
+            let (_, responder) = server.recv().unwrap().unwrap().into_parts();
+            let behind = std::sync::Arc::new("behind".into());
+            let died = CallError::ServerDied { server: behind, received: false };
+            responder.fail(&died).unwrap();
+            let answered = answer_one(&server);
+            (server, answered)
+        });
+        assert_eq!(client.call_timeout(&1, Duration::MAX).unwrap(), 11);
+        let (server, answered) = serving.join().unwrap();
+        assert!(answered && take_one(&server).is_none());
+    };
+    holds("a call that was not passed on", model);
+    finds("a call that was not passed on", &[Fault::NoRecheck], model);
+}
+
+#[test]
 fn a_caller_hears_of_a_death_although_the_next_server_does_not_serve_yet() {
     let model = |step| {
         let process = Process::new();
