@@ -60,6 +60,10 @@ pub(crate) struct InArguments {
 }
 
 /// Binds a server here, whose calls go to the server where `bridge call` has the same key
+///
+/// It is bound as long as the server there is, with the same types and sizes, so that clients here see no difference: one
+/// that is away is waited for until the deadline. Deadlines, cancelling and streams of replies go all the way, and an error
+/// says whether the server there may have had the request.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
     #[command(flatten)]
@@ -70,6 +74,9 @@ pub(crate) struct ServeArguments {
 }
 
 /// Calls the server here for clients where `bridge serve` has the same key
+///
+/// It is a client of the server, with up to sixteen places there. The server may come and go. Up to sixteen `bridge serve`
+/// can have the key, each with up to 1,024 calls at a time.
 #[derive(Debug, Args)]
 pub(crate) struct CallArguments {
     #[command(flatten)]

@@ -5,6 +5,7 @@
 
 pub(crate) mod args;
 mod call;
+mod calls_wire;
 mod events;
 mod file;
 mod incoming;

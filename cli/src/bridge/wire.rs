@@ -127,7 +127,7 @@ pub(crate) fn encode<M: Serialize>(message: &M) -> Vec<u8> {
 }
 
 /// A message, and how many bytes of these it took.
-fn decode_beginning<M: DeserializeOwned>(bytes: &[u8]) -> Result<(M, usize), WireError> {
+pub(crate) fn decode_beginning<M: DeserializeOwned>(bytes: &[u8]) -> Result<(M, usize), WireError> {
     match bytes.first() {
         Some(&VERSION) => {}
         Some(&theirs) => return Err(WireError::Version(theirs)),
