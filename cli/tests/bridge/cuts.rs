@@ -10,7 +10,7 @@ use sysv_channel::Channel;
 use crate::pair::{Pair, address};
 
 /// What lies between two bridges: it hands on bytes, until it is cut.
-struct Network {
+pub(crate) struct Network {
     state: Arc<Mutex<State>>,
 }
 
@@ -22,7 +22,7 @@ struct State {
 
 impl Network {
     /// Listens at the one address, and connects to the other.
-    fn between(here: &str, there: &str) -> Self {
+    pub(crate) fn between(here: &str, there: &str) -> Self {
         let state = Arc::<Mutex<State>>::default();
         let listener = TcpListener::bind(&here["tcp/".len()..]).unwrap();
         let (far, seen) = (there["tcp/".len()..].to_owned(), state.clone());
@@ -44,7 +44,7 @@ impl Network {
         Network { state }
     }
 
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         let mut state = self.state.lock().unwrap();
         state.is_cut = true;
         for stream in state.streams.drain(..) {
@@ -52,7 +52,7 @@ impl Network {
         }
     }
 
-    fn restore(&self) {
+    pub(crate) fn restore(&self) {
         self.state.lock().unwrap().is_cut = false;
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! The tests wait for what a process says or does, never for time to pass.
 
+mod calls;
+mod calls_kills;
 mod cuts;
 mod ends;
 mod help;
