@@ -1,7 +1,8 @@
 //! How fast values go over the bridge, beside bare zenoh's put and subscribe and a TCP socket with bincode, over
-//! loopback: `cargo bench -p sysv-channel-cli --features zenoh --bench values`.
+//! loopback: `cargo bench -p sysv-channel-cli --features zenoh --bench values`, of channels without a queue, or of those
+//! with one with `-- mixed`.
 //!
-//! All take turns, each with its sender in a process of its own. Every receiver has the value as a vector.
+//! All take turns, each with its sender in a process of its own. Every receiver has the value as bytes of its own.
 
 mod parties;
 
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 use std::{env, fs, process};
 
 use parties::{Program, bridge, host, median, session};
-use sysv_channel::{Channel, Options};
+use sysv_channel::codec::Bytes;
+use sysv_channel::{Channel, DefaultCodec, Options};
 use zenoh::Wait;
 use zenoh::qos::CongestionControl;
 
@@ -21,10 +23,8 @@ const LEN: usize = 64 << 10;
 const TRIPS: usize = 1000;
 const SHORT: usize = 100;
 
-type Value = Vec<u8>;
-
-fn options() -> Options<Value, sysv_channel::DefaultCodec> {
-    Channel::<Value>::options().durable()
+fn options() -> Options<Bytes, DefaultCodec> {
+    Channel::<Bytes>::options().durable()
 }
 
 fn main() {
@@ -39,7 +39,7 @@ fn main() {
             let session = session("connect", address);
             let publisher = session.declare_publisher("values");
             let publisher = publisher.congestion_control(CongestionControl::Block).wait().unwrap();
-            when_told(|value| publisher.put(value.clone()).wait().unwrap());
+            when_told(|value| publisher.put(value.to_vec()).wait().unwrap());
         }
         ["tcp", address] => {
             let mut stream =
@@ -68,14 +68,15 @@ fn main() {
             println!("ready");
             std::thread::park();
         }
-        _ => measure(),
+        ["mixed"] => measure(options()),
+        _ => measure(options().inline_limit(0)),
     }
 }
 
 /// Sends so many values whenever it is told to.
-fn when_told(mut send: impl FnMut(&Value)) {
+fn when_told(mut send: impl FnMut(&Bytes)) {
     println!("ready");
-    let value = vec![7; LEN];
+    let value = Bytes::from(vec![7; LEN]);
     for line in std::io::stdin().lines() {
         line.unwrap();
         (0..VALUES).for_each(|_| send(&value));
@@ -91,13 +92,13 @@ fn rate(sender: &mut Program, mut receive: impl FnMut() -> usize) -> f64 {
     bytes as f64 / began.elapsed().as_secs_f64() / 1e9
 }
 
-fn measure() {
+fn measure(options: Options<Bytes, DefaultCodec>) {
     let host = host();
     let address = |port: u16| format!("tcp/{host}:{port}");
     let name = |what: &str| format!("bench values {what} {}", process::id());
     let names = ["here", "there", "there back", "here back"].map(name);
     let [here, there, there_back, here_back] = &names;
-    let channels = names.each_ref().map(|name| options().create(&**name).unwrap());
+    let channels = names.each_ref().map(|name| options.create(&**name).unwrap());
 
     // One process on each side has both links.
     let file = |side: &str, out: &str, into: &str, keys: [&str; 2]| {
@@ -140,7 +141,7 @@ fn measure() {
                 stream.read_exact(&mut bytes).unwrap();
                 let config = bincode::config::legacy();
                 let (value, _) =
-                    bincode::serde::decode_from_slice::<Value, _>(&bytes, config).unwrap();
+                    bincode::serde::decode_from_slice::<Bytes, _>(&bytes, config).unwrap();
                 value.len()
             });
             println!("{bridge:12.2} {bare:12.2} {tcp:12.2} {:12.2}", bridge / bare);
@@ -151,14 +152,14 @@ fn measure() {
     println!("{:>12} {:>12} {:>12}", "bridge", "zenoh", "more");
     let _echo = Program::of_this(&["channel echo", there, there_back]);
     let (tx, rx) = (channels[0].sender().unwrap(), channels[3].receiver().unwrap());
-    let short = vec![7; SHORT];
+    let short = Bytes::from(vec![7; SHORT]);
     for _ in 0..ROUNDS {
         let bridge = median(TRIPS, || {
             tx.send(&short).unwrap();
             assert_eq!(rx.recv_timeout(Duration::from_secs(60)).unwrap().len(), SHORT);
         });
         let bare = median(TRIPS, || {
-            ping.put(short.clone()).wait().unwrap();
+            ping.put(short.to_vec()).wait().unwrap();
             assert_eq!(pong.recv().unwrap().payload().len(), SHORT);
         });
         println!("{bridge:12.1} {bare:12.1} {:12.1}", bridge - bare);
@@ -167,6 +168,6 @@ fn measure() {
         let _ = fs::remove_file(path);
     }
     for name in &names {
-        let _ = Channel::<Value>::unlink(&**name);
+        let _ = Channel::<Bytes>::unlink(&**name);
     }
 }
