@@ -301,6 +301,39 @@ fn a_long_value_that_its_sender_gives_up_is_not_settled() {
 }
 
 #[test]
+fn a_long_value_is_given_out_again_as_the_same_one() {
+    for kind in [Kind::RingOnly, Kind::Mixed, Kind::Counted] {
+        let (channel, outlet) = both(&options(kind));
+        let tx = channel.sender().unwrap();
+        thread::scope(|scope| {
+            let sender = scope.spawn(move || {
+                for number in 0..3 {
+                    tx.send(&value(0, number, 40_000)).unwrap();
+                    tx.send(&value(1, number, 20)).unwrap();
+                }
+            });
+            for number in 0..3 {
+                let given = outlet.next(LONG, copy).unwrap();
+                assert_eq!(read(&given.2), (0, number), "{kind:?}");
+                for _ in 0..3 {
+                    outlet.rewind().unwrap();
+                    assert_eq!(outlet.next(LONG, copy).unwrap(), given, "{kind:?}");
+                }
+                // Its sender waits until it is settled, and sends nothing before.
+                assert!(outlet.next(Duration::from_millis(2), copy).is_err());
+                outlet.rewind().unwrap();
+                assert_eq!(outlet.next(LONG, copy).unwrap(), given, "{kind:?}");
+                assert!(outlet.settle(given.0).unwrap(), "{kind:?}");
+                let (id, _, short) = outlet.next(LONG, copy).unwrap();
+                assert_eq!(read(&short), (1, number), "{kind:?}");
+                assert!(outlet.settle(id).unwrap());
+            }
+            sender.join().unwrap();
+        });
+    }
+}
+
+#[test]
 fn an_outlet_waits_on_when_senders_have_gone() {
     let (channel, outlet) = both(&Bytes::options());
     drop(channel.sender().unwrap());

@@ -397,6 +397,10 @@ impl LaneConsumer {
         if !record.flags.is_last() {
             return Ok(None);
         }
+        if self.ready.is_some_and(|(_, last)| last == position) {
+            // It was held, and is found again.
+            return self.completed(control, record, Some(slot)).map(Some);
+        }
         // What belongs to this value stands there already.
         self.collect_records(control, Deadline::now())?;
         let belongs = |partial: &Partial| match partial.last {
