@@ -8,6 +8,7 @@ mod cuts;
 mod ends;
 mod help;
 mod kills;
+mod machines;
 mod pair;
 mod secure;
 #[path = "../tool/stage.rs"]

@@ -1,7 +1,7 @@
 //! Two channels, and bridges between them.
 
 use std::io::{BufRead, BufReader};
-use std::process::{self, Child, ExitStatus, Stdio};
+use std::process::{self, Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -74,7 +74,11 @@ struct Said {
 
 impl Bridge {
     pub(crate) fn start(runtime: &std::path::Path, arguments: &[&str]) -> Self {
-        let mut command = tool(&[&["bridge"], arguments].concat());
+        Bridge::run(tool(&[&["bridge"], arguments].concat()), runtime)
+    }
+
+    /// Runs this command, which is one of the tool's bridges.
+    pub(crate) fn run(mut command: Command, runtime: &std::path::Path) -> Self {
         command.stdout(Stdio::null()).stderr(Stdio::piped()).env("XDG_RUNTIME_DIR", runtime);
         command.env_remove("RUST_LOG");
         let mut child = command.spawn().unwrap();
@@ -103,6 +107,15 @@ impl Bridge {
                 return line.clone();
             }
             assert!(!said.over, "it ended, and said {:?} and not {words:?}", said.lines);
+            said = self.said.1.wait(said).unwrap();
+        }
+    }
+
+    /// Waits until the last line that it has said is that it waits.
+    pub(crate) fn is_waiting(&self) {
+        let mut said = self.said.0.lock().unwrap();
+        while !said.lines.last().is_some_and(|line| line.contains("waits")) {
+            assert!(!said.over, "it ended, and said {:?}", said.lines);
             said = self.said.1.wait(said).unwrap();
         }
     }
