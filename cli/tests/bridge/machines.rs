@@ -7,14 +7,12 @@
 mod namespaces;
 mod parts;
 
-use std::process::Child;
-
 use sysv_channel::Channel;
 
 use crate::pair::Bridge;
 use crate::stage::{tool, until};
 use namespaces::{INBOUND, Machine, OUTBOUND, machines};
-use parts::{Numbered, Record, Records};
+use parts::{Numbered, Part, Record, Records};
 
 /// The test, as the programs that it starts know it.
 const TEST: &str = "machines::two_machines_lose_and_double_nothing";
@@ -65,13 +63,14 @@ struct Stream {
 struct Sending {
     stream: usize,
     size: usize,
-    child: Child,
+    /// Not there any more when it was killed.
+    part: Option<Part>,
 }
 
 /// The receivers of one direction, one after another.
 struct Receiving {
-    child: Child,
-    /// The one that is running.
+    /// The one that is running, and its number.
+    part: Option<Part>,
     number: u64,
     /// The one whose records are being read.
     read: u64,
@@ -94,6 +93,7 @@ struct Run {
     cut: u64,
     random: u64,
     is_joined: bool,
+    is_over: bool,
     records: Records,
     machines: [Machine; 2],
     _directory: tempfile::TempDir,
@@ -126,13 +126,14 @@ impl Run {
             cut: 0,
             random,
             is_joined,
+            is_over: false,
             records,
             machines,
             _directory: directory,
         };
         for direction in [0, 1] {
-            let child = run.receive(direction, 0);
-            run.receiving.push(Receiving { child, number: 0, read: 0, last: None, in_hand: None });
+            let part = Some(run.receive(direction, 0));
+            run.receiving.push(Receiving { part, number: 0, read: 0, last: None, in_hand: None });
         }
         run.bridges = [0, 1].map(|side| [0, 1].map(|end| Some(run.bridge(side, end)))).into();
         run
@@ -162,12 +163,12 @@ impl Run {
         let stream = self.streams.len();
         self.streams.push(Stream { direction, values, sent: 0, came: 0, is_killed: false });
         let part = parts::sends(stream as u64, values, size);
-        let child = self.records.start(&self.machines[direction], OUTBOUND, &part);
-        self.sending.push(Sending { stream, size, child });
+        let part = Some(self.records.start(&self.machines[direction], OUTBOUND, &part));
+        self.sending.push(Sending { stream, size, part });
         stream
     }
 
-    fn receive(&self, direction: usize, number: u64) -> Child {
+    fn receive(&self, direction: usize, number: u64) -> Part {
         self.records.start(&self.machines[1 - direction], INBOUND, &parts::receives(number))
     }
 
@@ -186,8 +187,7 @@ impl Run {
                 assert_eq!(number, stream.sent, "of sender {sender}");
                 stream.sent += 1;
                 if stream.sent == stream.values && !stream.is_killed {
-                    let mut ended = self.ended(sender as usize);
-                    assert!(ended.child.wait().unwrap().success());
+                    self.ended(sender as usize).part.expect("it was not killed").end();
                 }
             }
             Record::Over { sender } => {
@@ -199,7 +199,7 @@ impl Run {
             }
             Record::Came { receiver, sender, number } => self.note_came(receiver, sender, number),
             Record::Failed => panic!("a program has failed, and said why"),
-            Record::End => {}
+            Record::End => self.is_over = true,
         }
     }
 
@@ -229,13 +229,12 @@ impl Run {
     /// Kills one process, and starts another in its place.
     fn kill(&mut self) {
         let senders: Vec<usize> =
-            (0..self.sending.len()).filter(|&at| !self.is_killed(at)).collect();
+            (0..self.sending.len()).filter(|&at| self.sending[at].part.is_some()).collect();
         match self.random(3) {
             0 if !senders.is_empty() => {
                 let at = senders[self.random(senders.len() as u64) as usize];
-                let Sending { stream, child, .. } = &mut self.sending[at];
-                child.kill().unwrap();
-                child.wait().unwrap();
+                let Sending { stream, part, .. } = &mut self.sending[at];
+                drop(part.take());
                 let sender = *stream as u64;
                 self.streams[*stream].is_killed = true;
                 self.killed[1] += 1;
@@ -244,12 +243,11 @@ impl Run {
             }
             1 => {
                 let direction = self.random(2) as usize;
-                let Receiving { child, number, .. } = &mut self.receiving[direction];
-                child.kill().unwrap();
-                child.wait().unwrap();
+                let Receiving { part, number, .. } = &mut self.receiving[direction];
+                drop(part.take());
                 *number += 1;
                 let number = *number;
-                self.receiving[direction].child = self.receive(direction, number);
+                self.receiving[direction].part = Some(self.receive(direction, number));
                 self.killed[2] += 1;
             }
             _ => {
@@ -258,10 +256,6 @@ impl Run {
                 self.restart(side, end);
             }
         }
-    }
-
-    fn is_killed(&self, at: usize) -> bool {
-        self.streams[self.sending[at].stream].is_killed
     }
 
     fn restart(&mut self, side: usize, end: usize) {
@@ -297,8 +291,8 @@ impl Run {
 
     /// All has come: the rest is seen to be nothing.
     fn finish(mut self, total: u64) {
-        for machine in &self.machines {
-            for purpose in [OUTBOUND, INBOUND] {
+        for purpose in [OUTBOUND, INBOUND] {
+            for machine in &self.machines {
                 let name = machine.channel(purpose);
                 machine.inside(|| {
                     until(|| sysv_channel::inspect(&*name).unwrap().stats.waiting == 0);
@@ -306,11 +300,10 @@ impl Run {
             }
         }
         self.bridges.clear();
-        for receiving in &mut self.receiving {
-            receiving.child.kill().unwrap();
-            receiving.child.wait().unwrap();
-        }
+        self.receiving.iter_mut().for_each(|receiving| drop(receiving.part.take()));
         self.until(|run| run.sending.is_empty());
+        self.records.write(Record::End);
+        self.until(|run| run.is_over);
         let mut unsaid = 0;
         for (sender, stream) in self.streams.iter().enumerate() {
             let Stream { sent, came, is_killed, .. } = *stream;

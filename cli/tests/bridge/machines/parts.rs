@@ -104,12 +104,31 @@ impl Records {
     }
 
     /// Starts a part on a machine.
-    pub(super) fn start(&self, machine: &Machine, purpose: &str, part: &str) -> Child {
+    pub(super) fn start(&self, machine: &Machine, purpose: &str, part: &str) -> Part {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", super::TEST, "--nocapture", "--test-threads=1"]);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.env(PART, part).env(CHANNEL, machine.channel(purpose)).env(PIPE, &self.path);
-        machine.runs(command).spawn().unwrap()
+        Part { child: machine.runs(command).spawn().unwrap() }
+    }
+}
+
+/// A running program, killed when this is dropped.
+pub(super) struct Part {
+    child: Child,
+}
+
+impl Part {
+    /// Waits for its end, which must be a good one.
+    pub(super) fn end(mut self) {
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
