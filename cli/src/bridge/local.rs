@@ -56,10 +56,15 @@ pub(crate) fn inlet(link: &Link) -> Result<Option<Local<Inlet>>, Failure> {
     attach(link, |channel| Inlet::attach(&channel.bytes(), number))
 }
 
-/// Of a channel that does not exist, or was removed while it was opened.
+/// Of a channel that does not exist, or is being made or removed in this moment: looking takes no lock, and sees it half
+/// made. One that somebody left so is no channel either, and its next creator makes it anew.
 fn is_not_there(error: &DynamicError) -> bool {
     match error {
-        DynamicError::Inspect(InspectError::NotFound { .. })
+        DynamicError::Inspect(
+            InspectError::NotFound { .. }
+            | InspectError::Unfinished { .. }
+            | InspectError::Incomplete { .. },
+        )
         | DynamicError::Open(OpenError::NotFound { .. }) => true,
         DynamicError::Inspect(InspectError::System(error))
         | DynamicError::Open(OpenError::System(error)) => error.kind() == SystemErrorKind::Removed,
