@@ -288,8 +288,11 @@ impl In<'_> {
         };
         if let Some(difference) = difference {
             let channel = self.link.options.name_text();
+            // What is here for the one is there for the other.
+            let seen_here = theirs.ok().and_then(|theirs| self.codec.difference(&theirs));
             let here = format!(
-                "refused a `bridge out` whose channel does not carry the same: {difference}"
+                "refused a `bridge out` whose channel does not carry the same: {}",
+                seen_here.as_deref().unwrap_or(&difference)
             );
             self.link.waits(&here);
             return reply(self.link, query, &Answer::Refused { channel, difference });

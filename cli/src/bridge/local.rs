@@ -1,7 +1,8 @@
 //! The local end of a link for values: a channel that may not be there yet, or not any more.
 
 use std::num::NonZeroU64;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use sysv_channel::bridge::{BridgeError, Inlet, Outlet};
 use sysv_channel::dynamic::{DynamicChannel, DynamicCodec, DynamicError};
@@ -9,6 +10,11 @@ use sysv_channel::{AttachError, Channel, InspectError, OpenError, SystemErrorKin
 
 use super::link::Link;
 use crate::failure::{Code, Failure};
+
+/// How long a place is waited for that another process has: a killed one is gone when the kernel has freed its memory. No
+/// system call waits for that.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// An end of a channel, with what the channel carries.
 pub(crate) struct Local<E> {
@@ -27,7 +33,7 @@ pub(crate) fn create(link: &Link, codec: DynamicCodec) -> Result<DynamicChannel,
 /// The channel of a link, attached by `attach`; `None` if there is none now.
 fn attach<E>(
     link: &Link,
-    attach: impl FnOnce(&DynamicChannel) -> Result<E, BridgeError>,
+    attach: impl Fn(&DynamicChannel) -> Result<E, BridgeError>,
 ) -> Result<Option<Local<E>>, Failure> {
     // What comes from or goes to another machine takes longer than a spinning thread is of use, and zenoh needs the
     // processors.
@@ -38,7 +44,19 @@ fn attach<E>(
         Err(error) if is_not_there(&error) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    match attach(&channel) {
+    let began = Instant::now();
+    let attached = loop {
+        match attach(&channel) {
+            Err(error) if is_taken(&error) && began.elapsed() < PATIENCE => {
+                if link.endings.ended().is_some() {
+                    return Ok(None);
+                }
+                thread::sleep(PAUSE);
+            }
+            attached => break attached,
+        }
+    };
+    match attached {
         Ok(end) => Ok(Some(Local { end, codec: channel.codec().clone() })),
         Err(error) if is_removed(&error) => Ok(None),
         Err(error) => Err(Failure::new(Code::Refused, error)),
@@ -70,6 +88,18 @@ fn is_not_there(error: &DynamicError) -> bool {
         | DynamicError::Open(OpenError::System(error)) => error.kind() == SystemErrorKind::Removed,
         _ => false,
     }
+}
+
+/// Whether another process has the place, perhaps one that was killed and is not gone yet.
+fn is_taken(error: &BridgeError) -> bool {
+    matches!(
+        error,
+        BridgeError::Attach(
+            AttachError::ReceiverExists { .. } | AttachError::LanesExhausted { .. }
+        ) | BridgeError::LinkInUse { .. }
+            | BridgeError::LinksExhausted { .. }
+            | BridgeError::Busy { .. }
+    )
 }
 
 fn is_removed(error: &BridgeError) -> bool {
