@@ -74,15 +74,17 @@ impl Format {
 
 /// A codec whose values have a shape in place of a type: what a channel's header names.
 ///
-/// - `bincode`, `postcard`: by the shape. A value is refused that the type's receiver would refuse or read as
+/// A codec's name is the one of its type, such as [`Bincode::NAME`](Codec::NAME), and tells how it is configured.
+///
+/// - `Bincode`, `Postcard`: by the shape. A value is refused that the type's receiver would refuse or read as
 ///   something else, but for what a type's own `Deserialize` says of its values (a `try_from`).
-/// - `json`: text is what the sender wrote; what is sent is checked as far as the shape says what there is. Some types
+/// - `Json`: text is what the sender wrote; what is sent is checked as far as the shape says what there is. Some types
 ///   are written as text where people are to read them (addresses, times), so text is taken in place of a struct, a
 ///   tuple or a sequence. A field that may be `None` may be left out; one that has a default may not, since the shape
 ///   does not say so. Of a type of which only the name is known it is checked that no object has a key twice, and that
 ///   the value nests no deeper than JSON is read.
-/// - `raw`: bytes, which are arrays of numbers in JSON.
-/// - `pod`: bytes too, as many as the struct has: its shape has no fields.
+/// - `Raw`: bytes, which are arrays of numbers in JSON.
+/// - `Pod`: bytes too, as many as the struct has: its shape has no fields.
 ///
 /// ```
 /// # #[cfg(feature = "bincode")] {
