@@ -145,7 +145,8 @@ fn channels_of_two_types_are_refused_with_the_first_difference() {
     for words in [pair.here.name(), pair.there.name(), "Order.id: u64 here, u32 there"] {
         assert!(said.contains(words), "{said}");
     }
-    into.says("Order.id: u64 here, u32 there");
+    // What is there for the one is here for the other.
+    into.says("Order.id: u32 here, u64 there");
     assert_eq!(sysv_channel::inspect(pair.here.name()).unwrap().stats.waiting, 1);
     into.stop();
     drop((here, there));
