@@ -28,9 +28,11 @@ struct Slot {
 
 impl Sole {
     pub(super) fn new(control: &Control) -> Self {
-        let mut order = 0;
+        // The first number is not zero: a slot that has it was never used, and its memory is not touched.
+        let mut order = 1;
         let mut look = |slot| {
-            let tag = slot_tag(control, slot);
+            let used = slot_order(control, slot) != 0;
+            let tag = if used { slot_tag(control, slot) } else { None };
             if tag.is_some() {
                 // Saturating: a predecessor's number may be whatever was scribbled there.
                 order = order.max(slot_order(control, slot).saturating_add(1));
