@@ -78,7 +78,8 @@ impl Inlet {
         let claim = links::claim(control, link.get(), Deadline::after(BRIEFLY)).map_err(failed)?;
         let link = Link::new(control, claim.index);
         let sender = attach_settled(channel, link)?;
-        link.take(LinkOwner { lane: sender.lane, mark: sender.mark });
+        let Sender { lane, mark, generation, .. } = sender;
+        link.take(LinkOwner { lane, mark, generation });
         let put = Cell::new(link.begun());
         Ok(Inlet { sender, index: claim.index, put })
     }

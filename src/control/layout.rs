@@ -180,6 +180,8 @@ pub(crate) mod link_word {
     pub(crate) const BEGUN: usize = 24;
     /// The number of the last value of which it is written down whether it was put.
     pub(crate) const SETTLED: usize = 32;
+    /// Which owner of that lane it is: another one may have drawn the same mark.
+    pub(crate) const GENERATION: usize = 40;
     /// What is written down of each value, by its number: three words that say which it is, and one that tells
     /// whether it was put. There is one entry more than are remembered, which is written meanwhile.
     pub(crate) const ENTRIES: usize = LINE;

@@ -8,9 +8,9 @@
 //! - for a value in fragments the state that `Fragmented` had before, which a value that was handed over has changed;
 //! - for a message nothing does, until its sender says so: one that may not have gone counts as not put.
 //!
-//! Whoever owns the lane next knows its tail before it has written anything, and settles then what the last owner
-//! left open. The inlets of one link follow each other: who attaches holds the channel's lock, and is refused while
-//! the owner's mark stands in its lane's role.
+//! The lane's next owner knows its tail before it has written anything, and settles then what the last owner
+//! left open. The inlets of one link follow each other: one that attaches holds the channel's lock, and is refused
+//! while the owner's mark stands in its lane's role.
 
 use super::fragmented::Fragmented;
 use super::layout::{LINKS, WINDOW, link_word, word};
@@ -54,27 +54,22 @@ impl Proof {
 pub(crate) struct LinkOwner {
     pub(crate) lane: usize,
     pub(crate) mark: i16,
+    pub(crate) generation: u64,
 }
 
 impl LinkOwner {
-    fn word(self) -> u64 {
-        (self.lane as u64) << 16 | u64::from(self.mark as u16)
-    }
-
-    fn read(control: &Control, word: u64) -> Option<Self> {
-        let (lane, mark) = ((word >> 16) as usize, word as u16 as i16);
-        (mark > 0 && lane < control.layout().lanes).then_some(LinkOwner { lane, mark })
-    }
-
     /// The process that took or gave back the lane last.
     pub(crate) fn pid(self, control: &Control) -> Result<i32, SystemError> {
         control.set.last_pid(semaphores::lane_role(self.lane))
     }
 
-    /// Whether it is there, by the semaphore that the kernel keeps true.
+    /// Whether it is there: by the semaphore that the kernel keeps true, and the generation, since a later sender may have
+    /// drawn the same mark.
     fn is_there(self, control: &Control) -> Result<bool, SystemError> {
         let role = control.set.value(semaphores::lane_role(self.lane))?;
-        Ok(role == self.mark as u16)
+        let generation = control.lane_word(self.lane, lane_word::GENERATION);
+        // Relaxed: one that has taken the lane and not said so yet is taken for this one for that long.
+        Ok(role == self.mark as u16 && generation.load(Ordering::Relaxed) == self.generation)
     }
 }
 
@@ -140,7 +135,11 @@ impl<'c> Link<'c> {
 
     /// The owner, there or gone.
     pub(crate) fn owner(&self) -> Option<LinkOwner> {
-        LinkOwner::read(self.control, self.get(link_word::OWNER))
+        let owner = self.get(link_word::OWNER);
+        let (lane, mark) = ((owner >> 16) as usize, owner as u16 as i16);
+        let generation = self.get(link_word::GENERATION);
+        let is_one = mark > 0 && lane < self.control.layout().lanes;
+        is_one.then_some(LinkOwner { lane, mark, generation })
     }
 
     /// Whether it is written down of all values whether they were put.
@@ -203,7 +202,7 @@ impl<'c> Link<'c> {
     }
 
     fn forget(&self, link: u64) {
-        // In this order: whoever dies in between leaves a link of nobody.
+        // In this order: a process that dies in between leaves a link that has no number.
         self.set(link_word::LINK, 0);
         self.set(link_word::OWNER, 0);
         self.set(link_word::BEGUN, 0);
@@ -215,12 +214,15 @@ impl<'c> Link<'c> {
     /// Has the link for this owner. What its predecessor left open is settled.
     pub(crate) fn take(&self, owner: LinkOwner) {
         let came = self.control.word(word::LINKS_CAME).fetch_add(1, Ordering::Relaxed);
-        self.set(link_word::CAME, came + 1);
-        self.set(link_word::OWNER, owner.word());
+        self.set(link_word::CAME, came.wrapping_add(1));
+        self.set(link_word::GENERATION, owner.generation);
+        // Release: as in `begin`.
+        let lane_and_mark = (owner.lane as u64) << 16 | u64::from(owner.mark as u16);
+        self.word(link_word::OWNER).store(lane_and_mark, Ordering::Release);
     }
 }
 
-/// A link that nobody else has, nor can take as long as this is there: it holds the channel's lock.
+/// A link that no other process has, nor can take as long as this is there: it holds the channel's lock.
 pub(crate) struct Claim {
     _locked: Locked,
     /// Which words are the link's.
