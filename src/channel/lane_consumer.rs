@@ -168,41 +168,10 @@ impl LaneConsumer {
         control: &Control,
         deadline: Deadline,
     ) -> Result<Option<Delivery>, RecvError> {
-        if !self.usable(control)? {
-            return Ok(None);
-        }
-        let found = self.next_record(control, deadline);
-        self.notify_if_moved(control);
-        match found {
-            Ok(found) => Ok(found),
-            Err(damage) => Err(self.damaged(control, damage)),
-        }
-    }
-
-    #[inline]
-    fn next_record(
-        &mut self,
-        control: &Control,
-        deadline: Deadline,
-    ) -> Result<Option<Delivery>, Damage> {
-        let mut budget = SearchBudget::new(control, deadline);
-        while !budget.is_spent() {
-            let Some(consumer) = self.consumer.as_mut() else { return Ok(None) };
-            let Some(record) = consumer.next()? else { return Ok(None) };
-            if record.flags.is_whole() {
-                return Ok(Some(Delivery::Record { lane: self.lane, record, slot: None }));
-            }
-            if record.flags.is_last() {
-                if let Some(delivery) = self.completed(control, record, None)? {
-                    return Ok(Some(delivery));
-                }
-                self.drop_rest(control, &record);
-            } else {
-                self.collect_fragment(control, &record)?;
-                self.notify_if_moved(control);
-            }
-        }
-        Ok(None)
+        self.find(control, deadline, |lane| {
+            let Some(consumer) = lane.consumer.as_mut() else { return Ok(None) };
+            consumer.next()
+        })
     }
 
     /// The lane's next value behind those that are held, in order.
@@ -211,33 +180,58 @@ impl LaneConsumer {
         control: &Control,
         deadline: Deadline,
     ) -> Result<Option<Delivery>, RecvError> {
-        if !self.usable(control)? {
-            return Ok(None);
-        }
-        let found = self.next_record_behind(control, deadline);
-        self.notify_if_moved(control);
-        found.map_err(|damage| self.damaged(control, damage))
+        self.find(control, deadline, LaneConsumer::next_record_behind)
     }
 
-    fn next_record_behind(
+    /// The first record behind those that are held that was not consumed; what lies before it is passed.
+    fn next_record_behind(&mut self) -> Result<Option<Record>, Damage> {
+        let Some(consumer) = self.consumer.as_mut() else { return Ok(None) };
+        consumer.skip_consumed()?;
+        self.scanned = self.scanned.max(consumer.head());
+        // No producer takes a record back where there is no queue, and as many steps as the ring has lines are all.
+        while let Some((record, consumed)) = consumer.at(self.scanned, u64::MAX)? {
+            if !consumed && !record.flags.is_padding() {
+                return Ok(Some(record));
+            }
+            self.scanned = record.end();
+        }
+        Ok(None)
+    }
+
+    /// The value that is whole with one of the records that `next` gives, one after another: parts of a value are
+    /// collected meanwhile.
+    #[inline]
+    fn find(
         &mut self,
         control: &Control,
         deadline: Deadline,
+        next: impl FnMut(&mut Self) -> Result<Option<Record>, Damage>,
+    ) -> Result<Option<Delivery>, RecvError> {
+        if !self.usable(control)? {
+            return Ok(None);
+        }
+        let found = self.find_by(control, deadline, next);
+        self.notify_if_moved(control);
+        match found {
+            Ok(found) => Ok(found),
+            Err(damage) => Err(self.damaged(control, damage)),
+        }
+    }
+
+    #[inline]
+    fn find_by(
+        &mut self,
+        control: &Control,
+        deadline: Deadline,
+        mut next: impl FnMut(&mut Self) -> Result<Option<Record>, Damage>,
     ) -> Result<Option<Delivery>, Damage> {
         let mut budget = SearchBudget::new(control, deadline);
         while !budget.is_spent() {
-            let Some(consumer) = self.consumer.as_mut() else { return Ok(None) };
-            consumer.skip_consumed()?;
-            self.scanned = self.scanned.max(consumer.head());
-            // No producer takes a record back where there is no queue.
-            let Some((record, consumed)) = consumer.at(self.scanned, u64::MAX)? else {
-                return Ok(None);
-            };
-            if consumed || record.flags.is_padding() {
-                self.scanned = record.end();
-            } else if record.flags.is_whole() {
+            let Some(record) = next(self)? else { return Ok(None) };
+            if record.flags.is_whole() {
                 return Ok(Some(Delivery::Record { lane: self.lane, record, slot: None }));
-            } else if record.flags.is_last() {
+            }
+            if record.flags.is_last() {
                 if let Some(delivery) = self.completed(control, record, None)? {
                     return Ok(Some(delivery));
                 }

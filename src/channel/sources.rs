@@ -129,7 +129,8 @@ impl Sources {
                 // Release in `Sender::begin_long`. Where it is the next value's, this one is seen as taken back.
                 let number =
                     control.lane_word(lane, lane_word::LONG_VALUES).load(Ordering::Acquire);
-                if !Fragmented(control.lane_word(lane, lane_word::FRAGMENTED)).is_open(start) {
+                let word = Fragmented(control.lane_word(lane, lane_word::FRAGMENTED));
+                if !word.is_open(start) && !fault(Fault::LongTakenForNext) {
                     return None;
                 }
                 (lane as u64 | LONG, number)
@@ -173,6 +174,7 @@ impl Sources {
     }
 
     /// Reads the encoded bytes of what is ready, and leaves them as they are.
+    #[inline]
     pub(super) fn look_into<R>(
         &self,
         control: &Control,
@@ -188,7 +190,7 @@ impl Sources {
         }
     }
 
-    /// Reads the encoded bytes of what is ready.
+    /// Reads the encoded bytes of what is ready, and perhaps moves them out.
     #[inline]
     pub(super) fn read<R>(
         &mut self,
@@ -197,9 +199,10 @@ impl Sources {
         read: impl FnOnce(Reader<'_>) -> R,
     ) -> R {
         match delivery {
-            Delivery::Slot { slot, len, .. } => slots::read(control, *slot, *len, read),
-            Delivery::Record { lane, record, .. } => self.lanes.consumer(*lane).read(record, read),
             Delivery::Fragments { lane, .. } => self.lanes.consumer_mut(*lane).read_whole(read),
+            Delivery::Slot { .. } | Delivery::Record { .. } => {
+                self.look_into(control, delivery, read)
+            }
         }
     }
 

@@ -69,6 +69,8 @@ faults! {
     LinkNotSettled,
     /// A value of an inlet that was killed counts as put, whether it was or not.
     LinkForgets,
+    /// An outlet does not look whether a value in fragments was taken back before it says which one it is.
+    LongTakenForNext,
     /// Messages of such a channel are as long as their values.
     NotPadded,
     /// All owners of a lane raise its role by the same number.

@@ -4,11 +4,12 @@ use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{finds, finds_killed, holds, holds_killed};
+use super::{finds, finds_by, finds_killed, holds, holds_killed};
 use crate::bridge::{Inlet, Outlet, ValueId};
 use crate::codec::{Raw, Reader, Schema};
-use crate::model::Process;
+use crate::model::{Process, check_to, expire_deadlines};
 use crate::sys::Fault;
+use crate::verify::fault::with_fault;
 use crate::{Channel, Handle, Options, Receiver, Tag};
 
 const LINK: NonZeroU64 = NonZeroU64::MIN;
@@ -155,6 +156,55 @@ fn a_long_value_of_a_killed_inlet_comes_once() {
         &[Fault::LinkNotSettled],
         inlet_killed_with_a_long_value,
     );
+}
+
+/// A later sender that draws a dead inlet's mark, on its lane, is not taken for it.
+#[test]
+fn a_dead_inlets_mark_may_be_drawn_again() {
+    let model = || {
+        let channel = ring_only(8).lanes(2).private().unwrap();
+        put(&Inlet::attach(&channel, LINK).unwrap(), 1);
+        let _other = channel.sender().unwrap();
+        assert_eq!(Inlet::attach(&channel, LINK).unwrap().known(), [id(1)]);
+    };
+    with_fault(Fault::SameMark, || holds("a mark that is drawn again", model));
+}
+
+/// A sender gives a long value up and sends another: no two values have one id.
+fn ids_of_long_values() {
+    let channel = ring_only(4).private().unwrap();
+    let outlet = Outlet::attach(&channel).unwrap();
+    let tx = channel.sender().unwrap();
+    let sender = loom::thread::spawn(move || {
+        let was_sent = tx.send_timeout(&vec![1; 150], Duration::from_secs(1)).is_ok();
+        tx.send(&vec![2; 150]).unwrap();
+        was_sent
+    });
+    let clock = loom::thread::spawn(expire_deadlines);
+    let mut given: Vec<(ValueId, u8)> = Vec::new();
+    let mut settled = Vec::new();
+    while settled.last() != Some(&2) {
+        let first = |id, _, mut bytes: Reader<'_>| (id, bytes.read_array::<1>().unwrap()[0]);
+        // The clock ends one wait of this side, too.
+        let Ok((id, value)) = outlet.next(Duration::MAX, first) else { continue };
+        let same = given.iter().find(|(other, _)| *other == id);
+        assert!(same.is_none_or(|&(_, other)| other == value), "{value} is taken for another");
+        given.push((id, value));
+        if outlet.settle(id).unwrap() {
+            settled.push(value);
+        }
+    }
+    let was_sent = sender.join().unwrap();
+    clock.join().unwrap();
+    assert_eq!(settled, if was_sent { vec![1, 2] } else { vec![2] });
+}
+
+#[test]
+fn no_two_long_values_have_one_id() {
+    // With two preemptions it holds too, in 1,228,909 executions.
+    let check = || check_to(1, ids_of_long_values);
+    println!("ids of long values: {} executions", check());
+    finds_by("ids of long values", &[Fault::LongTakenForNext], check);
 }
 
 /// An outlet is killed; its successor has what was not settled, with the same ids.
