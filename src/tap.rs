@@ -202,6 +202,8 @@ impl Tap {
 
     /// How many values went by without being seen since the tap began, as far as is known by now; of a mailbox
     /// those replies too that it passes on for its ports.
+    ///
+    /// A value that was on its way from the queue to its receiver when the tap last looked counts until it is seen.
     pub fn missed(&self) -> u64 {
         self.missed
     }
@@ -291,8 +293,8 @@ impl Tap {
         }
         self.show(messages);
         if !was_cut {
-            let unseen = sent.wrapping_sub(self.sent_before).saturating_sub(self.seen);
-            self.missed = self.missed.max(unseen);
+            // It falls again too: a value that a receiver was just taking from the queue stands in its slot later.
+            self.missed = sent.wrapping_sub(self.sent_before).saturating_sub(self.seen);
         }
         self.last_look = Some(Look { at, took: at.elapsed(), sent, was_cut });
         self.is_over = is_over;
