@@ -8,6 +8,7 @@ mod call;
 mod calls_wire;
 mod events;
 mod file;
+mod hello;
 mod incoming;
 mod link;
 mod local;

@@ -19,6 +19,7 @@ use zenoh::pubsub::Publisher;
 use zenoh::qos::{CongestionControl, Priority};
 
 use super::events::Events;
+use super::hello::{Answered, With};
 use super::link::{LOOK, Link, drawn};
 use super::local::{self, Local};
 use super::session::refused;
@@ -306,11 +307,12 @@ impl Out<'_> {
                     }
                 }
             }
-            Event::Answer { session, answer } if session == way.session => {
+            Event::Answered(Answered { session, with: With::Answer(answer) })
+                if session == way.session =>
+            {
                 self.meeting.hear_another(way.instance, &answer);
             }
-            Event::Gone(_) | Event::Alive | Event::Up(_) | Event::Answer { .. } => {}
-            Event::Answered { .. } | Event::Unreadable { .. } => {}
+            Event::Gone(_) | Event::Alive | Event::Up(_) | Event::Answered(_) => {}
         }
         Ok(None)
     }

@@ -2,31 +2,19 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use sysv_channel::dynamic::DynamicCodec;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
-use zenoh::query::{ConsolidationMode, QueryTarget, Reply};
 use zenoh::sample::{Sample, SampleKind};
 use zenoh::{Session, Wait};
 
 use super::super::events::Events;
-use super::super::link::{Link, drawn};
+use super::super::hello::{Answered, Greeter, Hears, Verdict};
+use super::super::link::Link;
 use super::super::session::refused;
-use super::super::wire::{self, Answer, Hello, Up, WireError};
+use super::super::wire::{self, Answer, Hello, Up};
 use crate::failure::{Code, Failure};
-
-/// How long an answer to a hello is waited for.
-const ANSWER: Duration = Duration::from_secs(3);
-
-/// Pauses between hellos to which nobody answers, at first and later. An `in` that comes to be there is noticed at once
-/// in any case.
-const SOON: Duration = Duration::from_millis(100);
-const LATER: Duration = Duration::from_secs(1);
-
-/// From then on it is said that nobody answers.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What an `out` hears.
 pub(super) enum Event {
@@ -36,19 +24,28 @@ pub(super) enum Event {
     /// This one has gone.
     Gone(u64),
     Up(Up),
-    Answer {
-        session: u64,
-        answer: Answer,
-    },
-    /// There are no more answers to this hello.
-    Answered {
-        session: u64,
-    },
-    /// Something came that is no message for this program.
-    Unreadable {
-        session: u64,
-        error: WireError,
-    },
+    Answered(Answered<Answer>),
+}
+
+impl From<Answered<Answer>> for Event {
+    fn from(answered: Answered<Answer>) -> Self {
+        Event::Answered(answered)
+    }
+}
+
+impl Hears for Event {
+    type Answer = Answer;
+
+    fn is_end(&self) -> bool {
+        matches!(self, Event::End)
+    }
+
+    fn answered(self) -> Option<Answered<Answer>> {
+        match self {
+            Event::Answered(answered) => Some(answered),
+            _ => None,
+        }
+    }
 }
 
 /// The far side takes values from here on.
@@ -122,77 +119,29 @@ impl<'l> Meeting<'l> {
 
     /// Says hello until it is welcomed; `None` if the link ends before.
     pub(super) fn welcome(&self, codec: &DynamicCodec) -> Result<Option<Welcome>, Failure> {
-        let began = Instant::now();
-        while !self.link.has_ended() {
-            let session = drawn()?;
-            self.hello(session, codec)?;
-            let why = match self.answer(session)? {
-                Ok(welcome) => return Ok(Some(welcome)),
-                Err(why) => why,
-            };
-            let mut pause = SOON;
-            if began.elapsed() >= PATIENCE {
-                self.link.waits(&why);
-                pause = LATER;
+        let greeter = Greeter { link: self.link, events: self.events, below: "hello", far: "in" };
+        let hello = |session| {
+            let (codec, shape) = (codec.name().to_owned(), codec.shape().text().to_owned());
+            Hello { session, from: self.from, codec, shape }
+        };
+        greeter.until_welcome(hello, |session, answer| match answer {
+            Answer::Welcome { instance, longest, known } => {
+                Ok(Verdict::Welcome(Welcome { session, instance, longest, known }))
             }
-            if let Some(Event::End) = self.events.wait(pause) {
-                break;
+            Answer::Refused { channel, difference } => {
+                let (name, key) = (&self.link.options.name, &self.link.options.key);
+                let what = format!(
+                    "{name} here and {channel:?} there, at the key {key}, do not carry the same values: {difference}; \
+                     make both of the same type"
+                );
+                Err(Failure::new(Code::Refused, what))
             }
-        }
-        Ok(None)
-    }
-
-    fn hello(&self, session: u64, codec: &DynamicCodec) -> Result<(), Failure> {
-        let (name, shape) = (codec.name().to_owned(), codec.shape().text().to_owned());
-        let hello = Hello { session, from: self.from, codec: name, shape };
-        let over = Answers { session, events: self.events.clone() };
-        self.link
-            .session
-            .get(self.link.key("hello"))
-            .payload(wire::encode(&hello))
-            .target(QueryTarget::All)
-            .consolidation(ConsolidationMode::None)
-            .timeout(ANSWER)
-            .callback(move |reply| over.hear(&reply))
-            .wait()
-            .map_err(refused)
-    }
-
-    /// The welcome to this hello, or why there is none yet.
-    fn answer(&self, session: u64) -> Result<Result<Welcome, String>, Failure> {
-        let mut why = "waits for `bridge in`, which is not there".to_owned();
-        while let Some(event) = self.events.wait(ANSWER * 2) {
-            match event {
-                Event::End => break,
-                Event::Answered { session: of } if of == session => break,
-                Event::Unreadable { session: of, error } if of == session => {
-                    why = format!("waits: {error}");
-                }
-                Event::Answer { session: of, answer } if of == session => {
-                    match answer {
-                        Answer::Welcome { instance, longest, known } => {
-                            return Ok(Ok(Welcome { session, instance, longest, known }));
-                        }
-                        Answer::Refused { channel, difference } => {
-                            return Err(Failure::new(
-                                Code::Refused,
-                                format!(
-                                    "{} here and {channel:?} there, at the key {}, do not carry the same values: \
-                                 {difference}; make both of the same type",
-                                    self.link.options.name, self.link.options.key
-                                ),
-                            ));
-                        }
-                        Answer::Taken => {
-                            why = "waits: another `bridge out` has this key; end one, or use another key".to_owned();
-                        }
-                        Answer::NotReady { why: theirs } => why = format!("waits: there, {theirs}"),
-                    }
-                }
-                _ => {}
+            Answer::Taken => {
+                let what = "another `bridge out` has this key; end one, or use another key";
+                Ok(Verdict::NotYet(what.to_owned()))
             }
-        }
-        Ok(Err(why))
+            Answer::NotReady { why } => Ok(Verdict::NotYet(format!("there, {why}"))),
+        })
     }
 
     /// Tells, once, of a second `in` with this key.
@@ -205,29 +154,5 @@ impl<'l> Meeting<'l> {
                 "two `bridge in` have this key, and values go to the first that answers; end one",
             );
         }
-    }
-}
-
-/// The answers to one hello; dropped when there are no more.
-struct Answers {
-    session: u64,
-    events: Arc<Events<Event>>,
-}
-
-impl Answers {
-    fn hear(&self, reply: &Reply) {
-        let session = self.session;
-        if let Ok(sample) = reply.result() {
-            self.events.push_urgent(match wire::decode(sample.payload()) {
-                Ok(answer) => Event::Answer { session, answer },
-                Err(error) => Event::Unreadable { session, error },
-            });
-        }
-    }
-}
-
-impl Drop for Answers {
-    fn drop(&mut self) {
-        self.events.push_urgent(Event::Answered { session: self.session });
     }
 }

@@ -3,50 +3,47 @@
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use zenoh::Wait;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
-use zenoh::query::{ConsolidationMode, QueryTarget, Reply};
 use zenoh::sample::{Sample, SampleKind};
 
 use super::super::calls_wire::{Answer, Hello, Served, bridge_of, longest};
 use super::super::events::Events;
-use super::super::link::{Link, drawn};
+use super::super::hello::{Answered, Greeter, Hears, Verdict};
+use super::super::link::Link;
 use super::super::session::refused;
-use super::super::wire::{self, WireError};
 use super::calls::Calls;
 use crate::failure::Failure;
-
-/// How long an answer to a hello is waited for.
-const ANSWER: Duration = Duration::from_secs(3);
-
-/// Pauses between hellos, at first and later. A server that comes to be there is noticed at once in any case.
-const SOON: Duration = Duration::from_millis(100);
-const LATER: Duration = Duration::from_secs(1);
-
-/// From then on it is said that nobody answers.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a `serve` hears while it looks for its `call`.
 pub(super) enum Event {
     End,
     /// A `call` has a server to be called.
     Ready,
-    Answer {
-        session: u64,
-        answer: Answer,
-    },
-    /// There are no more answers to this hello.
-    Answered {
-        session: u64,
-    },
-    /// Something came that is no message for this program.
-    Unreadable {
-        session: u64,
-        error: WireError,
-    },
+    Answered(Answered<Answer>),
+}
+
+impl From<Answered<Answer>> for Event {
+    fn from(answered: Answered<Answer>) -> Self {
+        Event::Answered(answered)
+    }
+}
+
+impl Hears for Event {
+    type Answer = Answer;
+
+    fn is_end(&self) -> bool {
+        matches!(self, Event::End)
+    }
+
+    fn answered(self) -> Option<Answered<Answer>> {
+        match self {
+            Event::Answered(answered) => Some(answered),
+            Event::End | Event::Ready => None,
+        }
+    }
 }
 
 /// The far side takes calls from here on.
@@ -143,84 +140,16 @@ impl<'l> Meeting<'l> {
 
     /// Says hello until it is welcomed; `None` if the link ends before.
     pub(super) fn welcome(&self) -> Result<Option<Welcome>, Failure> {
-        let began = Instant::now();
-        while !self.link.has_ended() {
-            let session = drawn()?;
-            self.hello(session)?;
-            let why = match self.answer(session) {
-                Ok(welcome) => return Ok(Some(welcome)),
-                Err(why) => why,
-            };
-            let mut pause = SOON;
-            if began.elapsed() >= PATIENCE {
-                self.link.waits(&why);
-                pause = LATER;
-            }
-            if let Some(Event::End) = self.events.wait(pause) {
-                break;
-            }
-        }
-        Ok(None)
-    }
-
-    fn hello(&self, session: u64) -> Result<(), Failure> {
-        let hello = Hello { session, from: self.from, longest: longest(self.link) };
-        let over = Answers { session, events: self.events.clone() };
-        self.link
-            .session
-            .get(self.link.key("calls/hello"))
-            .payload(wire::encode(&hello))
-            .target(QueryTarget::All)
-            .consolidation(ConsolidationMode::None)
-            .timeout(ANSWER)
-            .callback(move |reply| over.hear(&reply))
-            .wait()
-            .map_err(refused)
-    }
-
-    /// The welcome to this hello, or why there is none yet.
-    fn answer(&self, session: u64) -> Result<Welcome, String> {
-        let mut why = "waits for `bridge call`, which is not there".to_owned();
-        while let Some(event) = self.events.wait(ANSWER * 2) {
-            match event {
-                Event::End => break,
-                Event::Answered { session: of } if of == session => break,
-                Event::Unreadable { session: of, error } if of == session => {
-                    why = format!("waits: {error}");
+        let greeter =
+            Greeter { link: self.link, events: self.events, below: "calls/hello", far: "call" };
+        let hello = |session| Hello { session, from: self.from, longest: longest(self.link) };
+        greeter.until_welcome(hello, |session, answer| {
+            Ok(match answer {
+                Answer::Welcome { instance, longest, served } => {
+                    Verdict::Welcome(Welcome { session, instance, longest, served })
                 }
-                Event::Answer { session: of, answer } if of == session => match answer {
-                    Answer::Welcome { instance, longest, served } => {
-                        return Ok(Welcome { session, instance, longest, served });
-                    }
-                    Answer::NotReady { why: theirs } => why = format!("waits: there, {theirs}"),
-                },
-                _ => {}
-            }
-        }
-        Err(why)
-    }
-}
-
-/// The answers to one hello; dropped when there are no more.
-struct Answers {
-    session: u64,
-    events: Arc<Events<Event>>,
-}
-
-impl Answers {
-    fn hear(&self, reply: &Reply) {
-        let session = self.session;
-        if let Ok(sample) = reply.result() {
-            self.events.push_urgent(match wire::decode(sample.payload()) {
-                Ok(answer) => Event::Answer { session, answer },
-                Err(error) => Event::Unreadable { session, error },
-            });
-        }
-    }
-}
-
-impl Drop for Answers {
-    fn drop(&mut self) {
-        self.events.push_urgent(Event::Answered { session: self.session });
+                Answer::NotReady { why } => Verdict::NotYet(format!("there, {why}")),
+            })
+        })
     }
 }
