@@ -1,7 +1,7 @@
 //! Looking at channels from outside: what there is, who uses it, what waits.
 //!
-//! Nothing is locked, taken or written, so nobody is disturbed. No type is needed: a channel's header says
-//! what it carries.
+//! Nothing is locked, taken or written, so no user of a channel is disturbed. No type is needed: a channel's
+//! header says what it carries.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -99,7 +99,7 @@ pub struct Inspection {
     /// Which process holds the lock of the channel now, as those that open and close it do for a moment:
     /// 0 for one of another pid namespace.
     pub lock_holder: Option<i32>,
-    /// The lanes whose ring its sender, or somebody else, wrote over, so that it is not read any more.
+    /// The lanes whose ring its sender, or another process, wrote over, so that it is not read any more.
     pub damaged_lanes: Vec<usize>,
 }
 
@@ -113,7 +113,7 @@ pub struct ChannelShape {
     pub receivers: usize,
     /// Bytes of each lane's ring; 0 where there is a queue alone.
     pub capacity: usize,
-    /// Bytes of each lane's ring for replies; 0 where nobody replies.
+    /// Bytes of each lane's ring for replies; 0 where there are no replies.
     pub reply_capacity: usize,
     /// The longest encoded value that goes by the queue, in bytes; 0 where there is none.
     pub inline_limit: usize,
@@ -165,7 +165,7 @@ pub struct LaneInfo {
 /// to none.
 ///
 /// Other users' channels are listed too; what this user may not read is [`Listed::Unreadable`], and may be
-/// another program's set of as many semaphores. Nobody is disturbed: see [`inspect`].
+/// another program's set of as many semaphores. No user of a channel is disturbed: see [`inspect`].
 ///
 /// # Errors
 /// A [`SystemError`] if the kernel does not list its objects; queues are listed from Linux 4.17 on.

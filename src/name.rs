@@ -12,7 +12,7 @@ pub(crate) const MAX_NAME: usize = 255;
 /// What a channel, queue, segment or semaphore set is found by: a name, or a System V key agreed on by other means.
 ///
 /// A name is hashed to a key; a channel's header holds the whole name, so that two names with one
-/// key are told apart. A [`Key`] serves those who must agree with programs that know nothing of
+/// key are told apart. A [`Key`] serves programs that must agree with others that know nothing of
 /// this crate.
 ///
 /// ```

@@ -7,7 +7,7 @@ use crate::sys::{AtExit, at_exit, process};
 
 /// A private object, removed once: on drop, or before, when its process exits.
 pub(crate) struct Private {
-    /// Removes it. It may be gone already, and a destructor has no one to tell.
+    /// Removes it. It may be gone already, and a destructor has no caller to tell.
     remove: Box<dyn Fn() + Send + Sync>,
     /// The process that removes it; a forked child does not.
     token: u64,

@@ -47,7 +47,7 @@ use crate::sys::{self, Key, SegmentStat, SystemErrorKind};
 /// - **Key.** A segment is found by its key; one that has none (`IPC_PRIVATE`), and that programs tell each
 ///   other by its id, is not.
 /// - **Memory.** A segment that a program made of huge pages (`SHM_HUGETLB`) without reserving them kills
-///   (SIGBUS) whoever touches a page that the kernel does not have; see
+///   (SIGBUS) a process that touches a page that the kernel does not have; see
 ///   [shmget(2)](https://man7.org/linux/man-pages/man2/shmget.2.html).
 /// - **No channel.** The name or key of a [`Channel`](crate::Channel) is refused.
 ///
@@ -142,7 +142,7 @@ impl Segment {
     pub fn store_bytes(&self, offset: usize, bytes: &[u8]) -> Result<(), SegmentAccessError> {
         self.writable()?;
         self.within(offset..offset.saturating_add(bytes.len()))?;
-        // Pairs with the fence of `copy_out`: who sees these bytes sees what was stored before.
+        // Pairs with the fence of `copy_out`: a reader that sees these bytes sees what was stored before.
         fence(Ordering::Release);
         self.memory.store(offset, bytes);
         Ok(())

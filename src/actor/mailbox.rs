@@ -268,7 +268,7 @@ impl<M, C: Codec<M>> Mailbox<M, C> {
         }
     }
 
-    /// Receives what nobody will receive any more: replies on their way to their askers, and all that is
+    /// Receives what is for no later actor: replies on their way to their askers, and all that is
     /// in a private mailbox, so that askers hear of the ports in it that other actors passed on. Those that
     /// asked here see the actor's end. Then it waits for those that take long replies in this moment.
     fn receive_last(&self) {

@@ -50,14 +50,14 @@
 //!   A private one has one actor: once that has ended, telling and asking say so at once.
 //!   [`Address::is_alive`] asks.
 //! - An asker is told at once when the actor's process ends, and when the actor that holds the reply
-//!   port drops it or dies, wherever it was forwarded to. [`ReplyTo`] says where nobody knows of a port.
+//!   port drops it or dies, wherever it was forwarded to. [`ReplyTo`] says in which cases no process can tell it.
 //! - A forwarded reply, and word of a forwarded port, go through the mailbox that was asked, while its actor
 //!   receives. Word of a port goes be the mailbox full or not; a reply waits for room, a second at most.
 //! - A reply port is passed on by a send that succeeds, and by nothing else.
 //! - [`Watch`] tells at once that an actor has ended, however it did: the kernel rings.
 //!   [`Address::watch_into`] brings that into a mailbox as a message, after what the actor had told there.
 //! - An answer can be a [stream](Address::stream) of parts, from a [port](StreamTo) that travels as any other: the asker
-//!   reads them as they come, in order, and the one who sends them is a window ahead of that reader at most.
+//!   reads them as they come, in order, and the process that sends them is a window ahead of that reader at most.
 //! - [Urgent](Address::tell_urgent) messages overtake all others.
 //!
 //! No thread is started here but for [`Address::watch_into`], one for each actor that is watched so, and for a

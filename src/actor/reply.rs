@@ -29,7 +29,7 @@ use crate::name::Name;
 /// does nothing, and one that was refused leaves it as it was. Any other encoding of a port, as for a log,
 /// is an error and leaves it as it was, too, as is the sending of one that was passed on before.
 ///
-/// Nobody knows of a port, and its asker waits until the deadline:
+/// In these cases no process can tell an asker what became of its port, and the asker waits until its deadline:
 ///
 /// - while it is on its way in the mailbox of an actor that was killed, or whose process exited: it waits
 ///   there like the message. A mailbox without a name that is dropped drops the ports in it;

@@ -38,7 +38,7 @@ pub(super) const REPLY_HEAD: usize = 22;
 
 pub(super) const HEADS: Heads = Heads { value: REPLY_HEAD, reply: reply::HEAD };
 
-/// What everybody on a mailbox's channel must agree on.
+/// What all processes on a mailbox's channel must agree on.
 pub(super) fn protocol<M, C: Codec<M>>() -> Protocol {
     let none = Schema::bytes("ring");
     let schema = Schema::both("Mailbox", [("message", &C::schema()), ("reply", &none)]);

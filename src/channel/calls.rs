@@ -1,4 +1,4 @@
-//! What request and response need of the two ends beside what everybody does.
+//! What request and response need of the two ends beside what every channel does.
 //!
 //! A caller has to know whether its request was consumed, and by which receiver. On a channel
 //! without a queue the head says whether. Two facts each prove that it was a receiver which is

@@ -22,8 +22,9 @@ const SETTLED_WITHIN: &[u64] =
 /// The end of a bridge that puts values from far away into a channel, and remembers in the channel which ones.
 ///
 /// When its process is killed, at whatever moment, the next inlet of the same link [knows](Inlet::known) the last
-/// [`WINDOW`](crate::bridge::WINDOW) values that were put, whether or not its predecessor could tell anybody: so those and no others are
-/// to be sent again. Other senders of the channel are not disturbed; their values come between.
+/// [`WINDOW`](crate::bridge::WINDOW) values that were put, whether or not its predecessor could tell the bridge's
+/// other end: so those and no others are to be sent again. Other senders of the channel are not disturbed; their
+/// values come between.
 ///
 /// A channel forgets its links when it is removed: it is best [durable](crate::Options::durable).
 ///

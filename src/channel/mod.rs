@@ -132,7 +132,7 @@ pub struct Channel<T, C = DefaultCodec> {
     value: PhantomData<fn(T) -> C>,
 }
 
-/// What each program chooses for its own ends, whoever created the channel.
+/// What each program chooses for its own ends, also where another program created the channel.
 #[derive(Clone, Copy)]
 struct Local {
     spin: Duration,

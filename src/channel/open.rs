@@ -40,7 +40,7 @@ impl<T, C: Codec<T>> Channel<T, C> {
         Self::options().open_or_create(name)
     }
 
-    /// Creates a channel that only those find who are given its [`handle`](Channel::handle).
+    /// Creates a channel that only processes find that are given its [`handle`](Channel::handle).
     ///
     /// # Errors
     /// As [`Options::private`].
@@ -61,7 +61,7 @@ impl<T, C: Codec<T>> Channel<T, C> {
     }
 
     /// Removes a channel that has no user and holds no value, also a durable one. It is not removed while
-    /// somebody opens it or sends.
+    /// a process opens it or sends into it.
     ///
     /// # Errors
     /// [`OpenError::InUse`] or [`OpenError::HoldsValues`] if it stays; else as

@@ -254,7 +254,7 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// The longest encoded value at all, in bytes, 1 or more; default 64 MiB. It bounds the memory in which a
     /// receiver collects a value that comes in fragments, for each sender.
     ///
-    /// The creator's counts; who opens a channel says how long it is ready to collect, and is refused
+    /// The creator's counts; a program that opens a channel says how long it is ready to collect, and is refused
     /// with [`OpenError::LongerValues`] if that is less.
     pub fn max_value(mut self, bytes: u64) -> Self {
         self.max_value = bytes;
@@ -309,14 +309,15 @@ impl<T, C: Codec<T>> Options<T, C> {
         self
     }
 
-    /// Makes a channel that only [`Channel::unlink`] removes; default: the last user does. Nobody
-    /// on it is told that the others are gone, and values wait in the kernel for the next receiver.
+    /// Makes a channel that only [`Channel::unlink`] removes; default: the last user does. Neither its
+    /// senders nor its receivers are told that the other side is gone, and values wait in the kernel for the next
+    /// receiver.
     pub fn durable(mut self) -> Self {
         self.durable = true;
         self
     }
 
-    /// Has the receiver of this program, whoever created the channel, wait on when all senders are gone,
+    /// Has the receiver of this program, whichever program created the channel, wait on when all senders are gone,
     /// since others will come, as servers and mailboxes do; by default, calls that wait end then. What ends it is
     /// [`Receiver::closer`](crate::Receiver::closer).
     ///
@@ -386,7 +387,7 @@ impl<T, C: Codec<T>> Options<T, C> {
         self
     }
 
-    /// Says whether what is sent are requests, which nobody waits for once the channel has no user.
+    /// Says whether what is sent are requests: no caller waits for one once the channel has no user.
     pub(crate) fn calls(mut self, calls: bool) -> Self {
         self.calls = calls;
         self

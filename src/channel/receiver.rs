@@ -85,7 +85,7 @@ pub struct Receiver<T, C = DefaultCodec> {
     pub(super) sender_may_have_gone: Cell<bool>,
     /// What sleeps at the bell, once a task has waited for values.
     listener: RefCell<Option<Arc<Listener>>>,
-    /// What is set while there is something to receive, once somebody asked for it.
+    /// What is set while there is something to receive, once the program asked for a descriptor.
     #[cfg(not(loom))]
     pub(super) event: OnceCell<Arc<Event>>,
     /// Whether a call looks for a task, which is told instead.

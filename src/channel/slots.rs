@@ -97,7 +97,7 @@ impl Slots {
                 // Relaxed: the slot is this receiver's.
                 let deliveries = control.slot_word(slot.0, slot_word::DELIVERIES);
                 let before = deliveries.load(Ordering::Relaxed);
-                // Release: pairs with the Acquire of those who watch, who see all of the message then.
+                // Release: pairs with the Acquire of taps, which see all of the message then.
                 deliveries.store(before.saturating_add(1), Ordering::Release);
                 if fault(Fault::SlotClearedEarly) {
                     control.word(control.layout().slot(slot.0)).store(0, Ordering::Release);
@@ -107,7 +107,7 @@ impl Slots {
         }
     }
 
-    /// Whether a message waits, in a slot or on the queue, which keeps it: whoever receives next may
+    /// Whether a message waits, in a slot or on the queue, which keeps it: the next call may
     /// select another.
     pub(super) fn is_ready(
         &mut self,
@@ -193,7 +193,7 @@ impl Slots {
         // Set before the message is there: a slot without a type counts as empty.
         control.slot_word(slot, slot_word::DELIVERIES).store(0, Ordering::Relaxed);
         if WATCHED {
-            // Release: pairs with the Acquire fence of those who watch: who sees anything of the next message
+            // Release: pairs with the Acquire fence of taps: one that sees anything of the next message
             // sees that the slot is not the last one's any more.
             fence(Ordering::Release);
         }
@@ -400,7 +400,7 @@ fn slot_order(control: &Control, slot: usize) -> u64 {
 
 /// The tag of the message in a slot, if there is one.
 fn slot_tag(control: &Control, slot: usize) -> Option<Tag> {
-    // Relaxed: of a slot that is a predecessor's, who comes before this receiver through the semaphore of
+    // Relaxed: of a slot that is a predecessor's, which comes before this receiver through the semaphore of
     // the role or the word of the slot's owner; of another's, a hint.
     let at = control.layout().slot(slot);
     Tag::new(control.word(at).load(Ordering::Relaxed) as i64)

@@ -201,8 +201,8 @@ impl Space {
             return;
         }
         if control.layout().has_receivers() && !fault(Fault::RoomCounted) {
-            // The others make room too, and may be busy for long with what they took, as this one may: what
-            // is not given now nobody gives soon. So the kernel says how much there is.
+            // The other receivers make room too, and may be busy for long with what they took, as this one may:
+            // what is not given now may not be given soon. So the kernel says how much there is.
             if is_asked_for(control) {
                 redistribute(control);
             }

@@ -66,7 +66,7 @@ impl Stats {
 
     pub(super) fn of(control: &Control) -> Result<Self, SystemError> {
         let stats = Stats::read(control)?;
-        // A segment that was removed still has its figures, for those who have it mapped.
+        // A segment that was removed still has its figures, for processes that have it mapped.
         if control.is_removed() || cfg!(not(loom)) && control.poll_removed() {
             return Err(SystemError::removed(control.segment.id().name()));
         }

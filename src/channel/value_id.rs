@@ -1,6 +1,7 @@
 //! Which value it is, wherever it goes.
 
-/// Which value of which channel: the same as long as it stands there, whoever looks, and no other value's.
+/// Which value of which channel: the same as long as it stands there, in every process that looks, and no
+/// other value's.
 ///
 /// ```
 /// use std::time::Duration;

@@ -140,7 +140,7 @@ impl Control {
         let layout = self.layout();
         // Every bulk value has its descriptor in the queue or in a slot.
         let in_slots = (0..layout.slots()).map(|slot| layout.slot(slot)).any(|slot| {
-            // Relaxed, as below: who wrote it has let go of the channel, through its semaphores.
+            // Relaxed, as below: the receiver that wrote it has let go of the channel, through its semaphores.
             self.word(slot).load(Ordering::Relaxed) != 0
                 && self.segment.read(slot + TYPE_WORD, ENVELOPE, |mut text| {
                     text.read_array().is_ok_and(|text| self.stands_for_value(text))

@@ -12,7 +12,7 @@
 //! speed of a stream of small ones. There the waker's fence is left to the sleeper: it makes the
 //! kernel fence every processor that runs a process of the channel (`sys::heavy_barrier`). A process
 //! that cannot be registered for that says so in the header, as does one that never spins and so
-//! sleeps for every value; from then on everybody fences, and sleepers leave the kernel alone once
+//! sleeps for every value; from then on every waker fences, and sleepers leave the kernel alone once
 //! they know that all have seen it. Models take this barrier for a fence on either side. Where a
 //! caller sleeps for every reply it would cost more than the fences: with 16 and 64 callers 12
 //! microseconds a call, against 5.
@@ -20,7 +20,7 @@
 //! The two fences make sure that the waker sees the ticket or the sleeper sees the work. The post
 //! comes before `parked` is cleared: a waker that is stopped or killed between the two costs a
 //! wake-up for nothing, and never one that is missing. Tickets are never used twice, so a late
-//! waker cannot clear the ticket of a later sleeper. A post is a hint: nobody waits for one to
+//! waker cannot clear the ticket of a later sleeper. A post is a hint: no party waits for one to
 //! arrive, and after each wake-up the state is looked at afresh.
 
 use std::task::Waker;
@@ -113,7 +113,7 @@ impl Control {
     /// The same, for a caller that can tell of a refusal.
     ///
     /// Of several receivers all are rung that sleep: one that is woken alone may stop or die before it looks,
-    /// and leave the value to nobody although others are idle.
+    /// and the value would lie there although others are idle.
     #[inline(always)]
     pub(crate) fn try_notify_receivers(&self) -> Result<(), SystemError> {
         if !self.layout().has_receivers() {
@@ -123,7 +123,7 @@ impl Control {
     }
 
     /// Wakes every receiver that has a ticket.
-    // NB: apart from the callers, who have one receiver mostly: a feed is slower with this in the middle.
+    // NB: apart from the callers, whose channels have one receiver mostly: a feed is slower with this in the middle.
     #[inline(never)]
     fn wake_receivers(&self) -> Result<(), SystemError> {
         if !fault(Fault::NoRingFence) {
@@ -178,7 +178,7 @@ impl Control {
         }
         let told = self.word(word::FENCED).load(Ordering::Relaxed) != 0;
         let fenced = sys::heavy_barrier();
-        // Whoever had not seen FENCED before the barrier, or before it slept, has seen it after.
+        // A waker that had not seen FENCED before the barrier, or before it slept, sees it after.
         self.all_fence.store(told, Ordering::Relaxed);
         if !fenced {
             self.word(word::FENCED).swap(1, Ordering::Relaxed);
@@ -223,7 +223,7 @@ impl Control {
         let _ = parked.compare_exchange(ticket, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Makes a bell its new owner's, who looks for `spin` before it sleeps: no ticket, no posts.
+    /// Makes a bell its new owner's, which looks for `spin` before it sleeps: no ticket, no posts.
     pub(crate) fn reset_bell(&self, bell: Doorbell, spin: Duration) -> Result<(), SystemError> {
         self.register_waker(spin);
         self.word(bell.parked_at).swap(0, Ordering::Relaxed);
@@ -302,11 +302,11 @@ impl Control {
     /// How long to sleep at a time.
     ///
     /// Briefly where a waker may have gone without its fence.
-    /// The kernel wakes nobody here when the queue or the segment alone is removed, so a sleeper looks
+    /// The kernel wakes no sleeper here when the queue or the segment alone is removed, so a sleeper looks
     /// now and then whether they are still there.
     ///
-    /// In a model nothing times out: a wake-up that is lost there is one for good. Who notices in a
-    /// model that an object is gone tells the others.
+    /// In a model nothing times out: a wake-up that is lost there is one for good. A process
+    /// that notices in a model that an object is gone tells the others.
     fn park_timeout(&self, deadline: Deadline, fenced: bool, parks: u32) -> Deadline {
         if cfg!(loom) {
             return deadline;
@@ -319,7 +319,7 @@ impl Control {
         if sooner { deadline } else { Deadline::after(timeout) }
     }
 
-    /// A ticket that nobody had before, and not zero.
+    /// A ticket that no sleeper had before, and not zero.
     fn next_ticket(&self) -> u64 {
         loop {
             let ticket = self.word(word::TICKET).fetch_add(1, Ordering::Relaxed).wrapping_add(1);

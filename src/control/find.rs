@@ -31,7 +31,7 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Removes it, and tells those who use it.
+    /// Removes it, and tells the processes that use it.
     pub(super) fn remove(&self) -> Result<(), SystemError> {
         remove_rest(self.segment.as_deref(), self.queue)
     }

@@ -13,7 +13,7 @@ use crate::sys::{Fault, Key, MessageQueue, Ordering, Segment, fault};
 const DURABLE: u64 = 1;
 /// Bit of the flags word: the channel has no name, and is removed even if it holds values.
 const PRIVATE: u64 = 2;
-/// Bit of the flags word: what is sent are requests, which nobody waits for once no user is there.
+/// Bit of the flags word: what is sent are requests: no caller waits for one once no user is there.
 const CALLS: u64 = 4;
 
 /// A private copy of what the creator wrote.
@@ -104,8 +104,8 @@ impl Header {
         if segment.len() < word::WANT_QUEUE + LINE + lane_word::BLOCK {
             return Err(BadHeader::Unfinished);
         }
-        // Acquire: pairs with the Release of `publish`, for who looks without the lock, which the header's
-        // writer had.
+        // Acquire: pairs with the Release of `publish`, for a process that looks without the lock, which the
+        // header's writer had.
         if segment.word(word::MAGIC).load(Ordering::Acquire) != MAGIC {
             return Err(BadHeader::Unfinished);
         }

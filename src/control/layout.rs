@@ -47,8 +47,8 @@ pub(crate) const MAX_CODEC: usize = 63;
 /// Bytes kept for the type's name.
 pub(crate) const MAX_TYPE: usize = 255;
 
-/// Bytes kept for the type's shape; a longer one is cut, the fingerprint covers it whole. Whoever opens the
-/// channel without its type needs all of it. Only the pages that a text reaches are used.
+/// Bytes kept for the type's shape; a longer one is cut, the fingerprint covers it whole. A program that
+/// opens the channel without its type needs all of it. Only the pages that a text reaches are used.
 pub(crate) const MAX_SHAPE: usize = if cfg!(loom) { 1472 } else { 16_000 };
 
 /// Bytes in front of the payload of each queue message: length, kind, lane, position.
@@ -103,7 +103,7 @@ pub(crate) mod word {
     pub(crate) const RECEIVER_LEFT: usize = 4 * LINE + 8;
     /// Not zero once a receiver has come.
     pub(crate) const RECEIVER_CAME: usize = 4 * LINE + 16;
-    /// Not zero once a process came that cannot leave its fences to those who sleep.
+    /// Not zero once a process came that cannot leave its fences to sleepers.
     pub(crate) const FENCED: usize = 4 * LINE + 32;
     /// Raised by every receiver that takes the role.
     pub(crate) const RECEIVER_GENERATION: usize = 4 * LINE + 24;
@@ -159,7 +159,7 @@ pub(crate) mod slot_word {
     /// Where there are several receivers: the tag of the value in the slot, or zero. The kernel may be
     /// writing the type word when others look.
     pub(crate) const TAG: usize = 24;
-    /// The type of the message that came last, for those who watch: the type word is cleared when the value
+    /// The type of the message that came last, for taps: the type word is cleared when the value
     /// was handed over.
     pub(crate) const LAST_TYPE: usize = 32;
 
@@ -541,7 +541,7 @@ impl Layout {
         self.rings_at() + lane * self.lane_rings().unwrap_or(0)
     }
 
-    /// The ring from the lane's sender to the receiver, with records of any length: for those who
+    /// The ring from the lane's sender to the receiver, with records of any length: for processes that
     /// take nothing from it. See `Control::ring_of`.
     pub(crate) fn ring(&self, lane: usize) -> RingLayout {
         RingLayout {

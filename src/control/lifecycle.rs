@@ -271,7 +271,7 @@ fn create_locked(wanted: &Wanted, key: Key, locked: &Locked) -> Result<Outcome, 
                 event!(
                     INFO,
                     control,
-                    "a channel that nobody used is used again, with the values that it holds"
+                    "a channel without users is used again, with the values that it holds"
                 );
                 return Ok(Outcome::Use(Box::new(control)));
             }

@@ -49,7 +49,7 @@ impl Proof {
     }
 }
 
-/// Who has a link, or had it last.
+/// The inlet that has a link, or had it last.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LinkOwner {
     pub(crate) lane: usize,

@@ -52,7 +52,7 @@ pub(crate) enum Registrant {
     Task,
     /// A thread, in a call that blocks or in a set.
     Thread,
-    /// Whoever polls a descriptor.
+    /// A descriptor that a program polls.
     #[cfg(not(loom))]
     Descriptor,
 }
@@ -109,7 +109,8 @@ impl Listener {
         }
     }
 
-    /// Who waits so waits no more, and the end is not armed any more: whoever else waits looks again.
+    /// What was registered as `who` waits no more, and the end is not armed any more: the other registrants look
+    /// again.
     pub(crate) fn end_wait(&self, who: Registrant) {
         let mut state = self.shared.state();
         state.wakers[who as usize] = None;

@@ -73,7 +73,7 @@ pub(crate) struct Control {
     heads: Heads,
     /// How errors name the channel.
     name: Arc<Name>,
-    /// Whether all who wake others are known to fence: see `doorbell`.
+    /// Whether all wakers are known to fence: see `doorbell`.
     all_fence: AtomicBool,
     /// The count of alarms up to which this process knows that the channel is there: see `removal`.
     alarms: PrivateU64,

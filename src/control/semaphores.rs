@@ -322,7 +322,7 @@ pub(crate) fn release_lane(
     ringing(set, &bells, || set.operate(&ops, Deadline::never()))
 }
 
-/// Takes a receiver's place, and arms the bells of those who are to know when it goes; `false` if there is a
+/// Takes a receiver's place, and arms the bells of the parties that are to know when it goes; `false` if there is a
 /// receiver at that place until the deadline has passed.
 ///
 /// A standby has the role in the very step in which the kernel gives a dead receiver's back.

@@ -204,7 +204,7 @@ impl Control {
         Ok(None)
     }
 
-    /// Whether somebody posted to a bell, or there is none any more.
+    /// Whether a bell was rung, or is gone.
     fn was_rung(&self, bell: u16) -> bool {
         !matches!(semaphores::is_zero(self.set, bell), Ok(true))
     }

@@ -1,4 +1,4 @@
-//! What can be said of a value of which no shape is known, and which goes as JSON: whoever reads it counts its levels, and
+//! What can be said of a value of which no shape is known, and which goes as JSON: its receiver counts its levels, and
 //! keeps one of two values that have the same key.
 
 use std::borrow::Cow;

@@ -12,9 +12,9 @@ use crate::sys::{Key, SystemError};
 /// ```
 /// use sysv_channel::{InspectError, inspect};
 ///
-/// let error = inspect("nobody made this").unwrap_err();
+/// let error = inspect("never created").unwrap_err();
 /// assert!(matches!(error, InspectError::NotFound { .. }));
-/// assert!(error.to_string().starts_with("channel \"nobody made this\" does not exist"));
+/// assert!(error.to_string().starts_with("channel \"never created\" does not exist"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -13,7 +13,7 @@ use crate::sys::{Key, SystemError};
 /// ```
 /// use sysv_channel::{Channel, OpenError};
 ///
-/// let error = Channel::<u32>::open("nobody made this").unwrap_err();
+/// let error = Channel::<u32>::open("never created").unwrap_err();
 /// assert!(matches!(error, OpenError::NotFound { .. }));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

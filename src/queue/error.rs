@@ -16,7 +16,7 @@ use crate::transfer::Refusal;
 /// ```
 /// use sysv_channel::{Queue, QueueError};
 ///
-/// let error = Queue::<u32>::open("nobody made this queue").unwrap_err();
+/// let error = Queue::<u32>::open("never created").unwrap_err();
 /// assert!(matches!(error, QueueError::NotFound { .. }));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -76,7 +76,7 @@ const FRAGMENT: u64 = 1 << 61;
 /// What a stamp says beside the position.
 const STAMP_FLAGS: u64 = CONSUMED | PADDING | FRAGMENT;
 
-/// Whether others may watch, who are told of what is written over. Nobody watches a model.
+/// Whether observers may read along, which are told what is written over. A model has none.
 pub(crate) const WATCHED: bool = cfg!(not(loom));
 
 /// Positions end here, so that a stamp is never zero and never runs into its flags.
@@ -201,7 +201,7 @@ pub(crate) struct RingLayout {
     pub(crate) head_at: usize,
     /// The word of its hint, which may lag behind.
     pub(crate) head_hint_at: usize,
-    /// The word of how far the producer may write, which those who watch look at.
+    /// The word of how far the producer may write, which observers look at.
     pub(crate) reach_at: usize,
     /// The longest value that goes through it, in bytes.
     pub(crate) max_value: u64,

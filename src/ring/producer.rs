@@ -32,7 +32,7 @@ pub(crate) struct Producer {
     skipped: u64,
     /// The head as it was last read; the shared one may be ahead of it.
     cached_head: u64,
-    /// How far it may write, as it has told those who watch.
+    /// How far it may write, as it has told observers.
     reach: u64,
     /// How far it may write now: what the consumer has left free of that.
     limit: u64,
@@ -241,7 +241,7 @@ impl Producer {
         Ok(self.room())
     }
 
-    /// Tells those who watch, before it is so, that `wanted` lines may be written over, and as many as the
+    /// Tells observers, before it is so, that `wanted` lines may be written over, and as many as the
     /// longest record takes. See `Observer`.
     fn extend_reach(&mut self, wanted: u64) {
         let free_up_to = self.cached_head + self.ring.lines();
@@ -251,8 +251,8 @@ impl Producer {
             // So many more that it is seldom told.
             self.reach = free_up_to.min(needed + self.ring.head_interval());
             self.ring.reach().store(self.reach, Ordering::Relaxed);
-            // Release: pairs with the Acquire fence in `Observer::is_whole`. Who sees what is written
-            // after it sees how far that may go.
+            // Release: pairs with the Acquire fence in `Observer::is_whole`. One that sees what is
+            // written after it sees how far that may go.
             fence(Ordering::Release);
         }
         self.limit = free_up_to.min(self.reach);

@@ -274,7 +274,7 @@ where
             let guard = self.receiver.outstanding(origin, due);
             let mut responder = Responder::new(guard, head, self.receiver.seen_empty());
             if responder.untyped.was_given_up() {
-                // Nobody waits to be told, or somebody who takes this for the server's reply.
+                // The client is gone or waits no more, or would take word of this for the server's reply.
                 responder.untyped.answered = true;
                 continue;
             }

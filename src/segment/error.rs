@@ -14,7 +14,7 @@ use crate::sys::{SystemError, SystemErrorKind};
 /// ```
 /// use sysv_channel::{Segment, SegmentError};
 ///
-/// let error = Segment::open("nobody made this segment").unwrap_err();
+/// let error = Segment::open("never created").unwrap_err();
 /// assert!(matches!(error, SegmentError::NotFound { .. }));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::sys::{SystemError, SystemErrorKind};
 /// ```
 /// use sysv_channel::{Semaphores, SemaphoresError};
 ///
-/// let error = Semaphores::open("nobody made these semaphores").unwrap_err();
+/// let error = Semaphores::open("never created").unwrap_err();
 /// assert!(matches!(error, SemaphoresError::NotFound { .. }));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -60,7 +60,7 @@ impl<'a> SemaphoreGuard<'a> {
 impl Drop for SemaphoreGuard<'_> {
     fn drop(&mut self) {
         if self.held {
-            // A destructor has no one to tell; what the kernel refuses now it undoes at the process's end.
+            // A destructor has no caller to tell; what the kernel refuses now it undoes at the process's end.
             let _ = self.give_back();
         }
     }

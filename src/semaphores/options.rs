@@ -3,7 +3,7 @@
 //! System V makes a set and gives it its values in two calls, and a program that opens it in between
 //! sees zeros, or whatever. Stevens's answer: a set's time of the last operation, `sem_otime`, is 0
 //! until the first one. So a creator sets all values and then does an operation that changes nothing,
-//! and whoever opens the set waits until `sem_otime` is there.
+//! and a program that opens the set waits until `sem_otime` is there.
 
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ impl SemaphoresOptions {
 
     /// Creates a set that must not exist yet, with a semaphore for each of `values`, 0 to 32,767.
     ///
-    /// Who opens it by this crate has it with these values. A program that does not look at `sem_otime`
+    /// A program that opens it by this crate has it with these values. One that does not look at `sem_otime`
     /// may see zeros for some microseconds.
     ///
     /// # Errors
@@ -303,7 +303,7 @@ impl Semaphores {
 /// Does an operation that changes nothing, by which `sem_otime` tells that the values are there.
 fn mark_initialised(set: SemaphoreSet) -> Result<(), SystemError> {
     // The one is impossible at 32,767, the other at 0. Both are, if other programs change the value
-    // between them, who have then done an operation themselves.
+    // between them, which have then done an operation themselves.
     let (up, down) = (SemOp::add(0, 1), SemOp::add(0, -1));
     let mut tries = 0;
     loop {

@@ -16,8 +16,8 @@ use super::ObjectName;
 /// ```
 /// use sysv_channel::{Key, Queue, QueueError};
 ///
-/// let nobody = Key::from_name("a queue that nobody made");
-/// if let Err(QueueError::System(error)) = Queue::<u32>::open(nobody) {
+/// let unused = Key::from_name("never created");
+/// if let Err(QueueError::System(error)) = Queue::<u32>::open(unused) {
 ///     println!("{} in {}: {error}", error.object(), error.call());
 /// }
 /// ```

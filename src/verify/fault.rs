@@ -16,7 +16,7 @@ macro_rules! faults {
 
         #[cfg(all(test, loom))]
         impl Fault {
-            /// Every fault, for who looks for programs that find them.
+            /// Every fault, for the search for programs that find them.
             pub(crate) const ALL: &[Fault] = &[$(Fault::$fault),*];
         }
     };
@@ -49,7 +49,7 @@ faults! {
     ClearBeforePost,
     /// An end sleeps at its bell although it has a listener.
     ListenerIgnored,
-    /// Whoever waits at an end for its listener is not told that another wait of the end is over.
+    /// A registrant of an end's listener is not told that another wait of the end is over.
     OthersNotTold,
     /// What woke a listener counts as what woke its end, although it was woken several times.
     ListenerTrusted,
@@ -198,7 +198,7 @@ faults! {
     ReceiverStartRelaxed,
     /// A reply is taken for the reply to whatever is asked.
     AskNotCompared,
-    /// The home of reply ports sleeps without another look at who says that it holds one.
+    /// The home of reply ports sleeps without another look at the processes that say that they hold one.
     HoldersNotLookedAt,
     /// A client or address whose channel was removed before it attached does not look for another.
     ConnectedOnce,

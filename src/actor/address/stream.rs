@@ -97,7 +97,7 @@ impl<M, C: Codec<M>> Address<M, C> {
     {
         let room_by = deadline.earlier(Deadline::after(TEN_SECONDS));
         // NB: a lane of its own. So no part waits for, or holds up, another ask's reply; the port's home knows its
-        // holder as that of any port; and whoever reads the stream needs the address no more.
+        // holder as that of any port; and the stream's reader needs the address no more.
         let (receiver, connection) = self.with_actor(room_by, |connection| {
             let Connection { sender, clock } = connection;
             let own = Connection { sender: sender.try_clone()?, clock: *clock };

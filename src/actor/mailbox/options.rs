@@ -141,7 +141,7 @@ impl MailboxOptions {
         self.bind_by(name.into(), Deadline::after(timeout))
     }
 
-    /// Makes a mailbox without a name, which only those find who are given its
+    /// Makes a mailbox without a name, which only processes find that are given its
     /// [`address`](Mailbox::address). It goes with its last user, messages included.
     ///
     /// # Errors

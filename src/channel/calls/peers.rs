@@ -29,7 +29,7 @@ impl<T, C> Receiver<T, C> {
         self.sender_may_have_gone.replace(false) && !fault(Fault::GoneNotLookedFor)
     }
 
-    /// Whether somebody may wait at a descriptor.
+    /// Whether the receiver has a descriptor, at which a thread may wait.
     pub(crate) fn waits_elsewhere(&self) -> bool {
         #[cfg(loom)]
         return false;

@@ -129,7 +129,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         }
     }
 
-    /// Who waited so waits no more; others that wait look again.
+    /// What was registered as `who` waits no more; the other registrants look again.
     fn end_wait(&self, who: Registrant) {
         self.control.disarm(self.control.receiver_bell(self.place));
         if let Some(listener) = self.listener() {

@@ -15,8 +15,8 @@ use crate::sys::{Deadline, Event};
 /// [`Mailbox`](crate::actor::Mailbox) has something to receive or to tell: for epoll, mio, or `AsyncFd` of tokio.
 ///
 /// It is readable until a call that does not wait, `try_recv`, has said that there is nothing, and again when
-/// something comes, all senders are gone, the channel is removed or the receiver is closed. So whoever is told that it
-/// is readable calls `try_recv` until that says so. It is polled, and neither read nor written: its bytes mean
+/// something comes, all senders are gone, the channel is removed or the receiver is closed. So a program that is told
+/// that it is readable calls `try_recv` until that says so. It is polled, and neither read nor written: its bytes mean
 /// nothing.
 ///
 /// It may be readable in vain: after another call of the receiver has waited, and when it is time to look whether the
@@ -75,7 +75,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         let failed = |error| RecvError::from(self.control.wait_error(error));
         self.listen().map_err(failed)?;
         let event = Arc::new(Event::new().map_err(failed)?);
-        // Until somebody has looked, there may be something.
+        // Until a call has looked, there may be something.
         event.set();
         Ok(Readiness(self.event.get_or_init(|| event).clone()))
     }

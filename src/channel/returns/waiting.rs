@@ -59,7 +59,7 @@ pub(super) struct PendingReply {
 }
 
 impl PendingReply {
-    /// What it takes of the memory for replies that nobody waits to send.
+    /// What it takes of the memory for replies whose handlers do not wait until they have gone.
     fn kept(&self) -> usize {
         if self.ticket.is_some() { 0 } else { self.bytes.len() + KEEPING }
     }
@@ -180,7 +180,7 @@ impl ReplyProducers {
         if self.keeps_replies() {
             self.forward_all(before_sleep);
         }
-        // Relaxed: a handler that waits says so before it looks a last time, and who makes it so rings.
+        // Relaxed: a handler that waits says so before it looks a last time, and a waker rings after it has made it so.
         if self.handlers_wait.load(Ordering::Relaxed) != 0 {
             self.wake_handlers(before_sleep);
         }

@@ -77,7 +77,7 @@ impl From<WaitError> for AcceptError {
     }
 }
 
-/// What an error of the sending side means to one who waits for something to come back.
+/// What an error of the sending side means to a caller that waits for something to come back.
 pub(in crate::channel) fn back_error(error: SendError) -> RecvError {
     match error {
         SendError::Full { channel } => RecvError::Empty { channel },

@@ -8,7 +8,7 @@
 //! | zero | zero | free: the next receiver that wants a message takes it |
 //! | a receiver | zero | the receiver asks the kernel for a message, which writes to the slot perhaps |
 //! | a receiver | a tag | the receiver has a value in hand |
-//! | a receiver that is gone | any | it died: the slot is anybody's, and its type word says whether a value is there |
+//! | a receiver that is gone | any | it died: any receiver may take the slot, whose type word says whether a value is there |
 //! | zero | a tag | a value that was given back |
 //!
 //! A receiver has one slot at most, and none between calls. It changes an owner word by compare-and-exchange
@@ -43,7 +43,7 @@ pub(super) struct Shared {
     tag: Option<Tag>,
     /// Which slot is next in turn, as in `Sole`.
     next: usize,
-    /// For which selection, at which count of values given back, none was found that is anybody's.
+    /// For which selection, at which count of values given back, none was found that any receiver may take.
     none_found: Option<(Select, u64)>,
     /// When it asks the kernel again which receivers are gone.
     look_again: Deadline,
@@ -114,7 +114,7 @@ impl Shared {
         point!("attach.generation");
     }
 
-    /// Claims a value that is anybody's: the first that `select` asks for. Whether receivers are gone is
+    /// Claims a value that any receiver may take: the first that `select` asks for. Whether receivers are gone is
     /// asked of the kernel if `ask_kernel`, and else now and then.
     #[inline(never)]
     pub(super) fn claim(
@@ -140,8 +140,8 @@ impl Shared {
             })
             .collect();
         while let Some(seen) = next_of(control, select, &mut left) {
-            let anybodys = seen.owner == FREE || self.is_gone(control, seen.owner)?;
-            if !anybodys || !self.take(control, seen) {
+            let claimable = seen.owner == FREE || self.is_gone(control, seen.owner)?;
+            if !claimable || !self.take(control, seen) {
                 continue;
             }
             point!("slot.claimed");
@@ -163,7 +163,8 @@ impl Shared {
         Ok(None)
     }
 
-    /// Whether there is a value that is anybody's; it stays so. The call that follows asks the kernel, as this does.
+    /// Whether there is a value that any receiver may take; it stays there. The call that follows asks the
+    /// kernel, as this does.
     pub(super) fn is_ready(
         &mut self,
         control: &Control,
@@ -230,7 +231,7 @@ impl Shared {
         self.tag
     }
 
-    /// Becomes the owner of a slot that was another's, or nobody's.
+    /// Becomes the owner of a slot that was another receiver's, or free.
     fn take(&self, control: &Control, seen: Seen) -> bool {
         let word = owner(control, seen.slot);
         if fault(Fault::ClaimNotExclusive) {

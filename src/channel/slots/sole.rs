@@ -11,7 +11,7 @@ pub(super) struct Sole {
     waiting: usize,
     /// The number of the next message put into a slot.
     order: u64,
-    /// Which slot is next in turn: so the last messages stand there for a while, for those who watch.
+    /// Which slot is next in turn: so the last messages stand there for a while, for taps.
     next: usize,
 }
 

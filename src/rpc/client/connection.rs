@@ -395,7 +395,7 @@ impl<R> Connection<R> {
         }
     }
 
-    /// Keeps a call whose request was just sent, for whoever waits for it later.
+    /// Keeps a call whose request was just sent, for the thread or task that waits for it later.
     pub(super) fn keep_started(&mut self, call: u64, end: u64) {
         self.calls.started.insert(call, Started::new(end, None));
         if let Some(result) = self.early.take() {

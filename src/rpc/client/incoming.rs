@@ -1,4 +1,4 @@
-//! A stream of replies on its way to who reads it: what came, and was not taken.
+//! A stream of replies on its way to its reader: what came, and was not taken.
 
 use std::collections::VecDeque;
 use std::ops::DerefMut;

@@ -315,7 +315,7 @@ impl<R> Shared<R> {
         if let Some(connection) = lent.connection.take() {
             let mut desk = self.desk();
             let back = self.put_back(&mut desk, connection, false);
-            // In one step with that: who has the connection next gives this thread its outcome.
+            // In one step with that: the thread or task that has the connection next gives this one its outcome.
             let (calls, waker) = (calls.to_vec(), waker.clone());
             desk.followers.push(Follower { calls, waker, task: None });
             drop(desk);

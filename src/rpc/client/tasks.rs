@@ -148,7 +148,7 @@ where
         let task = Task::begin(&self.shared);
         let client = self;
         poll_fn(move |context| {
-            // Before a look for the connection: who has it tells.
+            // Before a look for the connection: the thread or task that has it tells this one.
             let (waker, until) = task.register(0, context, deadline);
             for armed in [false, true] {
                 let held = client.connection_or(|| client.shared.borrow_by_task());
@@ -196,7 +196,7 @@ where
 
     fn poll_wait(&mut self, task: &Task<R>, context: &Context<'_>) -> Poll<Result<R, CallError>> {
         let (number, deadline) = (self.call().number(), self.call().deadline());
-        // Before a look for the connection: who has it tells.
+        // Before a look for the connection: the thread or task that has it tells this one.
         let (waker, until) = task.register(number, context, deadline);
         for armed in [false, true] {
             if armed && let Ok(lent) = task.shared.borrow_by_task() {

@@ -109,7 +109,7 @@ impl Clients {
     fn look(&mut self, receiver: &Receiver<(), Untyped>, told: u64) {
         let came = std::mem::replace(&mut self.told, told) != told;
         let rung = receiver.take_sender_may_have_gone();
-        // Who waits at a descriptor is rung without a call.
+        // A thread that waits at a descriptor is woken without a call.
         if came || rung || receiver.waits_elsewhere() || self.is_rung(receiver) {
             for (lane, known) in self.lanes.iter_mut().enumerate() {
                 let client = Origin { lane, generation: known.generation };

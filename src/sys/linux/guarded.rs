@@ -9,7 +9,7 @@ use std::ptr::{NonNull, null_mut};
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_void};
 
-/// Zero bytes in front of a page that nobody can use: a call that goes further fails with EFAULT.
+/// Zero bytes in front of a page without access: a call that goes further fails with EFAULT.
 pub(super) struct Guarded {
     /// What is mapped: the bytes at the end of its first part, then the page.
     mapping: NonNull<c_void>,
@@ -82,7 +82,7 @@ impl Guarded {
     pub(super) fn numbers(&mut self) -> &mut [u16] {
         let (start, len) = (self.start().cast(), (self.usable - self.before) / size_of::<u16>());
         // SAFETY: so many bytes of the mapping can be used from there on, a multiple of two from a page's end,
-        // and nobody else knows of them.
+        // and no other code knows of them.
         unsafe { std::slice::from_raw_parts_mut(start, len) }
     }
 }

@@ -14,7 +14,7 @@ use crate::sys::{
     moment,
 };
 
-/// Bit of the mode: removed, and there only for those who have it mapped. See shmctl(2).
+/// Bit of the mode: removed, and there only for processes that have it mapped. See shmctl(2).
 const SHM_DEST: u32 = 0o1000;
 
 /// A segment; it stays when this is dropped.

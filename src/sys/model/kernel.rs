@@ -21,7 +21,7 @@ pub(super) const ENOMSG: i32 = 42;
 pub(super) const EIDRM: i32 = 43;
 
 /// What no process's token is: the caller is dead.
-pub(super) const NOBODY: u64 = u64::MAX;
+pub(super) const NO_PROCESS: u64 = u64::MAX;
 
 /// The process of threads that were given none.
 pub(super) const MAIN: u64 = 1;
@@ -148,7 +148,7 @@ fn all_objects() -> Vec<Arc<dyn Object>> {
     with(|kernel| kernel.objects.values().cloned().collect())
 }
 
-/// Time passes for one who sleeps in the kernel.
+/// Time passes for the threads that sleep in the kernel.
 pub(super) fn expire() {
     with(|kernel| kernel.clock += 1);
     all_objects().iter().for_each(|object| object.expire());
@@ -176,7 +176,7 @@ pub(super) fn is_inert() -> bool {
 
 /// The calling thread's process.
 pub(super) fn current_process() -> u64 {
-    if is_inert() { NOBODY } else { with(|kernel| kernel.current()) }
+    if is_inert() { NO_PROCESS } else { with(|kernel| kernel.current()) }
 }
 
 /// The payload with which a killed process unwinds.

@@ -42,7 +42,7 @@ impl kernel::Object for SegmentObject {
     }
 }
 
-/// The first word of a line is an atomic; loom watches who touches the rest.
+/// The first word of a line is an atomic; loom watches which threads touch the rest.
 struct Line {
     stamp: UnsafeCell<AtomicU64>,
     guard: UnsafeGuard<()>,

@@ -77,7 +77,7 @@ impl State {
         Some(Ok(()))
     }
 
-    /// Lets everyone go on whose operation has become possible.
+    /// Lets each sleeper go on whose operation has become possible.
     fn wake(&mut self) {
         while let Some(index) = (0..self.sleepers.len()).find(|&index| {
             let sleeper = &self.sleepers[index];

@@ -180,7 +180,7 @@ fn a_queue_whose_segment_was_removed_by_hand_is_in_no_creators_way() {
     let model = |step| {
         let channel = mixed(2).create("rest").unwrap();
         use_once(&channel);
-        // Nobody is left who knows the queue.
+        // Once this user is gone, no process knows the queue.
         let user = Process::new();
         let theirs = user.enter(|| mixed(2).open("rest").unwrap());
         drop(channel);

@@ -316,7 +316,7 @@ fn goodbyes_cross() {
         let receiver = thread::spawn(move || rx.recv());
         let sent = sender.join().unwrap();
         let received = receiver.join().unwrap();
-        assert!(sent, "nobody said goodbye before");
+        assert!(sent, "the receiver had not gone before");
         assert_eq!(received.unwrap(), text(1));
     };
     holds("sender and receiver go", model);

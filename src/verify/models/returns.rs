@@ -164,7 +164,7 @@ fn a_sender_that_waits_for_a_reply_hears_of_the_receivers_death() {
         assert!(sent.is_ok() || sent.is_err_and(|error| error.is_disconnected()));
         receiver.join();
     };
-    holds_killed("who answers is killed", model);
+    holds_killed("the one that answers is killed", model);
     let faults = [Fault::NoUndo, Fault::LaneBellsNotArmed, Fault::NoLastLook];
-    finds_killed("who answers is killed", &faults, model);
+    finds_killed("the one that answers is killed", &faults, model);
 }

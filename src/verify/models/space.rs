@@ -174,7 +174,7 @@ fn a_killed_sender_leaves_its_room_to_the_next_although_the_receiver_is_busy_els
         let second = rx.recv().unwrap();
         dying.join();
         // One more where the killed sender's stands in the way. That is asked without a look for
-        // values, which would wake whoever waits.
+        // values, which would wake a sender that waits.
         if second == 1 || !rx.is_empty().unwrap() {
             rx.recv().unwrap();
         }

@@ -139,7 +139,7 @@ pub(super) trait Machine: Clone + Debug {
     fn die(&mut self, party: usize);
 }
 
-/// Where everybody stands.
+/// Where every party stands.
 #[derive(Clone, Debug)]
 struct State<M> {
     machine: M,

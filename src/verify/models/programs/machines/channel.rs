@@ -44,7 +44,7 @@ pub(super) struct Line {
     /// The value that a reply is being made to.
     in_hand: Option<u8>,
     removed: bool,
-    /// Whether the queue was removed by hand, which nobody has noticed yet.
+    /// Whether the queue was removed by hand, which no user has noticed yet.
     queue_gone: bool,
     /// The lanes in whose rings something may stand that the lists do not know, and whether
     /// something such stands on the queue.
@@ -424,12 +424,13 @@ impl Line {
         all
     }
 
-    /// The same once somebody has noticed, and told the others, that it was removed.
+    /// The same once a user has noticed, and told the others, that it was removed.
     fn noticed(&self) -> Self {
         Line { removed: true, queue_gone: false, ..self.clone() }
     }
 
-    /// Who needs the queue notices that it is gone; who sleeps, or waits for something else, does not.
+    /// An operation that needs the queue notices that it is gone; one that sleeps, or waits for something else,
+    /// does not.
     fn steps_without_queue(&self, at: At) -> Vec<Step<Self>> {
         let noticed = self.noticed().steps(at);
         let receives = match at.operation {
