@@ -149,8 +149,8 @@ pub(crate) struct TopArguments {
 /// Nothing is lost: a value is taken off the channel when its line was written. So where the reader of the output
 /// goes, where the disk is full, or where a signal comes, it stays for the next receiver; what a pipe held unread goes
 /// with its reader. A value is printed twice only if this command is killed between the two, by SIGKILL or by a second
-/// signal, which does not wait. While nobody reads the output nothing is received, and the senders wait as soon as the
-/// channel is full.
+/// signal, which does not wait. While the output's reader does not read, nothing is received, and the senders wait as
+/// soon as the channel is full.
 #[derive(Debug, Args)]
 pub(crate) struct RecvArguments {
     /// The channel's name or key
@@ -185,7 +185,7 @@ pub(crate) struct RecvArguments {
 ///
 /// Without a VALUE, or with -, each line of standard input is one. A value must be of the channel's type, as `schema`
 /// prints it, in the form that serde_json gives that type; else the line says which part is not, and nothing of it is
-/// sent. A full channel makes the command wait, and with it who writes to the pipe.
+/// sent. A full channel makes the command wait, and with it the program that writes to the pipe.
 #[derive(Debug, Args)]
 pub(crate) struct SendArguments {
     /// The channel's name or key
@@ -238,7 +238,7 @@ pub(crate) struct CallArguments {
 /// Prints the values that wait in a channel, and leaves them there
 ///
 /// Each is a line of JSON, as `recv` would print it; of a server the requests that wait, of a mailbox the messages.
-/// Nobody is disturbed, and no place is taken. What moves in this moment may be missed.
+/// No user of the channel is disturbed, and no place is taken. What moves in this moment may be missed.
 #[derive(Debug, Args)]
 pub(crate) struct PeekArguments {
     /// The channel's name or key
@@ -253,8 +253,8 @@ pub(crate) struct PeekArguments {
 /// Watches what goes through a channel, a server or a mailbox
 ///
 /// First come the values that wait, then those that are sent, each with the process that sent it, its tag and its
-/// length. No value is taken and nobody waits for it, so what goes by too fast is missed: standard error says how
-/// many at the end. It ends when the channel is removed.
+/// length. No value is taken, and no sender or receiver waits for this command, so what goes by too fast is missed:
+/// standard error says how many at the end. It ends when the channel is removed.
 #[derive(Debug, Args)]
 pub(crate) struct TapArguments {
     /// The channel's name or key
@@ -361,8 +361,8 @@ pub(crate) struct QueueSendArguments {
 /// Takes messages off a queue and prints each on a line
 ///
 /// One message is taken, and waited for, unless --count or --follow asks for more. A message that was taken is
-/// gone from the queue: `queue show` looks without taking. Before each one the command looks whether somebody reads its
-/// output. One that cannot be written then, since its reader goes in that very moment or the disk is full, is put back at
+/// gone from the queue: `queue show` looks without taking. Before each one the command looks whether its output still has
+/// a reader. One that cannot be written then, since its reader goes in that very moment or the disk is full, is put back at
 /// the queue's end; where that fails, standard error has it. A kill in that moment loses it, as a second signal does.
 #[derive(Debug, Args)]
 pub(crate) struct QueueRecvArguments {

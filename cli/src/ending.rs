@@ -23,7 +23,7 @@ const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 pub(crate) enum Ending {
     /// This signal came.
     Signal(Signal),
-    /// Nobody reads the output any more.
+    /// The output has no reader any more.
     OutputClosed,
 }
 
@@ -40,7 +40,7 @@ impl Ending {
 /// Whose end is the command's end too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
-    /// Nobody's.
+    /// That of no peer.
     None,
     /// That of standard output's reader.
     Reader,
@@ -108,7 +108,7 @@ impl Endings {
                 {
                     let ending = Ending::Signal(signal);
                     if told.ended().is_some_and(|ending| matches!(ending, Ending::Signal(_))) {
-                        // The first one waits for a line that nobody reads, perhaps.
+                        // Since the first signal the command may be waiting for a reader that does not read.
                         process::exit(ending.code().into());
                     }
                     told.end(ending);
@@ -119,7 +119,7 @@ impl Endings {
                         Peer::Terminal => {
                             let hang_up = Ending::Signal(Signal::SIGHUP);
                             told.end(hang_up);
-                            // Who reads keys may read the terminal's end for ever, and nothing is there to be restored.
+                            // A command that reads keys may read the terminal's end for ever, and nothing is there to be restored.
                             process::exit(told.ended().unwrap_or(hang_up).code().into());
                         }
                         _ => told.end(Ending::OutputClosed),
@@ -163,7 +163,7 @@ impl Endings {
     }
 }
 
-/// Whether whoever started this program has it ignore the signal, as `nohup` and a shell's `&` do: then it
+/// Whether the process that started this one has it ignore the signal, as `nohup` and a shell's `&` do: then it
 /// stays ignored.
 fn is_ignored(signal: Signal) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -32,7 +32,7 @@ pub(crate) fn unwritable(error: &io::Error) -> Failure {
 
 /// Standard output, where each value is one line and is written at once.
 ///
-/// A command asks whether there is room before it takes a value, so that what nobody reads stays where it is.
+/// A command asks whether there is room before it takes a value, so that what is not read stays where it is.
 pub(crate) struct Output {
     /// Without a buffer: what was written is with the reader, or with the kernel.
     file: File,
@@ -77,7 +77,7 @@ impl Output {
             match self.file.write(line) {
                 Ok(written) => line = &line[written..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Whoever shares it has made it so.
+                // A process that shares the output has made it non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait_for_room()?,
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                     self.endings.end(Ending::OutputClosed);

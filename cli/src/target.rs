@@ -4,8 +4,8 @@ use sysv_channel::{Key, Name};
 
 /// Reads a NAME.
 ///
-/// A name of eight hex digits behind `0x` is a key, as `list` shows it for what has no name. Who gave a
-/// channel such a name, or one that begins with `ftok:` or `name:`, puts `name:` in front of it.
+/// A name of eight hex digits behind `0x` is a key, as `list` shows it for what has no name. Where a
+/// channel was given such a name, or one that begins with `ftok:` or `name:`, its user puts `name:` in front of it.
 pub(crate) fn name(text: &str) -> Result<Name, String> {
     if let Some(name) = text.strip_prefix("name:") {
         return checked(name);

@@ -84,7 +84,7 @@ fn undo() -> Check {
         Ok(_) => Check::good(NAME, "a channel can be made, and the kernel tells of deaths"),
         Err(OpenError::UndoIgnored) => Check::bad(
             NAME,
-            "the kernel ignores it, so that nobody would be told of a death",
+            "the kernel ignores it, so that no peer would be told of a death",
             "run on a Linux kernel: gVisor (runsc) has no SEM_UNDO, another container runtime does",
         ),
         Err(error) => Check::bad(NAME, "no channel can be made", error.to_string()),
