@@ -1,6 +1,6 @@
 //! Ending a call as another one ended: for servers that pass requests on.
 
-use super::Responder;
+use super::request::Responder;
 use crate::codec::Codec;
 use crate::rpc::error::{CallError, ReplyError};
 use crate::service::reply::Status;

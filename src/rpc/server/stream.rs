@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Responder, UntypedResponder};
+use super::request::{Responder, UntypedResponder};
 use crate::codec::{Codec, EncodeError, Writer};
 use crate::error::SendError;
 use crate::rpc::error::ReplyError;
