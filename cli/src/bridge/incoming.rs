@@ -30,8 +30,11 @@ use arrivals::{Arrivals, Arrived};
 /// A wait ends after so long, and begins again.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// While values come, it is acknowledged so often what was put.
+/// While values come, it is acknowledged so often what was put, and whenever that is so many bytes: until then the values
+/// take room in the channel over there, whose sender waits for it. With 64 KiB each, 1.3 times as many went by for that,
+/// and twice as many of a channel with a queue; smaller portions cost more than they bring.
 const ACKNOWLEDGE: Duration = Duration::from_millis(5);
+const PORTION: usize = 1 << 20;
 
 /// When no more come, it is acknowledged so much later: a reply that goes back meanwhile is not held up by that.
 const LAZY: Duration = Duration::from_millis(1);
@@ -227,11 +230,19 @@ struct Acknowledged {
     at: Instant,
     /// Something was put since then.
     is_behind: bool,
+    /// By the link's thread so many bytes.
+    bytes: usize,
 }
 
 impl Default for Acknowledged {
     fn default() -> Self {
-        Acknowledged { put: 0, at: Instant::now(), is_behind: false }
+        Acknowledged { put: 0, at: Instant::now(), is_behind: false, bytes: 0 }
+    }
+}
+
+impl Acknowledged {
+    fn is_due(&self) -> bool {
+        self.bytes >= PORTION || self.at.elapsed() >= ACKNOWLEDGE
     }
 }
 
@@ -252,7 +263,7 @@ impl In<'_> {
                     return Ok(stopped);
                 }
                 self.acknowledged.is_behind = true;
-                if arrived.waits || self.acknowledged.at.elapsed() >= ACKNOWLEDGE {
+                if arrived.waits || self.acknowledged.is_due() {
                     self.acknowledge();
                 }
             }
@@ -330,7 +341,8 @@ impl In<'_> {
             }
             self.arrivals.put(arrived, number);
             self.link.figures.count(1, len as u64);
-            if self.acknowledged.at.elapsed() >= ACKNOWLEDGE {
+            self.acknowledged.bytes += len;
+            if self.acknowledged.is_due() {
                 self.acknowledge();
             }
         }
@@ -402,6 +414,7 @@ impl In<'_> {
     fn acknowledge(&mut self) {
         self.acknowledged.at = Instant::now();
         self.acknowledged.is_behind = false;
+        self.acknowledged.bytes = 0;
         let (session, put, waiting) = self.arrivals.position();
         self.link.figures.in_flight.store(waiting, Ordering::Relaxed);
         if put > self.acknowledged.put && session != 0 {
