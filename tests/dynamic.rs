@@ -407,7 +407,14 @@ fn what_cannot_be_used_without_its_type_is_refused_and_says_why() {
     let channel = Channel::<u8, Own>::create(stage.name()).unwrap();
     let error = DynamicChannel::open(stage.name()).unwrap_err();
     assert!(matches!(error, DynamicError::UnknownCodec { .. }), "{error}");
+    assert!(error.to_string().contains("raw"), "{error}");
     drop(channel);
+
+    // Where only a text was given, no channel is named.
+    let error = DynamicCodec::new("my own", "u8").unwrap_err().to_string();
+    assert!(error.starts_with("the values are encoded by \"my own\", and"), "{error}");
+    let error = DynamicCodec::new("raw", "u8 u8").unwrap_err().to_string();
+    assert!(error.starts_with("the text is no shape"), "{error}");
 
     let channel = Channel::<u8>::options().max_value(1 << 30).create(stage.name()).unwrap();
     let error = DynamicChannel::open(stage.name()).unwrap_err();

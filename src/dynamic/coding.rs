@@ -115,7 +115,7 @@ impl DynamicCodec {
     /// [`DynamicError::UnknownCodec`] if this program has no such codec, [`DynamicError::Shape`] if the text is no shape,
     /// [`DynamicError::Untraced`] if the shape does not say how values are encoded.
     pub fn new(codec: &str, shape: &str) -> Result<DynamicCodec, DynamicError> {
-        DynamicCodec::of(&Name::Text(String::new()), codec, shape)
+        DynamicCodec::of(None, codec, shape)
     }
 
     /// That of what goes through a channel, as a [`tap`](crate::tap) shows it: of a server the requests, of a mailbox
@@ -147,22 +147,24 @@ impl DynamicCodec {
         let name = channel.name.clone().map_or(Name::Key(channel.key), Name::Text);
         let (codec, text) = (&*channel.codec, &*channel.schema);
         let part = match channel.kind {
-            ChannelKind::Channel => return DynamicCodec::of(&name, codec, text),
+            ChannelKind::Channel => return DynamicCodec::of(Some(&name), codec, text),
             ChannelKind::Server => "request",
             ChannelKind::Mailbox => "message",
         };
-        let format = DynamicCodec::format(&name, codec)?;
+        let format = DynamicCodec::format(Some(&name), codec)?;
         let parsed = Shape::parse(text);
-        let whole = parsed.map_err(|error| DynamicError::Shape { name: name.clone(), error })?;
-        let untraced = || DynamicError::Untraced { name: name.clone(), shape: text.to_owned() };
-        DynamicCodec::with(&name, format, whole.field(part).ok_or_else(untraced)?)
+        let whole =
+            parsed.map_err(|error| DynamicError::Shape { name: Some(name.clone()), error })?;
+        let untraced =
+            || DynamicError::Untraced { name: Some(name.clone()), shape: text.to_owned() };
+        DynamicCodec::with(Some(&name), format, whole.field(part).ok_or_else(untraced)?)
     }
 
-    /// The same, where errors name the channel.
-    pub(super) fn of(name: &Name, codec: &str, shape: &str) -> Result<Self, DynamicError> {
+    /// The same, where errors name the channel, if there is one.
+    pub(super) fn of(name: Option<&Name>, codec: &str, shape: &str) -> Result<Self, DynamicError> {
         let format = DynamicCodec::format(name, codec)?;
         let parsed = Shape::parse(shape);
-        let shape = parsed.map_err(|error| DynamicError::Shape { name: name.clone(), error })?;
+        let shape = parsed.map_err(|error| DynamicError::Shape { name: name.cloned(), error })?;
         DynamicCodec::with(name, format, shape)
     }
 
@@ -172,22 +174,31 @@ impl DynamicCodec {
         codec: &str,
         shape: &str,
     ) -> Result<[Self; 2], DynamicError> {
-        let format = DynamicCodec::format(name, codec)?;
+        let format = DynamicCodec::format(Some(name), codec)?;
         let parsed = Shape::parse(shape);
-        let both = parsed.map_err(|error| DynamicError::Shape { name: name.clone(), error })?;
-        let untraced = || DynamicError::Untraced { name: name.clone(), shape: shape.to_owned() };
+        let both =
+            parsed.map_err(|error| DynamicError::Shape { name: Some(name.clone()), error })?;
+        let untraced =
+            || DynamicError::Untraced { name: Some(name.clone()), shape: shape.to_owned() };
         let request = both.field("request").ok_or_else(untraced)?;
         let reply = both.field("reply").ok_or_else(untraced)?;
-        Ok([DynamicCodec::with(name, format, request)?, DynamicCodec::with(name, format, reply)?])
+        Ok([
+            DynamicCodec::with(Some(name), format, request)?,
+            DynamicCodec::with(Some(name), format, reply)?,
+        ])
     }
 
-    fn format(name: &Name, codec: &str) -> Result<Format, DynamicError> {
+    fn format(name: Option<&Name>, codec: &str) -> Result<Format, DynamicError> {
         let known = Format::ALL.iter().copied().find(|format| format.name() == codec);
-        let unknown = || DynamicError::UnknownCodec { name: name.clone(), codec: codec.to_owned() };
+        let unknown = || DynamicError::UnknownCodec {
+            name: name.cloned(),
+            codec: codec.to_owned(),
+            known: Format::ALL.iter().map(|format| format.name()).collect(),
+        };
         known.ok_or_else(unknown)
     }
 
-    fn with(name: &Name, format: Format, shape: Shape) -> Result<Self, DynamicError> {
+    fn with(name: Option<&Name>, format: Format, shape: Shape) -> Result<Self, DynamicError> {
         let is_known = match format {
             Format::Raw | Format::Pod => true,
             #[cfg(feature = "json")]
@@ -196,7 +207,7 @@ impl DynamicCodec {
             _ => !matches!(shape.node(shape.root()), Node::Any | Node::Foreign(_)),
         };
         if !is_known {
-            return Err(DynamicError::Untraced { name: name.clone(), shape: shape.to_string() });
+            return Err(DynamicError::Untraced { name: name.cloned(), shape: shape.to_string() });
         }
         Ok(DynamicCodec { format, shape: Arc::new(shape) })
     }

@@ -158,22 +158,24 @@ pub enum DynamicError {
     },
     /// This program does not know the codec: it is the other program's own, or a feature is not switched on.
     UnknownCodec {
-        /// What was asked for.
-        name: Name,
+        /// What was asked for; `None` where only a shape was.
+        name: Option<Name>,
         /// The codec's name.
         codec: String,
+        /// The names of the codecs that this program knows.
+        known: Vec<&'static str>,
     },
     /// Only the name of the type is known, and the codec's format does not describe itself.
     Untraced {
-        /// What was asked for.
-        name: Name,
+        /// What was asked for; `None` where only a shape was.
+        name: Option<Name>,
         /// The text of its shape.
         shape: String,
     },
     /// The text of its type's shape cannot be used.
     Shape {
-        /// What was asked for.
-        name: Name,
+        /// What was asked for; `None` where only a shape was.
+        name: Option<Name>,
         /// Why.
         error: ShapeError,
     },
@@ -204,19 +206,27 @@ impl fmt::Display for DynamicError {
                 };
                 write!(f, "{name} is {}, not {}: {way}", noun(found), noun(expected))
             }
-            DynamicError::UnknownCodec { name, codec } => write!(
+            DynamicError::UnknownCodec { name, codec, known } => write!(
                 f,
-                "the values of {name} are encoded by {codec:?}, which this program does not know: it may need \
-                 a feature of sysv-channel (postcard, json), or the type itself"
+                "the values{} are encoded by {codec:?}, and this program knows {}: it may need a feature of \
+                 sysv-channel (postcard, json), or the type itself",
+                of(name),
+                known.join(", ")
             ),
             DynamicError::Untraced { name, shape } => write!(
                 f,
-                "of the type of {name} only the name is known, {shape}: its values cannot be told apart \
-                 without the type itself"
+                "of the type{} only the name is known, {shape}: its values cannot be told apart without the type \
+                 itself",
+                of(name)
             ),
-            DynamicError::Shape { name, error } => write!(f, "{name}: {error}"),
+            DynamicError::Shape { name: Some(name), error } => write!(f, "{name}: {error}"),
+            DynamicError::Shape { name: None, error } => error.fmt(f),
         }
     }
+}
+
+fn of(name: &Option<Name>) -> String {
+    name.as_ref().map_or(String::new(), |name| format!(" of {name}"))
 }
 
 impl Error for DynamicError {}

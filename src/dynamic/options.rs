@@ -91,7 +91,7 @@ impl DynamicOptions {
     pub fn open(&self, name: impl Into<Name>) -> Result<DynamicChannel, DynamicError> {
         let name = name.into();
         let seen = look(&name, ChannelKind::Channel)?;
-        let codec = DynamicCodec::of(&name, &seen.codec, &seen.schema)?;
+        let codec = DynamicCodec::of(Some(&name), &seen.codec, &seen.schema)?;
         // What is opened is what was looked at, or is refused.
         let schema = Schema::carried(seen.type_name, seen.schema);
         let options = self.channel.clone().schema(schema).codec(codec.name());
