@@ -28,7 +28,7 @@ const PAUSE: u32 = 50;
 /// The longest pause: where many values wait at first, a look at all of them may take long.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// How often a tap that begins looks for a moment in which nobody sends.
+/// How often a tap that begins looks for a moment in which no sender sends.
 const QUIET_TRIES: usize = 5;
 
 /// How much of a channel in use is copied in one look: so many values, and of their bytes so many.
@@ -36,7 +36,7 @@ const RECORDS: usize = 64;
 const BYTES: usize = 64 << 10;
 
 /// Watches what goes through a channel, a server's or a mailbox: it takes no role and no value, writes
-/// nothing, and nobody waits for it.
+/// nothing, and no process waits for it.
 ///
 /// A value is seen while it waits, and after it was received for as long as its memory is not used again: in a
 /// ring until the sender has come around it, by the queue until the receiver takes another message. What went
@@ -158,7 +158,7 @@ impl Budget {
 
 /// Watches what goes through a channel, a server's or a mailbox, from now on; what waits comes first.
 ///
-/// Its type is not needed, and nobody is disturbed: see [`Tap`].
+/// Its type is not needed, and no process is disturbed: see [`Tap`].
 ///
 /// # Errors
 /// An [`InspectError`] if there is no such channel, or none that can be read.

@@ -32,7 +32,7 @@ pub(crate) enum BridgeCommand {
 /// Takes the values of a channel to where `bridge in` has the same key
 ///
 /// It takes the receiver's place. The channel may be made, removed and made anew meanwhile. While the channel there is
-/// full, or nobody is there, values wait here, and with them their senders as soon as this channel is full.
+/// full, or no bridge is there, values wait here, and with them their senders as soon as this channel is full.
 #[derive(Debug, Args)]
 pub(crate) struct OutArguments {
     #[command(flatten)]

@@ -137,7 +137,7 @@ fn is_not_there(error: &InspectError) -> bool {
 /// Becomes a client of the server, or says what is waited for.
 fn connect(link: &Link) -> Result<Result<Server, String>, Failure> {
     let none = || "waits for the server to be there".to_owned();
-    // Whoever makes the channel in this moment, or what is wrong with it, may be gone in the next.
+    // The process that makes the channel in this moment, or what is wrong with it, may be gone in the next.
     let waits = |error: DynamicError| format!("waits: {}", Failure::from(error).of_server());
     let seen = match bound(link) {
         Ok(Some(seen)) => seen,
@@ -182,7 +182,7 @@ fn wait_for_server(link: &Link, events: &Events<Event>) {
 }
 
 fn reply(link: &Link, query: &Query, answer: &Answer) {
-    // Whoever asked and hears nothing asks again.
+    // A `serve` that hears nothing asks again.
     let _ = query.reply(link.key("calls/hello"), wire::encode(answer)).wait();
 }
 

@@ -203,7 +203,7 @@ fn wait_for_channel(
 }
 
 fn reply(link: &Link, query: &Query, answer: &Answer) {
-    // Whoever asked and hears nothing asks again.
+    // An `out` that hears nothing asks again.
     let _ = query.reply(link.key("hello"), wire::encode(answer)).wait();
 }
 

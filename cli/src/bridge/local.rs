@@ -75,7 +75,7 @@ pub(crate) fn inlet(link: &Link) -> Result<Option<Local<Inlet>>, Failure> {
 }
 
 /// Of a channel that does not exist, or is being made or removed in this moment: looking takes no lock, and sees it half
-/// made. One that somebody left so is no channel either, and its next creator makes it anew.
+/// made. One that its creator left so is no channel either, and its next creator makes it anew.
 fn is_not_there(error: &DynamicError) -> bool {
     match error {
         DynamicError::Inspect(

@@ -109,7 +109,7 @@ pub(crate) fn open(addresses: &Addresses, endings: &Endings) -> Result<Option<Op
     let (opened, opening) = mpsc::channel();
     let ended = opened.clone();
     endings.on_end(move || {
-        // The session may be open already, and nobody listen.
+        // The session may be open already, and no thread listen.
         let _ = ended.send(None);
     });
     thread::Builder::new().name("open".to_owned()).spawn(move || {

@@ -120,7 +120,7 @@ fn configuration() -> impl bincode::config::Config {
     bincode::config::standard().with_fixed_int_encoding().with_limit::<LONGEST>()
 }
 
-/// The bytes of a message. One that is too long, as nobody writes it, is cut to its version, and is not understood.
+/// The bytes of a message. One that is too long, which no bridge writes, is cut to its version, and is not understood.
 pub(crate) fn encode<M: Serialize>(message: &M) -> Vec<u8> {
     bincode::serde::encode_to_vec((VERSION, message), configuration())
         .unwrap_or_else(|_| vec![VERSION])

@@ -151,7 +151,7 @@ impl Job {
     /// Makes the call, unless its caller waits no more.
     pub(super) fn make(&self) {
         let made = if self.stream { self.make_stream() } else { self.make_call() };
-        // What was cancelled nobody waits for.
+        // No caller waits for what was cancelled.
         if let Ok(Err(error)) = made {
             self.fail(&error);
         }

@@ -129,7 +129,7 @@ impl Arrivals {
         *self.state() = State { session, from, inlet, ..State::default() };
     }
 
-    /// Nothing is to arrive, and nothing is to be put. The `out` is told what was, before anybody else gets the rest.
+    /// Nothing is to arrive, and nothing is to be put. The `out` is told what was, before another `in` gets the rest.
     pub(super) fn finish(&self) {
         let mut state = self.state();
         let last = mem::take(&mut *state);

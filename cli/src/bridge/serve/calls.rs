@@ -91,7 +91,7 @@ impl Calls {
         state.closer = Some(closer);
     }
 
-    /// The session is over, and nobody knows what became of its calls.
+    /// The session is over, and it is not known what became of its calls.
     pub(super) fn end(&self, why: &str) {
         self.ends(why.to_owned(), None);
     }
