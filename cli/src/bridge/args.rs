@@ -160,9 +160,16 @@ const LONGEST_KEY: usize = 1024;
 pub(crate) fn address(text: &str) -> Result<String, String> {
     let advice = "an address is PROTOCOL/HOST:PORT with tcp, tls or quic, as tcp/192.0.2.1:7447";
     let endpoint: zenoh::config::EndPoint = text.parse().map_err(|_| advice.to_owned())?;
-    match endpoint.protocol().as_str() {
-        "tcp" | "tls" | "quic" => Ok(text.to_owned()),
-        _ => Err(advice.to_owned()),
+    if !matches!(endpoint.protocol().as_str(), "tcp" | "tls" | "quic") {
+        return Err(advice.to_owned());
+    }
+    let port = endpoint.address().as_str().rsplit_once(':').map(|(_, port)| port.to_owned());
+    match port.and_then(|port| port.parse::<u16>().ok()) {
+        Some(0) => {
+            let why = "port 0 is any port, which the other side could not know";
+            Err(format!("{why}; name one, as tcp/0.0.0.0:7447"))
+        }
+        _ => Ok(text.to_owned()),
     }
 }
 
@@ -180,7 +187,7 @@ mod tests {
         for good in ["tcp/127.0.0.1:7447", "tls/host:1", "quic/[::1]:7447"] {
             assert!(address(good).is_ok(), "{good}");
         }
-        for bad in ["", "7447", "tcp", "127.0.0.1:7447", "udp/127.0.0.1:7447"] {
+        for bad in ["", "7447", "tcp", "127.0.0.1:7447", "udp/127.0.0.1:7447", "tcp/[::1]:0"] {
             assert!(address(bad).is_err(), "{bad}");
         }
     }

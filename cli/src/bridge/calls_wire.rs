@@ -3,6 +3,7 @@
 //!
 //! Each side numbers its messages from 1 in each session, so that the other one notices where one is missing.
 
+use std::fmt;
 use std::io::Read;
 
 use serde::de::DeserializeOwned;
@@ -140,6 +141,19 @@ pub(crate) enum Why {
     Dropped,
     Unreadable,
     Unsendable,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Died { received } => write!(f, "died, received: {received}"),
+            Why::Late => f.write_str("late"),
+            Why::Panicked => f.write_str("panicked"),
+            Why::Dropped => f.write_str("dropped"),
+            Why::Unreadable => f.write_str("unreadable"),
+            Why::Unsendable => f.write_str("unsendable"),
+        }
+    }
 }
 
 /// The longest request or reply that this bridge takes, in bytes.

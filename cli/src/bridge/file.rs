@@ -45,15 +45,15 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<LinkOptions>, Addresses), Failure
     let text = fs::read_to_string(path).map_err(|error| {
         Failure::new(Code::Usage, format!("{} cannot be read: {error}", path.display()))
     })?;
+    let line = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
     let wrong = |at: usize, what: &str| {
-        let line = text[..at.min(text.len())].matches('\n').count() + 1;
-        Failure::new(Code::Usage, format!("{}, line {line}: {what}", path.display()))
+        Failure::new(Code::Usage, format!("{}, line {}: {what}", path.display(), line(at)))
     };
     let file: File = toml::from_str(&text)
         .map_err(|error| wrong(error.span().map_or(0, |span| span.start), error.message()))?;
-    let checked = |text: &Spanned<String>| {
-        address(text.get_ref()).map_err(|why| wrong(text.span().start, &why))
-    };
+    let at = |text: &Spanned<String>| text.span().start;
+    let checked =
+        |text: &Spanned<String>| address(text.get_ref()).map_err(|why| wrong(at(text), &why));
     let addresses = |all: &[Spanned<String>]| all.iter().map(checked).collect::<Result<_, _>>();
     let reached = Addresses {
         connect: addresses(&file.connect)?,
@@ -61,7 +61,8 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<LinkOptions>, Addresses), Failure
         // Beside the file that names it.
         config: file.config.map(|config| path.parent().unwrap_or(Path::new("")).join(config)),
     };
-    let mut links: Vec<LinkOptions> = Vec::new();
+    // Each with the place of its name.
+    let mut links: Vec<(LinkOptions, usize)> = Vec::new();
     let kinds = [
         (Kind::Out, file.out),
         (Kind::In, file.into),
@@ -70,7 +71,6 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<LinkOptions>, Addresses), Failure
     ];
     for (kind, entries) in kinds {
         for entry in entries {
-            let at = |text: &Spanned<String>| text.span().start;
             let said = |why: String, text: &Spanned<String>| wrong(at(text), &why);
             let name = target::name(entry.name.get_ref()).map_err(|why| said(why, &entry.name))?;
             let expression = key(entry.key.get_ref()).map_err(|why| said(why, &entry.key))?;
@@ -78,17 +78,20 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<LinkOptions>, Addresses), Failure
                 Some(owner) => args::owner(owner.get_ref()).map_err(|why| said(why, owner))?,
                 None => sysv_channel::Owner::Myself,
             };
-            if links.iter().any(|link| link.kind == kind && link.key == expression) {
-                let why =
-                    format!("two links `{kind}` have the key {expression}; each needs its own");
-                return Err(said(why, &entry.key));
-            }
-            if let Some(create) = entry.create.as_ref().filter(|_| kind != Kind::In) {
-                let why = format!("`create` is for `in`, not for `{kind}`");
-                return Err(wrong(create.span().start, &why));
+            let create_at = entry.create.as_ref().map(|create| create.span().start);
+            if let Some(at) = create_at.filter(|_| kind != Kind::In) {
+                return Err(wrong(at, &format!("`create` is for `in`, not for `{kind}`")));
             }
             let create = entry.create.is_some_and(Spanned::into_inner);
-            links.push(LinkOptions { kind, name, key: expression, owner, create });
+            let link = LinkOptions { kind, name, key: expression, owner, create };
+            if let Some((why, other)) =
+                links.iter().find_map(|(other, at)| Some((clash(other, &link)?, at)))
+            {
+                let why =
+                    format!("{why}: this one and that of line {}; leave one out", line(*other));
+                return Err(said(why, &entry.name));
+            }
+            links.push((link, at(&entry.name)));
         }
     }
     if links.is_empty() {
@@ -96,5 +99,23 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<LinkOptions>, Addresses), Failure
             "names no link; write [[out]], [[in]], [[serve]] or [[call]] with a name and a key";
         return Err(Failure::new(Code::Usage, format!("{} {what}", path.display())));
     }
-    Ok((links, reached))
+    Ok((links.into_iter().map(|(link, _)| link).collect(), reached))
+}
+
+/// Why these two cannot be links of one process. (Two `in` may put into one channel, and two `call` call one server.)
+fn clash(one: &LinkOptions, other: &LinkOptions) -> Option<String> {
+    let (kind, name, key) = (one.kind, &one.name, &one.key);
+    if kind != other.kind {
+        return None;
+    }
+    if *key == other.key {
+        return Some(format!("two links `{kind}` have the key {key}"));
+    }
+    let keys = format!("with the keys {key} and {}", other.key);
+    match kind {
+        _ if *name != other.name => None,
+        Kind::Out => Some(format!("two links `out` take from the channel {name}, {keys}")),
+        Kind::Serve => Some(format!("two links `serve` bind the server {name}, {keys}")),
+        Kind::In | Kind::Call => None,
+    }
 }

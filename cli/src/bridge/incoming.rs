@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use sysv_channel::bridge::{Inlet, ValueId};
 use sysv_channel::dynamic::{DynamicChannel, DynamicCodec};
 use sysv_channel::{Closer, SendError, Tag};
+use tracing::{debug, info, warn};
 use zenoh::Wait;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::query::Query;
@@ -22,6 +23,7 @@ use zenoh::sample::{Sample, SampleKind};
 use super::events::Events;
 use super::link::{LOOK, Link, drawn};
 use super::local::{self, Local};
+use super::log::TARGET;
 use super::session::refused;
 use super::wire::{self, Answer, Hello, Up, UpWhat, Values};
 use crate::failure::Failure;
@@ -44,6 +46,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a message may be longer than its values.
 const OVERHEAD: u64 = 1 << 16;
+
+/// What the link does, as it is told.
+const PUTS: &str = "puts values";
 
 /// What an `in` hears.
 enum Event {
@@ -78,7 +83,7 @@ pub(crate) fn run(link: &Link) -> Result<(), Failure> {
                 let token = link.key(format_args!("alive/in/{instance:016x}"));
                 let token =
                     link.session.liveliness().declare_token(token).wait().map_err(refused)?;
-                link.goes_on("puts values");
+                link.goes_on(PUTS);
                 let mut into = In {
                     link,
                     events: &events,
@@ -311,10 +316,12 @@ impl In<'_> {
         self.arrivals.begin(hello.session, hello.from, &self.inlet);
         self.acknowledged = Acknowledged::default();
         self.link.figures.meetings.fetch_add(1, Ordering::Relaxed);
-        let known = inlet(&self.inlet).known().into_iter().map(ValueId::to_bytes).collect();
+        let known: Vec<_> = inlet(&self.inlet).known().into_iter().map(ValueId::to_bytes).collect();
+        let session = format_args!("{:016x}", hello.session);
+        info!(target: TARGET, session, known = known.len(), "meets");
         let longest = self.link.longest.saturating_sub(OVERHEAD);
         let welcome = Answer::Welcome { instance: self.instance, longest, known };
-        self.link.goes_on("puts values");
+        self.link.goes_on(PUTS);
         reply(self.link, query, &welcome);
     }
 
@@ -340,6 +347,8 @@ impl In<'_> {
                 Put::Stopped(stopped) => return Ok(Some(stopped)),
             }
             self.arrivals.put(arrived, number);
+            // Not before, since a ping that comes in between says that it waits.
+            self.link.goes_on(PUTS);
             self.link.figures.count(1, len as u64);
             self.acknowledged.bytes += len;
             if self.acknowledged.is_due() {
@@ -374,10 +383,7 @@ impl In<'_> {
                 // An event is there.
                 None | Some(Err(SendError::Closed { .. })) => {}
                 // The receiver finds it by itself when it looks.
-                Some(Ok(()) | Err(SendError::NotWoken { .. })) => {
-                    self.link.goes_on("puts values");
-                    return Ok(Put::Done);
-                }
+                Some(Ok(()) | Err(SendError::NotWoken { .. })) => return Ok(Put::Done),
                 Some(Err(SendError::Full { .. } | SendError::Timeout { .. })) => {}
                 Some(Err(SendError::Disconnected { .. })) => {
                     self.acknowledge();
@@ -404,6 +410,7 @@ impl In<'_> {
     /// Tells the far side that the channel does not take this value.
     fn refuse(&self, arrived: &Arrived, number: u64, error: &SendError) {
         let why = Failure::failed(error).to_string();
+        warn!(target: TARGET, number, why, "a value is refused");
         self.link.waits(&format!("refused a value: {why}"));
         self.arrivals.misses(arrived);
         let what = UpWhat::Refused { number, channel: self.link.options.name_text(), why };
@@ -419,6 +426,7 @@ impl In<'_> {
         self.link.figures.in_flight.store(waiting, Ordering::Relaxed);
         if put > self.acknowledged.put && session != 0 {
             self.acknowledged.put = put;
+            debug!(target: TARGET, up_to = put, "acknowledges");
             self.say(&Up { session, what: UpWhat::Put { up_to: put } });
         }
     }

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sysv_channel::{Name, Owner};
+use tracing::{Span, info, info_span};
 use zenoh::Session;
 use zenoh::key_expr::OwnedKeyExpr;
 
+use super::log::TARGET;
 use crate::ending::Endings;
 
 /// How long a link waits before it looks again for what nothing tells of: a channel that is not there yet.
@@ -49,6 +51,12 @@ pub(crate) struct LinkOptions {
 }
 
 impl LinkOptions {
+    /// What a subscriber of `tracing` sees all that happens to this link in.
+    pub(crate) fn span(&self) -> Span {
+        let (kind, name, key) = (self.kind, &self.name, &self.key);
+        info_span!(target: TARGET, "bridge", %kind, %name, %key)
+    }
+
     /// The local name without its quotes, for others to quote.
     pub(crate) fn name_text(&self) -> String {
         match &self.name {
@@ -69,8 +77,10 @@ pub(crate) struct Link {
 }
 
 /// What is seen of a link from outside.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Figures {
+    /// The link's thread works in it. What other threads tell of the link names it.
+    pub(crate) span: Span,
     /// Values or calls that went through.
     pub(crate) values: AtomicU64,
     pub(crate) bytes: AtomicU64,
@@ -83,7 +93,7 @@ pub(crate) struct Figures {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     text: String,
     /// It was said on standard error.
@@ -91,6 +101,19 @@ struct State {
 }
 
 impl Figures {
+    pub(crate) fn new(span: Span) -> Self {
+        let word = || AtomicU64::new(0);
+        Figures {
+            span,
+            values: word(),
+            bytes: word(),
+            in_flight: word(),
+            meetings: word(),
+            round_trip: word(),
+            state: Mutex::new(State { text: "starts".to_owned(), told: false }),
+        }
+    }
+
     pub(crate) fn count(&self, values: u64, bytes: u64) {
         self.values.fetch_add(values, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -104,6 +127,25 @@ impl Figures {
     /// The link cannot go on.
     pub(crate) fn ended(&self, why: &str) {
         self.change(&format!("ended: {why}"), true);
+    }
+
+    /// Says that the link is held up by what holds up a sender, too, which is no fault: to those alone that look. What was
+    /// said aloud stays.
+    pub(crate) fn is_held_up(&self, text: &str) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.told || state.text == text {
+            return;
+        }
+        text.clone_into(&mut state.text);
+        drop(state);
+        info!(target: TARGET, parent: &self.span, state = text, "is held up");
+    }
+
+    /// Says what the link does, if it is something else than before; then, whether that was said aloud.
+    pub(crate) fn goes_on(&self, text: &str) -> Option<bool> {
+        let was_told = self.change(text, false)?;
+        info!(target: TARGET, parent: &self.span, state = text, "goes on");
+        Some(was_told)
     }
 
     /// What the link was said to do before, if it is something else now; with whether that was told.
@@ -139,13 +181,14 @@ impl Link {
     /// Says what the link waits for, once.
     pub(crate) fn waits(&self, text: &str) {
         if self.figures.change(text, true).is_some() {
+            info!(target: TARGET, parent: &self.figures.span, state = text, "waits");
             self.tell(text);
         }
     }
 
     /// Says that the link does what it is there for; aloud only where it was said before that it waits.
     pub(crate) fn goes_on(&self, text: &str) {
-        if self.figures.change(text, false) == Some(true) {
+        if self.figures.goes_on(text) == Some(true) {
             self.tell(text);
         }
     }

@@ -12,16 +12,18 @@ mod hello;
 mod incoming;
 mod link;
 mod local;
+mod log;
 mod outgoing;
 mod serve;
 mod session;
-mod status;
+pub(crate) mod status;
 mod wire;
 
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use tracing::{error, info};
 use zenoh::Wait;
 
 use crate::Finished;
@@ -29,6 +31,7 @@ use crate::ending::{Endings, Peer};
 use crate::failure::Failure;
 use args::{BridgeCommand, LinkArguments, SessionArguments};
 use link::{Figures, Kind, Link, LinkOptions};
+use log::TARGET;
 use session::Addresses;
 
 /// How long the session may take to tell others that it ends.
@@ -67,24 +70,21 @@ fn with_arguments(file: Addresses, arguments: &SessionArguments) -> Addresses {
 /// Runs the links until all have come to an end.
 fn carry(links: Vec<LinkOptions>, addresses: Addresses) -> Result<Finished, Failure> {
     let endings = Endings::watch(Peer::None)?;
-    let ended = || Ok(endings.ended().map_or(Finished::Done, Finished::Ended));
-    zenoh::try_init_log_from_env();
-    let Some(opened) = session::open(&addresses, &endings)? else { return ended() };
+    log::begin();
+    let Some(opened) = session::open(&addresses, &endings)? else {
+        return Ok(endings.ended().map_or(Finished::Done, Finished::Ended));
+    };
     let (session, longest) = (opened.session, opened.longest);
     let (told, results) = mpsc::channel();
     let mut shown = Vec::new();
     for options in links {
-        let figures = Arc::new(Figures::default());
+        let figures = Arc::new(Figures::new(options.span()));
         shown.push((options.clone(), figures.clone()));
         let (session, endings) = (session.clone(), endings.clone());
         let link = Link { options, session, longest, endings, figures };
         let told = told.clone();
         thread::Builder::new().name(link.options.kind.to_string()).spawn(move || {
-            let result = run_link(&link);
-            if let Err(failure) = &result {
-                link.figures.ended(&failure.to_string());
-            }
-            let _ = told.send(result);
+            let _ = told.send(link.figures.span.in_scope(|| run_link(&link)));
         })?;
     }
     drop(told);
@@ -95,28 +95,42 @@ fn carry(links: Vec<LinkOptions>, addresses: Addresses) -> Result<Finished, Fail
     }
     let mut first = None;
     for result in results {
-        match result {
-            Ok(()) => {}
-            // The only one is what the command is about: its failure is the command's.
-            Err(failure) if only => first = Some(Err(failure)),
-            Err(failure) => {
+        if let Err(failure) = result {
+            if !only {
                 crate::complain(&failure);
-                first.get_or_insert(Ok(Finished::With(failure.code())));
             }
+            first.get_or_insert(failure);
         }
     }
     drop(status);
     close(session);
-    first.unwrap_or_else(ended)
+    match (first, endings.ended()) {
+        // The only one is what the command is about: its failure is the command's.
+        (Some(failure), _) if only => Err(failure),
+        // What was told long before is not what ended it.
+        (_, Some(ending)) => Ok(Finished::Ended(ending)),
+        (Some(failure), None) => Ok(Finished::With(failure.code())),
+        (None, None) => Ok(Finished::Done),
+    }
 }
 
+/// What a link's thread does.
 fn run_link(link: &Link) -> Result<(), Failure> {
-    match link.options.kind {
+    info!(target: TARGET, "starts");
+    let result = match link.options.kind {
         Kind::Out => outgoing::run(link),
         Kind::In => incoming::run(link),
         Kind::Serve => serve::run(link),
         Kind::Call => call::run(link),
+    };
+    match &result {
+        Ok(()) => info!(target: TARGET, why = "a signal", "ended"),
+        Err(failure) => {
+            error!(target: TARGET, why = %failure, "ended");
+            link.figures.ended(&failure.to_string());
+        }
     }
+    result
 }
 
 /// Has others told that the session ends, as far as that is done at once.

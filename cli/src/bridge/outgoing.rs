@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use sysv_channel::RecvError;
 use sysv_channel::bridge::{Outlet, ValueId};
+use tracing::{debug, info, warn};
 use zenoh::Wait;
 use zenoh::pubsub::Publisher;
 use zenoh::qos::{CongestionControl, Priority};
@@ -22,6 +23,7 @@ use super::events::Events;
 use super::hello::{Answered, With};
 use super::link::{LOOK, Link, drawn};
 use super::local::{self, Local};
+use super::log::TARGET;
 use super::session::refused;
 use super::wire::{self, Batch, Down, DownWhat, UpWhat};
 use crate::failure::Failure;
@@ -41,6 +43,10 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// A message is sent when it has so many bytes, or nothing more is there.
 const BATCH: usize = 256 << 10;
 
+/// What the link does, as it is told.
+const CARRIES: &str = "carries values";
+const NO_ROOM: &str = "waits: the far side has no room, or no receiver";
+
 /// Why the carrying stopped.
 enum Stopped {
     /// The link is to end.
@@ -48,7 +54,7 @@ enum Stopped {
     /// The local channel was removed.
     Removed,
     /// The far side has gone, or missed something.
-    Lost,
+    Lost(&'static str),
 }
 
 pub(crate) fn run(link: &Link) -> Result<(), Failure> {
@@ -66,7 +72,7 @@ pub(crate) fn run(link: &Link) -> Result<(), Failure> {
         let mut out = Out { link, events: &events, from, meeting: &meeting, local };
         match out.carry()? {
             Stopped::Ended => break,
-            Stopped::Removed | Stopped::Lost => {}
+            Stopped::Removed | Stopped::Lost(_) => {}
         }
     }
     Ok(())
@@ -94,6 +100,10 @@ struct Way<'s> {
     long: Batch,
     /// All places for values in hand are taken, until one is settled.
     is_full: bool,
+    /// The far side was seen not to go on.
+    is_held_up: bool,
+    /// The oldest value that was under way at each of the last two pings.
+    oldest: [Option<u64>; 2],
     pinged: Instant,
     heard: Instant,
     began: Instant,
@@ -125,6 +135,8 @@ impl Out<'_> {
                 .priority(Priority::Data)
                 .express(true);
             let publisher = publisher.wait().map_err(refused)?;
+            let (session, known) = (welcome.session, welcome.known.len());
+            info!(target: TARGET, session = format_args!("{session:016x}"), known, "meets");
             let now = Instant::now();
             let mut way = Way {
                 session: welcome.session,
@@ -135,17 +147,19 @@ impl Out<'_> {
                 flight: Flight::default(),
                 long: Batch::default(),
                 is_full: false,
+                is_held_up: false,
+                oldest: [None; 2],
                 pinged: now,
                 heard: now,
                 began: now,
             };
             self.link.figures.meetings.fetch_add(1, Ordering::Relaxed);
-            self.link.goes_on("carries values");
+            self.link.goes_on(CARRIES);
             self.ping(&mut way);
             let stopped = self.pump(&mut way);
             self.link.figures.in_flight.store(0, Ordering::Relaxed);
             match stopped? {
-                Stopped::Lost => {}
+                Stopped::Lost(why) => warn!(target: TARGET, why, "lost"),
                 stopped => return Ok(stopped),
             }
         }
@@ -165,9 +179,12 @@ impl Out<'_> {
             }
             let now = Instant::now();
             if now.duration_since(way.heard) > SILENCE {
-                return Ok(Stopped::Lost);
+                return Ok(Stopped::Lost("`bridge in` has said nothing for too long"));
             }
             if now.duration_since(way.pinged) >= PING {
+                if way.heard < way.pinged {
+                    self.is_held_up(way, "waits: `bridge in` does not answer");
+                }
                 self.ping(way);
             }
             let tick = (way.pinged + PING).saturating_duration_since(now);
@@ -263,6 +280,8 @@ impl Out<'_> {
     fn send(&self, way: &mut Way<'_>, batch: Batch) {
         let (first, count) = (way.flight.sends(&batch), u64::from(batch.count()));
         let waits = way.is_full || !way.flight.has_room(0);
+        let bytes = batch.bytes();
+        debug!(target: TARGET, first, count, bytes, "sends");
         let message = batch.message(way.session, self.from, first, waits);
         self.link.figures.in_flight.fetch_add(count, Ordering::Relaxed);
         // What does not arrive is missed by the far side, or its answer by this one.
@@ -271,6 +290,7 @@ impl Out<'_> {
 
     fn ping(&self, way: &mut Way<'_>) {
         way.pinged = Instant::now();
+        way.oldest = [way.oldest[1], way.flight.oldest()];
         let stamp = way.began.elapsed().as_micros() as u64;
         let what = DownWhat::Ping { sent: way.flight.sent(), stamp };
         let message = wire::encode(&Down { session: way.session, from: self.from, what });
@@ -281,7 +301,9 @@ impl Out<'_> {
     fn handle(&self, way: &mut Way<'_>, event: Event) -> Result<Option<Stopped>, Failure> {
         match event {
             Event::End => return Ok(Some(Stopped::Ended)),
-            Event::Gone(instance) if instance == way.instance => return Ok(Some(Stopped::Lost)),
+            Event::Gone(instance) if instance == way.instance => {
+                return Ok(Some(Stopped::Lost("`bridge in` has gone, or cannot be reached")));
+            }
             Event::Up(up) if up.session == way.session => {
                 way.heard = Instant::now();
                 match up.what {
@@ -291,14 +313,26 @@ impl Out<'_> {
                         self.ping(way);
                         return settled;
                     }
-                    UpWhat::Pong { put, stamp, .. } => {
+                    UpWhat::Pong { received, put, stamp } => {
                         let now = way.began.elapsed().as_micros() as u64;
                         let round_trip = now.saturating_sub(stamp).max(1);
                         self.link.figures.round_trip.store(round_trip, Ordering::Relaxed);
-                        return self.settle(way, put);
+                        let settled = self.settle(way, put)?;
+                        // What was under way at the ping before is in its hands still.
+                        match way.oldest[0] {
+                            Some(oldest) if put < oldest && oldest <= received => {
+                                self.is_held_up(way, NO_ROOM);
+                            }
+                            _ => self.goes_on(way),
+                        }
+                        return Ok(settled);
                     }
-                    UpWhat::Again => return Ok(Some(Stopped::Lost)),
+                    UpWhat::Again => {
+                        let why = "`bridge in` has missed something, or was started anew";
+                        return Ok(Some(Stopped::Lost(why)));
+                    }
                     UpWhat::Refused { number, channel, why } => {
+                        warn!(target: TARGET, number, why, "a value is refused");
                         self.settle(way, number.saturating_sub(1))?;
                         return Err(Failure::failed(format!(
                             "{channel:?} there does not take a value of {} here: {why}; the value stays here",
@@ -330,12 +364,28 @@ impl Out<'_> {
             bytes += len as u64;
         }
         way.is_full &= values == 0;
+        if values > 0 {
+            debug!(target: TARGET, up_to, values, bytes, "acknowledged");
+            self.goes_on(way);
+        }
         self.link.figures.count(values, bytes);
         self.link.figures.in_flight.fetch_sub(values, Ordering::Relaxed);
         match settled {
             Ok(_) => Ok(None),
             Err(RecvError::Removed { .. }) => Ok(Some(self.removed())),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn is_held_up(&self, way: &mut Way<'_>, why: &str) {
+        way.is_held_up = true;
+        self.link.figures.is_held_up(why);
+    }
+
+    /// The far side goes on, if it had not.
+    fn goes_on(&self, way: &mut Way<'_>) {
+        if mem::take(&mut way.is_held_up) {
+            self.link.goes_on(CARRIES);
         }
     }
 

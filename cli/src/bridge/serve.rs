@@ -18,10 +18,12 @@ use std::time::{Duration, Instant};
 use sysv_channel::codec::Raw;
 use sysv_channel::dynamic::{DynamicChannel, DynamicCodec, DynamicError};
 use sysv_channel::rpc::{BindError, CallError, Responder, ServeError, Server, ServerOptions};
+use tracing::{debug, info, warn};
 
 use super::calls_wire::{DownWhat, Served};
 use super::events::Events;
 use super::link::{LOOK, Link, drawn};
+use super::log::TARGET;
 use crate::failure::Failure;
 use calls::Calls;
 use meeting::{Event, Meeting, Welcome};
@@ -39,6 +41,9 @@ const TICK: Duration = Duration::from_millis(50);
 /// How long the local server stays, at its end, for replies that wait for room.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// What the link does, as it is told.
+const CARRIES: &str = "carries calls";
+
 type Bytes = Vec<u8>;
 type LocalServer = Server<Bytes, Bytes, Raw>;
 type Reply = Responder<Bytes, Raw>;
@@ -48,7 +53,7 @@ pub(crate) fn run(link: &Link) -> Result<(), Failure> {
     let hook = events.clone();
     link.endings.on_end(move || hook.push_urgent(Event::End));
     let from = drawn()?;
-    let calls = Arc::new(Calls::new(link.options.name.clone()));
+    let calls = Arc::new(Calls::new(link));
     let ended = calls.clone();
     link.endings.on_end(move || ended.end("the bridge ends"));
     let meeting = Meeting::begin(link, &events, &calls, from)?;
@@ -63,11 +68,15 @@ pub(crate) fn run(link: &Link) -> Result<(), Failure> {
             break;
         }
         link.figures.meetings.fetch_add(1, Ordering::Relaxed);
+        info!(target: TARGET, session = format_args!("{:016x}", way.session), "meets");
         if let Some(server) = bind(link, &events, &calls, &welcome)? {
             calls.closes(server.closer());
-            link.goes_on("carries calls");
+            link.goes_on(CARRIES);
             let carried = carry(link, &meeting, &server, &calls, &way);
             if let Some(why) = calls.over() {
+                if !link.has_ended() {
+                    warn!(target: TARGET, why, "lost");
+                }
                 link.waits(&format!("the server here is not bound meanwhile: {why}"));
             }
             calls.fail_all();
@@ -141,6 +150,10 @@ fn carry(
                 calls.end("`bridge call` does not answer");
                 break;
             }
+            match calls.silence() > 2 * PING {
+                true => link.figures.is_held_up("waits: `bridge call` does not answer"),
+                false => link.goes_on(CARRIES),
+            }
             meeting.tell_of_others();
             way.ping();
             pinged = Instant::now();
@@ -171,13 +184,14 @@ fn pass_on(calls: &Calls, way: &Way, bytes: Bytes, responder: Reply) {
     if bytes.len() as u64 > way.longest {
         let why =
             format!("it is longer than {} bytes, the most that `bridge call` takes", way.longest);
+        debug!(target: TARGET, why, "a call is refused");
         let refused = CallError::Unreadable { server: calls.server(), why };
         // A caller that has gone has itself to blame.
         let _ = responder.fail(&refused);
         return;
     }
     let stream = responder.is_stream();
-    let call = calls.insert(bytes.len(), responder);
+    let call = calls.insert(bytes.len(), left, responder);
     if left.is_some_and(|left| left.is_zero()) {
         // It would be late when it is there. The caller's deadline tells it.
         return;

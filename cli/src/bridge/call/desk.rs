@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tracing::{Span, info, warn};
 use zenoh::Wait;
 use zenoh::bytes::ZBytes;
 use zenoh::key_expr::OwnedKeyExpr;
@@ -13,6 +14,7 @@ use zenoh::qos::{CongestionControl, Priority};
 use super::super::calls_wire::{self, Down, DownWhat, Hello, Up, UpWhat};
 use super::super::events::Events;
 use super::super::link::{Figures, Link};
+use super::super::log::{TARGET, call_span};
 use super::super::wire;
 use super::Event;
 use super::clients::Clients;
@@ -56,6 +58,11 @@ impl Looks {
     /// The server may have gone.
     pub(super) fn look(&self) {
         self.events.push(Event::Look);
+    }
+
+    /// What a call is made in.
+    pub(super) fn span(&self, call: u64, left: Option<Duration>, stream: bool) -> Span {
+        call_span(&self.figures, call, left, stream)
     }
 
     /// A reply has gone.
@@ -111,12 +118,20 @@ impl Desk {
             before.end();
         }
         self.looks.figures.meetings.fetch_add(1, Ordering::Relaxed);
+        if begun.is_ok() {
+            let session = format_args!("{:016x}", hello.session);
+            info!(target: TARGET, parent: &self.looks.figures.span, session, "meets");
+        }
         begun
     }
 
     pub(super) fn bridge_is_gone(&self, from: u64) {
         let session = self.state().sessions.remove(&from);
         if let Some(session) = session {
+            self.lost(
+                &session,
+                "`bridge serve` has gone, or something got lost on the way from it",
+            );
             session.end();
         }
     }
@@ -129,7 +144,15 @@ impl Desk {
         let count: usize = state.sessions.values().map(|session| session.count()).sum();
         drop(state);
         self.looks.figures.in_flight.store(count as u64, Ordering::Relaxed);
-        gone.into_iter().for_each(|(_, session)| session.end());
+        for (_, session) in gone {
+            self.lost(&session, "`bridge serve` has said nothing for too long");
+            session.end();
+        }
+    }
+
+    fn lost(&self, session: &Session, why: &str) {
+        let session = format_args!("{:016x}", session.number);
+        warn!(target: TARGET, parent: &self.looks.figures.span, session, why, "lost");
     }
 
     /// A message has come, on a thread of the session, which is not to wait.

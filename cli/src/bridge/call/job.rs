@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use sysv_channel::SendError;
 use sysv_channel::codec::Raw;
 use sysv_channel::rpc::{CallError, Pending, ReplyStream};
+use tracing::{Span, debug};
 
 use super::super::calls_wire::{UpWhat, WINDOW, Why, charge};
+use super::super::log::{TARGET, call_ends};
 use super::clients::{Clients, Lease};
 use super::desk::Looks;
 use super::session::Session;
@@ -29,6 +31,7 @@ pub(super) struct Job {
     pub(super) call: u64,
     /// Of its request.
     pub(super) len: usize,
+    span: Span,
     session: Arc<Session>,
     clients: Arc<Clients>,
     looks: Looks,
@@ -67,9 +70,12 @@ impl Job {
     ) -> Self {
         let Asked { call, left, stream, request } = asked;
         let len = request.len();
+        let span = looks.span(call, left, stream);
+        debug!(target: TARGET, parent: &span, bytes = len, "is made");
         Job {
             call,
             len,
+            span,
             session: session.clone(),
             clients: clients.clone(),
             looks: looks.clone(),
@@ -150,10 +156,15 @@ impl Job {
 
     /// Makes the call, unless its caller waits no more.
     pub(super) fn make(&self) {
-        let made = if self.stream { self.make_stream() } else { self.make_call() };
-        // No caller waits for what was cancelled.
-        if let Ok(Err(error)) = made {
-            self.fail(&error);
+        let work = || if self.stream { self.make_stream() } else { self.make_call() };
+        match self.span.in_scope(work) {
+            Ok(Ok(())) => call_ends(&self.span, &"reply"),
+            Ok(Err(error)) => {
+                call_ends(&self.span, &error);
+                self.fail(&error);
+            }
+            // No caller waits for what was cancelled.
+            Err(Cancelled) => call_ends(&self.span, &"cancelled"),
         }
         // Behind its outcome, which comes before word that the server has gone.
         self.session.done(self);
@@ -161,6 +172,7 @@ impl Job {
 
     /// It could not be begun.
     pub(super) fn refuse(&self, why: &str) {
+        call_ends(&self.span, &why);
         let what = UpWhat::Failed { call: self.call, why: Why::Unreadable };
         self.session.send(what, why.as_bytes().to_vec());
         self.session.done(self);

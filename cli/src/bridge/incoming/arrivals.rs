@@ -7,17 +7,22 @@ use std::time::Duration;
 
 use sysv_channel::SendError;
 use sysv_channel::bridge::{Inlet, WINDOW};
+use tracing::{debug, warn};
 use zenoh::bytes::ZBytes;
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::{Session, Wait};
 
 use super::super::link::{Figures, Link};
+use super::super::log::TARGET;
 use super::super::outgoing::BYTES;
 use super::super::wire::{self, DownWhat, Up, UpWhat, Values};
 
 /// Values of so many bytes are put by the session's thread itself, if they find room and the link's thread has nothing in
 /// hand: that saves waking one.
 const SMALL: usize = 4096;
+
+/// What the link does, as it is told, while nothing is put that has arrived.
+const NO_ROOM: &str = "waits for room in the channel";
 
 /// What a session's threads leave to the link's. It answers pings, and keeps no more than an `out` may send.
 pub(super) struct Arrivals {
@@ -51,6 +56,8 @@ struct State {
     unheard: u64,
     /// The link's thread knows that something is to be acknowledged.
     told: bool,
+    /// The number of the value that was to be put when the last ping came.
+    pinged: Option<u64>,
 }
 
 /// A message with values.
@@ -92,6 +99,8 @@ impl Arrivals {
             DownWhat::Values { first, count, waits }
                 if state.takes(first, count, payload.len()) =>
             {
+                let bytes = payload.len() - begin;
+                debug!(target: TARGET, parent: &self.figures.span, first, count, bytes, "arrived");
                 state.received += u64::from(count);
                 let (session, payload) = (down.session, payload.clone());
                 let mut arrived = Arrived { session, first, count, waits, payload, begin, skip: 0 };
@@ -108,6 +117,9 @@ impl Arrivals {
             }
             DownWhat::Ping { sent, stamp } if sent == state.received => {
                 let (received, put) = (state.received, state.put);
+                if state.is_held_up() {
+                    self.figures.is_held_up(NO_ROOM);
+                }
                 drop(state);
                 let what = UpWhat::Pong { received, put, stamp };
                 self.answer(down.from, Up { session: down.session, what });
@@ -115,8 +127,11 @@ impl Arrivals {
             }
             // Something is missing, or more came than there is memory for.
             DownWhat::Values { .. } | DownWhat::Ping { .. } => {
+                let received = state.received;
                 state.end();
                 drop(state);
+                let why = "something is missing, or more came than there is memory for";
+                warn!(target: TARGET, parent: &self.figures.span, received, why, "lost");
                 self.answer(down.from, Up { session: down.session, what: UpWhat::Again });
                 false
             }
@@ -224,6 +239,12 @@ impl State {
         // The last message may begin before all of it is under way, and an entry stands before each value.
         let is_bounded = self.bytes == 0 || self.bytes + len <= 2 * BYTES;
         first == self.received + 1 && count > 0 && under_way <= WINDOW as u64 && is_bounded
+    }
+
+    /// Whether no value was put since the ping before this one, although some were there.
+    fn is_held_up(&mut self) -> bool {
+        let oldest = (self.put < self.received).then_some(self.put + 1);
+        oldest.is_some() && mem::replace(&mut self.pinged, oldest) == oldest
     }
 
     /// Puts what finds room now, if all before it was put, and says how many values that were.

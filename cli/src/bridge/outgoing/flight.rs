@@ -39,6 +39,11 @@ impl Flight {
         self.sent
     }
 
+    /// The number of the oldest value that was sent and has not arrived.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.is_under_way().then_some(self.arrived + 1)
+    }
+
     /// The oldest value, if it has arrived: all up to this number have.
     pub(super) fn arrived(&mut self, up_to: u64) -> Option<(ValueId, usize)> {
         if self.arrived >= up_to.min(self.sent) {

@@ -1,14 +1,18 @@
 //! The calls that are under way, and what comes back for them.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sysv_channel::Name;
 use sysv_channel::rpc::{CallError, Closer};
+use tracing::{Span, debug};
 use zenoh::bytes::ZBytes;
 
 use super::super::calls_wire::{self, BYTES, CALLS, DownWhat, Following, Up, UpWhat, Why};
+use super::super::link::{Figures, Link};
+use super::super::log::{TARGET, call_ends, call_span};
 use super::Reply;
 use super::stream::{Item, Put, Stream};
 use super::way::Way;
@@ -17,6 +21,7 @@ use super::way::Way;
 pub(super) struct Calls {
     /// How errors name the server.
     server: Arc<Name>,
+    figures: Arc<Figures>,
     state: Mutex<State>,
     /// There may be room for another call.
     room: Condvar,
@@ -38,6 +43,7 @@ struct State {
 }
 
 struct Open {
+    span: Span,
     bytes: usize,
     /// The number of the message with the request; none was sent if it has none.
     sent: Option<u64>,
@@ -56,9 +62,10 @@ struct Heard {
 }
 
 impl Calls {
-    pub(super) fn new(server: Name) -> Self {
+    pub(super) fn new(link: &Link) -> Self {
         Calls {
-            server: Arc::new(server),
+            server: Arc::new(link.options.name.clone()),
+            figures: link.figures.clone(),
             state: Mutex::default(),
             room: Condvar::new(),
             heard: Mutex::new(Heard { session: 0, number: 0, at: Instant::now() }),
@@ -139,16 +146,17 @@ impl Calls {
     }
 
     /// A request was received; its number.
-    pub(super) fn insert(&self, bytes: usize, reply: Reply) -> u64 {
+    pub(super) fn insert(&self, bytes: usize, left: Option<Duration>, reply: Reply) -> u64 {
         let mut state = self.state();
         state.last_call += 1;
         let call = state.last_call;
+        let span = call_span(&self.figures, call, left, reply.is_stream());
         let caller = match reply.is_stream() {
             true => Caller::Stream(Arc::new(Stream::new(call, reply))),
             false => Caller::Reply(reply),
         };
         state.bytes += bytes;
-        state.open.insert(call, Open { bytes, sent: None, caller });
+        state.open.insert(call, Open { span, bytes, sent: None, caller });
         call
     }
 
@@ -158,20 +166,22 @@ impl Calls {
         let goes = state.over.is_none();
         if let Some(open) = state.open.get_mut(&call).filter(|_| goes) {
             open.sent = Some(number);
+            debug!(target: TARGET, parent: &open.span, bytes = open.bytes, "is passed on");
         }
         goes
     }
 
     /// The call has its outcome, or needs none any more.
-    pub(super) fn done(&self, call: u64) {
-        self.take(call);
+    pub(super) fn done(&self, call: u64, outcome: &dyn fmt::Display) {
+        self.take(call, outcome);
     }
 
-    fn take(&self, call: u64) -> Option<Caller> {
+    fn take(&self, call: u64, outcome: &dyn fmt::Display) -> Option<Caller> {
         let mut state = self.state();
         let open = state.open.remove(&call)?;
         state.bytes -= open.bytes;
         drop(state);
+        call_ends(&open.span, outcome);
         self.room.notify_all();
         Some(open.caller)
     }
@@ -202,6 +212,7 @@ impl Calls {
             })
             .collect();
         drop(state);
+        dropped.iter().for_each(|open| call_ends(&open.span, &"given up"));
         drop(dropped);
         if !calls.is_empty() {
             self.room.notify_all();
@@ -219,13 +230,15 @@ impl Calls {
         let open: Vec<_> = state.open.drain().map(|(_, open)| open).collect();
         (state.bytes, state.closer) = (0, None);
         drop(state);
-        for Open { sent, caller, .. } in open {
+        for Open { span, sent, caller, .. } in open {
             let received = match (sent, heeded) {
                 (None, _) => false,
                 (Some(sent), Some(heeded)) => sent <= heeded,
                 (Some(_), None) => true,
             };
-            self.fail(caller, &Why::Died { received }, String::new());
+            let why = Why::Died { received };
+            call_ends(&span, &why);
+            self.fail(caller, &why, String::new());
         }
     }
 
@@ -250,7 +263,7 @@ impl Calls {
     fn handle(self: &Arc<Self>, what: UpWhat, following: &Following<'_>) {
         match what {
             UpWhat::Reply { call } => {
-                if let Some(Caller::Reply(reply)) = self.take(call) {
+                if let Some(Caller::Reply(reply)) = self.take(call, &"reply") {
                     // A caller that has gone has itself to blame.
                     let _ = match following.bytes() {
                         Some(bytes) => reply.reply(&bytes),
@@ -272,7 +285,7 @@ impl Calls {
                     self.put(call, Item::Failed(error));
                 }
                 None => {
-                    if let Some(caller) = self.take(call) {
+                    if let Some(caller) = self.take(call, &why) {
                         self.fail(caller, &why, following.text());
                     }
                 }
@@ -300,10 +313,15 @@ impl Calls {
                 }
             }
             Put::Over(reply, item) => {
-                self.done(call);
                 let _ = match item {
-                    Item::Failed(error) => reply.fail(&error),
-                    _ => reply.finish(),
+                    Item::Failed(error) => {
+                        self.done(call, &error);
+                        reply.fail(&error)
+                    }
+                    _ => {
+                        self.done(call, &"reply");
+                        reply.finish()
+                    }
                 };
             }
             Put::TooMuch => self.end("`bridge call` sends more of a stream than is taken"),

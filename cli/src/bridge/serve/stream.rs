@@ -92,18 +92,16 @@ impl Stream {
             reply.lock().unwrap_or_else(PoisonError::into_inner).take()
         };
         let started = thread::Builder::new().name("stream".to_owned()).spawn(move || {
-            if let Some(reply) = taken(&given) {
-                stream.deliver(reply, &to);
-            }
-            told.done(stream.call);
+            let outcome = taken(&given).map(|reply| stream.deliver(reply, &to));
+            told.done(stream.call, &outcome.unwrap_or_default());
         });
         if let Err(error) = started {
+            let why = format!("the bridge has no thread for its parts: {error}");
+            calls.done(self.call, &why);
             if let Some(reply) = taken(&reply) {
                 let server = calls.server();
-                let why = format!("the bridge has no thread for its parts: {error}");
                 let _ = reply.fail(&CallError::Unsendable { server, why });
             }
-            calls.done(self.call);
             way.send(DownWhat::Cancel { call: self.call });
         }
     }
@@ -124,13 +122,16 @@ impl Stream {
         self.state().items.is_empty()
     }
 
-    /// Gives the parts to the caller, and tells the far side how much it has taken.
-    fn deliver(&self, mut reply: Reply, way: &Way) {
+    /// Gives the parts to the caller, and tells the far side how much it has taken; what became of the call.
+    fn deliver(&self, mut reply: Reply, way: &Way) -> String {
         let call = self.call;
         let mut taken = 0;
         loop {
             match self.next() {
-                None if reply.is_cancelled() => return way.send(DownWhat::Cancel { call }),
+                None if reply.is_cancelled() => {
+                    way.send(DownWhat::Cancel { call });
+                    return "given up".to_owned();
+                }
                 None => {}
                 Some(Item::Part(bytes)) => {
                     match reply.part(&bytes) {
@@ -138,7 +139,9 @@ impl Stream {
                         Err(ReplyError::Send(error)) if is_sent(&error) => {}
                         Err(error) => {
                             way.send(DownWhat::Cancel { call });
-                            return drop_or_tell(reply, error);
+                            let why = error.to_string();
+                            drop_or_tell(reply, error);
+                            return why;
                         }
                     }
                     taken += charge(bytes.len());
@@ -147,8 +150,14 @@ impl Stream {
                     }
                 }
                 // A caller that has gone has itself to blame.
-                Some(Item::End) => return drop(reply.finish()),
-                Some(Item::Failed(error)) => return drop(reply.fail(&error)),
+                Some(Item::End) => {
+                    let _ = reply.finish();
+                    return "reply".to_owned();
+                }
+                Some(Item::Failed(error)) => {
+                    let _ = reply.fail(&error);
+                    return error.to_string();
+                }
             }
         }
     }
