@@ -131,7 +131,8 @@ pub(crate) struct SchemaArguments {
 /// Watches all channels, in a terminal
 ///
 /// Each line is a channel: what goes in and out a second, how full it is, how many values wait, and which of its
-/// processes sleep. Below stand the receivers and senders of the chosen one.
+/// processes sleep. Below stand the receivers and senders of the chosen one, and before them the links of this user's
+/// bridges, if the tool was built with them and some run.
 ///
 /// Keys: q, Escape or Ctrl-C leaves, the arrows or j and k choose, s changes the order, p pauses.
 #[derive(Debug, Args)]

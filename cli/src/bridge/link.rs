@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sysv_channel::{Name, Owner};
-use tracing::{Span, info, info_span};
+use tracing::{Span, error_span, info};
 use zenoh::Session;
 use zenoh::key_expr::OwnedKeyExpr;
 
@@ -54,7 +54,8 @@ impl LinkOptions {
     /// What a subscriber of `tracing` sees all that happens to this link in.
     pub(crate) fn span(&self) -> Span {
         let (kind, name, key) = (self.kind, &self.name, &self.key);
-        info_span!(target: TARGET, "bridge", %kind, %name, %key)
+        // Of the level of the gravest event, so that each event is seen in it.
+        error_span!(target: TARGET, "bridge", %kind, %name, %key)
     }
 
     /// The local name without its quotes, for others to quote.
@@ -210,4 +211,22 @@ pub(crate) fn drawn() -> std::io::Result<u64> {
     let mut bytes = [0; 8];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_le_bytes(bytes) | 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_true_from_the_start_and_what_was_said_aloud_stays() {
+        let figures = Figures::new(Span::none());
+        assert_eq!(figures.state(), "starts");
+        figures.is_held_up("no room");
+        assert_eq!(figures.state(), "no room");
+        assert_eq!(figures.change("waits", true), Some(false));
+        figures.is_held_up("no room");
+        assert_eq!(figures.state(), "waits");
+        assert_eq!(figures.goes_on("carries"), Some(true));
+        assert_eq!(figures.goes_on("carries"), None);
+    }
 }

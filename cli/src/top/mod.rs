@@ -1,5 +1,9 @@
-//! `top`: all channels, as they go, in a terminal.
+//! `top`: all channels, and links to other machines, as they go, in a terminal.
 
+#[cfg(feature = "zenoh")]
+mod links;
+#[cfg(feature = "zenoh")]
+mod links_table;
 mod rates;
 mod screen;
 
@@ -55,6 +59,8 @@ impl Order {
 /// What is drawn.
 struct View {
     rows: Vec<Row>,
+    #[cfg(feature = "zenoh")]
+    links: links::Links,
     table: TableState,
     order: Order,
     paused: bool,
@@ -75,6 +81,8 @@ impl View {
             Err(error) => self.error = Some(error.to_string()),
         }
         self.sort(chosen);
+        #[cfg(feature = "zenoh")]
+        self.links.look();
     }
 
     /// Brings the lines into order; the chosen channel stays chosen.
@@ -143,6 +151,8 @@ fn watch(
     let mut sampler = Sampler::default();
     let mut view = View {
         rows: Vec::new(),
+        #[cfg(feature = "zenoh")]
+        links: links::Links::default(),
         table: TableState::default(),
         order: Order::Name,
         paused: false,

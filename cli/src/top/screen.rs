@@ -21,15 +21,23 @@ const DETAIL: u16 = 12;
 pub(super) fn draw(frame: &mut Frame, view: &mut View) {
     let wanted = view.chosen().map_or(0, |row| 3 + row.seen.receivers.len() + row.seen.lanes.len());
     let detail = (wanted as u16).min(DETAIL).min(frame.area().height / 2);
+    #[cfg(feature = "zenoh")]
+    let links = super::links_table::height(&view.links).min(frame.area().height / 3);
+    #[cfg(not(feature = "zenoh"))]
+    let links = 0;
     let rows = [
         Constraint::Length(1),
         Constraint::Min(2),
+        Constraint::Length(links),
         Constraint::Length(detail),
         Constraint::Length(1),
     ];
-    let [top, middle, bottom, keys] = Layout::vertical(rows).areas(frame.area());
+    let areas: [Rect; 5] = Layout::vertical(rows).areas(frame.area());
+    let [top, middle, _, bottom, keys] = areas;
     frame.render_widget(heading(view), top);
     table(frame, middle, view);
+    #[cfg(feature = "zenoh")]
+    super::links_table::draw(frame, areas[2], &view.links);
     if let Some(row) = view.chosen() {
         frame.render_widget(chosen(row), bottom);
     }
@@ -98,7 +106,7 @@ fn table(frame: &mut Frame, area: Rect, view: &mut View) {
             Cell::from(json::kind(row.seen.kind)),
             number(per_second(row.sent)),
             number(per_second(row.received)),
-            number(row.bytes.map_or_else(|| "-".to_owned(), |rate| bytes(rate.round() as u64))),
+            number(bytes_per_second(row.bytes)),
             bar(row.fill),
             number(grouped(row.waiting)),
             receivers(&row.seen.receivers),
@@ -111,8 +119,12 @@ fn table(frame: &mut Frame, area: Rect, view: &mut View) {
     frame.render_stateful_widget(table, area, &mut view.table);
 }
 
-fn per_second(rate: Option<f64>) -> String {
+pub(super) fn per_second(rate: Option<f64>) -> String {
     rate.map_or_else(|| "-".to_owned(), |rate| grouped(rate.round() as u64))
+}
+
+pub(super) fn bytes_per_second(rate: Option<f64>) -> String {
+    rate.map_or_else(|| "-".to_owned(), |rate| bytes(rate.round() as u64))
 }
 
 /// A bar, red where the channel is nearly full.

@@ -34,6 +34,8 @@ fn each_mistake_is_told_in_a_line_with_its_exit_code() {
         let said = said(&["in", name, "--key", "k", "--listen", address], 2);
         assert!(said.contains("an address is PROTOCOL/HOST:PORT"), "{said}");
     }
+    let any_port = said(&["in", name, "--key", "k", "--listen", "tcp/127.0.0.1:0"], 2);
+    assert!(any_port.contains("port 0 is any port"), "{any_port}");
     assert!(said(&["out", name, "--key", "k"], 2).contains("needs an address"));
     let file = pair.runtime.path().join("bridge.toml");
     let path = file.to_str().unwrap();
@@ -43,7 +45,23 @@ fn each_mistake_is_told_in_a_line_with_its_exit_code() {
         ("\n[[out]]\nname = 'a'\n", "line 2: missing field `key`"),
         ("[[out]]\nname = 'a'\nkey = 'b*'\n", "line 3: a key is words"),
         ("[[out]]\nname = 'a'\nkey = 'b'\nfar = 1\n", "line 4: unknown field `far`"),
-        ("[[in]]\nname='a'\nkey='b'\n[[in]]\nname='c'\nkey='b'\n", "line 6: two links `in`"),
+        (
+            "[[in]]\nname='a'\nkey='b'\n[[in]]\nname='c'\nkey='b'\n",
+            "line 5: two links `in` have the key b: this one and that of line 2",
+        ),
+        (
+            "[[out]]\nname='a'\nkey='b'\n[[out]]\nname='a'\nkey='c'\n",
+            "line 5: two links `out` take from the channel \"a\", with the keys b and c: this one and that of line 2",
+        ),
+        (
+            "[[serve]]\nname='a'\nkey='b'\n[[serve]]\nkey='c'\nname='a'\n",
+            "line 6: two links `serve` bind the server \"a\", with the keys b and c: this one and that of line 2",
+        ),
+        // These can be; that no address is named is what comes next.
+        ("[[in]]\nname='a'\nkey='b'\n[[in]]\nname='a'\nkey='c'\n", "needs an address"),
+        ("[[call]]\nname='a'\nkey='b'\n[[call]]\nname='a'\nkey='c'\n", "needs an address"),
+        ("[[in]]\nname='a'\nkey='b'\n[[out]]\nname='a'\nkey='b'\n", "needs an address"),
+        ("listen = ['tcp/0.0.0.0:0']\n", "line 1: port 0 is any port"),
         ("listen = ['x']\n", "line 1: an address is"),
         ("[[out]]\nname = 'a'\nkey = 'b'\n", "needs an address"),
     ] {

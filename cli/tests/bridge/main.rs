@@ -10,8 +10,13 @@ mod help;
 mod kills;
 mod machines;
 mod pair;
+#[path = "../tool/screen.rs"]
+#[allow(dead_code, reason = "the tests of the other commands use the rest")]
+mod screen;
 mod secure;
+mod seen;
 #[path = "../tool/stage.rs"]
 #[allow(dead_code, reason = "the tests of the other commands use the rest")]
 mod stage;
+mod traced;
 mod values;

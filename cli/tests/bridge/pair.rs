@@ -80,7 +80,10 @@ impl Bridge {
     /// Runs this command, which is one of the tool's bridges.
     pub(crate) fn run(mut command: Command, runtime: &std::path::Path) -> Self {
         command.stdout(Stdio::null()).stderr(Stdio::piped()).env("XDG_RUNTIME_DIR", runtime);
-        command.env_remove("RUST_LOG");
+        // What the tester wants to see is not what the test says.
+        if !command.get_envs().any(|(variable, _)| variable == "RUST_LOG") {
+            command.env_remove("RUST_LOG");
+        }
         let mut child = command.spawn().unwrap();
         let errors = BufReader::new(child.stderr.take().unwrap());
         let said = Arc::<(Mutex<Said>, Condvar)>::default();
@@ -101,9 +104,14 @@ impl Bridge {
 
     /// Waits until it has said a line with these words.
     pub(crate) fn says(&self, words: &str) -> String {
+        self.says_so(words, |line| line.contains(words))
+    }
+
+    /// Waits until it has said a line for which this holds.
+    pub(crate) fn says_so(&self, words: &str, is_so: impl Fn(&str) -> bool) -> String {
         let mut said = self.said.0.lock().unwrap();
         loop {
-            if let Some(line) = said.lines.iter().find(|line| line.contains(words)) {
+            if let Some(line) = said.lines.iter().find(|line| is_so(line)) {
                 return line.clone();
             }
             assert!(!said.over, "it ended, and said {:?} and not {words:?}", said.lines);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -50,9 +50,9 @@ impl Asking {
             match begin(&path) {
                 Ok(Some(asked)) => drop(self.0.insert(process, asked)),
                 Ok(None) => {}
-                // As many have asked it as it can hold.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    answers.push((process, Answer::Silence(patience)));
+                    let error = io::Error::other("as many wait for its answer as can");
+                    answers.push((process, Answer::Failed(error)));
                 }
                 Err(error) => answers.push((process, Answer::Failed(error))),
             }
@@ -149,7 +149,7 @@ fn sockets() -> io::Result<BTreeMap<u32, PathBuf>> {
 fn begin(path: &Path) -> io::Result<Option<Asked>> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let stream = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    let connected = connect(std::os::fd::AsRawFd::as_raw_fd(&stream), &UnixAddr::new(path)?);
+    let connected = connect(stream.as_raw_fd(), &UnixAddr::new(path)?);
     match connected.map_err(io::Error::from) {
         Ok(()) => {
             let stream = UnixStream::from(stream);
