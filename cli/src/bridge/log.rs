@@ -29,7 +29,7 @@ pub(super) fn begin() {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
-        // Where standard error cannot be written there is nobody to be told so.
+        // Of a standard error that cannot be written it would complain there.
         .log_internal_errors(false)
         .with_writer(io::stderr)
         .finish();

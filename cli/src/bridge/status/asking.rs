@@ -1,4 +1,4 @@
-//! Whoever wants to know asks all bridges at once, and waits for none that does not answer.
+//! `bridge status` and `top` ask all bridges at once; a bridge that does not answer holds them up for as long as they say.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -94,7 +94,7 @@ impl Asking {
         let asked = self.0.values();
         let mut watched: Vec<_> =
             asked.map(|asked| PollFd::new(asked.stream.as_fd(), PollFlags::POLLIN)).collect();
-        // Rounded up, so that nobody asks again and again for less than it can wait.
+        // Rounded up: poll would not wait for less than a millisecond.
         let left = u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX);
         match poll(&mut watched, PollTimeout::from(left)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
@@ -144,7 +144,7 @@ fn sockets() -> io::Result<BTreeMap<u32, PathBuf>> {
     Ok(found)
 }
 
-/// Asks a bridge, without waiting for it; `None` where none is there any more. A socket at which nobody listens is what a
+/// Asks a bridge, without waiting for it; `None` if the bridge is gone. A socket at which no process listens is what a
 /// killed bridge left; it is removed.
 fn begin(path: &Path) -> io::Result<Option<Asked>> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;

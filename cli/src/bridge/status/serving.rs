@@ -39,7 +39,7 @@ pub(crate) fn serve(links: Vec<(LinkOptions, Arc<Figures>)>) -> io::Result<Socke
     let _ = fs::remove_file(&new);
     let listener = UnixListener::bind(&new)?;
     let socket = Socket(path);
-    // It has its name from when it listens on: whoever finds one at which nobody does removes it.
+    // It gets its name once it is listened at: whoever asks removes a socket of that name at which no bridge listens.
     fs::rename(&new, &socket.0)?;
     thread::Builder::new().name("status".to_owned()).spawn(move || {
         for asked in listener.incoming() {
