@@ -1,4 +1,4 @@
-//! What a bridge tells to `tracing`, for whoever asks for it by `RUST_LOG`: on standard error.
+//! What a bridge tells to `tracing`, where `RUST_LOG` asks for it: on standard error.
 
 use std::time::Duration;
 use std::{env, fmt, io};
@@ -33,7 +33,7 @@ pub(super) fn begin() {
         .log_internal_errors(false)
         .with_writer(io::stderr)
         .finish();
-    // Nobody has set another one.
+    // No other one was set.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 

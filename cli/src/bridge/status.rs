@@ -1,7 +1,7 @@
 //! What the bridges of this user on this machine do, as they tell it.
 //!
 //! Each bridge listens at a socket in a directory that is this user's alone, and writes a line of JSON for each of its
-//! links to whoever connects.
+//! links to each process that connects.
 
 mod asking;
 mod printing;
@@ -92,7 +92,7 @@ fn check(directory: &Path) -> io::Result<()> {
     match is_ours {
         true => Ok(()),
         false => {
-            let what = "must be a directory of this user that nobody else can enter (mode 0700)";
+            let what = "must be a directory of this user that no other user can enter (mode 0700)";
             Err(io::Error::other(format!("{} {what}", directory.display())))
         }
     }

@@ -25,7 +25,7 @@ impl Drop for Socket {
     }
 }
 
-/// Tells whoever asks what these links do, from a thread of its own.
+/// Tells each process that asks what these links do, from a thread of its own.
 pub(crate) fn serve(links: Vec<(LinkOptions, Arc<Figures>)>) -> io::Result<Socket> {
     let began = Instant::now();
     let directory = directory();
@@ -39,7 +39,8 @@ pub(crate) fn serve(links: Vec<(LinkOptions, Arc<Figures>)>) -> io::Result<Socke
     let _ = fs::remove_file(&new);
     let listener = UnixListener::bind(&new)?;
     let socket = Socket(path);
-    // It gets its name once it is listened at: whoever asks removes a socket of that name at which no bridge listens.
+    // It gets its name once it is listened at: a process that asks removes a socket of that name at which no
+    // bridge listens.
     fs::rename(&new, &socket.0)?;
     thread::Builder::new().name("status".to_owned()).spawn(move || {
         for asked in listener.incoming() {
