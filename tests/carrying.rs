@@ -13,7 +13,7 @@ use std::time::Duration;
 use common::{Child, Stage, listen, play, say};
 use sysv_channel::bridge::{BridgeError, Inlet, Outlet, ValueId, WINDOW};
 use sysv_channel::codec::{Raw, Reader};
-use sysv_channel::{Channel, Options, RecvError, SendError, Tag};
+use sysv_channel::{Channel, Closer, Options, RecvError, SendError, Tag};
 
 type Bytes = Channel<Vec<u8>, Raw>;
 
@@ -80,7 +80,7 @@ fn carry(from: &str, to: &str) {
                 Err(
                     RecvError::Timeout { .. }
                     | RecvError::Empty { .. }
-                    | RecvError::SlotsFull { .. },
+                    | RecvError::HeldTooMany { .. },
                 ) => break,
                 Err(error) => panic!("{error}"),
             }
@@ -268,7 +268,8 @@ fn an_outlet_holds_so_many_values_and_no_more() {
     for _ in 1..WINDOW {
         outlet.next(LONG, copy).unwrap();
     }
-    assert!(matches!(outlet.next(LONG, copy), Err(RecvError::SlotsFull { .. })));
+    let full = outlet.next(LONG, copy).unwrap_err();
+    assert!(matches!(full, RecvError::HeldTooMany { held: WINDOW, .. }), "{full}");
     assert!(outlet.settle(first).unwrap());
     assert_eq!(read(&outlet.next(LONG, copy).unwrap().2), (0, WINDOW as u64));
 }
@@ -329,6 +330,186 @@ fn a_long_value_is_given_out_again_as_the_same_one() {
                 assert!(outlet.settle(id).unwrap());
             }
             sender.join().unwrap();
+        });
+    }
+}
+
+/// What an inlet has forgotten must not be held any more: a killed bridge's successor would put it again.
+#[test]
+fn no_value_is_held_for_longer_than_an_inlet_remembers_it() {
+    let (channel, outlet) = both(&Bytes::options().inline_limit(0).durable());
+    let (there, _rx) = both(&Bytes::options().inline_limit(0).durable());
+    let (tx, inlet) = (channel.sender().unwrap(), Inlet::attach(&there, LINK).unwrap());
+    for number in 0..=WINDOW as u64 {
+        tx.send(&value(0, number, 16)).unwrap();
+    }
+    let (oldest, tag, bytes) = outlet.next(LONG, copy).unwrap();
+    inlet.put(oldest, tag, &bytes, LONG).unwrap();
+    for _ in 1..WINDOW {
+        let (id, tag, bytes) = outlet.next(LONG, copy).unwrap();
+        inlet.put(id, tag, &bytes, LONG).unwrap();
+        assert!(outlet.settle(id).unwrap());
+    }
+    let full = outlet.next(LONG, copy).unwrap_err();
+    assert!(matches!(full, RecvError::HeldTooMany { held: 1, .. }), "{full}");
+    assert_eq!(inlet.known()[0], oldest);
+    assert!(outlet.settle(oldest).unwrap());
+    assert_eq!(read(&outlet.next(LONG, copy).unwrap().2), (0, WINDOW as u64));
+}
+
+#[test]
+fn an_outlet_is_not_used_inside_of_its_own_call() {
+    let (channel, outlet) = both(&Bytes::options());
+    channel.sender().unwrap().send(&value(0, 1, 16)).unwrap();
+    let (settled, rewound, next, held) = outlet
+        .next(LONG, |id, _, _| {
+            (outlet.settle(id), outlet.rewind(), outlet.next(LONG, copy).map(drop), outlet.held())
+        })
+        .unwrap();
+    for error in [settled.map(drop), rewound, next] {
+        assert!(matches!(error, Err(RecvError::Reentrant { .. })), "{error:?}");
+    }
+    assert_eq!((held, outlet.held()), (0, 1));
+}
+
+#[test]
+fn settling_what_its_sender_gave_up_leaves_its_next_value() {
+    for kind in [Kind::RingOnly, Kind::Mixed, Kind::Counted] {
+        let (channel, outlet) = both(&options(kind).capacity(8 << 10));
+        let tx = channel.sender().unwrap();
+        thread::scope(|scope| {
+            let closer = tx.closer();
+            let sender = scope.spawn(move || {
+                // So that the ring has room for the rest of the one and all of the other behind it.
+                tx.send(&value(0, 0, 3000)).unwrap();
+                assert!(tx.send(&value(0, 1, 4500)).unwrap_err().is_closed());
+                tx.send(&value(0, 2, 4500)).unwrap();
+            });
+            let (short, ..) = outlet.next(LONG, copy).unwrap();
+            assert!(outlet.settle(short).unwrap());
+            let (first, _, bytes) = outlet.next(LONG, copy).unwrap();
+            assert_eq!(read(&bytes), (0, 1));
+            closer.close();
+            let second = outlet.next(LONG, copy).unwrap();
+            assert_eq!(read(&second.2), (0, 2), "{kind:?}");
+            assert!(!outlet.settle(first).unwrap(), "{kind:?}");
+            outlet.rewind().unwrap();
+            assert_eq!(outlet.next(LONG, copy).unwrap(), second, "{kind:?}");
+            assert!(outlet.settle(second.0).unwrap(), "{kind:?}");
+            sender.join().unwrap();
+        });
+    }
+}
+
+/// Numbers below the one that is asked for, the same in each run.
+fn random(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move |below| {
+        for shift in [13, -7, 17] {
+            state ^= if shift > 0 { state << shift } else { state >> -shift };
+        }
+        (state >> 33) as usize % below
+    }
+}
+
+/// Ends the calls of senders also where a test fails, which waits for their threads.
+struct Closes(Vec<Closer>);
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Closer::close);
+    }
+}
+
+/// A sender that sees another receiver come begins its long value again, also where that one has all of it already.
+#[test]
+fn a_long_value_that_is_begun_again_is_given_out_once() {
+    for kind in [Kind::RingOnly, Kind::Mixed, Kind::Counted] {
+        let stage = Stage::new("begun again");
+        let channel = options(kind).capacity(4 << 10).create(stage.name()).unwrap();
+        let tx = channel.sender().unwrap();
+        thread::scope(|scope| {
+            let _closes = Closes(vec![tx.closer()]);
+            scope.spawn(move || {
+                let mut numbers = 0..;
+                while tx.send(&value(0, numbers.next().unwrap(), 2100)).is_ok() {}
+            });
+            // The number of the next value, and the id of the one before if its sender was not told.
+            let (mut due, mut arrived) = (0, None);
+            for round in 0..5000 {
+                let outlet = Outlet::attach(&channel).unwrap();
+                let before = arrived;
+                for _ in 0..round % 4 {
+                    let (id, _, bytes) = outlet.next(LONG, copy).unwrap();
+                    let is_settled = outlet.settle(id).unwrap();
+                    // Only another outlet gives it out again.
+                    if before != Some(id) {
+                        assert_eq!(read(&bytes), (0, due), "{kind:?}, round {round}");
+                        due += 1;
+                    }
+                    arrived = (!is_settled).then_some(id);
+                }
+                if round % 3 == 0 {
+                    let _ = outlet.next(Duration::from_millis(1), copy);
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn what_a_sender_gives_up_is_never_taken_for_a_part_of_its_next_value() {
+    for kind in [Kind::RingOnly, Kind::Mixed, Kind::Counted] {
+        let (channel, outlet) = both(&options(kind).capacity(4 << 10));
+        thread::scope(|scope| {
+            let mut closes = Closes(Vec::new());
+            let senders = [0, 1, 2].map(|sender| {
+                let tx = channel.sender().unwrap();
+                closes.0.push(tx.closer());
+                scope.spawn(move || {
+                    let mut sent = Vec::new();
+                    let mut random = random(sender + 71);
+                    for number in 0..4000 {
+                        let len = [16, 1000, 3000, 4000][random(4)];
+                        let patience = [0, random(60) as u64, 3000, 5_000_000][random(4)];
+                        let patience = Duration::from_micros(patience);
+                        match tx.send_timeout(&value(sender, number, len), patience) {
+                            Ok(()) => sent.push((sender, number)),
+                            Err(error) if error.is_closed() => break,
+                            Err(_) => {}
+                        }
+                    }
+                    sent
+                })
+            });
+            let (mut settled, mut held) = (Vec::new(), VecDeque::new());
+            let mut settle = |(id, number)| {
+                if outlet.settle(id).unwrap() {
+                    settled.push(number);
+                }
+            };
+            let mut random = random(9);
+            loop {
+                let is_last = senders.iter().all(|sender| sender.is_finished());
+                match outlet.next(Duration::from_millis(1), copy) {
+                    Ok((id, _, bytes)) => held.push_back((id, read(&bytes))),
+                    Err(_) if is_last => break,
+                    Err(_) => {}
+                }
+                while held.len() > 12 || (!held.is_empty() && random(2) == 0) {
+                    held.pop_front().into_iter().for_each(&mut settle);
+                }
+                if random(5) == 0 {
+                    outlet.rewind().unwrap();
+                    held.clear();
+                }
+            }
+            held.into_iter().for_each(&mut settle);
+            let mut sent: Vec<_> =
+                senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
+            sent.sort_unstable();
+            settled.sort_unstable();
+            assert!(sent == settled, "{kind:?}: {} sent, {} settled", sent.len(), settled.len());
         });
     }
 }

@@ -334,6 +334,11 @@ impl LaneConsumer {
         {
             return Ok(Some(Delivery::Fragments { lane: self.lane, record, start, slot }));
         }
+        // A look back at what was held meets the end of one that its sender gave up: the fragments that were collected
+        // since are of another, which stands behind it.
+        if self.partial.as_ref().is_some_and(|partial| record.position < partial.start) {
+            return Ok(None);
+        }
         let (Some(consumer), Some(mut partial)) = (self.consumer.as_mut(), self.partial.take())
         else {
             return Ok(None);
@@ -436,8 +441,12 @@ impl LaneConsumer {
         self.whole.read(read)
     }
 
-    /// Gives back the memory of a value in fragments that was handed over.
-    pub(super) fn forget_whole(&mut self) {
+    /// Gives back the memory of the value in fragments that begins at `start` and was handed over. (One that was held
+    /// has none if its sender gave it up and another one is ready.)
+    pub(super) fn forget_whole(&mut self, start: u64) {
+        if self.ready.is_none_or(|(ready, _)| ready != start) {
+            return;
+        }
         self.ready = None;
         if let Some(spare) = mem::take(&mut self.whole).into_spare() {
             self.spare = spare;

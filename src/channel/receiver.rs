@@ -342,6 +342,11 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         state.map_err(|_| RecvError::Reentrant { channel: self.control.name() })
     }
 
+    /// Refuses a call from inside of another one, and to use what is the parent's, or gone.
+    pub(super) fn can_enter(&self) -> Result<(), RecvError> {
+        self.enter().map(drop)
+    }
+
     /// Refuses to use what is the parent's, or gone.
     #[inline]
     fn check(&self) -> Result<(), RecvError> {
@@ -456,11 +461,6 @@ impl<T, C: Codec<T>> Receiver<T, C> {
         // A sender that makes room for the rest of a reply waits for it, and sends nothing before.
         let flush = || self.returns.flush(false);
         state.sources.lanes.next_record(&self.control, deadline, spin, flush, || self.is_closed())
-    }
-
-    #[cold]
-    pub(super) fn slots_full(&self) -> RecvError {
-        RecvError::SlotsFull { channel: self.control.name() }
     }
 
     #[cold]

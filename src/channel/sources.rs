@@ -158,11 +158,11 @@ impl Sources {
         }
     }
 
-    /// Has what is held found again.
+    /// Has what is held found again: by its messages, where there are any.
     pub(super) fn rewind(&mut self) {
-        self.lanes.rewind();
-        if let Some(slots) = &mut self.slots {
-            slots.rewind();
+        match &mut self.slots {
+            None => self.lanes.rewind(),
+            Some(slots) => slots.rewind(),
         }
     }
 
@@ -282,8 +282,8 @@ impl Sources {
     /// Gives back the memory of what was handed over.
     #[inline]
     pub(super) fn forget(&mut self, delivery: &Delivery) {
-        if let Delivery::Fragments { lane, .. } = *delivery {
-            self.lanes.consumer_mut(lane).forget_whole();
+        if let Delivery::Fragments { lane, start, .. } = *delivery {
+            self.lanes.consumer_mut(lane).forget_whole(start);
         }
     }
 

@@ -28,6 +28,11 @@ impl ValueId {
         self.0
     }
 
+    /// Whether both values came by one lane, and in one way.
+    pub(super) fn is_of_lane_of(self, other: ValueId) -> bool {
+        self.0[..2] == other.0[..2]
+    }
+
     /// The id as it travels.
     pub fn to_bytes(self) -> [u8; 24] {
         let mut bytes = [0; 24];

@@ -78,6 +78,14 @@ pub enum RecvError {
         /// The channel.
         channel: Arc<Name>,
     },
+    /// An [`Outlet`](crate::bridge::Outlet) holds as many values as it can, or one that was given out as long ago as an
+    /// [`Inlet`](crate::bridge::Inlet) remembers: settle the oldest first.
+    HeldTooMany {
+        /// The channel.
+        channel: Arc<Name>,
+        /// How many it holds.
+        held: usize,
+    },
     /// An earlier call made room, but could not wake the sender that waits for it: this process has
     /// no right to any more, perhaps. Said once; the next call goes on.
     NotWoken {
@@ -185,6 +193,11 @@ impl Describe for RecvError {
                 f,
                 "{} has rings, and values with a guard come through the queue alone: create it with a \
                  capacity of 0",
+                named(name)
+            ),
+            RecvError::HeldTooMany { channel: name, held } => write!(
+                f,
+                "the outlet of {} holds {held} values and can give out no more: settle the oldest first",
                 named(name)
             ),
             RecvError::SlotsFull { channel: name } => write!(

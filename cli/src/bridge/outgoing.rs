@@ -262,7 +262,7 @@ impl Out<'_> {
             Ok(Taken::NoMemory(error)) => Err(Next::Failed(Failure::failed(format!(
                 "a value of {name} could not be taken: {error}; it stays there"
             )))),
-            Err(RecvError::SlotsFull { .. }) => {
+            Err(RecvError::HeldTooMany { .. }) => {
                 way.is_full = true;
                 Ok(false)
             }

@@ -366,6 +366,7 @@ fn expect_recv_error(error: &RecvError) {
         RecvError::Empty { .. }
         | RecvError::Timeout { .. }
         | RecvError::SlotsFull { .. }
+        | RecvError::HeldTooMany { .. }
         | RecvError::NoSelection { .. }
         | RecvError::Disconnected { .. } => {}
         error => panic!("{error}"),
