@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use common::kernel::forked;
 use common::{Child, Stage, listen, play, say};
+use nix::sys::wait::{WaitStatus, waitpid};
 use sysv_channel::bridge::{BridgeError, Inlet, Outlet, ValueId, WINDOW};
 use sysv_channel::codec::{Raw, Reader};
-use sysv_channel::{Channel, Closer, Options, RecvError, SendError, Tag};
+use sysv_channel::{AttachError, Channel, Closer, Options, RecvError, SendError, Tag};
 
 type Bytes = Channel<Vec<u8>, Raw>;
 
@@ -639,6 +641,44 @@ fn channels_that_keep_no_order_have_no_outlet() {
 }
 
 /// Into a channel without rings a value may come twice, and none is lost.
+#[test]
+fn an_end_of_a_removed_channel_is_refused_as_removed() {
+    let stage = Stage::new("carry removed");
+    let channel = options(Kind::Mixed).create(stage.name()).unwrap();
+    Bytes::unlink(stage.name()).unwrap();
+    let told = Inlet::attach(&channel, LINK).unwrap_err();
+    assert!(matches!(&told, BridgeError::Attach(error) if error.is_removed()), "{told:?}");
+    let told = Outlet::attach(&channel).unwrap_err();
+    assert!(matches!(&told, BridgeError::Attach(error) if error.is_removed()), "{told:?}");
+}
+
+#[test]
+fn a_forked_child_has_no_inlet_and_changes_no_link() {
+    let channel = options(Kind::RingOnly).lanes(6).private().unwrap();
+    let rx = channel.receiver().unwrap();
+    let attach = |number| Inlet::attach(&channel, NonZeroU64::new(number).unwrap());
+    for number in 1..=4 {
+        let inlet = attach(number.into()).unwrap();
+        inlet.put(id(number), Tag::DEFAULT, &value(0, number.into(), 16), LONG).unwrap();
+        rx.recv().unwrap();
+    }
+    let first = attach(1).unwrap();
+    let child = forked(|| {
+        let told = attach(5).unwrap_err();
+        let is_told = matches!(&told, BridgeError::Attach(AttachError::Forked { .. }));
+        assert!(is_told, "{told:?}");
+        assert_eq!(first.known(), [id(1)]);
+        let told = first.put(id(9), Tag::DEFAULT, &value(0, 9, 16), LONG).unwrap_err();
+        assert!(matches!(told, SendError::Forked { .. }), "{told:?}");
+    });
+    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+    assert_eq!(first.known(), [id(1)]);
+    drop(first);
+    for number in 1..=4 {
+        assert_eq!(attach(number.into()).unwrap().known(), [id(number)]);
+    }
+}
+
 #[test]
 fn values_go_into_a_channel_of_messages_alone() {
     let channel = Bytes::options().capacity(0).receivers(2).private().unwrap();

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::sender::Encode;
 use super::value_id::ValueId;
-use super::{Channel, Closer, Sender};
+use super::{Channel, Closer, Sender, attach_error, check_there};
 use crate::codec::{EncodeError, Raw, Writer};
-use crate::control::links::{self, Link, LinkOwner, Proof};
+use crate::control::links::{self, Link, LinkOwner, Proof, Refused};
 use crate::control::{BRIEFLY, Control};
-use crate::error::{BridgeError, SendError};
-use crate::sys::{self, Deadline};
+use crate::error::{AttachError, BridgeError, SendError};
+use crate::sys::{self, Deadline, SystemError};
 use crate::tag::Tag;
 
 /// Pauses in microseconds between looks whether a sender that has just attached says what its lane's last owner left.
@@ -75,8 +75,13 @@ impl Inlet {
     /// [`BridgeError::Attach`] as [`Channel::sender`].
     pub fn attach(channel: &Channel<Vec<u8>, Raw>, link: NonZeroU64) -> Result<Inlet, BridgeError> {
         let control = &channel.control;
-        let failed = |refused| BridgeError::of_link(control.name(), refused);
-        let claim = links::claim(control, link.get(), Deadline::after(BRIEFLY)).map_err(failed)?;
+        // Before the channel's lock is taken and a link is forgotten.
+        if !control.is_ours() {
+            return Err(AttachError::Forked { channel: control.name() }.into());
+        }
+        check_there(control)?;
+        let refused = |refused| refused_link(control, refused);
+        let claim = links::claim(control, link.get(), Deadline::after(BRIEFLY)).map_err(refused)?;
         let link = Link::new(control, claim.index);
         let sender = attach_settled(channel, link)?;
         let Sender { lane, mark, generation, .. } = sender;
@@ -125,7 +130,8 @@ impl Inlet {
     }
 
     /// The last values that were put over this link, oldest first: all of the last
-    /// [`WINDOW`](crate::bridge::WINDOW), also those of killed predecessors.
+    /// [`WINDOW`](crate::bridge::WINDOW), also those of killed predecessors. A forked child, which can put nothing
+    /// ([`Forked`](SendError::Forked)), can still read them here.
     pub fn known(&self) -> Vec<ValueId> {
         self.link().known().into_iter().map(ValueId::from_words).collect()
     }
@@ -162,8 +168,26 @@ fn attach_settled(
     }
     // A sender has taken the lane, and has not come so far that it looked at what was left there.
     let pid = owner.map_or(Ok(0), |owner| owner.pid(control));
-    let failed = |error| BridgeError::System { channel: control.name(), error };
-    Err(BridgeError::Busy { channel: control.name(), pid: pid.map_err(failed)? })
+    let pid = pid.map_err(|error| system_error(control, error))?;
+    Err(BridgeError::Busy { channel: control.name(), pid })
+}
+
+fn refused_link(control: &Control, refused: Refused) -> BridgeError {
+    let channel = control.name();
+    match refused {
+        Refused::InUse { pid } => BridgeError::LinkInUse { channel, pid },
+        Refused::Exhausted => BridgeError::LinksExhausted { channel },
+        Refused::Busy { pid } => BridgeError::Busy { channel, pid },
+        Refused::System(error) => system_error(control, error),
+    }
+}
+
+/// What the kernel says, which may be that the channel was removed meanwhile.
+fn system_error(control: &Control, error: SystemError) -> BridgeError {
+    match attach_error(control, error) {
+        AttachError::System { channel, error } => BridgeError::System { channel, error },
+        error => BridgeError::Attach(error),
+    }
 }
 
 /// A value that is written down before it is published.

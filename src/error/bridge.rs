@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::AttachError;
 use super::text::{Process, channel};
-use crate::control::links::Refused;
 use crate::name::Name;
 use crate::sys::SystemError;
 
@@ -49,17 +48,6 @@ pub enum BridgeError {
         /// The call, and what the kernel says.
         error: SystemError,
     },
-}
-
-impl BridgeError {
-    pub(crate) fn of_link(channel: Arc<Name>, refused: Refused) -> Self {
-        match refused {
-            Refused::InUse { pid } => BridgeError::LinkInUse { channel, pid },
-            Refused::Exhausted => BridgeError::LinksExhausted { channel },
-            Refused::Busy { pid } => BridgeError::Busy { channel, pid },
-            Refused::System(error) => BridgeError::System { channel, error },
-        }
-    }
 }
 
 impl From<AttachError> for BridgeError {
