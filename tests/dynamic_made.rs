@@ -23,7 +23,7 @@ use sysv_channel::rpc::{
     BindError, CallError, Client, ClientOptions, ConnectError, ReplyError, ServeError, Server,
     ServerOptions,
 };
-use sysv_channel::{Channel, OpenError, SendError, inspect};
+use sysv_channel::{Channel, ChannelKind, OpenError, SendError, inspect};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Order {
@@ -212,6 +212,28 @@ fn clients_of_another_type_are_told_the_first_difference_both_ways() {
     let error = DynamicServer::bind(stage.name(), request, postcard).unwrap_err();
     assert!(matches!(error, DynamicError::CodecsDiffer { .. }), "{error}");
     assert!(error.to_string().contains("postcard"), "{error}");
+}
+
+#[test]
+fn a_name_of_another_kind_is_told_as_one() {
+    let stage = Stage::new("dynamic other kind");
+    let (request, reply) = (dynamic::<Bincode, Order>(), dynamic::<Bincode, Answer>());
+    let channel = Channel::<Order>::create(stage.name()).unwrap();
+    let bind = |request: &DynamicCodec, reply: &DynamicCodec| {
+        DynamicServer::bind(stage.name(), request.clone(), reply.clone()).unwrap_err()
+    };
+    let json = dynamic::<Json, Order>();
+    for error in [bind(&request, &reply), bind(&json, &json)] {
+        let expected = ChannelKind::Server;
+        let is_told = matches!(&error, DynamicError::WrongKind { found: ChannelKind::Channel, expected: told, .. } if *told == expected);
+        assert!(is_told, "{error}");
+        assert!(error.to_string().contains("is a channel, not a server"), "{error}");
+    }
+    drop(channel);
+
+    let _server = DynamicServer::bind(stage.name(), request.clone(), reply).unwrap();
+    let error = DynamicOptions::new().open_or_create(stage.name(), request).unwrap_err();
+    assert!(error.to_string().contains("is a server, not a channel"), "{error}");
 }
 
 /// A server without types stands in for a typed one, and the other way round, with the clients of both.

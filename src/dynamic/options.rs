@@ -10,6 +10,7 @@ use super::server::DynamicServer;
 use crate::channel::{Channel, Options};
 use crate::codec::Raw;
 use crate::control::Owner;
+use crate::error::OpenError;
 use crate::inspect::{ChannelKind, Inspection, inspect};
 use crate::name::Name;
 use crate::rpc::{BindError, ClientOptions, Server, ServerOptions, schema_of_calls};
@@ -134,13 +135,16 @@ impl DynamicOptions {
     ///
     /// # Errors
     /// [`DynamicError::Open`] as [`Options::open_or_create`](crate::Options::open_or_create): so where the channel
-    /// is of another shape or codec.
+    /// is of another shape or codec; [`DynamicError::WrongKind`] if it is a server or a mailbox.
     pub fn open_or_create(
         &self,
         name: impl Into<Name>,
         codec: DynamicCodec,
     ) -> Result<DynamicChannel, DynamicError> {
-        Ok(DynamicChannel::new(self.shaped(&codec).open_or_create(name)?, codec))
+        let name = name.into();
+        let opened = self.shaped(&codec).open_or_create(name.clone());
+        let opened = opened.map_err(|error| told_kind(&name, ChannelKind::Channel, error));
+        Ok(DynamicChannel::new(opened?, codec))
     }
 
     /// The options of a channel of this shape.
@@ -148,10 +152,11 @@ impl DynamicOptions {
         self.channel.clone().schema(codec.shape().schema()).codec(codec.name())
     }
 
-    /// Connects to a server that is bound now.
+    /// Connects to a server that is there now: it is not waited for. One that is gone counts as there as long as
+    /// another client is connected to it, as with [`ClientOptions::connect`].
     ///
     /// # Errors
-    /// [`DynamicError::Inspect`] if there is no such server, [`DynamicError::Connect`] if there is no place at it;
+    /// [`DynamicError::Inspect`] if there is no such server nor client, [`DynamicError::Connect`] if there is no place at it;
     /// [`DynamicError`] otherwise.
     pub fn connect(&self, name: impl Into<Name>) -> Result<DynamicClient, DynamicError> {
         let name = name.into();
@@ -166,7 +171,8 @@ impl DynamicOptions {
     /// Binds a server to a name, whose clients see the shapes of the two codecs as its types.
     ///
     /// # Errors
-    /// [`DynamicError::CodecsDiffer`] unless requests and replies are encoded by one codec, [`DynamicError::Bind`] as
+    /// [`DynamicError::CodecsDiffer`] unless requests and replies are encoded by one codec, [`DynamicError::WrongKind`]
+    /// if the name is that of a channel or a mailbox, [`DynamicError::Bind`] as
     /// [`ServerOptions::bind`] has it: so where clients or another server are there whose types are others.
     pub fn bind(
         &self,
@@ -205,7 +211,24 @@ impl DynamicOptions {
         }
         let schema = schema_of_calls(&request.shape().schema(), &reply.shape().schema());
         let options = self.server.clone().carried(Carried { schema, codec });
-        Ok(DynamicServer::new(bind(options, name)?, request, reply))
+        let server = bind(options, name.clone());
+        let server = server.map_err(|error| told_kind(&name, ChannelKind::Server, error));
+        Ok(DynamicServer::new(server?, request, reply))
+    }
+}
+
+/// Says of what has another type because it is of another kind that it is that.
+fn told_kind(name: &Name, expected: ChannelKind, error: impl Into<DynamicError>) -> DynamicError {
+    let error = error.into();
+    let differs = match &error {
+        DynamicError::Open(error) | DynamicError::Bind(BindError::Open(error)) => {
+            matches!(error, OpenError::WrongType { .. } | OpenError::WrongCodec { .. })
+        }
+        _ => false,
+    };
+    match look(name, expected) {
+        Err(wrong @ DynamicError::WrongKind { .. }) if differs => wrong,
+        _ => error,
     }
 }
 
