@@ -90,7 +90,7 @@ pub struct Inspection {
     pub in_hand: usize,
     /// What the kernel says of its queue, if it has one.
     pub queue: Option<QueueStat>,
-    /// Its figures since it was created.
+    /// Its figures since it was created. What was killed may have left its last value uncounted: see [`Stats`].
     pub stats: Stats,
     /// Bytes of its shared memory, most of which are in no memory until they are used.
     pub segment_bytes: u64,
@@ -135,7 +135,7 @@ pub struct ReceiverInfo {
     pub pid: Option<u32>,
     /// Whether it sleeps until something comes.
     pub sleeps: bool,
-    /// Values that receivers at this place have received.
+    /// Values that receivers at this place have received, as far as they [counted](Stats) them.
     pub received_values: u64,
 }
 
@@ -155,7 +155,7 @@ pub struct LaneInfo {
     pub waiting_values: u64,
     /// Bytes that wait in its ring, those of half a value included.
     pub waiting_bytes: u64,
-    /// Values that were sent by this lane, its former senders included.
+    /// Values that were sent by this lane, its former senders included, as far as they [counted](Stats) them.
     pub sent_values: u64,
     /// Encoded bytes of them.
     pub sent_bytes: u64,

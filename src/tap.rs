@@ -204,6 +204,8 @@ impl Tap {
     /// those replies too that it passes on for its ports.
     ///
     /// A value that was on its way from the queue to its receiver when the tap last looked counts until it is seen.
+    /// This is what senders have [counted](crate::Stats), less what was seen: the last value of a sender that was
+    /// killed may not be counted, so that for each such one this may be less by one than what was missed.
     pub fn missed(&self) -> u64 {
         self.missed
     }

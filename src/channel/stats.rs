@@ -12,7 +12,10 @@ use crate::sys::{Ordering, SystemError};
 
 /// What happened on a channel since it was created, over all its senders and receivers.
 ///
-/// Each figure is exact; while values are on their way two of them may be from different moments.
+/// While values are on their way two figures may be from different moments. What is there now is exact, `waiting` too.
+/// What happened since the channel was created is exact unless a process was killed, which may not have come to count
+/// what it did last: a sender its last value, which arrives all the same, and a receiver the last value, or batch, that
+/// it handed over. So `received_values` may be more than `sent_values`, and the difference of the two is not what waits.
 ///
 /// ```
 /// let channel = sysv_channel::Channel::<u64>::private()?;
@@ -29,11 +32,11 @@ use crate::sys::{Ordering, SystemError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Values sent.
+    /// Values sent, as their senders counted them.
     pub sent_values: u64,
     /// Encoded bytes sent.
     pub sent_bytes: u64,
-    /// Values received.
+    /// Values received, as their receivers counted them.
     pub received_values: u64,
     /// Encoded bytes received.
     pub received_bytes: u64,
@@ -243,6 +246,29 @@ mod tests {
                 assert_eq!((stats.depth(), stats.received_values), (left, 0));
                 let taken = catch_unwind(AssertUnwindSafe(|| rx.try_recv().map(drop)));
                 assert_eq!(taken.is_err(), left > 0);
+            }
+        }
+    }
+
+    /// As of a sender that is killed between the publication of a value and the count of it.
+    #[test]
+    fn value_that_was_not_counted_as_sent_waits_all_the_same() {
+        for (inline_limit, capacity) in [(1024, 65_536), (0, 65_536), (4096, 0)] {
+            let options = Channel::<Vec<u8>>::options().inline_limit(inline_limit);
+            let channel = options.capacity(capacity).private().unwrap();
+            let (tx, rx) = (channel.sender().unwrap(), channel.receiver().unwrap());
+            let mut tap = crate::tap(channel.handle()).unwrap();
+            for len in [1, 2000] {
+                tx.send(&vec![0; len]).unwrap();
+            }
+            channel.control.lane_word(0, lane_word::SENT_VALUES).store(1, Ordering::Relaxed);
+            for received in 0..=2 {
+                let stats = channel.stats().unwrap();
+                assert_eq!((stats.sent_values, stats.received_values), (1, received));
+                assert_eq!(stats.depth(), 2 - received);
+                let seen = std::iter::from_fn(|| tap.try_next()).count();
+                assert_eq!((seen, tap.missed()), (if received == 0 { 2 } else { 0 }, 0));
+                assert_eq!(rx.try_recv().is_ok(), received < 2);
             }
         }
     }
