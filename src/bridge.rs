@@ -3,7 +3,9 @@
 //! A bridge is two processes, one on each machine, with whatever network between them. The one takes values out of a
 //! channel by an [`Outlet`], which leaves each in the channel until it is told that it has arrived. The other puts them
 //! into a channel by an [`Inlet`], which writes down in the channel which ones it has put. So both keep nothing to
-//! themselves: where one is killed, or the network is cut, its successor goes on with exactly what is missing.
+//! themselves: where one is killed, or the network is cut, its successor goes on with exactly what is missing. A channel
+//! without rings (`capacity(0)`) cannot tell whether a message went: of an inlet that is killed as it puts a value there
+//! that value may come twice.
 //!
 //! - The outlet's process [gives out](Outlet::next) values, sends each with its [`ValueId`], and [settles](Outlet::settle)
 //!   it when the other side says that it was put. At most [`WINDOW`] are on their way.

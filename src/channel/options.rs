@@ -312,6 +312,9 @@ impl<T, C: Codec<T>> Options<T, C> {
     /// Makes a channel that only [`Channel::unlink`] removes; default: the last user does. Neither its
     /// senders nor its receivers are told that the other side is gone, and values wait in the kernel for the next
     /// receiver.
+    ///
+    /// A [private](Options::private) channel is never durable: it goes with its last user, whatever is said here, and
+    /// its ends are told as by default.
     pub fn durable(mut self) -> Self {
         self.durable = true;
         self
