@@ -52,7 +52,7 @@ impl DynamicClient {
         DynamicClient { client, request, reply }
     }
 
-    /// Connects to a server that is bound now, with default [`DynamicOptions`].
+    /// Connects to a server that is there now, with default [`DynamicOptions`].
     ///
     /// # Errors
     /// As [`DynamicOptions::connect`].

@@ -91,8 +91,8 @@ where
         Client { shared: Arc::new(shared), own, types: PhantomData }
     }
 
-    /// Connects to a server by its name, with default [`ClientOptions`]: waits ten seconds at most
-    /// for the server to be there.
+    /// Connects to a server by its name, with default [`ClientOptions`]: waits ten seconds at most for the server to be
+    /// there, as [`ClientOptions::connect`] has it.
     ///
     /// # Errors
     /// As [`ClientOptions::connect`].
@@ -225,7 +225,7 @@ where
     /// server's channel was removed and the name had no other until the deadline,
     /// [`CallError::Send`] for a request that cannot be sent or whose server cannot be woken,
     /// [`CallError::Reentrant`] inside of another call. That a server was killed, [`Pending::wait`]
-    /// tells.
+    /// tells: until another one comes, requests are accepted for that.
     pub fn start(&self, request: &Q) -> Result<Pending<Q, R, C>, CallError> {
         self.start_timeout(request, self.shared.options.deadline)
     }
@@ -265,7 +265,8 @@ where
     /// ```
     ///
     /// # Errors
-    /// [`CallError::Full`] if there is no room, [`CallError::ServerDied`], not received, if there is no server,
+    /// [`CallError::Full`] if there is no room, [`CallError::ServerDied`], not received, if the server was dropped and
+    /// no other is there (that it was killed, [`Pending::wait`] tells, of each call),
     /// [`CallError::Send`] with [`NeedsWaiting`](crate::SendError::NeedsWaiting) for a request so long that it goes in
     /// fragments, [`CallError::OwnServer`] of a handler's own server; else as [`start`](Client::start).
     pub fn try_start(&self, request: &Q, timeout: Duration) -> Result<Pending<Q, R, C>, CallError> {

@@ -147,7 +147,7 @@ pub enum ConnectError {
         /// How many.
         clients: usize,
     },
-    /// There is no server or mailbox of this name, or not yet.
+    /// There is no server or mailbox of this name, or not yet, and nobody is connected to the last one.
     NotFound {
         /// The server or mailbox.
         service: Service,

@@ -45,8 +45,8 @@ impl ClientOptions {
         }
     }
 
-    /// How long [`connect`](ClientOptions::connect) waits for a server that was not bound yet;
-    /// default ten seconds.
+    /// How long [`connect`](ClientOptions::connect) waits for a server that was not bound yet, or that is gone with
+    /// all its clients; default ten seconds.
     pub fn wait_for_server(mut self, time: Duration) -> Self {
         self.wait = time;
         self
@@ -95,7 +95,33 @@ impl ClientOptions {
     ///
     /// # Errors
     /// [`ConnectError::TooManyClients`] if the server has no place left, [`ConnectError::NotFound`] if there
-    /// is none, [`ConnectError::Open`] if it serves other types or longer values;
+    /// What a client is connected to is the server's place, which stays as long as a server or a client is there. So
+    /// one connects at once, as others stay connected, while a server is gone that another client is connected to and
+    /// that may be started again: its first call tells whether there is one. That waits for the next server where the
+    /// last was dropped, and where it was killed says so ([`CallError::ServerDied`](crate::rpc::CallError::ServerDied),
+    /// not received) unless it may be [repeated](ClientOptions::repeatable).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sysv_channel::rpc::{Client, ClientOptions, Server};
+    ///
+    /// # let name = format!("doc-connect-again-{}", std::process::id());
+    /// # let name = name.as_str();
+    /// let server = Server::<u32, u32>::bind(name)?;
+    /// let first = Client::<u32, u32>::connect(name)?;
+    /// drop(server);
+    ///
+    /// let options = ClientOptions::new().wait_for_server(Duration::ZERO);
+    /// let second: Client<u32, u32> = options.connect(name)?;
+    /// assert!(second.try_call(&7).unwrap_err().is_server_died());
+    ///
+    /// drop((first, second));
+    /// let refused = options.connect::<u32, u32, sysv_channel::DefaultCodec>(name);
+    /// assert!(refused.is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// is neither a server nor another client, [`ConnectError::Open`] if it serves other types or longer values;
     /// [`ConnectError::Attach`] otherwise.
     pub fn connect<Q, R, C>(&self, name: impl Into<Name>) -> Result<Client<Q, R, C>, ConnectError>
     where
