@@ -7,12 +7,14 @@
 //! | `shared` | the connection among the threads that wait for calls of one client |
 //! | `pending` | calls that were started |
 //! | `tasks` | calls that tasks wait for |
+//! | `repeats` | pauses before a call is made again |
 //! | `stream`, `incoming` | calls whose replies are a stream |
 
 mod connection;
 mod incoming;
 mod options;
 mod pending;
+mod repeats;
 mod shared;
 mod stream;
 mod tasks;
@@ -31,13 +33,14 @@ pub use stream::ReplyStream;
 use self::connection::{Connection, How};
 use self::incoming::Incoming;
 use self::pending::StartedCall;
+use self::repeats::Repeats;
 use self::shared::{Lent, NotLent, Shared};
 use super::ConnectError;
 use super::error::CallError;
 use crate::channel::Untyped;
 use crate::codec::{Codec, Raw};
 use crate::name::Name;
-use crate::sys::Deadline;
+use crate::sys::{self, Deadline};
 use crate::{DefaultCodec, Sender, transfer};
 
 /// Calls a [`Server`](super::Server) by its name.
@@ -149,6 +152,7 @@ where
         let shared = &*self.shared;
         // Whether a server that is gone had received it before.
         let mut received = false;
+        let mut repeats = Repeats::default();
         loop {
             let explained =
                 |error: CallError| error.of_call_received_before(received, &shared.name);
@@ -160,6 +164,7 @@ where
             let outcome = match held {
                 Held::Own(mut own) => {
                     let outcome = own.reply::<C>(shared, call, end, deadline);
+                    self.pause(&outcome, &mut repeats, deadline);
                     if !self.is_made_again(&mut own, &outcome, deadline) {
                         return outcome.map_err(explained);
                     }
@@ -168,6 +173,7 @@ where
                 Held::Lent(mut lent) => {
                     lent.keep_started(call, end);
                     let outcome = shared.outcome_of::<C>(lent, call, deadline);
+                    self.pause(&outcome, &mut repeats, deadline);
                     let died = matches!(outcome, Err(CallError::ServerDied { .. }));
                     let again = died
                         && self.connection(deadline).is_ok_and(|mut held| {
@@ -181,6 +187,18 @@ where
             };
             received |= matches!(outcome, Err(CallError::ServerDied { received: true, .. }));
             how = How::Call;
+        }
+    }
+
+    /// Waits until a call that ended so may be repeated.
+    fn pause(&self, outcome: &Result<R, CallError>, repeats: &mut Repeats, deadline: Deadline) {
+        if !self.shared.options.repeatable || !matches!(outcome, Err(CallError::ServerDied { .. }))
+        {
+            return;
+        }
+        let pause = repeats.next_pause();
+        if !pause.is_zero() {
+            sys::pause(pause.min(deadline.remaining().unwrap_or(Duration::MAX)));
         }
     }
 

@@ -59,7 +59,9 @@ impl ClientOptions {
     }
 
     /// Says that a call may be repeated: one whose server died or was closed is then made again,
-    /// until its deadline. No server executes it twice; the next one may execute it again.
+    /// until its deadline. No server executes it twice; the next one may execute it again. From the second repetition
+    /// on there is a pause before each, of one millisecond at first and up to a tenth of a second: a server that passes
+    /// requests on may be there and [say](crate::rpc::Responder::fail) of each that the server behind it is gone.
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
         self
@@ -93,8 +95,6 @@ impl ClientOptions {
 
     /// Connects a client.
     ///
-    /// # Errors
-    /// [`ConnectError::TooManyClients`] if the server has no place left, [`ConnectError::NotFound`] if there
     /// What a client is connected to is the server's place, which stays as long as a server or a client is there. So
     /// one connects at once, as others stay connected, while a server is gone that another client is connected to and
     /// that may be started again: its first call tells whether there is one. That waits for the next server where the
@@ -121,6 +121,8 @@ impl ClientOptions {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
+    /// # Errors
+    /// [`ConnectError::TooManyClients`] if the server has no place left, [`ConnectError::NotFound`] if there
     /// is neither a server nor another client, [`ConnectError::Open`] if it serves other types or longer values;
     /// [`ConnectError::Attach`] otherwise.
     pub fn connect<Q, R, C>(&self, name: impl Into<Name>) -> Result<Client<Q, R, C>, ConnectError>

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::{Calls, How};
+use super::repeats::Repeats;
 use super::shared::{HAND_OVER, Known, Lent, NotLent, Shared, Waited};
 use crate::DefaultCodec;
 use crate::codec::{Codec, Raw};
 use crate::error::SendError;
 use crate::rpc::error::CallError;
 use crate::rpc::self_call;
-use crate::sys::Deadline;
+use crate::sys::{self, Deadline};
 
 /// A call that was started with [`Client::start`](super::Client::start): its reply is waited for later, on any
 /// thread. It needs its client no more, so it can be kept in a map or beside the client in a struct.
@@ -63,6 +64,9 @@ pub(super) struct StartedCall {
     request: Option<Vec<u8>>,
     /// Whether a server that is gone had received it before.
     received: bool,
+    repeats: Repeats,
+    /// Until when a call that is to be made again waits for that.
+    paused_until: Deadline,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,15 +81,29 @@ enum State {
 
 impl StartedCall {
     pub(super) fn new(call: u64, deadline: Deadline, request: Option<Vec<u8>>) -> Self {
-        StartedCall { state: State::Waits(call), deadline, request, received: false }
+        StartedCall {
+            state: State::Waits(call),
+            deadline,
+            request,
+            received: false,
+            repeats: Repeats::default(),
+            paused_until: Deadline::now(),
+        }
     }
 
-    pub(super) fn deadline(&self) -> Deadline {
-        self.deadline
+    /// For which number it waits, and when there is something to do whatever comes.
+    pub(super) fn due(&self) -> (u64, Deadline) {
+        (self.number(), self.pause().map_or(self.deadline, |pause| pause.earlier(self.deadline)))
+    }
+
+    /// Until when it waits to be made again.
+    fn pause(&self) -> Option<Deadline> {
+        let pauses = self.state == State::ToMake && !self.paused_until.has_passed();
+        pauses.then_some(self.paused_until)
     }
 
     /// Its number, or 0.
-    pub(super) fn number(&self) -> u64 {
+    fn number(&self) -> u64 {
         match self.state {
             State::Waits(call) => call,
             State::ToMake | State::Over => 0,
@@ -103,6 +121,7 @@ impl StartedCall {
             self.received |= received;
             if self.request.is_some() && !self.deadline.has_passed() {
                 self.state = State::ToMake;
+                self.paused_until = Deadline::after(self.repeats.next_pause());
                 return None;
             }
         }
@@ -139,6 +158,7 @@ impl<R> Shared<R> {
         loop {
             for (at, call) in calls.iter_mut().enumerate() {
                 if call.state == State::ToMake
+                    && call.pause().is_none()
                     && let Err(error) = self.make_again::<C>(&mut lent, call, until)
                 {
                     call.state = State::Over;
@@ -167,13 +187,22 @@ impl<R> Shared<R> {
             let take = |calls: Option<&mut Calls<R>>, known: &mut Known<R>| {
                 known.take_first(numbers).or_else(|| calls?.take_first(numbers))
             };
-            match self.wait_for::<C, _>(lent, numbers, until, take) {
+            let pause = calls.iter().filter_map(|call| call.pause()).reduce(Deadline::earlier);
+            let wait_by = pause.map_or(until, |pause| until.earlier(pause));
+            match self.wait_for::<C, _>(lent, numbers, wait_by, take) {
                 Waited::Found((at, outcome)) => {
                     if let Some(outcome) = calls[at].outcome(self, outcome) {
                         return Some((at, outcome));
                     }
                 }
-                Waited::Late(lent) => return self.late(lent, calls, next),
+                Waited::Late(lent) if pause.is_none() || until.has_passed() => {
+                    return self.late(lent, calls, next);
+                }
+                Waited::Late(lent) => {
+                    drop(lent);
+                    // Where no other call was waited for, the pause is not over.
+                    sys::pause(wait_by.remaining().unwrap_or_default());
+                }
             }
             let again = if by_task { self.borrow_by_task() } else { self.borrow(until) };
             lent = match again {
@@ -326,7 +355,7 @@ where
     /// at most.
     ///
     /// A call that may be [repeated](super::ClientOptions::repeatable) and whose server is gone is made again
-    /// by this, if there is another server now.
+    /// by this, if there is another server now and the pause before that is over.
     ///
     /// ```
     /// # use sysv_channel::rpc::{Client, Server};

@@ -195,20 +195,31 @@ where
     }
 
     fn poll_wait(&mut self, task: &Task<R>, context: &Context<'_>) -> Poll<Result<R, CallError>> {
-        let (number, deadline) = (self.call().number(), self.call().deadline());
+        let mut due = self.call().due();
         // Before a look for the connection: the thread or task that has it tells this one.
-        let (waker, until) = task.register(number, context, deadline);
-        for armed in [false, true] {
-            if armed && let Ok(lent) = task.shared.borrow_by_task() {
+        let (mut waker, mut until) = task.register(due.0, context, due.1);
+        if let Some(outcome) = self.outcome_for_task() {
+            return Poll::Ready(outcome);
+        }
+        loop {
+            let is_due = self.call().due();
+            if is_due != due {
+                due = is_due;
+                (waker, until) = task.register(due.0, context, due.1);
+            }
+            if let Ok(lent) = task.shared.borrow_by_task() {
                 arm(&lent.sender, &waker, until)?;
             }
-            if armed && fault(Fault::NoRecheck) {
-                break;
+            if fault(Fault::NoRecheck) {
+                return Poll::Pending;
             }
             if let Some(outcome) = self.outcome_for_task() {
                 return Poll::Ready(outcome);
             }
+            // Else it was made again, or is to be at another time.
+            if self.call().due() == due {
+                return Poll::Pending;
+            }
         }
-        Poll::Pending
     }
 }
