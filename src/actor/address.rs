@@ -586,7 +586,9 @@ fn outcome<R, C: Codec<R>>(
         | Status::Closed
         | Status::Part
         | Status::End
-        | Status::NotReceived => Err(AskError::Dropped { mailbox }),
+        | Status::NotReceived
+        | Status::NotPassedOn
+        | Status::Late => Err(AskError::Dropped { mailbox }),
         Status::Unreadable => Err(AskError::Unreadable { mailbox, why: reader.read_text() }),
         Status::Unsendable => Err(AskError::Unsendable { mailbox, why: reader.read_text() }),
     }

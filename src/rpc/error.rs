@@ -101,6 +101,14 @@ pub enum CallError {
         /// Its reason.
         why: String,
     },
+    /// The server was to pass the request on to another one and cannot, now or later: neither has executed it, and
+    /// none will. The same call would end so again.
+    NotPassedOn {
+        /// The server.
+        server: Arc<Name>,
+        /// Its reason.
+        why: String,
+    },
     /// The server could not send its reply.
     Unsendable {
         /// The server.
@@ -147,6 +155,7 @@ impl CallError {
             CallError::ServerDied { .. }
             | CallError::Full { .. }
             | CallError::OwnServer { .. }
+            | CallError::NotPassedOn { .. }
             | CallError::Send(_)
             | CallError::Reconnect(_)
                 if received =>
@@ -243,6 +252,11 @@ impl fmt::Display for CallError {
             CallError::Unreadable { server: name, why } => {
                 write!(f, "{} cannot decode the request: {why}", server(name))
             }
+            CallError::NotPassedOn { server: name, why } => write!(
+                f,
+                "{} cannot pass the request on, and no server will execute it: {why}",
+                server(name)
+            ),
             CallError::Unsendable { server: name, why } => {
                 write!(f, "{} could not send its reply: {why}", server(name))
             }

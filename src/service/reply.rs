@@ -27,13 +27,28 @@ pub(crate) enum Status {
     End = 7,
     /// Nothing: the server to which the request was to be passed on had not received it, and never will.
     NotReceived = 8,
+    /// Why the request cannot be passed on to another server, as text; none will receive it.
+    NotPassedOn = 9,
+    /// Nothing: the call by which the request was passed on had no reply until its deadline.
+    Late = 10,
 }
 
 impl Status {
     pub(crate) fn read(byte: u8) -> Option<Self> {
         use Status::*;
-        let all =
-            [Reply, Panicked, Dropped, Unreadable, Unsendable, Closed, Part, End, NotReceived];
+        let all = [
+            Reply,
+            Panicked,
+            Dropped,
+            Unreadable,
+            Unsendable,
+            Closed,
+            Part,
+            End,
+            NotReceived,
+            NotPassedOn,
+            Late,
+        ];
         all.into_iter().find(|&is| is as u8 == byte)
     }
 

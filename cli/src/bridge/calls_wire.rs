@@ -141,6 +141,8 @@ pub(crate) enum Why {
     Dropped,
     Unreadable,
     Unsendable,
+    /// It cannot be sent to the server, now or later.
+    NotPassedOn,
 }
 
 impl fmt::Display for Why {
@@ -152,6 +154,7 @@ impl fmt::Display for Why {
             Why::Dropped => f.write_str("dropped"),
             Why::Unreadable => f.write_str("unreadable"),
             Why::Unsendable => f.write_str("unsendable"),
+            Why::NotPassedOn => f.write_str("not passed on"),
         }
     }
 }

@@ -614,6 +614,8 @@ fn failure(server: Arc<Name>, status: Status, reader: Reader<'_>) -> CallError {
         }
         Status::Closed => CallError::ServerDied { server, received: true },
         Status::NotReceived => CallError::ServerDied { server, received: false },
+        Status::NotPassedOn => CallError::NotPassedOn { server, why: reader.read_text() },
+        Status::Late => CallError::Timeout { server, received: true },
         Status::Unreadable => CallError::Unreadable { server, why: reader.read_text() },
         Status::Unsendable => CallError::Unsendable { server, why: reader.read_text() },
     }

@@ -101,6 +101,8 @@ impl<Q, R, C> ReplyStream<Q, R, C> {
                 self.credit.take(charge);
                 Some(part)
             }
+            // The stream behind this one did not end in time.
+            Item::Last(Err(CallError::Timeout { .. })) if self.parts > 0 => Some(Err(self.late())),
             // Of a handler that gave up at the deadline, word comes before this side has looked at its clock.
             Item::Last(Err(CallError::Dropped { .. })) if self.deadline.has_passed() => {
                 Some(Err(self.late()))

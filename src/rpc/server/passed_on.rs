@@ -2,13 +2,23 @@
 
 use super::request::Responder;
 use crate::codec::Codec;
+use crate::error::OpenError;
+use crate::rpc::ConnectError;
 use crate::rpc::error::{CallError, ReplyError};
 use crate::service::reply::Status;
 use crate::transfer::Refusal;
 
 impl<R, C: Codec<R>> Responder<R, C> {
-    /// Ends the call as the call ended by which its request was passed on to another server: the caller has that error,
-    /// with this server's name. So what it is told of its request is true of the server behind this one.
+    /// Ends the call as the call ended by which its request was passed on to another server: the caller is told by an
+    /// error with this server's name. So what it is told of its request is true of the server behind this one.
+    ///
+    /// | error | the caller has |
+    /// |---|---|
+    /// | [`Panicked`](CallError::Panicked), [`Dropped`](CallError::Dropped), [`Unreadable`](CallError::Unreadable), [`Unsendable`](CallError::Unsendable), [`NotPassedOn`](CallError::NotPassedOn), [`ServerDied`](CallError::ServerDied) | the same |
+    /// | [`Timeout`](CallError::Timeout), received, [`Unfinished`](CallError::Unfinished) | [`Timeout`](CallError::Timeout), received; [`Unfinished`](CallError::Unfinished) in a stream of which parts came |
+    /// | [`Timeout`](CallError::Timeout), not received, [`Full`](CallError::Full), [`TooManyStreams`](CallError::TooManyStreams), and [`Reconnect`](CallError::Reconnect) where a server may come or have room | [`ServerDied`](CallError::ServerDied), not received |
+    /// | [`Reentrant`](CallError::Reentrant), [`Reconnect`](CallError::Reconnect) otherwise, [`Send`](CallError::Send) of a request that was not sent | [`NotPassedOn`](CallError::NotPassedOn), with the text of the error |
+    /// | all others | [`Unsendable`](CallError::Unsendable), with the text of the error |
     ///
     /// ```
     /// use sysv_channel::rpc::{CallError, Client, Server};
@@ -43,11 +53,9 @@ impl<R, C: Codec<R>> Responder<R, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// An error of the passing client's own, as [`CallError::Full`], is
-    /// [`ServerDied`](CallError::ServerDied), not received, to the caller where it says that no server will execute the
-    /// request, and else [`Unsendable`](CallError::Unsendable) with its text. A caller whose calls may be
-    /// [repeated](crate::rpc::ClientOptions::repeatable) makes one that ends by `ServerDied` again, at once where this
-    /// server is still there: a server that cannot pass requests on for a while is better dropped meanwhile.
+    /// A caller whose calls may be [repeated](crate::rpc::ClientOptions::repeatable) makes one that ends by
+    /// `ServerDied` again, the first time at once, and then with pauses from a millisecond to a tenth of a second: a
+    /// server that cannot pass requests on for a while is better dropped meanwhile.
     ///
     /// # Errors
     /// As [`reply`](Responder::reply).
@@ -72,14 +80,33 @@ fn status_of(error: &CallError) -> (Status, String) {
         CallError::Dropped { .. } => (Status::Dropped, nothing),
         CallError::Unreadable { why, .. } => (Status::Unreadable, why.clone()),
         CallError::Unsendable { why, .. } => (Status::Unsendable, why.clone()),
+        CallError::NotPassedOn { why, .. } => (Status::NotPassedOn, why.clone()),
         CallError::ServerDied { received: true, .. } => (Status::Closed, nothing),
+        CallError::Timeout { received: true, .. } | CallError::Unfinished { .. } => {
+            (Status::Late, nothing)
+        }
         CallError::ServerDied { received: false, .. }
         | CallError::Timeout { received: false, .. }
         | CallError::Full { .. }
-        | CallError::TooManyStreams { .. }
-        | CallError::Reentrant { .. }
-        | CallError::Reconnect(_) => (Status::NotReceived, nothing),
-        CallError::Send(refused) if !refused.was_sent() => (Status::NotReceived, nothing),
+        | CallError::TooManyStreams { .. } => (Status::NotReceived, nothing),
+        CallError::Reconnect(refused) if may_pass(refused) => (Status::NotReceived, nothing),
+        CallError::Reconnect(_) | CallError::Reentrant { .. } => {
+            (Status::NotPassedOn, error.to_string())
+        }
+        CallError::Send(refused) if !refused.was_sent() => (Status::NotPassedOn, error.to_string()),
         error => (Status::Unsendable, error.to_string()),
+    }
+}
+
+/// Whether there may be a place at a server later.
+fn may_pass(refused: &ConnectError) -> bool {
+    match refused {
+        ConnectError::NotFound { .. } | ConnectError::TooManyClients { .. } => true,
+        ConnectError::Attach(error) => error.is_removed(),
+        ConnectError::Open(error) => matches!(
+            error,
+            OpenError::NotFound { .. } | OpenError::Unsettled { .. } | OpenError::Busy { .. }
+        ),
+        _ => false,
     }
 }

@@ -308,6 +308,7 @@ impl Job {
             CallError::Dropped { .. } => (Why::Dropped, String::new()),
             CallError::Unreadable { why, .. } => (Why::Unreadable, why.clone()),
             CallError::Unsendable { why, .. } => (Why::Unsendable, why.clone()),
+            CallError::NotPassedOn { why, .. } => (Why::NotPassedOn, why.clone()),
             CallError::Timeout { .. } => (Why::Late, String::new()),
             CallError::ServerDied { received, .. } => {
                 self.looks.look();
@@ -319,7 +320,7 @@ impl Job {
             }
             // It was not sent, and never will be.
             CallError::Send(refused) if !matches!(refused, SendError::NotWoken { .. }) => {
-                (Why::Unreadable, error.to_string())
+                (Why::NotPassedOn, error.to_string())
             }
             _ => (Why::Unsendable, error.to_string()),
         };

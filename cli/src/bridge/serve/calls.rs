@@ -354,6 +354,7 @@ impl Calls {
             Why::Dropped => CallError::Dropped { server },
             Why::Unreadable => CallError::Unreadable { server, why: text },
             Why::Unsendable => CallError::Unsendable { server, why: text },
+            Why::NotPassedOn => CallError::NotPassedOn { server, why: text },
         }
     }
 
