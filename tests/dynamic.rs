@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::thread;
+use std::time::Duration;
 
-use common::{Stage, dynamic, encoded};
+use common::{Stage, dynamic, encoded, until};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sysv_channel::actor::Mailbox;
@@ -15,7 +17,8 @@ use sysv_channel::dynamic::{
 };
 use sysv_channel::rpc::{CallError, Server};
 use sysv_channel::{
-    Channel, ChannelKind, InspectError, OpenError, RecvError, Schema, Select, SendError, Tag,
+    Channel, ChannelKind, InspectError, Message, OpenError, RecvError, Schema, Select, SendError,
+    Tag,
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -367,6 +370,31 @@ fn a_server_of_other_types_that_takes_the_place_is_not_called() {
     let _second = Server::<u16, u8>::bind(stage.name()).unwrap();
     let error = client.call(&7.into()).unwrap_err();
     assert!(error.to_string().contains("u8 here, u16 there"), "{error}");
+}
+
+/// A sender of a long value sees its first receiver come, and begins the value again.
+#[test]
+fn a_long_value_is_used_once_although_it_is_begun_again() {
+    let stage = Stage::new("dynamic begun again");
+    let channel = Channel::<String>::options().inline_limit(0).capacity(4096).durable();
+    let channel = channel.create(stage.name()).unwrap();
+    let (tx, text) = (channel.sender().unwrap(), "x".repeat(2100));
+    thread::scope(|scope| {
+        scope.spawn(move || (0..100).for_each(|n| tx.send(&format!("{n} {text}")).unwrap()));
+        for due in 0..100 {
+            until(|| channel.stats().unwrap().waiting > 0);
+            let used = RefCell::new(Vec::new());
+            let take = |message: Message<Value>| {
+                // Its sender has the time to look who is there.
+                thread::sleep(Duration::from_millis(1));
+                let text = message.value.as_str().unwrap().to_owned();
+                used.borrow_mut().push(text.split(' ').next().unwrap().parse::<u32>().unwrap());
+            };
+            let rx = DynamicChannel::open(stage.name()).unwrap().receiver().unwrap();
+            rx.recv_with_timeout(Select::Any, Duration::from_micros(500), take).unwrap();
+            assert_eq!(used.into_inner(), [due]);
+        }
+    });
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A channel whose type is not there, and its two ends.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use crate::error::{AttachError, RecvError, SendError};
 use crate::name::{Handle, Name};
 use crate::sys::Deadline;
 use crate::tag::{Message, Select, Tag};
+
+/// How long a value is waited for that was used and then begun again by its sender, which is about to write it.
+const BEGUN_AGAIN: Duration = Duration::from_millis(100);
 
 /// A channel that was opened with the shape that it carries, or created with one: any but a server's or a mailbox.
 ///
@@ -247,22 +251,40 @@ impl DynamicReceiver {
     }
 
     /// Receives what `take` makes of a value, which is handed over after that.
+    ///
+    /// A sender that sees another receiver come begins a value in fragments again, also while that one uses it: so what
+    /// was used and not handed over is not used again if the same comes next.
     fn receive_and<R>(
         &self,
         select: Select,
         deadline: Deadline,
         take: impl Fn(Message<Value>) -> R,
     ) -> Result<R, RecvError> {
-        self.receiver.receive_as(select, deadline, |mut reader: Reader<'_>, tag| {
-            let bytes = reader.read_vec(reader.remaining())?;
-            Ok(take(Message { tag, value: self.codec.decode(&bytes)? }))
-        })
+        let used = RefCell::new(None);
+        let receive = |deadline| {
+            self.receiver.receive_as(select, deadline, |mut reader: Reader<'_>, tag| {
+                let bytes = reader.read_vec(reader.remaining())?;
+                let mut used = used.borrow_mut();
+                if !matches!(&*used, Some((as_tag, as_bytes, _)) if (*as_tag, as_bytes) == (tag, &bytes)) {
+                    let value = self.codec.decode(&bytes)?;
+                    *used = Some((tag, bytes, take(Message { tag, value })));
+                }
+                Ok(())
+            })
+        };
+        let mut received = receive(deadline);
+        // To use it may have taken longer than the call was to wait.
+        if used.borrow().is_some() && matches!(received, Err(RecvError::Timeout { .. })) {
+            received = receive(Deadline::after(BEGUN_AGAIN));
+        }
+        received.map(|()| used.into_inner().expect("a value was received").2)
     }
 
     /// Receives the next value that `select` asks for, and has it used before it is handed over. Where the process ends
     /// inside of `take`, the next receiver gets it: it comes at least once, and so to a file or a pipe that can fail.
     ///
-    /// A value that goes in fragments may be taken back by its sender while `take` uses it: then `take` gets the next one.
+    /// A value that goes in fragments may be taken back by its sender while `take` uses it: then `take` gets the next one,
+    /// for which a call that has waited as long as it was to may wait 100 milliseconds more.
     ///
     /// # Errors
     /// As [`recv_matching`](DynamicReceiver::recv_matching).
