@@ -116,7 +116,7 @@ fn run(command: &Command) -> Result<Finished, Failure> {
         Command::Top(arguments) => top::run(arguments),
         Command::Recv(arguments) => recv::run(arguments),
         Command::Send(arguments) => send::run(arguments),
-        Command::Call(arguments) => call::run(arguments).map(done),
+        Command::Call(arguments) => call::run(arguments),
         Command::Peek(arguments) => tap::peek(arguments),
         Command::Tap(arguments) => tap::run(arguments),
         Command::Rm(arguments) => Ok(remove::rm(arguments)),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::iter::FusedIterator;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::coding::DynamicCodec;
@@ -166,6 +167,18 @@ impl fmt::Debug for DynamicClient {
 pub struct DynamicReplyStream<'c> {
     client: &'c DynamicClient,
     stream: ReplyStream<Vec<u8>, Vec<u8>, Raw>,
+}
+
+impl DynamicReplyStream<'_> {
+    /// The next part, waited for at most so long, as [`ReplyStream::next_timeout`](crate::rpc::ReplyStream::next_timeout):
+    /// [`Poll::Pending`] if it has not come by then, and `None` behind the last.
+    ///
+    /// # Errors
+    /// The last item may be an error, as it may be of the iterator.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Poll<Option<Result<Value, CallError>>> {
+        let client = self.client;
+        self.stream.next_timeout(timeout).map(|part| Some(client.decode(part?)))
+    }
 }
 
 impl Iterator for DynamicReplyStream<'_> {

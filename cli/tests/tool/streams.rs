@@ -1,7 +1,7 @@
 //! `recv`, `send` and `call`: values as lines of JSON.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 use std::thread;
 
@@ -420,6 +420,26 @@ fn parts_of_a_reply_are_lines() {
         let printed = prints(&["call", "--stream", stage.name(), "2"]);
         closer.close();
         assert_eq!(printed, "\"row 0\"\n\"row 1\"\n\"done\"\n");
+    });
+}
+
+/// A stream without an end ends with its reader, and so does what its server does for it.
+#[test]
+fn a_stream_of_parts_ends_with_its_reader() {
+    let stage = Stage::new("call head");
+    let server = Server::<u32, u32>::bind(stage.name()).unwrap();
+    thread::scope(|scope| {
+        let serving = scope.spawn(move || {
+            let (row, mut port) = server.recv().unwrap().unwrap().into_parts();
+            while port.part(&row).is_ok() {}
+        });
+        let mut call = tool(&["call", "--stream", stage.name(), "7"]);
+        let mut call = call.stdout(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(call.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert_eq!(first, "7\n");
+        assert_eq!(call.wait().unwrap().code(), Some(0));
+        serving.join().unwrap();
     });
 }
 
