@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use serde::{Deserialize, Serialize};
-use sysv_channel::{Channel, Sender};
+use sysv_channel::{Channel, Closer, Sender};
 
 /// What the two programs agree on; `consumer` has its own copy, and opening compares the shapes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,9 +60,10 @@ fn main() -> ExitCode {
 
 fn run() -> Result<u64, Box<dyn Error>> {
     let name = std::env::args().nth(1).unwrap_or_else(|| "lines".to_owned());
-    stop_on_ctrl_c()?;
+    let signals = block_signals()?;
     let lines = read_lines();
     let sender = Channel::<Line>::open_or_create(&name)?.sender()?;
+    stop_on(signals, sender.closer());
     let mut number = 0;
     while !stopped() {
         match lines.recv_timeout(LOOK) {
@@ -79,13 +80,14 @@ fn run() -> Result<u64, Box<dyn Error>> {
     Ok(number)
 }
 
-/// Sends one line, however long it takes; `false` if Ctrl-C was pressed before it went.
+/// Sends one line, however long it takes; `false` if Ctrl-C was pressed before it went. (A long line goes in fragments
+/// for as long as its consumer takes: one that is given up and sent again after a while would never end.)
 fn send(sender: &Sender<Line>, line: &Line) -> Result<bool, Box<dyn Error>> {
     let mut told = false;
     while !stopped() {
-        match sender.send_timeout(line, LOOK) {
+        match sender.send(line) {
             Ok(()) => return Ok(true),
-            Err(error) if error.is_timeout() => {}
+            Err(error) if error.is_closed() => {}
             Err(error) if error.is_disconnected() => {
                 // A removed channel has no figures; one that lost its consumer gets another.
                 sender.channel().stats()?;
@@ -115,15 +117,19 @@ fn stopped() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
-/// Takes SIGINT and SIGTERM as a wish to stop. They are blocked in all threads but one that waits
-/// for them, so no call is interrupted.
-fn stop_on_ctrl_c() -> nix::Result<()> {
+/// Blocks SIGINT and SIGTERM in all threads, so that no call is interrupted.
+fn block_signals() -> nix::Result<SigSet> {
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     signals.thread_block()?;
+    Ok(signals)
+}
+
+/// Takes the signals as a wish to stop, also while a line waits for room.
+fn stop_on(signals: SigSet, sender: Closer) {
     thread::spawn(move || {
         if signals.wait().is_ok() {
             STOP.store(true, Ordering::Relaxed);
+            sender.close();
         }
     });
-    Ok(())
 }
