@@ -47,8 +47,10 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// What a message may be longer than its values.
 const OVERHEAD: u64 = 1 << 16;
 
-/// What the link does, as it is told.
+/// What the link does, as it is told; and while there is nothing to put. (That is no fault here, and its `out` says aloud
+/// what it is.)
 const PUTS: &str = "puts values";
+const NO_OUT: &str = "waits for `bridge out`, which is not there";
 
 /// What an `in` hears.
 enum Event {
@@ -84,6 +86,9 @@ pub(crate) fn run(link: &Link) -> Result<(), Failure> {
                 let token =
                     link.session.liveliness().declare_token(token).wait().map_err(refused)?;
                 link.goes_on(PUTS);
+                if outs.all().is_empty() {
+                    link.figures.is_held_up(NO_OUT);
+                }
                 let mut into = In {
                     link,
                     events: &events,
@@ -143,7 +148,7 @@ fn listen(
             }
         });
     let values = values.wait().map_err(refused)?;
-    let alive = outs.clone();
+    let (alive, figures) = (outs.clone(), link.figures.clone());
     let outs = link
         .session
         .liveliness()
@@ -154,7 +159,13 @@ fn listen(
             let from = from.and_then(|digits| u64::from_str_radix(digits, 16).ok());
             match (from, sample.kind()) {
                 (Some(from), SampleKind::Put) => drop(alive.all().insert(from)),
-                (Some(from), SampleKind::Delete) => drop(alive.all().remove(&from)),
+                (Some(from), SampleKind::Delete) => {
+                    let mut all = alive.all();
+                    all.remove(&from);
+                    if all.is_empty() {
+                        figures.is_held_up(NO_OUT);
+                    }
+                }
                 (None, _) => {}
             }
         });

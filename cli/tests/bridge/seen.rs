@@ -77,7 +77,7 @@ fn top_shows_the_links_of_bridges_and_waits_for_none() {
     top.press("q");
     assert_eq!(top.end(), Some(0));
     into.signal(Signal::SIGCONT);
-    until(|| second.line("in").is_some_and(|line| line.contains("puts values")));
+    until(|| second.line("in").is_some_and(|line| line.contains("waits for `bridge out`")));
     into.stop();
     until(|| !second.text().contains("ROUND TRIP"));
     second.press("q");
@@ -119,6 +119,15 @@ fn a_link_that_is_held_up_says_by_what() {
         assert_eq!(bridge.said(), [""; 0]);
     }
     out.stop();
+    until(|| {
+        state(&pair, "in").is_some_and(|state| state.contains("`bridge out`, which is not there"))
+    });
+    into.signal(Signal::SIGSTOP);
+    let mut status = tool(&["bridge", "status"]);
+    let silent = status.env("XDG_RUNTIME_DIR", pair.runtime.path()).output().unwrap();
+    assert_eq!(silent.status.code(), Some(1));
+    assert!(text(&silent.stderr).contains("no bridge of this user on this machine answers"));
+    into.signal(Signal::SIGCONT);
     into.stop();
 }
 

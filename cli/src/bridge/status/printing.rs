@@ -15,7 +15,10 @@ use crate::text::{Table, bytes, grouped, shown};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn print(arguments: &StatusArguments) -> Result<(), Failure> {
-    let all = collect()?;
+    let (all, silent) = collect()?;
+    if all.is_empty() && silent > 0 {
+        return Err(Failure::failed("no bridge of this user on this machine answers"));
+    }
     if all.is_empty() {
         let what = "no bridge of this user runs on this machine";
         return Err(Failure::new(
@@ -47,9 +50,9 @@ pub(crate) fn print(arguments: &StatusArguments) -> Result<(), Failure> {
     output::print(&table.text())
 }
 
-/// What all bridges of this user tell. Of those that tell nothing it is said on standard error.
-fn collect() -> Result<Vec<Status>, Failure> {
-    let mut found = Vec::new();
+/// What all bridges of this user tell, and how many tell nothing: of these it is said on standard error.
+fn collect() -> Result<(Vec<Status>, usize), Failure> {
+    let (mut found, mut silent) = (Vec::new(), 0);
     for (process, answer) in Asking::default().ask(PATIENCE).map_err(Failure::failed)? {
         let why = match answer {
             Answer::Links(links) => {
@@ -59,9 +62,10 @@ fn collect() -> Result<Vec<Status>, Failure> {
             Answer::Silence(time) => format!("it has said nothing for {} s", time.as_secs()),
             Answer::Failed(error) => error.to_string(),
         };
+        silent += 1;
         let path = directory().join(socket_of(process));
         let what = format!("a bridge does not answer at {}: {why}", path.display());
         crate::complain(&Failure::failed(what));
     }
-    Ok(found)
+    Ok((found, silent))
 }
