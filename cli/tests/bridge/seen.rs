@@ -77,7 +77,7 @@ fn top_shows_the_links_of_bridges_and_waits_for_none() {
     top.press("q");
     assert_eq!(top.end(), Some(0));
     into.signal(Signal::SIGCONT);
-    until(|| second.line("in").is_some_and(|line| line.contains("waits for `bridge out`")));
+    until(|| second.line("in").is_some_and(|line| line.contains("waits for")));
     into.stop();
     until(|| !second.text().contains("ROUND TRIP"));
     second.press("q");
