@@ -26,9 +26,11 @@ mod target;
 mod text;
 mod top;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
 use clap::error::ErrorKind;
 
@@ -132,10 +134,20 @@ fn run(command: &Command) -> Result<Finished, Failure> {
 
 /// Says in one line on standard error what went wrong. Where that cannot be written the exit code alone says it.
 fn complain(failure: &Failure) {
-    let _ = writeln!(anstream::stderr(), "{BAD}sysv-channel:{BAD:#} {failure}");
+    say(format!("{BAD}sysv-channel:{BAD:#} {failure}\n"));
 }
 
 /// Says in one line on standard error what is worth knowing, and no failure.
 fn note(text: &str) {
-    let _ = writeln!(anstream::stderr(), "sysv-channel: {}", shown(text));
+    say(format!("sysv-channel: {}\n", shown(text)));
+}
+
+/// Writes a line in one go, so that it stays whole beside those of other processes.
+fn say(line: String) {
+    let mut output = io::stderr();
+    let line = match AutoStream::choice(&output) {
+        ColorChoice::Never => strip_str(&line).to_string(),
+        _ => line,
+    };
+    let _ = output.write_all(line.as_bytes());
 }

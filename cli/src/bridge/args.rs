@@ -163,13 +163,14 @@ pub(crate) fn address(text: &str) -> Result<String, String> {
     if !matches!(endpoint.protocol().as_str(), "tcp" | "tls" | "quic") {
         return Err(advice.to_owned());
     }
-    let port = endpoint.address().as_str().rsplit_once(':').map(|(_, port)| port.to_owned());
-    match port.and_then(|port| port.parse::<u16>().ok()) {
-        Some(0) => {
+    let (host, port) = endpoint.address().as_str().rsplit_once(':').ok_or(advice)?;
+    match port.parse::<u16>() {
+        Ok(0) => {
             let why = "port 0 is any port, which the other side could not know";
             Err(format!("{why}; name one, as tcp/0.0.0.0:7447"))
         }
-        _ => Ok(text.to_owned()),
+        Ok(_) if !host.is_empty() => Ok(text.to_owned()),
+        _ => Err(advice.to_owned()),
     }
 }
 
@@ -187,7 +188,9 @@ mod tests {
         for good in ["tcp/127.0.0.1:7447", "tls/host:1", "quic/[::1]:7447"] {
             assert!(address(good).is_ok(), "{good}");
         }
-        for bad in ["", "7447", "tcp", "127.0.0.1:7447", "udp/127.0.0.1:7447", "tcp/[::1]:0"] {
+        let bad = ["", "7447", "tcp", "127.0.0.1:7447", "udp/127.0.0.1:7447", "tcp/[::1]:0"];
+        let worse = ["tcp/host", "tcp/host:", "tcp/:4444", "tcp/host: 4444", "tcp/host:99999"];
+        for bad in bad.into_iter().chain(worse) {
             assert!(address(bad).is_err(), "{bad}");
         }
     }

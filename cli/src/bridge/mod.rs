@@ -84,7 +84,8 @@ fn carry(links: Vec<LinkOptions>, addresses: Addresses) -> Result<Finished, Fail
         let link = Link { options, session, longest, endings, figures };
         let told = told.clone();
         thread::Builder::new().name(link.options.kind.to_string()).spawn(move || {
-            let _ = told.send(link.figures.span.in_scope(|| run_link(&link)));
+            let result = link.figures.span.in_scope(|| run_link(&link));
+            let _ = told.send((link.to_string(), result));
         })?;
     }
     drop(told);
@@ -94,10 +95,10 @@ fn carry(links: Vec<LinkOptions>, addresses: Addresses) -> Result<Finished, Fail
         crate::note(&format!("`bridge status` does not see this bridge: {error}"));
     }
     let mut first = None;
-    for result in results {
+    for (link, result) in results {
         if let Err(failure) = result {
             if !only {
-                crate::complain(&failure);
+                crate::complain(&Failure::failed(format!("{link}: {failure}")));
             }
             first.get_or_insert(failure);
         }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use zenoh::{Config, Session, Wait};
@@ -17,6 +18,9 @@ pub(crate) struct Addresses {
     pub(crate) listen: Vec<String>,
     pub(crate) config: Option<PathBuf>,
 }
+
+/// From then on it is said that the session waits, as that of a client of zenoh does whose router is not there.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What holds unless zenoh's own configuration says otherwise.
 fn defaults() -> [(&'static str, Value); 7] {
@@ -115,7 +119,12 @@ pub(crate) fn open(addresses: &Addresses, endings: &Endings) -> Result<Option<Op
     thread::Builder::new().name("open".to_owned()).spawn(move || {
         let _ = opened.send(Some(zenoh::open(config).wait()));
     })?;
-    match opening.recv() {
+    let mut opened = opening.recv_timeout(PATIENCE);
+    if opened.is_err() {
+        crate::note("the bridge waits for zenoh to reach one of its addresses");
+        opened = opening.recv().map_err(Into::into);
+    }
+    match opened {
         Ok(Some(Ok(session))) => Ok(Some(Opened { session, longest })),
         Ok(Some(Err(error))) => Err(Failure::failed(format!(
             "no zenoh session could be opened: {}; look at the addresses and at zenoh's configuration",
