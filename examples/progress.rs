@@ -85,7 +85,11 @@ fn serve(name: &str) -> Result<(), Failure> {
                         given_up += 1;
                     }
                 }
-                port.reply(&News::Done { sum: given_up })?;
+                match port.reply(&News::Done { sum: given_up }) {
+                    // Its client is gone, too; the others are not.
+                    Ok(()) | Err(ReplyError::ClientGone { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
     }
