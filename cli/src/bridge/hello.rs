@@ -39,13 +39,12 @@ pub(super) enum With<A> {
     Nothing,
 }
 
-/// What an end hears, answers to its hellos among it.
-pub(super) trait Hears: From<Answered<Self::Answer>> + Send + 'static {
-    type Answer: DeserializeOwned;
-
-    fn is_end(&self) -> bool;
-
-    fn answered(self) -> Option<Answered<Self::Answer>>;
+/// What an end hears: answers to its hellos, and what only its kind of link hears.
+pub(super) enum Event<A, H> {
+    /// The link is to end.
+    End,
+    Answered(Answered<A>),
+    Heard(H),
 }
 
 /// What an answer says.
@@ -56,22 +55,22 @@ pub(super) enum Verdict<W> {
 }
 
 /// Says hello.
-pub(super) struct Greeter<'l, E> {
+pub(super) struct Greeter<'l, A, H> {
     pub(super) link: &'l Link,
-    pub(super) events: &'l Arc<Events<E>>,
+    pub(super) events: &'l Arc<Events<Event<A, H>>>,
     /// Where hellos go, below the link's key.
     pub(super) below: &'static str,
     /// The subcommand at the far end.
     pub(super) far: &'static str,
 }
 
-impl<E: Hears> Greeter<'_, E> {
+impl<A: DeserializeOwned + Send + 'static, H: Send + 'static> Greeter<'_, A, H> {
     /// Says hello, with the message for a session, until an answer is judged to be a welcome; `None` if the link ends
     /// before.
     pub(super) fn until_welcome<M: Serialize, W>(
         &self,
         hello: impl Fn(u64) -> M,
-        judge: impl Fn(u64, E::Answer) -> Result<Verdict<W>, Failure>,
+        judge: impl Fn(u64, A) -> Result<Verdict<W>, Failure>,
     ) -> Result<Option<W>, Failure> {
         let began = Instant::now();
         while !self.link.has_ended() {
@@ -86,7 +85,7 @@ impl<E: Hears> Greeter<'_, E> {
                 self.link.waits(&why);
                 pause = LATER;
             }
-            if self.events.wait(pause).is_some_and(|event| event.is_end()) {
+            if let Some(Event::End) = self.events.wait(pause) {
                 break;
             }
         }
@@ -111,17 +110,16 @@ impl<E: Hears> Greeter<'_, E> {
     fn answer<W>(
         &self,
         session: u64,
-        judge: impl Fn(E::Answer) -> Result<Verdict<W>, Failure>,
+        judge: impl Fn(A) -> Result<Verdict<W>, Failure>,
     ) -> Result<Verdict<W>, Failure> {
         let mut why = format!("waits for `bridge {}`, which is not there", self.far);
         while let Some(event) = self.events.wait(ANSWER * 2) {
-            if event.is_end() {
-                break;
-            }
-            let Some(answered) = event.answered().filter(|of| of.session == session) else {
-                continue;
+            let answered = match event {
+                Event::End => break,
+                Event::Answered(answered) if answered.session == session => answered.with,
+                Event::Answered(_) | Event::Heard(_) => continue,
             };
-            match answered.with {
+            match answered {
                 With::Nothing => break,
                 With::Unreadable(error) => why = format!("waits: {error}"),
                 With::Answer(answer) => match judge(answer)? {
@@ -135,13 +133,16 @@ impl<E: Hears> Greeter<'_, E> {
 }
 
 /// Hears the answers to one hello; dropped when there are no more.
-struct Answers<E: Hears> {
+struct Answers<A, H> {
     session: u64,
-    events: Arc<Events<E>>,
+    events: Arc<Events<Event<A, H>>>,
 }
 
-impl<E: Hears> Answers<E> {
-    fn hear(&self, reply: &Reply) {
+impl<A, H> Answers<A, H> {
+    fn hear(&self, reply: &Reply)
+    where
+        A: DeserializeOwned,
+    {
         if let Ok(sample) = reply.result() {
             self.tell(match wire::decode(sample.payload()) {
                 Ok(answer) => With::Answer(answer),
@@ -150,12 +151,12 @@ impl<E: Hears> Answers<E> {
         }
     }
 
-    fn tell(&self, with: With<E::Answer>) {
-        self.events.push_urgent(Answered { session: self.session, with }.into());
+    fn tell(&self, with: With<A>) {
+        self.events.push_urgent(Event::Answered(Answered { session: self.session, with }));
     }
 }
 
-impl<E: Hears> Drop for Answers<E> {
+impl<A, H> Drop for Answers<A, H> {
     fn drop(&mut self) {
         self.tell(With::Nothing);
     }

@@ -29,7 +29,7 @@ use super::wire::{self, Batch, Down, DownWhat, UpWhat};
 use crate::failure::Failure;
 pub(super) use flight::BYTES;
 use flight::Flight;
-use meeting::{Event, Meeting};
+use meeting::{Event, Heard, Meeting};
 
 /// How often the far side is asked how far it is.
 const PING: Duration = Duration::from_secs(2);
@@ -301,10 +301,10 @@ impl Out<'_> {
     fn handle(&self, way: &mut Way<'_>, event: Event) -> Result<Option<Stopped>, Failure> {
         match event {
             Event::End => return Ok(Some(Stopped::Ended)),
-            Event::Gone(instance) if instance == way.instance => {
+            Event::Heard(Heard::Gone(instance)) if instance == way.instance => {
                 return Ok(Some(Stopped::Lost("`bridge in` has gone, or cannot be reached")));
             }
-            Event::Up(up) if up.session == way.session => {
+            Event::Heard(Heard::Up(up)) if up.session == way.session => {
                 way.heard = Instant::now();
                 match up.what {
                     UpWhat::Put { up_to } => return self.settle(way, up_to),
@@ -346,7 +346,7 @@ impl Out<'_> {
             {
                 self.meeting.hear_another(way.instance, &answer);
             }
-            Event::Gone(_) | Event::Alive | Event::Up(_) | Event::Answered(_) => {}
+            Event::Heard(_) | Event::Answered(_) => {}
         }
         Ok(None)
     }

@@ -10,42 +10,21 @@ use zenoh::sample::{Sample, SampleKind};
 use zenoh::{Session, Wait};
 
 use super::super::events::Events;
-use super::super::hello::{Answered, Greeter, Hears, Verdict};
+use super::super::hello::{self, Greeter, Verdict};
 use super::super::link::Link;
 use super::super::session::refused;
 use super::super::wire::{self, Answer, Hello, Up};
 use crate::failure::{Code, Failure};
 
-/// What an `out` hears.
-pub(super) enum Event {
-    End,
+pub(super) type Event = hello::Event<Answer, Heard>;
+
+/// What an `out` hears beside answers.
+pub(super) enum Heard {
     /// An `in` has come to be there.
     Alive,
     /// This one has gone.
     Gone(u64),
     Up(Up),
-    Answered(Answered<Answer>),
-}
-
-impl From<Answered<Answer>> for Event {
-    fn from(answered: Answered<Answer>) -> Self {
-        Event::Answered(answered)
-    }
-}
-
-impl Hears for Event {
-    type Answer = Answer;
-
-    fn is_end(&self) -> bool {
-        matches!(self, Event::End)
-    }
-
-    fn answered(self) -> Option<Answered<Answer>> {
-        match self {
-            Event::Answered(answered) => Some(answered),
-            _ => None,
-        }
-    }
 }
 
 /// The far side takes values from here on.
@@ -81,7 +60,7 @@ impl<'l> Meeting<'l> {
             .callback(move |sample| {
                 // One that is unreadable is as one that was lost.
                 if let Ok(up) = wire::decode(sample.payload()) {
-                    told.push_urgent(Event::Up(up));
+                    told.push_urgent(Event::Heard(Heard::Up(up)));
                 }
             })
             .wait()
@@ -92,12 +71,12 @@ impl<'l> Meeting<'l> {
             .declare_subscriber(link.key("alive/in/*"))
             .history(true)
             .callback(move |sample: Sample| match sample.kind() {
-                SampleKind::Put => told.push_urgent(Event::Alive),
+                SampleKind::Put => told.push_urgent(Event::Heard(Heard::Alive)),
                 SampleKind::Delete => {
                     let instance = sample.key_expr().rsplit('/').next();
                     let instance = instance.and_then(|digits| u64::from_str_radix(digits, 16).ok());
                     if let Some(instance) = instance {
-                        told.push_urgent(Event::Gone(instance));
+                        told.push_urgent(Event::Heard(Heard::Gone(instance)));
                     }
                 }
             })

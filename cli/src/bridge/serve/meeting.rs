@@ -11,40 +11,17 @@ use zenoh::sample::{Sample, SampleKind};
 
 use super::super::calls_wire::{Answer, Hello, Served, bridge_of, longest};
 use super::super::events::Events;
-use super::super::hello::{Answered, Greeter, Hears, Verdict};
+use super::super::hello::{self, Greeter, Verdict};
 use super::super::link::Link;
 use super::super::session::refused;
 use super::calls::Calls;
 use crate::failure::Failure;
 
 /// What a `serve` hears while it looks for its `call`.
-pub(super) enum Event {
-    End,
-    /// A `call` has a server to be called.
-    Ready,
-    Answered(Answered<Answer>),
-}
+pub(super) type Event = hello::Event<Answer, Ready>;
 
-impl From<Answered<Answer>> for Event {
-    fn from(answered: Answered<Answer>) -> Self {
-        Event::Answered(answered)
-    }
-}
-
-impl Hears for Event {
-    type Answer = Answer;
-
-    fn is_end(&self) -> bool {
-        matches!(self, Event::End)
-    }
-
-    fn answered(self) -> Option<Answered<Answer>> {
-        match self {
-            Event::Answered(answered) => Some(answered),
-            Event::End | Event::Ready => None,
-        }
-    }
-}
+/// A `call` has a server to be called.
+pub(super) struct Ready;
 
 /// The far side takes calls from here on.
 pub(super) struct Welcome {
@@ -107,7 +84,7 @@ impl<'l> Meeting<'l> {
                 match sample.kind() {
                     SampleKind::Put => {
                         all.insert(bridge);
-                        told.push_urgent(Event::Ready);
+                        told.push_urgent(Event::Heard(Ready));
                     }
                     SampleKind::Delete => drop(all.remove(&bridge)),
                 }
