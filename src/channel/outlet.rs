@@ -117,7 +117,9 @@ impl Outlet {
 
     /// Whether the value was given out already: its sender, that had seen another receiver come, has begun it again.
     fn was_given_out(&self, id: ValueId) -> bool {
-        self.held.borrow().iter().any(|held| held.id == id) || self.arrived.borrow().contains(&id)
+        id.is_long()
+            && (self.held.borrow().iter().any(|held| held.id == id)
+                || self.arrived.borrow().contains(&id))
     }
 
     /// A value that was given out stands somewhere else now.

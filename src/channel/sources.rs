@@ -8,17 +8,13 @@ use super::fragmented::Fragmented;
 use super::lanes::Lanes;
 use super::origin::Origin;
 use super::slots::{self, Slots};
-use super::value_id::ValueId;
+use super::value_id::{LONG, MESSAGE, ValueId};
 use crate::codec::{ReadError, Reader};
 use crate::control::{Control, lane_word};
 use crate::error::RecvError;
 use crate::ring::TrustedPeers;
 use crate::sys::{Deadline, Fault, Ordering, fault};
 use crate::tag::{Select, Tag};
-
-/// Tell the lane of a message and of a value in fragments from that of a record in a value's id.
-const MESSAGE: u64 = 1 << 32;
-const LONG: u64 = 1 << 33;
 
 /// How long a caller that only polls goes by what it finds without system calls.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(2);

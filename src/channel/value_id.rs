@@ -1,5 +1,9 @@
 //! Which value it is, wherever it goes.
 
+/// Tell the lane of a message and of a value in fragments from that of a record in an id.
+pub(super) const MESSAGE: u64 = 1 << 32;
+pub(super) const LONG: u64 = 1 << 33;
+
 /// Which value of which channel: the same as long as it stands there, in every process that looks, and no
 /// other value's.
 ///
@@ -26,6 +30,11 @@ impl ValueId {
 
     pub(super) fn words(self) -> [u64; 3] {
         self.0
+    }
+
+    /// Whether the value goes in fragments, and its sender may begin it again.
+    pub(super) fn is_long(self) -> bool {
+        self.0[1] & LONG != 0
     }
 
     /// Whether both values came by one lane, and in one way.
